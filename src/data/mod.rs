@@ -1,0 +1,1 @@
+//! Labelled images in host memory, and where they come from.

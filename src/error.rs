@@ -1,0 +1,108 @@
+//! The one error type of the library. Every variant carries what was expected and what was found.
+
+use std::path::{Path, PathBuf};
+
+/// Everything that can go wrong in wgconv, apart from its own bugs, which panic.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument or a size that the operation cannot take.
+    #[error("{operation}: expected {expected}, found {found}")]
+    Invalid {
+        /// The operation or option that refused.
+        operation: String,
+        /// What it takes.
+        expected: String,
+        /// What it was given.
+        found: String,
+    },
+    /// A layer that does not fit its input, or is described wrongly.
+    #[error("layer {layer}: expected {expected}, found {found}")]
+    Layer {
+        /// Name (or position) and type of the layer.
+        layer: String,
+        /// What the layer needs.
+        expected: String,
+        /// What it got.
+        found: String,
+    },
+    /// A file whose content is not what its name, format or header promises.
+    #[error("{}: expected {expected}, found {found}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the format demands.
+        expected: String,
+        /// What the file holds.
+        found: String,
+    },
+    /// A file or folder that the operating system would not read or write.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// `read`, `write`, `create`, ...
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// No device fits what was asked for.
+    #[error("no device {wanted:?}: {advice}")]
+    NoDevice {
+        /// The device that was asked for.
+        wanted: String,
+        /// What is there, and what to install or to pass instead.
+        advice: String,
+    },
+    /// The device failed while it worked: out of memory, lost, or a kernel that it refuses.
+    #[error("{device}: {operation} failed: {cause}")]
+    Device {
+        /// Name of the device.
+        device: String,
+        /// What it was asked to do.
+        operation: String,
+        /// What it answered, and what to try.
+        cause: String,
+    },
+    /// Training met NaN or infinity.
+    #[error("the loss of step {step} is {loss}: {place}; try a smaller learning rate")]
+    NotFinite {
+        /// Training step, counted from 0 over the whole run.
+        step: u64,
+        /// The loss that was read.
+        loss: f32,
+        /// The first place that holds a value that is not finite.
+        place: String,
+    },
+}
+
+/// Result of a library function.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An argument that `operation` refuses.
+    pub fn invalid(operation: impl Into<String>, expected: impl Into<String>, found: impl ToString) -> Self {
+        Error::Invalid { operation: operation.into(), expected: expected.into(), found: found.to_string() }
+    }
+
+    /// A layer that does not fit.
+    pub fn layer(layer: impl Into<String>, expected: impl Into<String>, found: impl ToString) -> Self {
+        Error::Layer { layer: layer.into(), expected: expected.into(), found: found.to_string() }
+    }
+
+    /// A file with the wrong content.
+    pub fn file(path: impl AsRef<Path>, expected: impl Into<String>, found: impl ToString) -> Self {
+        Error::File { path: path.as_ref().into(), expected: expected.into(), found: found.to_string() }
+    }
+
+    /// A closure that turns an [`std::io::Error`] into an [`Error::Io`]; made for `map_err`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Io { action, path, source }
+    }
+
+    /// Whether the caller asked for something that cannot be, as opposed to something that failed.
+    pub fn is_wrong_use(&self) -> bool {
+        matches!(self, Error::Invalid { .. } | Error::Layer { .. } | Error::NoDevice { .. })
+    }
+}

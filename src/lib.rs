@@ -1,0 +1,7 @@
+//! wgconv trains convolutional networks on any GPU.
+
+pub mod data;
+mod error;
+pub mod tensor;
+
+pub use error::{Error, Result};

@@ -1,0 +1,2 @@
+//! wgconv
+fn main() {}
