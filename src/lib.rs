@@ -1,7 +1,10 @@
 //! wgconv trains convolutional networks on any GPU.
 
+mod cpu;
 pub mod data;
+pub mod device;
 mod error;
+pub mod ops;
 pub mod tensor;
 
 pub use error::{Error, Result};

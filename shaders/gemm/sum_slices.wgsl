@@ -1,0 +1,27 @@
+// Second pass of a split sum: result[i] = sum over slices of slices[slice][i], first slice first.
+// The order is fixed, so the same data give the same bits.
+// An invocation owns one result; a workgroup owns 64 that follow one another in memory.
+// Launched by src/ops/gemm.rs.
+
+@group(0) @binding(0) var<storage, read> slices: array<f32>;
+@group(0) @binding(1) var<storage, read_write> result: array<f32>;
+
+override ELEMENTS: u32;
+override SLICES: u32;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let index = global_index(workgroup, workgroups, invocation);
+    if (index >= ELEMENTS) {
+        return;
+    }
+    var sum = 0.0;
+    for (var slice = 0u; slice < SLICES; slice++) {
+        sum += slices[slice * ELEMENTS + index];
+    }
+    result[index] = sum;
+}

@@ -1,0 +1,36 @@
+//! Scratch memory of a thread, and sums of partial results.
+
+use std::cell::RefCell;
+
+use rayon::prelude::*;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `work` with `elements` values of this thread's scratch memory, whatever they hold; the memory is
+/// kept for the next call.
+pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    // Taken out for the while, so that a call within a call finds an empty one instead of a panic.
+    let mut scratch = SCRATCH.take();
+    if scratch.len() < elements {
+        scratch.resize(elements, 0.0);
+    }
+    let result = work(&mut scratch[..elements]);
+    SCRATCH.set(scratch);
+    result
+}
+
+/// `result[i] = sum over parts of parts[part][i]`, first part first, so that the same parts give the same bits.
+pub fn add_in_order(result: &mut [f32], parts: &[f32]) {
+    const CHUNK: usize = 4096;
+    let elements = result.len();
+    result.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, result)| {
+        result.fill(0.0);
+        for part in parts.chunks_exact(elements) {
+            for (sum, value) in result.iter_mut().zip(&part[chunk * CHUNK..]) {
+                *sum += value;
+            }
+        }
+    });
+}

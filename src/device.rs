@@ -1,0 +1,112 @@
+//! What a device is, as plain data: what operations choose their kernels by, and what a person asks for.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+/// The kind of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// A GPU with memory of its own.
+    DiscreteGpu,
+    /// A GPU that shares the CPU's memory.
+    IntegratedGpu,
+    /// A GPU lent to a virtual machine.
+    VirtualGpu,
+    /// A software rasteriser: GPU kernels on the CPU.
+    Software,
+    /// Unknown.
+    Other,
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DeviceKind::DiscreteGpu => "discrete GPU",
+            DeviceKind::IntegratedGpu => "integrated GPU",
+            DeviceKind::VirtualGpu => "virtual GPU",
+            DeviceKind::Software => "software rasteriser",
+            DeviceKind::Other => "unknown kind",
+        })
+    }
+}
+
+/// What an operation may know of a GPU when it chooses its kernels.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct DeviceProfile {
+    /// The adapter's name.
+    pub name: String,
+    /// Its kind.
+    pub kind: DeviceKind,
+    /// Bytes of memory that one workgroup may share.
+    pub max_workgroup_bytes: u32,
+    /// Invocations that one workgroup may have.
+    pub max_workgroup_invocations: u32,
+    /// Bytes of one buffer.
+    pub max_buffer_bytes: u64,
+    /// Bytes of one buffer that a kernel can see at once.
+    pub max_binding_bytes: u64,
+}
+
+impl DeviceProfile {
+    /// The limits that every WebGPU device has.
+    pub fn portable() -> Self {
+        DeviceProfile {
+            name: "portable".into(),
+            kind: DeviceKind::Other,
+            max_workgroup_bytes: 16 << 10,
+            max_workgroup_invocations: 256,
+            max_buffer_bytes: 256 << 20,
+            max_binding_bytes: 128 << 20,
+        }
+    }
+}
+
+/// The device that a person asked for: `auto`, `cpu`, `gpu`, an adapter's number or part of its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A real GPU if there is one, else the CPU executor.
+    #[default]
+    Auto,
+    /// The CPU executor.
+    Cpu,
+    /// The definitions in f64: slow, and what the others are measured by.
+    Reference,
+    /// The best GPU.
+    Gpu,
+    /// The adapter of this number in the list of `wgconv devices`.
+    Index(usize),
+    /// The first adapter whose name contains this, ignoring case.
+    Name(String),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "auto" => DeviceChoice::Auto,
+            "cpu" => DeviceChoice::Cpu,
+            "reference" => DeviceChoice::Reference,
+            "gpu" => DeviceChoice::Gpu,
+            lower => match lower.parse() {
+                Ok(index) => DeviceChoice::Index(index),
+                Err(_) => DeviceChoice::Name(text.into()),
+            },
+        })
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceChoice::Auto => f.write_str("auto"),
+            DeviceChoice::Cpu => f.write_str("cpu"),
+            DeviceChoice::Reference => f.write_str("reference"),
+            DeviceChoice::Gpu => f.write_str("gpu"),
+            DeviceChoice::Index(index) => write!(f, "{index}"),
+            DeviceChoice::Name(name) => f.write_str(name),
+        }
+    }
+}

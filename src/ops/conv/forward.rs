@@ -1,0 +1,114 @@
+//! The forward pass of a convolution.
+
+use rayon::prelude::*;
+
+use super::{ConvGeometry, patches};
+use crate::cpu::{Matrix, MatrixMut, multiply};
+use crate::device::DeviceProfile;
+use crate::ops::gemm::Product;
+use crate::ops::kernel::{Implementation, KernelCall, shader};
+use crate::ops::op::{Op, Operand, Operands, Precision};
+
+/// Convolution.
+///
+/// `output[n,p,q,k] = sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c]`,
+/// with `h = p*stride - padding + r*dilation`; terms outside the input are zero.
+///
+/// # Shapes
+/// input `[N,H,W,C]`, filters `[K,R,S,C/groups]` -> output `[N,P,Q,K]`; see [`ConvGeometry`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvForward(pub ConvGeometry);
+
+impl Op for ConvForward {
+    fn name(&self) -> &'static str {
+        "conv2d.forward"
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("input", self.0.input_shape()),
+            Operand::read("filters", self.0.filters_shape()),
+            Operand::write("output", self.0.output_shape()),
+        ]
+    }
+
+    fn define(&self, operands: &mut Operands<f64>) {
+        let geometry = &self.0;
+        let [input, filters, output] = operands.all();
+        let (input, filters, output) = (input.reals(), filters.reals(), output.reals_mut());
+        let [_, in_height, in_width, in_channels] =
+            [0, 1, 2, 3].map(|axis| geometry.input_shape().size(axis));
+        let (group_in, group_out) = (geometry.group_in_channels(), geometry.group_out_channels());
+        let mut index = 0;
+        for n in 0..geometry.batch_size {
+            for p in 0..geometry.height.output {
+                for q in 0..geometry.width.output {
+                    for k in 0..geometry.out_channels {
+                        let mut sum = 0.0;
+                        for r in 0..geometry.height.kernel {
+                            let Some(h) = geometry.height.input_at(p, r) else { continue };
+                            for s in 0..geometry.width.kernel {
+                                let Some(w) = geometry.width.input_at(q, s) else { continue };
+                                for c in 0..group_in {
+                                    let channel = k / group_out * group_in + c;
+                                    let pixel = (n * in_height + h) * in_width + w;
+                                    let tap = (k * geometry.height.kernel + r) * geometry.width.kernel + s;
+                                    sum += input[pixel * in_channels + channel] * filters[tap * group_in + c];
+                                }
+                            }
+                        }
+                        output[index] = sum;
+                        index += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Strips of patches, each multiplied by the filters while it lies in the cache.
+    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
+        let geometry = &self.0;
+        let [input, filters, output] = operands.all();
+        let (input, filters) = (input.reals(), filters.reals());
+        let (taps, out_channels) = (geometry.taps(), geometry.out_channels);
+        let group_out = geometry.group_out_channels();
+        let rows = patches::strip_rows(geometry);
+        output.reals_mut().par_chunks_mut(rows * out_channels).enumerate().for_each(|(strip, output)| {
+            let (first, rows) = (strip * rows, output.len() / out_channels);
+            for group in 0..geometry.groups {
+                patches::with_patches(geometry, input, first, rows, group, |patches| {
+                    let filters = &filters[group * group_out * taps..][..group_out * taps];
+                    let filters = Matrix::row_major(filters, group_out, taps);
+                    let output = MatrixMut::columns(output, rows, out_channels, group * group_out, group_out);
+                    multiply(output, Matrix::row_major(patches, rows, taps), filters.transposed(), false);
+                });
+            }
+        });
+    }
+
+    fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
+        let geometry = &self.0;
+        let product = Product {
+            m: geometry.batch_size * geometry.positions(),
+            n: geometry.group_out_channels(),
+            k: geometry.taps(),
+            parts: geometry.groups,
+        };
+        let constants = geometry.constants();
+        let tiled = shader!("conv/forward_tiled.wgsl", "conv/geometry.wgsl");
+        let mut implementations = product.implementations(device, &tiled, &constants, 3);
+        let direct = shader!("conv/forward_direct.wgsl", "conv/geometry.wgsl", "grid.wgsl");
+        let elements = geometry.output_shape().elements();
+        implementations
+            .push(Implementation::of("direct", KernelCall::elementwise(direct, constants, 3, elements)));
+        implementations
+    }
+
+    fn flops(&self) -> u64 {
+        self.0.flops()
+    }
+
+    fn precision(&self) -> Precision {
+        self.0.forward_precision()
+    }
+}

@@ -1,0 +1,155 @@
+//! Launching `shaders/gemm`: matrix products in tiles, whatever the matrices are made of.
+
+use super::kernel::{Binding, Constant, Implementation, KernelCall, Source, grid, shader};
+use crate::device::DeviceProfile;
+
+/// A product `result[m,n] = sum over k of a(m,k) * b(k,n)`, done `parts` times over different data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Length of the sums.
+    pub k: usize,
+    /// Independent products side by side.
+    pub parts: usize,
+}
+
+/// Sizes of the blocks in which a product is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tile {
+    name: &'static str,
+    m: usize,
+    n: usize,
+    k: usize,
+    thread_m: usize,
+    thread_n: usize,
+}
+
+/// Largest first. A product takes the largest tile that leaves the device enough workgroups.
+const TILES: [Tile; 2] = [
+    Tile { name: "tiled_64x64", m: 64, n: 64, k: 16, thread_m: 4, thread_n: 4 },
+    Tile { name: "tiled_32x32", m: 32, n: 32, k: 16, thread_m: 4, thread_n: 4 },
+];
+
+/// Below this many columns most of a tile would be idle, and the direct kernel does better.
+const FEWEST_COLUMNS: usize = 8;
+
+/// Workgroups that keep a large GPU busy.
+const ENOUGH_WORKGROUPS: usize = 256;
+
+/// Shorter slices than this cost more in their second pass than they gain.
+const SHORTEST_SLICE: usize = 256;
+
+impl Tile {
+    fn invocations(&self) -> usize {
+        (self.m / self.thread_m) * (self.n / self.thread_n)
+    }
+
+    fn workgroup_bytes(&self) -> usize {
+        4 * self.k * (self.m + self.n + 2)
+    }
+
+    fn fits(&self, device: &DeviceProfile) -> bool {
+        self.invocations() <= device.max_workgroup_invocations as usize
+            && self.workgroup_bytes() <= device.max_workgroup_bytes as usize
+    }
+}
+
+impl Product {
+    fn workgroups(&self, tile: &Tile) -> usize {
+        self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n) * self.parts
+    }
+
+    /// Tiles for this product on `device`, best guess first; none where tiles do not pay.
+    fn tiles(&self, device: &DeviceProfile) -> Vec<Tile> {
+        if self.m < FEWEST_COLUMNS || self.n < FEWEST_COLUMNS {
+            return Vec::new();
+        }
+        let mut tiles: Vec<Tile> = TILES.into_iter().filter(|tile| tile.fits(device)).collect();
+        tiles.sort_by_key(|tile| self.n <= tile.n / 2 || self.workgroups(tile) < ENOUGH_WORKGROUPS);
+        tiles
+    }
+
+    /// Ways to compute this product with `source`, whose operands are bound in order.
+    pub fn implementations(
+        &self,
+        device: &DeviceProfile,
+        source: &Source,
+        constants: &[(&'static str, Constant)],
+        operands: usize,
+    ) -> Vec<Implementation> {
+        let implementation = |tile: Tile| {
+            let bindings = Binding::operands(operands);
+            Implementation::of(tile.name, self.call(&tile, source, constants, bindings, 1))
+        };
+        self.tiles(device).into_iter().map(implementation).collect()
+    }
+
+    /// The same, for products whose sum over k is long and whose result is the last operand: k is cut into
+    /// slices, each summed on its own, and a second pass adds the slices in a fixed order.
+    pub fn split_implementations(
+        &self,
+        device: &DeviceProfile,
+        source: &Source,
+        constants: &[(&'static str, Constant)],
+        operands: usize,
+    ) -> Vec<Implementation> {
+        let implementation = |tile: Tile| {
+            let elements = self.m * self.n * self.parts;
+            let room = (device.max_binding_bytes / 4) as usize / elements;
+            let slices =
+                (ENOUGH_WORKGROUPS / self.workgroups(&tile)).min(self.k / SHORTEST_SLICE).min(room).max(1);
+            let mut bindings = Binding::operands(operands);
+            if slices == 1 {
+                return Implementation::of(tile.name, self.call(&tile, source, constants, bindings, 1));
+            }
+            bindings[operands - 1] = Binding::Workspace(0);
+            let sum = KernelCall {
+                bindings: vec![Binding::Workspace(0), Binding::Operand(operands - 1)],
+                ..sum_slices(elements, slices)
+            };
+            let calls = vec![self.call(&tile, source, constants, bindings, slices), sum];
+            Implementation { name: tile.name, calls, workspace: vec![slices * elements] }
+        };
+        self.tiles(device).into_iter().map(implementation).collect()
+    }
+
+    fn call(
+        &self,
+        tile: &Tile,
+        source: &Source,
+        constants: &[(&'static str, Constant)],
+        bindings: Vec<Binding>,
+        slices: usize,
+    ) -> KernelCall {
+        let slice_k = self.k.div_ceil(slices).next_multiple_of(tile.k);
+        let sizes = [
+            ("TILE_M", tile.m as u32),
+            ("TILE_N", tile.n as u32),
+            ("TILE_K", tile.k as u32),
+            ("THREAD_M", tile.thread_m as u32),
+            ("THREAD_N", tile.thread_n as u32),
+        ];
+        let mut source = source.clone().with_sizes(&sizes);
+        source.files.extend(shader!("gemm/tiled.wgsl").files);
+        let mut constants = constants.to_vec();
+        constants.extend([
+            ("GEMM_M", self.m.into()),
+            ("GEMM_N", self.n.into()),
+            ("GEMM_K", self.k.into()),
+            ("SLICES", slices.into()),
+            ("SLICE_K", slice_k.into()),
+        ]);
+        let [x, y, _] = grid(self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n));
+        KernelCall { source, constants, bindings, workgroups: [x, y, (self.parts * slices) as u32] }
+    }
+}
+
+/// The second pass of a split sum: `result[i] = sum over slices of slices[slice][i]`; binds the slices and
+/// the result, in that order.
+pub fn sum_slices(elements: usize, slices: usize) -> KernelCall {
+    let constants = vec![("ELEMENTS", elements.into()), ("SLICES", slices.into())];
+    KernelCall::elementwise(shader!("gemm/sum_slices.wgsl", "grid.wgsl"), constants, 2, elements)
+}

@@ -1,0 +1,9 @@
+//! The vocabulary: operations, each with its definition, its kernels and its fast CPU form.
+
+pub mod conv;
+mod gemm;
+pub mod kernel;
+pub mod op;
+pub mod window;
+
+pub use op::{Access, Element, HostBuffer, Op, Operand, Operands, Precision};

@@ -1,0 +1,285 @@
+//! What an operation is: its operands, its definition, and the ways to run it.
+
+use std::fmt::Debug;
+
+use super::kernel::Implementation;
+use crate::device::DeviceProfile;
+use crate::tensor::Shape;
+
+/// One operation: its definition and the ways to run it, side by side.
+///
+/// Executors know operations by this trait alone; none of them names one.
+pub trait Op: Debug + Send + Sync {
+    /// Name of the operation, as messages and tables print it: `conv2d.forward`.
+    fn name(&self) -> &'static str;
+
+    /// The tensors that the operation works on, in the order in which a step binds buffers to them.
+    fn operands(&self) -> Vec<Operand>;
+
+    /// Runs the definition: plain loops over f64, written from the formula and from nothing else.
+    ///
+    /// Whatever is fast is checked against this.
+    fn define(&self, operands: &mut Operands<f64>);
+
+    /// Runs the operation on all cores of the CPU.
+    ///
+    /// The answer must not depend on the number of threads.
+    fn run_on_cpu(&self, operands: &mut Operands<f32>);
+
+    /// The ways to run the operation on `device`, best guess first. Never empty: the last one takes
+    /// every geometry on every device.
+    fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation>;
+
+    /// Floating-point operations of one run; a fused multiply-add counts two.
+    fn flops(&self) -> u64;
+
+    /// How far a right answer in f32 may lie from the definition's.
+    fn precision(&self) -> Precision;
+}
+
+/// How far a right answer in f32 may lie from the definition's answer in f64.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Precision {
+    /// Number of terms added up for one element of the answer, at most.
+    pub summed: usize,
+    /// Whether integers of a few bits give an exact answer in f32, whatever the order of the sums.
+    pub exact_on_integers: bool,
+    /// Error of one term, in units of [`f32::EPSILON`]: 1 for a product, more for an exponential.
+    pub term_error: f64,
+}
+
+impl Precision {
+    /// An operation that only moves, compares or selects values.
+    pub const EXACT: Precision = Precision { summed: 1, exact_on_integers: true, term_error: 1.0 };
+
+    /// A sum of `terms` products.
+    pub fn sum_of_products(terms: usize) -> Self {
+        Precision { summed: terms, exact_on_integers: true, term_error: 1.0 }
+    }
+
+    /// An elementwise function whose relative error is `term_error` units in the last place.
+    pub fn approximate(term_error: f64) -> Self {
+        Precision { summed: 1, exact_on_integers: false, term_error }
+    }
+
+    /// The largest difference that a right answer may show, for real operands in [-1, 1]:
+    /// `EPSILON * term_error * (summed + 4)`.
+    ///
+    /// Every partial sum of a right answer is at most `summed` in size, each rounding adds at most half an
+    /// EPSILON of it, and roundings of random sign grow with the square root of their number; the bound
+    /// leaves room for all of that, and a wrong term (of size 1) exceeds it by far.
+    pub fn bound(&self) -> f64 {
+        f64::from(f32::EPSILON) * self.term_error * (self.summed as f64 + 4.0)
+    }
+}
+
+/// What an operand's elements are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// A real number: f32 on devices, f64 in the reference.
+    Real,
+    /// An unsigned 32-bit integer: a label, a row, a step.
+    Index,
+    /// A byte; four to a 32-bit word on the GPU, the first in the low bits.
+    Byte,
+}
+
+impl Element {
+    /// Bytes that `elements` of this kind take in device memory: whole 32-bit words.
+    pub fn bytes(self, elements: usize) -> u64 {
+        match self {
+            Element::Real | Element::Index => 4 * elements as u64,
+            Element::Byte => 4 * elements.div_ceil(4) as u64,
+        }
+    }
+}
+
+/// What an operation does with an operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Reads it.
+    Read,
+    /// Writes every element, and never reads what was there.
+    Write,
+    /// Reads it and changes it in place.
+    ReadWrite,
+}
+
+impl Access {
+    /// Whether the operation looks at what the buffer held before.
+    pub fn reads(self) -> bool {
+        self != Access::Write
+    }
+
+    /// Whether the operation changes the buffer.
+    pub fn writes(self) -> bool {
+        self != Access::Read
+    }
+}
+
+/// One tensor that an operation works on. Operand `i` is `@binding(i)` of a kernel that takes them all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operand {
+    /// The tensor's word, the same in Rust, WGSL, tests and messages.
+    pub name: &'static str,
+    /// Its sizes.
+    pub shape: Shape,
+    /// What its elements are.
+    pub element: Element,
+    /// What the operation does with it.
+    pub access: Access,
+    /// For indices: every value is below this. Tests and self-tests draw from it.
+    pub below: u32,
+}
+
+impl Operand {
+    /// Real numbers that are read.
+    pub fn read(name: &'static str, shape: impl Into<Shape>) -> Self {
+        Operand { name, shape: shape.into(), element: Element::Real, access: Access::Read, below: 0 }
+    }
+
+    /// Real numbers that are written, all of them.
+    pub fn write(name: &'static str, shape: impl Into<Shape>) -> Self {
+        Operand { access: Access::Write, ..Operand::read(name, shape) }
+    }
+
+    /// Real numbers that are changed in place.
+    pub fn update(name: &'static str, shape: impl Into<Shape>) -> Self {
+        Operand { access: Access::ReadWrite, ..Operand::read(name, shape) }
+    }
+
+    /// The same operand, holding indices smaller than `below`.
+    pub fn indices(self, below: u32) -> Self {
+        Operand { element: Element::Index, below, ..self }
+    }
+
+    /// The same operand, holding bytes.
+    pub fn bytes(self) -> Self {
+        Operand { element: Element::Byte, ..self }
+    }
+}
+
+/// The content of one tensor in host memory, reals in the type `T`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HostBuffer<T> {
+    /// Real numbers.
+    Real(Vec<T>),
+    /// Indices.
+    Index(Vec<u32>),
+    /// Bytes.
+    Byte(Vec<u8>),
+}
+
+/// An empty buffer of reals: what stays behind when a buffer is taken.
+impl<T> Default for HostBuffer<T> {
+    fn default() -> Self {
+        HostBuffer::Real(Vec::new())
+    }
+}
+
+impl<T: Clone + Default> HostBuffer<T> {
+    /// A buffer of `elements` zeros.
+    pub fn zeros(element: Element, elements: usize) -> Self {
+        match element {
+            Element::Real => HostBuffer::Real(vec![T::default(); elements]),
+            Element::Index => HostBuffer::Index(vec![0; elements]),
+            Element::Byte => HostBuffer::Byte(vec![0; elements]),
+        }
+    }
+}
+
+/// The accessors panic when the buffer holds another kind of element: a bug in the plan, not bad input.
+impl<T> HostBuffer<T> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            HostBuffer::Real(values) => values.len(),
+            HostBuffer::Index(values) => values.len(),
+            HostBuffer::Byte(values) => values.len(),
+        }
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What its elements are.
+    pub fn element(&self) -> Element {
+        match self {
+            HostBuffer::Real(_) => Element::Real,
+            HostBuffer::Index(_) => Element::Index,
+            HostBuffer::Byte(_) => Element::Byte,
+        }
+    }
+
+    /// The real numbers.
+    pub fn reals(&self) -> &[T] {
+        match self {
+            HostBuffer::Real(values) => values,
+            other => panic!("expected reals, found {:?} elements", other.element()),
+        }
+    }
+
+    /// The real numbers, to be written.
+    pub fn reals_mut(&mut self) -> &mut [T] {
+        match self {
+            HostBuffer::Real(values) => values,
+            other => panic!("expected reals, found {:?} elements", other.element()),
+        }
+    }
+
+    /// The indices.
+    pub fn indices(&self) -> &[u32] {
+        match self {
+            HostBuffer::Index(values) => values,
+            other => panic!("expected indices, found {:?} elements", other.element()),
+        }
+    }
+
+    /// The indices, to be written.
+    pub fn indices_mut(&mut self) -> &mut [u32] {
+        match self {
+            HostBuffer::Index(values) => values,
+            other => panic!("expected indices, found {:?} elements", other.element()),
+        }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            HostBuffer::Byte(values) => values,
+            other => panic!("expected bytes, found {:?} elements", other.element()),
+        }
+    }
+}
+
+/// The buffers of one operation's operands, in the order of [`Op::operands`].
+#[derive(Debug)]
+pub struct Operands<T> {
+    buffers: Vec<HostBuffer<T>>,
+}
+
+impl<T> Operands<T> {
+    /// Hands `buffers` to an operation.
+    pub fn new(buffers: Vec<HostBuffer<T>>) -> Self {
+        Operands { buffers }
+    }
+
+    /// All buffers at once, each to be borrowed on its own.
+    ///
+    /// # Panics
+    /// When the operation has another number of operands: a bug in the operation.
+    pub fn all<const N: usize>(&mut self) -> &mut [HostBuffer<T>; N] {
+        let found = self.buffers.len();
+        self.buffers
+            .as_mut_slice()
+            .try_into()
+            .unwrap_or_else(|_| panic!("expected {N} operands, found {found}"))
+    }
+
+    /// Takes the buffers back.
+    pub fn into_buffers(self) -> Vec<HostBuffer<T>> {
+        self.buffers
+    }
+}
