@@ -1,0 +1,62 @@
+//! Convolutions that have gone wrong elsewhere: dropped tails, even and lopsided windows, groups with dilation.
+
+use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
+use wgconv::ops::window::{Padding, WindowOptions};
+use wgconv::tensor::ImageShape;
+
+use super::Case;
+
+/// Geometries, each with the reason it is here.
+pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
+    let sides = |top, bottom, left, right| Padding::Sides { top, bottom, left, right };
+    let both = |padding| Padding::Symmetric([padding; 2]);
+    // name, [batch, height, width, channels], filters, groups, kernel, stride, dilation, padding
+    type Row = (&'static str, [usize; 4], usize, usize, [usize; 2], [usize; 2], [usize; 2], Padding);
+    let rows: Vec<Row> = vec![
+        ("one value", [1, 1, 1, 1], 1, 1, [1, 1], [1, 1], [1, 1], both(0)),
+        ("lenet 1", [3, 12, 12, 1], 16, 1, [5, 5], [1, 1], [1, 1], Padding::Same),
+        ("lenet 2", [3, 7, 7, 16], 32, 1, [5, 5], [1, 1], [1, 1], Padding::Same),
+        ("3x3", [2, 9, 9, 24], 40, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("not square", [2, 7, 13, 8], 12, 1, [3, 5], [1, 1], [1, 1], Padding::Symmetric([1, 2])),
+        ("even kernel, same", [2, 8, 9, 8], 8, 1, [4, 2], [1, 1], [1, 1], Padding::Same),
+        ("stride drops the tail", [2, 10, 11, 8], 9, 1, [3, 3], [2, 3], [1, 1], both(0)),
+        ("stride, odd input", [1, 28, 27, 3], 8, 1, [3, 3], [2, 2], [1, 1], both(1)),
+        ("stride beyond the kernel", [2, 11, 11, 8], 8, 1, [2, 2], [4, 3], [1, 1], both(0)),
+        ("1x1", [2, 6, 6, 20], 33, 1, [1, 1], [1, 1], [1, 1], both(0)),
+        ("1x1 with stride", [2, 7, 8, 16], 24, 1, [1, 1], [2, 2], [1, 1], both(0)),
+        ("1x1 with padding", [1, 4, 4, 8], 8, 1, [1, 1], [1, 1], [1, 1], both(2)),
+        ("padding beyond the reach", [2, 4, 4, 8], 8, 1, [3, 3], [1, 1], [1, 1], both(4)),
+        ("four different sides", [2, 7, 7, 8], 10, 1, [3, 3], [2, 1], [1, 1], sides(0, 2, 3, 1)),
+        ("dilation", [2, 11, 12, 8], 8, 1, [3, 3], [1, 1], [2, 3], both(2)),
+        ("dilation and stride", [2, 15, 14, 8], 8, 1, [3, 2], [2, 2], [3, 2], both(1)),
+        ("groups", [2, 8, 8, 24], 32, 2, [3, 3], [1, 1], [1, 1], both(1)),
+        ("groups and dilation", [2, 9, 10, 12], 18, 3, [3, 3], [1, 2], [2, 2], both(2)),
+        ("depthwise", [2, 9, 9, 19], 19, 19, [3, 3], [1, 1], [1, 1], both(1)),
+        ("depthwise, two filters a channel", [2, 8, 8, 6], 12, 6, [5, 5], [2, 2], [1, 1], both(2)),
+        ("kernel as large as the input", [3, 6, 5, 8], 16, 1, [6, 5], [1, 1], [1, 1], both(0)),
+        ("one dimension", [2, 1, 40, 4], 8, 1, [1, 9], [1, 1], [1, 1], Padding::Symmetric([0, 4])),
+        ("several tiles, ragged", [5, 15, 15, 17], 67, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("long sum over positions", [9, 20, 20, 3], 10, 1, [3, 3], [1, 1], [1, 1], both(1)),
+    ];
+    rows.into_iter()
+        .map(|(name, [batch_size, height, width, channels], filters, groups, kernel_size, stride, dilation, padding)| {
+            let image = ImageShape { height, width, channels };
+            let window = WindowOptions { kernel_size, stride, dilation, padding };
+            let geometry = ConvGeometry::new(batch_size, image, filters, groups, &window);
+            (name, geometry.unwrap_or_else(|error| panic!("{name}: {error}")))
+        })
+        .collect()
+}
+
+pub fn cases() -> Vec<Case> {
+    geometries()
+        .into_iter()
+        .flat_map(|(name, geometry)| {
+            [
+                Case::new(name, ConvForward(geometry)),
+                Case::new(name, ConvGradFilters(geometry)),
+                Case::new(name, ConvGradInput(geometry)),
+            ]
+        })
+        .collect()
+}

@@ -1,0 +1,24 @@
+//! The table of cases that every kind of proof shares: operations over named, awkward sizes.
+
+mod conv;
+
+use wgconv::ops::Op;
+
+/// An operation over one set of sizes.
+pub struct Case {
+    /// What the case is there for.
+    pub name: String,
+    /// The operation, with its sizes.
+    pub op: Box<dyn Op>,
+}
+
+impl Case {
+    fn new(name: impl Into<String>, op: impl Op + 'static) -> Self {
+        Case { name: name.into(), op: Box::new(op) }
+    }
+}
+
+/// Every case: each operation of the library appears here.
+pub fn all() -> Vec<Case> {
+    [conv::cases()].into_iter().flatten().collect()
+}
