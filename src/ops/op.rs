@@ -161,19 +161,23 @@ impl Operand {
 
 /// The content of one tensor in host memory, reals in the type `T`.
 #[derive(Clone, Debug, PartialEq)]
-pub enum HostBuffer<T> {
-    /// Real numbers.
+pub struct HostBuffer<T> {
+    values: Values<T>,
+    // The memory may be longer: tensors that live one after another share it.
+    elements: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Values<T> {
     Real(Vec<T>),
-    /// Indices.
     Index(Vec<u32>),
-    /// Bytes.
     Byte(Vec<u8>),
 }
 
 /// An empty buffer of reals: what stays behind when a buffer is taken.
 impl<T> Default for HostBuffer<T> {
     fn default() -> Self {
-        HostBuffer::Real(Vec::new())
+        HostBuffer::real(Vec::new())
     }
 }
 
@@ -181,75 +185,120 @@ impl<T: Clone + Default> HostBuffer<T> {
     /// A buffer of `elements` zeros.
     pub fn zeros(element: Element, elements: usize) -> Self {
         match element {
-            Element::Real => HostBuffer::Real(vec![T::default(); elements]),
-            Element::Index => HostBuffer::Index(vec![0; elements]),
-            Element::Byte => HostBuffer::Byte(vec![0; elements]),
+            Element::Real => HostBuffer::real(vec![T::default(); elements]),
+            Element::Index => HostBuffer::index(vec![0; elements]),
+            Element::Byte => HostBuffer::byte(vec![0; elements]),
         }
     }
 }
 
 /// The accessors panic when the buffer holds another kind of element: a bug in the plan, not bad input.
 impl<T> HostBuffer<T> {
+    /// A buffer of real numbers.
+    pub fn real(values: Vec<T>) -> Self {
+        HostBuffer { elements: values.len(), values: Values::Real(values) }
+    }
+
+    /// A buffer of indices.
+    pub fn index(values: Vec<u32>) -> Self {
+        HostBuffer { elements: values.len(), values: Values::Index(values) }
+    }
+
+    /// A buffer of bytes.
+    pub fn byte(values: Vec<u8>) -> Self {
+        HostBuffer { elements: values.len(), values: Values::Byte(values) }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
-        match self {
-            HostBuffer::Real(values) => values.len(),
-            HostBuffer::Index(values) => values.len(),
-            HostBuffer::Byte(values) => values.len(),
-        }
+        self.elements
     }
 
     /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.elements == 0
+    }
+
+    /// Lets the buffer stand for a tensor of `elements`, as many as its memory holds or fewer.
+    pub fn resize_within(&mut self, elements: usize) {
+        let capacity = match &self.values {
+            Values::Real(values) => values.len(),
+            Values::Index(values) => values.len(),
+            Values::Byte(values) => values.len(),
+        };
+        assert!(elements <= capacity, "{elements} elements in memory for {capacity}");
+        self.elements = elements;
     }
 
     /// What its elements are.
     pub fn element(&self) -> Element {
-        match self {
-            HostBuffer::Real(_) => Element::Real,
-            HostBuffer::Index(_) => Element::Index,
-            HostBuffer::Byte(_) => Element::Byte,
+        match self.values {
+            Values::Real(_) => Element::Real,
+            Values::Index(_) => Element::Index,
+            Values::Byte(_) => Element::Byte,
         }
     }
 
     /// The real numbers.
     pub fn reals(&self) -> &[T] {
-        match self {
-            HostBuffer::Real(values) => values,
-            other => panic!("expected reals, found {:?} elements", other.element()),
+        match &self.values {
+            Values::Real(values) => &values[..self.elements],
+            _ => panic!("expected reals, found {:?} elements", self.element()),
         }
     }
 
     /// The real numbers, to be written.
     pub fn reals_mut(&mut self) -> &mut [T] {
-        match self {
-            HostBuffer::Real(values) => values,
-            other => panic!("expected reals, found {:?} elements", other.element()),
+        match &mut self.values {
+            Values::Real(values) => &mut values[..self.elements],
+            _ => panic!("expected reals, found other elements"),
         }
     }
 
     /// The indices.
     pub fn indices(&self) -> &[u32] {
-        match self {
-            HostBuffer::Index(values) => values,
-            other => panic!("expected indices, found {:?} elements", other.element()),
+        match &self.values {
+            Values::Index(values) => &values[..self.elements],
+            _ => panic!("expected indices, found {:?} elements", self.element()),
         }
     }
 
     /// The indices, to be written.
     pub fn indices_mut(&mut self) -> &mut [u32] {
-        match self {
-            HostBuffer::Index(values) => values,
-            other => panic!("expected indices, found {:?} elements", other.element()),
+        match &mut self.values {
+            Values::Index(values) => &mut values[..self.elements],
+            _ => panic!("expected indices, found other elements"),
         }
     }
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        match self {
-            HostBuffer::Byte(values) => values,
-            other => panic!("expected bytes, found {:?} elements", other.element()),
+        match &self.values {
+            Values::Byte(values) => &values[..self.elements],
+            _ => panic!("expected bytes, found {:?} elements", self.element()),
+        }
+    }
+
+    /// Takes over the values of `other`, in the memory that this buffer has.
+    pub fn assign(&mut self, other: &HostBuffer<T>)
+    where
+        T: Copy,
+    {
+        self.resize_within(other.len());
+        match (&mut self.values, &other.values) {
+            (Values::Real(to), Values::Real(from)) => to[..from.len()].copy_from_slice(from),
+            (Values::Index(to), Values::Index(from)) => to[..from.len()].copy_from_slice(from),
+            (Values::Byte(to), Values::Byte(from)) => to[..from.len()].copy_from_slice(from),
+            _ => panic!("expected {:?} elements, found {:?}", self.element(), other.element()),
+        }
+    }
+
+    /// The same values with reals converted by `convert`.
+    pub fn map_reals<U>(&self, convert: impl Fn(&T) -> U) -> HostBuffer<U> {
+        match self.element() {
+            Element::Real => HostBuffer::real(self.reals().iter().map(convert).collect()),
+            Element::Index => HostBuffer::index(self.indices().to_vec()),
+            Element::Byte => HostBuffer::byte(self.bytes().to_vec()),
         }
     }
 }

@@ -39,12 +39,23 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
         ("long sum over positions", [9, 20, 20, 3], 10, 1, [3, 3], [1, 1], [1, 1], both(1)),
     ];
     rows.into_iter()
-        .map(|(name, [batch_size, height, width, channels], filters, groups, kernel_size, stride, dilation, padding)| {
-            let image = ImageShape { height, width, channels };
-            let window = WindowOptions { kernel_size, stride, dilation, padding };
-            let geometry = ConvGeometry::new(batch_size, image, filters, groups, &window);
-            (name, geometry.unwrap_or_else(|error| panic!("{name}: {error}")))
-        })
+        .map(
+            |(
+                name,
+                [batch_size, height, width, channels],
+                filters,
+                groups,
+                kernel_size,
+                stride,
+                dilation,
+                padding,
+            )| {
+                let image = ImageShape { height, width, channels };
+                let window = WindowOptions { kernel_size, stride, dilation, padding };
+                let geometry = ConvGeometry::new(batch_size, image, filters, groups, &window);
+                (name, geometry.unwrap_or_else(|error| panic!("{name}: {error}")))
+            },
+        )
         .collect()
 }
 

@@ -1,0 +1,27 @@
+//! The executor that runs operations on all cores of the CPU, in f32.
+
+use crate::ops::{Op, Operands};
+use crate::plan::{HostExecutor, Real};
+
+/// Runs plans on all cores of the CPU, in f32; needs no driver.
+pub type CpuExecutor = HostExecutor<f32>;
+
+impl Real for f32 {
+    const FORM: &'static str = "cpu";
+
+    fn device_name() -> String {
+        format!("CPU executor, {} threads", rayon::current_num_threads())
+    }
+
+    fn run(op: &dyn Op, operands: &mut Operands<f32>) {
+        op.run_on_cpu(operands);
+    }
+
+    fn to_f32(self) -> f32 {
+        self
+    }
+
+    fn from_f32(value: f32) -> f32 {
+        value
+    }
+}

@@ -1,0 +1,111 @@
+//! The GPUs of this machine, and which one to take.
+
+use crate::device::{DeviceKind, DeviceProfile};
+use crate::{Error, Result};
+
+/// A GPU, or a program that plays one, found through a driver.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    pub(super) adapter: wgpu::Adapter,
+    profile: DeviceProfile,
+}
+
+/// Every adapter of this machine: discrete GPUs first, software rasterisers last. Empty without a driver.
+///
+/// wgpu's own variables WGPU_BACKEND and WGPU_ADAPTER_NAME narrow the list.
+pub fn adapters() -> Vec<Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let wanted = std::env::var("WGPU_ADAPTER_NAME").unwrap_or_default().to_lowercase();
+    let mut adapters: Vec<Adapter> = found
+        .into_iter()
+        .map(Adapter::new)
+        .filter(|adapter| adapter.profile.name.to_lowercase().contains(&wanted))
+        .collect();
+    adapters.sort_by_key(|adapter| match adapter.profile.kind {
+        DeviceKind::DiscreteGpu => 0,
+        DeviceKind::IntegratedGpu => 1,
+        DeviceKind::VirtualGpu => 2,
+        DeviceKind::Other => 3,
+        DeviceKind::Software => 4,
+    });
+    adapters
+}
+
+/// What to install where no adapter, or only a software rasteriser, is found.
+pub fn install_advice() -> &'static str {
+    if cfg!(target_os = "windows") {
+        "install your GPU maker's driver (it brings DirectX 12 and Vulkan)"
+    } else if cfg!(target_os = "macos") {
+        "Metal comes with macOS 10.13 and later on any Mac with a GPU"
+    } else {
+        "install a Vulkan driver: NVIDIA's own driver (nvidia-driver) for NVIDIA, mesa-vulkan-drivers for AMD and \
+         Intel (it also brings lavapipe, a software rasteriser); `vulkaninfo --summary` from vulkan-tools lists them"
+    }
+}
+
+impl Adapter {
+    fn new(adapter: wgpu::Adapter) -> Self {
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        let profile = DeviceProfile {
+            name: info.name,
+            kind: match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => DeviceKind::DiscreteGpu,
+                wgpu::DeviceType::IntegratedGpu => DeviceKind::IntegratedGpu,
+                wgpu::DeviceType::VirtualGpu => DeviceKind::VirtualGpu,
+                wgpu::DeviceType::Cpu => DeviceKind::Software,
+                wgpu::DeviceType::Other => DeviceKind::Other,
+            },
+            max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            max_workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+            max_buffer_bytes: limits.max_buffer_size,
+            max_binding_bytes: limits.max_storage_buffer_binding_size,
+        };
+        Adapter { adapter, profile }
+    }
+
+    /// What operations choose their kernels by.
+    pub fn profile(&self) -> &DeviceProfile {
+        &self.profile
+    }
+
+    /// `vulkan`, `metal` or `dx12`.
+    pub fn backend(&self) -> String {
+        self.adapter.get_info().backend.to_string()
+    }
+
+    /// Name and version of the driver.
+    pub fn driver(&self) -> String {
+        let info = self.adapter.get_info();
+        format!("{} {}", info.driver, info.driver_info).trim().to_string()
+    }
+
+    /// Names of the optional features that help here, and whether the adapter has them.
+    pub fn features(&self) -> Vec<(&'static str, bool)> {
+        let features = self.adapter.features();
+        [
+            ("timestamps", wgpu::Features::TIMESTAMP_QUERY),
+            ("subgroups", wgpu::Features::SUBGROUP),
+            ("f16", wgpu::Features::SHADER_F16),
+            ("pipeline cache", wgpu::Features::PIPELINE_CACHE),
+            ("cooperative matrices", wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+        ]
+        .map(|(name, feature)| (name, features.contains(feature)))
+        .to_vec()
+    }
+
+    /// A device on this adapter, with all of the adapter's limits.
+    pub(super) fn open(&self) -> Result<(wgpu::Device, wgpu::Queue)> {
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("wgconv"),
+            required_limits: self.adapter.limits(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        };
+        pollster::block_on(self.adapter.request_device(&descriptor)).map_err(|error| Error::Device {
+            device: self.profile.name.clone(),
+            operation: "opening the device".into(),
+            cause: error.to_string(),
+        })
+    }
+}

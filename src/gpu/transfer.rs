@@ -1,0 +1,105 @@
+//! Moving buffers between host and device memory.
+
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+use crate::ops::{Element, HostBuffer};
+use crate::plan::Pending;
+use crate::{Error, Result};
+
+/// A buffer's content as the device holds it: 32-bit words.
+pub fn to_device(queue: &wgpu::Queue, buffer: &wgpu::Buffer, data: &HostBuffer<f32>) {
+    match data.element() {
+        Element::Real => queue.write_buffer(buffer, 0, bytemuck::cast_slice(data.reals())),
+        Element::Index => queue.write_buffer(buffer, 0, bytemuck::cast_slice(data.indices())),
+        Element::Byte => {
+            // Copies go by whole words; the rest of the last one is zero.
+            let bytes = data.bytes();
+            let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
+            queue.write_buffer(buffer, 0, words);
+            if !rest.is_empty() {
+                let mut word = [0; 4];
+                word[..rest.len()].copy_from_slice(rest);
+                queue.write_buffer(buffer, words.len() as u64, &word);
+            }
+        }
+    }
+}
+
+/// A copy of a device buffer on its way to the host.
+pub struct Download {
+    device: wgpu::Device,
+    device_name: String,
+    staging: wgpu::Buffer,
+    mapped: Receiver<Result<(), wgpu::BufferAsyncError>>,
+    arrived: Option<Result<(), wgpu::BufferAsyncError>>,
+    element: Element,
+    elements: usize,
+}
+
+impl Download {
+    /// Starts the copy, behind all work submitted so far.
+    pub fn start(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        device_name: &str,
+        buffer: &wgpu::Buffer,
+        element: Element,
+        elements: usize,
+    ) -> Self {
+        let size = element.bytes(elements);
+        let staging = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("download"),
+            size,
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        let mut encoder = device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, size);
+        queue.submit([encoder.finish()]);
+        let (sender, mapped) = channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            // Nobody listens any more when the download was dropped.
+            let _ = sender.send(result);
+        });
+        let device_name = device_name.into();
+        Download { device: device.clone(), device_name, staging, mapped, arrived: None, element, elements }
+    }
+
+    fn failed(&self, cause: impl ToString) -> Error {
+        Error::Device {
+            device: self.device_name.clone(),
+            operation: "reading a buffer back".into(),
+            cause: cause.to_string(),
+        }
+    }
+}
+
+impl Pending for Download {
+    fn is_ready(&mut self) -> bool {
+        // A device that fails to be polled is lost; `wait` reports it.
+        let _ = self.device.poll(wgpu::PollType::Poll);
+        if self.arrived.is_none() {
+            self.arrived = match self.mapped.try_recv() {
+                Ok(result) => Some(result),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => Some(Err(wgpu::BufferAsyncError)),
+            };
+        }
+        self.arrived.is_some()
+    }
+
+    fn wait(mut self: Box<Self>) -> Result<HostBuffer<f32>> {
+        while !self.is_ready() {
+            self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| self.failed(error))?;
+        }
+        if let Some(Err(error)) = &self.arrived {
+            return Err(self.failed(error));
+        }
+        let view = self.staging.get_mapped_range(..).map_err(|error| self.failed(error))?;
+        Ok(match self.element {
+            Element::Real => HostBuffer::real(bytemuck::pod_collect_to_vec(&view)),
+            Element::Index => HostBuffer::index(bytemuck::pod_collect_to_vec(&view)),
+            Element::Byte => HostBuffer::byte(view[..self.elements].to_vec()),
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! What every executor can do, wherever it runs.
+
+use std::sync::Arc;
+
+use super::{BufferId, Memory, Plan};
+use crate::Result;
+use crate::ops::HostBuffer;
+
+/// Number of a plan that an executor has made ready to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prepared(pub(crate) usize);
+
+/// Runs plans on a device.
+///
+/// Buffers with a persistent [`Role`](super::Role) are shared by name among the plans of one executor: the
+/// training and the evaluation plan of a network see the same parameters. They start as zeros.
+pub trait Executor {
+    /// The device, as messages name it.
+    fn device_name(&self) -> String;
+
+    /// Makes a plan ready: allocates its buffers and chooses and compiles what runs its steps.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device refuses a kernel or has too little memory.
+    fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared>;
+
+    /// The memory that a plan takes on this device, before anything is allocated.
+    fn memory(&self, plan: &Plan) -> Memory;
+
+    /// The name of the way in which each step of a prepared plan runs, in the order of [`Plan::steps`].
+    fn implementations(&self, prepared: Prepared) -> Vec<String>;
+
+    /// Replaces a buffer's content.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) when `data` has another number or kind of elements.
+    fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()>;
+
+    /// Runs all steps of a plan `times` times. Work may still be under way when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed, now or in an earlier run.
+    fn run(&mut self, prepared: Prepared, times: usize) -> Result<()>;
+
+    /// Asks for a buffer's content as it is after all runs so far, without waiting for it.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed.
+    fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Box<dyn Pending>>;
+
+    /// Forgets all plans and buffers, persistent ones too.
+    fn clear(&mut self);
+
+    /// A buffer's content, once all runs so far are done.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed.
+    fn read(&mut self, prepared: Prepared, buffer: BufferId) -> Result<HostBuffer<f32>> {
+        self.read_later(prepared, buffer)?.wait()
+    }
+}
+
+/// A buffer's content on its way from the device.
+pub trait Pending {
+    /// Whether [`Pending::wait`] would return at once.
+    fn is_ready(&mut self) -> bool;
+
+    /// Waits for the content.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed meanwhile.
+    fn wait(self: Box<Self>) -> Result<HostBuffer<f32>>;
+}
+
+/// Content that is there already.
+pub(crate) struct Ready(pub HostBuffer<f32>);
+
+impl Pending for Ready {
+    fn is_ready(&mut self) -> bool {
+        true
+    }
+
+    fn wait(self: Box<Self>) -> Result<HostBuffer<f32>> {
+        Ok(self.0)
+    }
+}

@@ -1,0 +1,138 @@
+//! The executor that keeps buffers in host memory; what an operation runs as depends on the type of reals.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::executor::Ready;
+use super::{Allocation, BufferId, Executor, Memory, Pending, Plan, Prepared, Step};
+use crate::Result;
+use crate::ops::{HostBuffer, Op, Operands};
+
+/// A type of real numbers, and the form of an operation that works on it.
+pub trait Real: Copy + Default + 'static {
+    /// What [`Executor::device_name`] answers.
+    fn device_name() -> String;
+    /// The name of the form.
+    const FORM: &'static str;
+    /// Runs the operation.
+    fn run(op: &dyn Op, operands: &mut Operands<Self>);
+    /// Rounds to f32.
+    fn to_f32(self) -> f32;
+    /// Widens from f32.
+    fn from_f32(value: f32) -> Self;
+}
+
+/// Runs plans in host memory.
+#[derive(Debug, Default)]
+pub struct HostExecutor<T> {
+    memory: Vec<HostBuffer<T>>,
+    persistent: HashMap<String, usize>,
+    plans: Vec<PreparedPlan>,
+}
+
+#[derive(Debug)]
+struct PreparedPlan {
+    plan: Arc<Plan>,
+    // Where each buffer lies in the executor's memory.
+    places: Vec<Option<usize>>,
+}
+
+impl<T: Real> HostExecutor<T> {
+    /// An executor without plans.
+    pub fn new() -> Self {
+        HostExecutor { memory: Vec::new(), persistent: HashMap::new(), plans: Vec::new() }
+    }
+
+    /// A buffer's content, without conversion.
+    pub fn buffer(&self, prepared: Prepared, buffer: BufferId) -> &HostBuffer<T> {
+        &self.memory[self.place(prepared, buffer)]
+    }
+
+    /// A buffer's content, to be changed without conversion.
+    pub fn buffer_mut(&mut self, prepared: Prepared, buffer: BufferId) -> &mut HostBuffer<T> {
+        let place = self.place(prepared, buffer);
+        &mut self.memory[place]
+    }
+
+    fn place(&self, prepared: Prepared, buffer: BufferId) -> usize {
+        self.plans[prepared.0].places[buffer.index()].expect("a buffer that some step uses")
+    }
+
+    fn run_step(&mut self, step: &Step, places: &[Option<usize>], plan: &Plan) {
+        let place = |id: &BufferId| places[id.index()].expect("every operand has a place");
+        let buffers = step.operands.iter().map(|id| {
+            let mut buffer = std::mem::take(&mut self.memory[place(id)]);
+            buffer.resize_within(plan.buffer(*id).shape.elements());
+            buffer
+        });
+        let mut operands = Operands::new(buffers.collect());
+        T::run(step.op.as_ref(), &mut operands);
+        for (id, buffer) in step.operands.iter().zip(operands.into_buffers()) {
+            self.memory[place(id)] = buffer;
+        }
+    }
+}
+
+impl<T: Real> Executor for HostExecutor<T> {
+    fn device_name(&self) -> String {
+        T::device_name()
+    }
+
+    fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
+        plan.assert_valid();
+        let allocation = Allocation::new(&plan, &[]);
+        let first = self.memory.len();
+        self.memory
+            .extend(allocation.slots.iter().map(|slot| HostBuffer::zeros(slot.element, slot.elements)));
+        let mut places: Vec<Option<usize>> =
+            allocation.of_buffer.iter().map(|slot| slot.map(|slot| first + slot)).collect();
+        for (place, buffer) in places.iter_mut().zip(&plan.buffers) {
+            if buffer.role.is_persistent() {
+                let memory = &mut self.memory;
+                let shared = *self.persistent.entry(buffer.name.clone()).or_insert_with(|| {
+                    memory.push(HostBuffer::zeros(buffer.element, buffer.shape.elements()));
+                    memory.len() - 1
+                });
+                assert_eq!(memory[shared].len(), buffer.shape.elements(), "{}: shared by plans", buffer.name);
+                *place = Some(shared);
+            }
+        }
+        self.plans.push(PreparedPlan { plan, places });
+        Ok(Prepared(self.plans.len() - 1))
+    }
+
+    fn memory(&self, plan: &Plan) -> Memory {
+        Memory::new(plan, &Allocation::new(plan, &[]))
+    }
+
+    fn implementations(&self, prepared: Prepared) -> Vec<String> {
+        self.plans[prepared.0].plan.steps().map(|_| T::FORM.to_string()).collect()
+    }
+
+    fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {
+        let plan = self.plans[prepared.0].plan.clone();
+        plan.check_content(buffer, data)?;
+        let content = data.map_reals(|&value| T::from_f32(value));
+        self.buffer_mut(prepared, buffer).assign(&content);
+        Ok(())
+    }
+
+    fn run(&mut self, prepared: Prepared, times: usize) -> Result<()> {
+        let PreparedPlan { plan, places } = &self.plans[prepared.0];
+        let (plan, places) = (plan.clone(), places.clone());
+        for _ in 0..times {
+            for step in plan.steps() {
+                self.run_step(step, &places, &plan);
+            }
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Box<dyn Pending>> {
+        Ok(Box::new(Ready(self.buffer(prepared, buffer).map_reals(|value| value.to_f32()))))
+    }
+}

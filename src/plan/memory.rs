@@ -1,0 +1,154 @@
+//! Which buffers share memory, and how much a plan takes.
+
+use std::fmt;
+
+use super::{Plan, Role};
+use crate::ops::Element;
+
+/// A piece of device memory that stands for one buffer, or for several that live one after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// The role of the buffer it was made for.
+    pub role: Role,
+    /// What its elements are.
+    pub element: Element,
+    /// Its size.
+    pub elements: usize,
+}
+
+/// Where each buffer and each scratch buffer of a plan lies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allocation {
+    /// The pieces of memory.
+    pub slots: Vec<Slot>,
+    /// The slot of each buffer; none for persistent buffers, which belong to the executor, and for unused ones.
+    pub of_buffer: Vec<Option<usize>>,
+    /// The slots of the scratch buffers of each step.
+    pub of_workspace: Vec<Vec<usize>>,
+}
+
+impl Allocation {
+    /// Gives every buffer of `plan` memory from its first step to its last. `workspace` holds the elements
+    /// of the scratch buffers of each step; they live for that step alone.
+    ///
+    /// A buffer takes the smallest free slot that holds it, so that memory is reused once its last reader
+    /// is done, and never while a step still works on it.
+    pub fn new(plan: &Plan, workspace: &[Vec<usize>]) -> Self {
+        let mut last_use = vec![None; plan.buffers.len()];
+        for (number, step) in plan.steps().enumerate() {
+            for id in &step.operands {
+                last_use[id.index()] = Some(number);
+            }
+        }
+        let mut slots: Vec<Slot> = Vec::new();
+        let mut free: Vec<usize> = Vec::new();
+        let mut of_buffer = vec![None; plan.buffers.len()];
+        let mut of_workspace = Vec::new();
+        let mut take = |free: &mut Vec<usize>, role, element, elements| {
+            let fits = |&(_, &slot): &(usize, &usize)| {
+                let slot: Slot = slots[slot];
+                slot.element == element && slot.elements >= elements
+            };
+            match free.iter().enumerate().filter(fits).min_by_key(|&(_, &slot)| slots[slot].elements) {
+                Some((position, _)) => free.swap_remove(position),
+                None => {
+                    slots.push(Slot { role, element, elements });
+                    slots.len() - 1
+                }
+            }
+        };
+        for (number, step) in plan.steps().enumerate() {
+            for &id in &step.operands {
+                let buffer = plan.buffer(id);
+                if of_buffer[id.index()].is_none() && !buffer.role.is_persistent() {
+                    let slot = take(&mut free, buffer.role, buffer.element, buffer.shape.elements());
+                    of_buffer[id.index()] = Some(slot);
+                }
+            }
+            let scratch = workspace.get(number).map_or(&[][..], Vec::as_slice);
+            let scratch: Vec<usize> = scratch
+                .iter()
+                .map(|&elements| take(&mut free, Role::Workspace, Element::Real, elements))
+                .collect();
+            free.extend(&scratch);
+            of_workspace.push(scratch);
+            for &id in &step.operands {
+                if let Some(slot) = of_buffer[id.index()]
+                    && last_use[id.index()] == Some(number)
+                    && !plan.buffer(id).kept
+                {
+                    free.push(slot);
+                }
+            }
+        }
+        Allocation { slots, of_buffer, of_workspace }
+    }
+}
+
+/// The device memory of a plan, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Memory {
+    /// The dataset.
+    pub data: u64,
+    /// Weights and biases.
+    pub parameters: u64,
+    /// Velocities, counters, schedules and losses.
+    pub state: u64,
+    /// Layers' outputs.
+    pub activations: u64,
+    /// Derivatives that found no activation's memory free.
+    pub gradients: u64,
+    /// Scratch memory of kernels.
+    pub workspace: u64,
+    /// The largest single buffer.
+    pub largest: u64,
+}
+
+impl Memory {
+    /// What `plan` takes, laid out as `allocation` says.
+    pub fn new(plan: &Plan, allocation: &Allocation) -> Self {
+        let mut memory = Memory::default();
+        let persistent = plan.buffers.iter().filter(|buffer| buffer.role.is_persistent());
+        for (role, bytes) in persistent
+            .map(|buffer| (buffer.role, buffer.bytes()))
+            .chain(allocation.slots.iter().map(|slot| (slot.role, slot.element.bytes(slot.elements))))
+        {
+            *memory.of(role) += bytes;
+            memory.largest = memory.largest.max(bytes);
+        }
+        memory
+    }
+
+    fn of(&mut self, role: Role) -> &mut u64 {
+        match role {
+            Role::Data => &mut self.data,
+            Role::Parameter => &mut self.parameters,
+            Role::State => &mut self.state,
+            Role::Activation => &mut self.activations,
+            Role::Gradient => &mut self.gradients,
+            Role::Workspace => &mut self.workspace,
+        }
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.data + self.parameters + self.state + self.activations + self.gradients + self.workspace
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        write!(
+            f,
+            "{:.1} MiB: data {:.1}, weights {:.1}, state {:.1}, activations {:.1}, gradients {:.1}, workspace {:.1}",
+            mib(self.total()),
+            mib(self.data),
+            mib(self.parameters),
+            mib(self.state),
+            mib(self.activations),
+            mib(self.gradients),
+            mib(self.workspace)
+        )
+    }
+}

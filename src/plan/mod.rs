@@ -1,0 +1,213 @@
+//! In what order: a network lowered to operations over numbered buffers, as plain data.
+
+mod executor;
+mod host;
+// mod lower;
+mod memory;
+
+pub use executor::{Executor, Pending, Prepared};
+pub use host::{HostExecutor, Real};
+// pub use lower::{DataParts, EvaluateOptions, SgdOptions, TrainOptions, evaluate_plan, predict_plan, train_plan};
+pub use memory::{Allocation, Memory, Slot};
+
+use std::collections::HashSet;
+
+use crate::ops::{Element, HostBuffer, Op};
+use crate::tensor::Shape;
+use crate::{Error, Result};
+
+/// Number of a buffer in its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(usize);
+
+impl BufferId {
+    /// Position in [`Plan::buffers`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// What a buffer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The training or test set, or images that the caller writes.
+    Data,
+    /// Weights and biases.
+    Parameter,
+    /// What lives from step to step beside the parameters: velocities, counters, schedules, losses.
+    State,
+    /// A layer's output.
+    Activation,
+    /// A derivative of the loss.
+    Gradient,
+    /// Scratch memory of a kernel.
+    Workspace,
+}
+
+impl Role {
+    /// Whether the content outlives a run. Such a buffer is shared by name among the plans of an executor.
+    pub fn is_persistent(self) -> bool {
+        matches!(self, Role::Data | Role::Parameter | Role::State)
+    }
+}
+
+/// A buffer of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BufferSpec {
+    /// `conv1.weight`, `conv1.output`, `train/order`, ...
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Its sizes.
+    pub shape: Shape,
+    /// What its elements are.
+    pub element: Element,
+    /// Whether the caller reads it after a run, so that nothing may reuse its memory.
+    pub kept: bool,
+}
+
+impl BufferSpec {
+    /// Bytes in device memory.
+    pub fn bytes(&self) -> u64 {
+        self.element.bytes(self.shape.elements())
+    }
+}
+
+/// An operation on buffers of a plan.
+#[derive(Debug)]
+pub struct Step {
+    /// The operation.
+    pub op: Box<dyn Op>,
+    /// The buffer of each of its operands.
+    pub operands: Vec<BufferId>,
+}
+
+/// A list of operations over numbered buffers, ready to be run by any executor.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The buffers.
+    pub buffers: Vec<BufferSpec>,
+    /// From images to the loss.
+    pub forward: Vec<Step>,
+    /// From the loss to the gradients of the parameters.
+    pub backward: Vec<Step>,
+    /// From the gradients to new parameters and the next step's number.
+    pub update: Vec<Step>,
+}
+
+impl Plan {
+    /// A plan of one operation, whose buffers are named after its operands and are all kept.
+    pub fn of_op(op: Box<dyn Op>) -> Plan {
+        let mut plan = Plan::default();
+        let operands = op.operands();
+        let operands = operands
+            .into_iter()
+            .map(|operand| {
+                let role = if operand.access.reads() { Role::State } else { Role::Activation };
+                let buffer = plan.add_buffer(operand.name, role, operand.shape, operand.element);
+                plan.keep(buffer);
+                buffer
+            })
+            .collect();
+        plan.forward.push(Step { op, operands });
+        plan
+    }
+
+    /// All steps in the order of a run: forward, backward, update.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.forward.iter().chain(&self.backward).chain(&self.update)
+    }
+
+    /// The buffer of that name.
+    pub fn find(&self, name: &str) -> Option<BufferId> {
+        self.buffers.iter().position(|buffer| buffer.name == name).map(BufferId)
+    }
+
+    /// The specification of a buffer.
+    pub fn buffer(&self, id: BufferId) -> &BufferSpec {
+        &self.buffers[id.0]
+    }
+
+    /// Numbers of the buffers with a role.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = BufferId> {
+        (0..self.buffers.len()).map(BufferId).filter(move |&id| self.buffer(id).role == role)
+    }
+
+    /// Adds a buffer.
+    pub fn add_buffer(
+        &mut self,
+        name: impl Into<String>,
+        role: Role,
+        shape: impl Into<Shape>,
+        element: Element,
+    ) -> BufferId {
+        let (name, shape) = (name.into(), shape.into());
+        self.buffers.push(BufferSpec { name, role, shape, element, kept: false });
+        BufferId(self.buffers.len() - 1)
+    }
+
+    /// Keeps a buffer's content until the caller has read it.
+    pub fn keep(&mut self, id: BufferId) {
+        self.buffers[id.0].kept = true;
+    }
+
+    /// The same plan up to the loss, with every buffer kept: for looking at what each layer computed.
+    pub fn for_inspection(mut self) -> Plan {
+        self.backward.clear();
+        self.update.clear();
+        self.buffers.iter_mut().for_each(|buffer| buffer.kept = true);
+        self
+    }
+
+    /// Checks that `data` fits a buffer.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it has another number or kind of elements.
+    pub fn check_content(&self, id: BufferId, data: &HostBuffer<f32>) -> Result<()> {
+        let spec = self.buffer(id);
+        if (data.len(), data.element()) != (spec.shape.elements(), spec.element) {
+            let expected = format!("{} elements of kind {:?}", spec.shape.elements(), spec.element);
+            return Err(Error::invalid(
+                &spec.name,
+                expected,
+                format!("{} of kind {:?}", data.len(), data.element()),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Floating-point operations of one run.
+    pub fn flops(&self) -> u64 {
+        self.steps().map(|step| step.op.flops()).sum()
+    }
+
+    /// Checks what executors rely on: a step binds one buffer of the right size to each operand, and no
+    /// buffer twice; nothing that passes is read before it was written.
+    ///
+    /// # Panics
+    /// When the plan breaks one of these rules: a bug in the lowering.
+    pub fn assert_valid(&self) {
+        let mut written: HashSet<BufferId> = HashSet::new();
+        for Step { op, operands } in self.steps() {
+            let declared = op.operands();
+            let name = op.name();
+            assert_eq!(declared.len(), operands.len(), "{name}: number of operands");
+            assert_eq!(
+                operands.iter().collect::<HashSet<_>>().len(),
+                operands.len(),
+                "{name}: a buffer bound twice"
+            );
+            for (operand, &id) in declared.iter().zip(operands) {
+                let buffer = self.buffer(id);
+                let what = format!("{name}: operand {} in buffer {}", operand.name, buffer.name);
+                assert_eq!(operand.shape.elements(), buffer.shape.elements(), "{what}: elements");
+                assert_eq!(operand.element, buffer.element, "{what}: kind of element");
+                let ready = buffer.role.is_persistent() || written.contains(&id);
+                assert!(ready || !operand.access.reads(), "{what}: read before it was written");
+                if operand.access.writes() {
+                    written.insert(id);
+                }
+            }
+        }
+    }
+}

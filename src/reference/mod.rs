@@ -1,0 +1,27 @@
+//! The executor that runs the definitions, in f64. Names no op.
+
+use crate::ops::{Op, Operands};
+use crate::plan::{HostExecutor, Real};
+
+/// Runs plans by their operations' definitions, in f64: slow, and what every other executor is proved by.
+pub type ReferenceExecutor = HostExecutor<f64>;
+
+impl Real for f64 {
+    const FORM: &'static str = "definition";
+
+    fn device_name() -> String {
+        "reference, f64".into()
+    }
+
+    fn run(op: &dyn Op, operands: &mut Operands<f64>) {
+        op.define(operands);
+    }
+
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
+
+    fn from_f32(value: f32) -> f64 {
+        value.into()
+    }
+}

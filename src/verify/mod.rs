@@ -1,0 +1,155 @@
+//! Whether an operation's fast forms give the definition's answer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+
+use crate::Result;
+use crate::ops::{Element, HostBuffer, Op, Operand, Operands, Precision};
+use crate::plan::{BufferId, Executor, Plan};
+
+/// What a trial fills the operands with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// Integers from -2 to 2: sums below 2^24 are exact in f32, so every order of summing gives the same
+    /// answer, and any difference is a bug.
+    Integers,
+    /// Reals from -1 to 1: the answer may differ by [`Precision::bound`].
+    Reals,
+}
+
+/// One operation, filled with data, and the answer of its definition.
+#[derive(Debug)]
+pub struct Trial {
+    plan: Arc<Plan>,
+    operands: Vec<Operand>,
+    given: Vec<HostBuffer<f64>>,
+    expected: Vec<HostBuffer<f64>>,
+    bound: f64,
+}
+
+/// A difference that a right answer cannot show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mismatch {
+    /// The operation.
+    pub op: &'static str,
+    /// The operand.
+    pub operand: &'static str,
+    /// Position in it.
+    pub index: usize,
+    /// What the definition gives.
+    pub expected: f64,
+    /// What was found.
+    pub found: f64,
+    /// The largest difference that passes.
+    pub bound: f64,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mismatch { op, operand, index, expected, found, bound } = self;
+        write!(f, "{op}: {operand}[{index}]: expected {expected} within {bound:e}, found {found}")
+    }
+}
+
+impl Trial {
+    /// Fills the operands of `op` from `seed` and runs its definition. None where `data` are integers and
+    /// the operation is not exact on them.
+    pub fn new(op: Box<dyn Op>, data: Data, seed: u64) -> Option<Trial> {
+        let precision: Precision = op.precision();
+        if data == Data::Integers && !precision.exact_on_integers {
+            return None;
+        }
+        let bound = match data {
+            Data::Integers => 0.0,
+            Data::Reals => precision.bound(),
+        };
+        let operands = op.operands();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let given: Vec<_> = operands.iter().map(|operand| fill(operand, data, &mut rng)).collect();
+        let mut answer = Operands::new(given.clone());
+        op.define(&mut answer);
+        let expected = answer.into_buffers();
+        Some(Trial { plan: Arc::new(Plan::of_op(op)), operands, given, expected, bound })
+    }
+
+    /// The plan of this one operation.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Runs the operation on `executor` and compares its answer.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed; a wrong answer is no error.
+    pub fn run(&self, executor: &mut dyn Executor) -> Result<std::result::Result<f64, Mismatch>> {
+        let prepared = executor.prepare(self.plan.clone())?;
+        let buffers: Vec<BufferId> = self.plan.forward[0].operands.clone();
+        for (&buffer, given) in buffers.iter().zip(&self.given) {
+            executor.write(prepared, buffer, &given.map_reals(|&value| value as f32))?;
+        }
+        executor.run(prepared, 1)?;
+        let found: Result<Vec<_>> = buffers.iter().map(|&buffer| executor.read(prepared, buffer)).collect();
+        Ok(self.compare(&found?))
+    }
+
+    /// The largest difference between `found` and the definition's answer.
+    ///
+    /// What is not finite never passes, and operands that are only read must be as they were.
+    ///
+    /// # Errors
+    /// The first difference above the bound.
+    pub fn compare(&self, found: &[HostBuffer<f32>]) -> std::result::Result<f64, Mismatch> {
+        let mut largest: f64 = 0.0;
+        for ((operand, expected), found) in self.operands.iter().zip(&self.expected).zip(found) {
+            let values = |buffer: &HostBuffer<f64>| -> Vec<f64> {
+                match buffer.element() {
+                    Element::Real => buffer.reals().to_vec(),
+                    Element::Index => buffer.indices().iter().map(|&value| value.into()).collect(),
+                    Element::Byte => buffer.bytes().iter().map(|&value| value.into()).collect(),
+                }
+            };
+            let bound =
+                if operand.element == Element::Real && operand.access.writes() { self.bound } else { 0.0 };
+            let found = values(&found.map_reals(|&value| value.into()));
+            for (index, (expected, found)) in values(expected).into_iter().zip(found).enumerate() {
+                let difference = (expected - found).abs();
+                // Written so that a NaN on either side fails.
+                if !(difference <= bound && found.is_finite()) {
+                    let (op, operand) = (self.plan.forward[0].op.name(), operand.name);
+                    return Err(Mismatch { op, operand, index, expected, found, bound });
+                }
+                largest = largest.max(difference);
+            }
+        }
+        Ok(largest)
+    }
+
+    /// The definition's answer, rounded to f32, to be changed in the negative controls of this check.
+    pub fn expected(&self) -> Vec<HostBuffer<f32>> {
+        self.expected.iter().map(|buffer| buffer.map_reals(|&value| value as f32)).collect()
+    }
+}
+
+/// Values for an operand. What is only written starts as NaN, so that an element left out shows.
+fn fill(operand: &Operand, data: Data, rng: &mut ChaCha8Rng) -> HostBuffer<f64> {
+    let elements = operand.shape.elements();
+    match (operand.element, operand.access.reads()) {
+        (Element::Real, false) => HostBuffer::real(vec![f64::NAN; elements]),
+        (Element::Real, true) => HostBuffer::real(
+            (0..elements)
+                .map(|_| match data {
+                    Data::Integers => f64::from(rng.random_range(-2i32..=2)),
+                    Data::Reals => f64::from(rng.random_range(-1.0f32..=1.0)),
+                })
+                .collect(),
+        ),
+        (Element::Index, false) => HostBuffer::index(vec![u32::MAX; elements]),
+        (Element::Index, true) => {
+            HostBuffer::index((0..elements).map(|_| rng.random_range(0..operand.below.max(1))).collect())
+        }
+        (Element::Byte, _) => HostBuffer::byte((0..elements).map(|_| rng.random()).collect()),
+    }
+}

@@ -1,0 +1,20 @@
+//! What tests on a GPU share.
+
+use wgconv::gpu::{Adapter, GpuExecutor, ShaderChecks, adapters};
+
+/// The best adapter, a software rasteriser included. Without one, says that the test is skipped, or fails
+/// if WGCONV_REQUIRE_GPU=1.
+pub fn adapter(test: &str) -> Option<Adapter> {
+    let adapter = adapters().into_iter().next();
+    if adapter.is_none() {
+        let required = std::env::var("WGCONV_REQUIRE_GPU").is_ok_and(|value| value == "1");
+        assert!(!required, "{test}: WGCONV_REQUIRE_GPU=1, and there is no adapter");
+        eprintln!("SKIPPED {test}: there is no adapter");
+    }
+    adapter
+}
+
+/// An executor on the best adapter.
+pub fn gpu(test: &str, checks: ShaderChecks) -> Option<GpuExecutor> {
+    Some(GpuExecutor::open(&adapter(test)?).expect("an adapter that opens").with_checks(checks))
+}
