@@ -145,7 +145,7 @@ impl GpuExecutor {
     }
 
     fn check_limits(&self, plan: &Plan, allocation: &Allocation) -> Result<()> {
-        let limit = self.profile.max_binding_bytes.min(self.profile.max_buffer_bytes);
+        let limit = self.max_buffer_bytes();
         let refused = |what: &str, bytes: u64| {
             let cause = format!(
                 "{what} needs {} MiB, and a buffer holds at most {} MiB; try a smaller batch",
@@ -219,6 +219,10 @@ impl GpuExecutor {
 impl Executor for GpuExecutor {
     fn device_name(&self) -> String {
         self.profile.name.clone()
+    }
+
+    fn max_buffer_bytes(&self) -> u64 {
+        self.profile.max_binding_bytes.min(self.profile.max_buffer_bytes)
     }
 
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {

@@ -18,6 +18,9 @@ pub trait Executor {
     /// The device, as messages name it.
     fn device_name(&self) -> String;
 
+    /// Bytes that one buffer may have.
+    fn max_buffer_bytes(&self) -> u64;
+
     /// Makes a plan ready: allocates its buffers and chooses and compiles what runs its steps.
     ///
     /// # Errors

@@ -78,6 +78,10 @@ impl<T: Real> Executor for HostExecutor<T> {
         T::device_name()
     }
 
+    fn max_buffer_bytes(&self) -> u64 {
+        u64::MAX
+    }
+
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
         plan.assert_valid();
         let allocation = Allocation::new(&plan, &[]);

@@ -2,7 +2,7 @@
 
 use super::{BufferId, Plan, Role, Step};
 use crate::Result;
-use crate::network::{Layer, LayerInput, LayerKind, Network};
+use crate::network::{Features, Layer, LayerInput, LayerKind, Network, Parameter};
 use crate::ops::activation::{ActivationForward, ActivationGrad, Saved};
 use crate::ops::add::Add;
 use crate::ops::batch::{Advance, GatherBatch};
@@ -135,7 +135,7 @@ impl<'a> Lowering<'a> {
             .layers()
             .iter()
             .map(|layer| {
-                let add = |parameter: &crate::network::Parameter| {
+                let add = |parameter: &Parameter| {
                     plan.add_buffer(&parameter.name, Role::Parameter, parameter.shape.clone(), Element::Real)
                 };
                 layer.parameters.iter().map(add).collect()
@@ -249,22 +249,25 @@ impl<'a> Lowering<'a> {
     }
 
     fn image_of(&self, layer: &Layer) -> ImageShape {
-        self.network.input_of(layer).image().expect("the network has checked that the layer reads a map")
+        match self.network.features(layer.inputs[0]) {
+            Features::Image(image) => image,
+            Features::Flat { .. } => unreachable!("the network has checked that {} reads a map", layer.name),
+        }
     }
 
     fn conv_geometry(&self, layer: &Layer) -> Result<ConvGeometry> {
         let LayerKind::Conv2d(conv) = &layer.kind else { unreachable!("called for convolutions") };
-        ConvGeometry::new(self.batch_size, self.image_of(layer), conv.out_channels, conv.groups, &conv.window)
+        conv.geometry(self.batch_size, self.image_of(layer))
     }
 
     fn pool_geometry(&self, layer: &Layer) -> Result<PoolGeometry> {
         let LayerKind::Pool(pool) = &layer.kind else { unreachable!("called for pools") };
-        PoolGeometry::new(self.batch_size, self.image_of(layer), &pool.window)
+        pool.geometry(self.batch_size, self.image_of(layer))
     }
 
     fn dense_size(&self, layer: &Layer) -> Result<DenseSize> {
         let LayerKind::Dense(dense) = &layer.kind else { unreachable!("called for dense layers") };
-        DenseSize::new(self.batch_size, self.network.input_of(layer).size(), dense.units)
+        DenseSize::new(self.batch_size, self.network.features(layer.inputs[0]).elements(), dense.units)
     }
 
     fn loss(
@@ -295,29 +298,35 @@ impl<'a> Lowering<'a> {
         let mut collected: Vec<Vec<BufferId>> = vec![Vec::new(); layers.len()];
         collected[layers.len() - 1].push(grad_logits);
         self.grad_parameters = vec![Vec::new(); layers.len()];
+        let learning = self.learning_layers();
         for (number, layer) in layers.iter().enumerate().rev() {
             let Some(grad_output) = self.added_up(&collected[number], self.outputs[number]) else { continue };
             let inputs: Vec<BufferId> = layer.inputs.iter().map(|source| self.buffer_of(source, image)).collect();
-            let wanted: Vec<bool> = layer.inputs.iter().map(|source| self.wants_gradient(source)).collect();
-            let grad_inputs = self.backward_layer(number, layer, &inputs, grad_output, wanted[0])?;
-            for ((source, grad_input), wanted) in layer.inputs.iter().zip(grad_inputs).zip(wanted) {
-                if let (LayerInput::Layer(source), true) = (source, wanted) {
-                    collected[*source].push(grad_input);
+            let wanted = |source: &LayerInput| matches!(*source, LayerInput::Layer(number) if learning[number]);
+            let any_wanted = layer.inputs.iter().any(wanted);
+            let grad_inputs = self.backward_layer(number, layer, &inputs, grad_output, any_wanted)?;
+            for (source, grad_input) in layer.inputs.iter().zip(grad_inputs) {
+                if let &LayerInput::Layer(number) = source
+                    && learning[number]
+                {
+                    collected[number].push(grad_input);
                 }
             }
         }
         Ok(())
     }
 
-    /// Whether there is a parameter in front of this input.
-    fn wants_gradient(&self, source: &LayerInput) -> bool {
-        match *source {
-            LayerInput::Image => false,
-            LayerInput::Layer(number) => {
-                let layer = &self.network.layers()[number];
-                !layer.parameters.is_empty() || layer.inputs.iter().any(|source| self.wants_gradient(source))
-            }
+    /// Whether there is a parameter at or in front of each layer: only then its output's gradient is wanted.
+    fn learning_layers(&self) -> Vec<bool> {
+        let mut learning: Vec<bool> = Vec::new();
+        for layer in self.network.layers() {
+            let reads_learning = layer.inputs.iter().any(|source| match *source {
+                LayerInput::Image => false,
+                LayerInput::Layer(number) => learning[number],
+            });
+            learning.push(reads_learning || !layer.parameters.is_empty());
         }
+        learning
     }
 
     fn added_up(&mut self, gradients: &[BufferId], output: BufferId) -> Option<BufferId> {
@@ -330,7 +339,7 @@ impl<'a> Lowering<'a> {
         }))
     }
 
-    /// Gradients of a layer's parameters, and, if one is `wanted`, of each of its inputs.
+    /// Gradients of a layer's parameters, and, if any is `wanted`, of each of its inputs.
     fn backward_layer(
         &mut self,
         number: usize,

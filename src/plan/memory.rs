@@ -1,6 +1,7 @@
 //! Which buffers share memory, and how much a plan takes.
 
 use std::fmt;
+use std::ops::Add;
 
 use super::{Plan, Role};
 use crate::ops::Element;
@@ -133,6 +134,22 @@ impl Memory {
     /// All of it.
     pub fn total(&self) -> u64 {
         self.data + self.parameters + self.state + self.activations + self.gradients + self.workspace
+    }
+}
+
+impl Add for Memory {
+    type Output = Memory;
+
+    fn add(self, other: Memory) -> Memory {
+        Memory {
+            data: self.data + other.data,
+            parameters: self.parameters + other.parameters,
+            state: self.state + other.state,
+            activations: self.activations + other.activations,
+            gradients: self.gradients + other.gradients,
+            workspace: self.workspace + other.workspace,
+            largest: self.largest.max(other.largest),
+        }
     }
 }
 

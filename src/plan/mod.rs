@@ -123,6 +123,14 @@ impl Plan {
         self.buffers.iter().position(|buffer| buffer.name == name).map(BufferId)
     }
 
+    /// The buffer of that name, which the plan's maker knows to be there.
+    ///
+    /// # Panics
+    /// When there is none: a bug of the caller.
+    pub fn expect(&self, name: &str) -> BufferId {
+        self.find(name).unwrap_or_else(|| panic!("the plan has no buffer {name}"))
+    }
+
     /// The specification of a buffer.
     pub fn buffer(&self, id: BufferId) -> &BufferSpec {
         &self.buffers[id.0]

@@ -1,5 +1,9 @@
 //! Whether an operation's fast forms give the definition's answer.
 
+mod self_test;
+
+pub use self_test::{SelfTest, self_test};
+
 use std::fmt;
 use std::sync::Arc;
 

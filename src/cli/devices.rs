@@ -1,0 +1,106 @@
+//! `wgconv devices`: every device, what it can do, and whether it computes right.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use wgconv::Result;
+use wgconv::cpu::CpuExecutor;
+use wgconv::gpu::{Adapter, GpuExecutor, adapters, install_advice};
+use wgconv::plan::Executor;
+use wgconv::verify::{SelfTest, self_test};
+
+use super::Outcome;
+use super::options::OutputOptions;
+
+/// List every adapter with its limits and features, test each, and say what to install
+#[derive(Args)]
+pub struct Devices {
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+/// Time of a self-test, at most.
+const BUDGET: Duration = Duration::from_secs(2);
+
+impl Devices {
+    pub fn run(self) -> Result<Outcome> {
+        let adapters = adapters();
+        let mut all_passed = true;
+        for (index, adapter) in adapters.iter().enumerate() {
+            let result = match GpuExecutor::open(adapter) {
+                Ok(mut executor) => self_test(&mut executor, BUDGET)?,
+                Err(error) => SelfTest { failures: vec![error.to_string()], ..SelfTest::default() },
+            };
+            all_passed &= result.failures.is_empty();
+            self.show_adapter(index, adapter, &result);
+        }
+        if adapters.is_empty() {
+            self.output.say(format_args!("no GPU driver found: {}\n", install_advice()));
+        } else if adapters.iter().all(|adapter| adapter.profile().kind == wgconv::device::DeviceKind::Software) {
+            self.output.say(format_args!("only a software rasteriser found: {}\n", install_advice()));
+        }
+        let mut cpu = CpuExecutor::new();
+        let result = self_test(&mut cpu, BUDGET)?;
+        all_passed &= result.failures.is_empty();
+        self.output.say(format_args!("cpu: {}\n  self-test  {}", cpu.device_name(), verdict(&result)));
+        self.output.json(&json!({
+            "device": "cpu", "name": cpu.device_name(), "self_test": self_test_json(&result),
+        }));
+        Ok(if all_passed { Outcome::Done } else { Outcome::Failed })
+    }
+
+    fn show_adapter(&self, index: usize, adapter: &Adapter, result: &SelfTest) {
+        let profile = adapter.profile();
+        let mib = |bytes: u64| bytes >> 20;
+        let features: Vec<String> = adapter
+            .features()
+            .into_iter()
+            .map(|(name, there)| format!("{}{name}", if there { "" } else { "no " }))
+            .collect();
+        self.output.say(format_args!(
+            "{index}: {}\n  kind       {}\n  backend    {}, driver {}\n  limits     buffer {} MiB, binding {} MiB, \
+             workgroup {} invocations and {} KiB\n  features   {}\n  self-test  {}\n",
+            profile.name,
+            profile.kind,
+            adapter.backend(),
+            adapter.driver(),
+            mib(profile.max_buffer_bytes),
+            mib(profile.max_binding_bytes),
+            profile.max_workgroup_invocations,
+            profile.max_workgroup_bytes >> 10,
+            features.join(", "),
+            verdict(result)
+        ));
+        self.output.json(&json!({
+            "device": index,
+            "backend": adapter.backend(),
+            "driver": adapter.driver(),
+            "profile": profile,
+            "features": adapter.features().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            "self_test": self_test_json(result),
+        }));
+    }
+}
+
+fn verdict(result: &SelfTest) -> String {
+    let seconds = result.time.as_secs_f64();
+    let left_out = match result.left_out {
+        0 => String::new(),
+        count => format!(", {count} left out for lack of time"),
+    };
+    match result.failures.first() {
+        None => format!("PASSED, {} operations in {seconds:.1} s{left_out}", result.passed),
+        Some(first) => format!("FAILED, {} of {}: {first}", result.failures.len(), result.passed + result.failures.len()),
+    }
+}
+
+fn self_test_json(result: &SelfTest) -> serde_json::Value {
+    json!({
+        "status": if result.failures.is_empty() { "PASSED" } else { "FAILED" },
+        "passed": result.passed,
+        "left_out": result.left_out,
+        "failures": result.failures,
+        "seconds": result.time.as_secs_f64(),
+    })
+}

@@ -1,0 +1,76 @@
+//! `wgconv evaluate`: loss and accuracy of a run's weights.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+use wgconv::data;
+use wgconv::executors::Opened;
+use wgconv::ops::HostBuffer;
+use wgconv::train::{Evaluator, RunFolder};
+use wgconv::{Error, Result};
+
+use super::Outcome;
+use super::options::{DeviceOptions, OutputOptions};
+
+/// Measure the weights of a run on a test set
+#[derive(Args)]
+pub struct Evaluate {
+    /// The run's folder
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// `synthetic` or a folder [default: what the run was trained on]
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
+    /// Which of the run's weights
+    #[arg(long, default_value = "best", value_parser = ["best", "last"])]
+    weights: String,
+    /// Images in a batch [default: the run's]
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    #[command(flatten)]
+    device: DeviceOptions,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+impl Evaluate {
+    pub fn run(self) -> Result<Outcome> {
+        let (run, config, network) = RunFolder::open(&self.run)?;
+        let parameters = run.load(&self.weights, &network)?;
+        let source = self.data.as_ref().unwrap_or(&config.data);
+        let test = data::load(source, config.training.seed)?.test;
+        network.check_data(test.image, test.classes.len())?;
+        let batch_size = self.batch_size.unwrap_or(config.training.batch_size);
+        if !(1..=test.len()).contains(&batch_size) {
+            return Err(Error::invalid("batch size", format!("1 to the {} test images", test.len()), batch_size));
+        }
+        let Opened { mut executor, reason } = self.device.open()?;
+        self.output.say(format_args!("device: {reason}"));
+
+        let executor = executor.as_mut();
+        let evaluator = Evaluator::new(executor, &network, &test, &config.normalisation, batch_size)?;
+        let (plan, prepared) = evaluator.prepared();
+        for (parameter, values) in network.parameters().zip(parameters) {
+            executor.write(prepared, plan.expect(&parameter.name), &HostBuffer::real(values))?;
+        }
+        let start = Instant::now();
+        let result = evaluator.evaluate(executor)?;
+        let seconds = start.elapsed().as_secs_f64();
+        self.output.say(format_args!(
+            "test loss {:.4}, test accuracy {:.2} % ({} of {}), {seconds:.1} s",
+            result.loss,
+            100.0 * result.accuracy(),
+            result.correct,
+            result.images
+        ));
+        self.output.json(&json!({
+            "test/loss": result.loss,
+            "test/accuracy": result.accuracy(),
+            "images": result.images,
+            "seconds": seconds,
+        }));
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,67 @@
+//! The command line: one file a command.
+
+mod conv;
+mod devices;
+mod evaluate;
+mod interrupt;
+mod options;
+mod summary;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use wgconv::Error;
+
+/// Train convolutional networks on any GPU, and be sure that the numbers are right.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::Train),
+    Evaluate(evaluate::Evaluate),
+    Summary(summary::Summary),
+    Devices(devices::Devices),
+    Conv(conv::Conv),
+}
+
+/// Exit code of a run that Ctrl-C ended, as shells expect it.
+const INTERRUPTED: u8 = 130;
+
+/// What a command that did not fail came to.
+enum Outcome {
+    Done,
+    Interrupted,
+    // The command worked, and found something wrong.
+    Failed,
+}
+
+/// Runs the command that the arguments name. Exit codes: 0 for success, 1 for failure, 2 for wrong use,
+/// 130 after Ctrl-C.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(command) => command.run(),
+        Command::Evaluate(command) => command.run(),
+        Command::Summary(command) => command.run(),
+        Command::Devices(command) => command.run(),
+        Command::Conv(command) => command.run(),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &Error) -> u8 {
+    if error.is_wrong_use() { 2 } else { 1 }
+}

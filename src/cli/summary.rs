@@ -1,0 +1,44 @@
+//! `wgconv summary`: the layers of a model.
+
+use clap::Args;
+use wgconv::network;
+use wgconv::report::{summary, summary_json};
+use wgconv::tensor::ImageShape;
+use wgconv::{Error, Result};
+
+use super::Outcome;
+use super::options::OutputOptions;
+
+/// Show a model's layers, output shapes and parameters
+#[derive(Args)]
+pub struct Summary {
+    /// lenet, vgg-mini, linear, or a .toml file
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// Size of an image, as CHANNELS,HEIGHT,WIDTH [default: the model's own]
+    #[arg(long, value_name = "C,H,W")]
+    input: Option<String>,
+    /// Number of classes, for the presets
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    classes: usize,
+    #[command(flatten)]
+    output: OutputOptions,
+}
+
+impl Summary {
+    pub fn run(self) -> Result<Outcome> {
+        let input = self.input.as_deref().map(parse_image).transpose()?;
+        let network = network::load_for_summary(&self.model, input, self.classes)?;
+        self.output.say(summary(&network));
+        self.output.json(&summary_json(&network));
+        Ok(Outcome::Done)
+    }
+}
+
+fn parse_image(text: &str) -> Result<ImageShape> {
+    let sizes: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
+    match sizes.as_deref() {
+        Ok(&[channels, height, width]) => Ok(ImageShape { height, width, channels }),
+        _ => Err(Error::invalid("--input", "CHANNELS,HEIGHT,WIDTH, for instance 3,32,32", text)),
+    }
+}

@@ -1,0 +1,125 @@
+//! Loss and accuracy over a whole dataset, exactly.
+
+use std::sync::Arc;
+
+use super::feed;
+use crate::data::{Dataset, Normalisation};
+use crate::network::Network;
+use crate::ops::HostBuffer;
+use crate::plan::{EvaluateOptions, Executor, Memory, Plan, Prepared, evaluate_plan};
+use crate::{Error, Result};
+
+/// Figures over a whole dataset.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Mean cross-entropy of all images.
+    pub loss: f64,
+    /// Images whose largest logit is their class.
+    pub correct: u64,
+    /// All images.
+    pub images: u64,
+}
+
+impl Evaluation {
+    /// Part of the images that are classified right.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.images as f64
+    }
+}
+
+/// An evaluation plan, ready to run on an executor that holds the parameters.
+#[derive(Debug)]
+pub struct Evaluator {
+    plan: Arc<Plan>,
+    prepared: Prepared,
+    batch_size: usize,
+    steps: usize,
+    images: usize,
+}
+
+/// Batches between two reads, so that a slow device answers to an interruption.
+const BATCHES_AT_ONCE: usize = 16;
+
+impl Evaluator {
+    /// Prepares `executor` to evaluate `network` on `data`, and uploads the data. The last batch is padded
+    /// and its padding is masked, so every image counts exactly once.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a batch size of 0; whatever the device refuses.
+    pub fn new(
+        executor: &mut dyn Executor,
+        network: &Network,
+        data: &Dataset,
+        normalisation: &Normalisation,
+        batch_size: usize,
+    ) -> Result<Self> {
+        let parts = feed::split("test", data, executor.max_buffer_bytes());
+        let order = feed::in_order(data.len(), batch_size.max(1));
+        let steps = order.len() / batch_size.max(1);
+        let options = EvaluateOptions { batch_size, steps, data: parts };
+        let plan = Arc::new(Self::plan(network, &options)?);
+        let prepared = executor.prepare(plan.clone())?;
+        feed::upload(executor, &plan, prepared, &options.data, data, normalisation)?;
+        let evaluator = Evaluator { plan, prepared, batch_size, steps, images: data.len() };
+        evaluator.write(executor, "test/order", HostBuffer::index(order))?;
+        Ok(evaluator)
+    }
+
+    fn plan(network: &Network, options: &EvaluateOptions) -> Result<Plan> {
+        if options.batch_size == 0 {
+            return Err(Error::invalid("evaluation", "a batch size of at least 1", 0));
+        }
+        evaluate_plan(network, options)
+    }
+
+    /// The memory that an evaluation takes on `executor`, beside the parameters.
+    ///
+    /// # Errors
+    /// As [`Evaluator::new`].
+    pub fn memory(
+        executor: &dyn Executor,
+        network: &Network,
+        data: &Dataset,
+        batch_size: usize,
+    ) -> Result<Memory> {
+        let parts = feed::split("test", data, executor.max_buffer_bytes());
+        let steps = data.len().div_ceil(batch_size.max(1));
+        let plan = Self::plan(network, &EvaluateOptions { batch_size, steps, data: parts })?;
+        Ok(executor.memory(&plan))
+    }
+
+    fn write(&self, executor: &mut dyn Executor, name: &str, content: HostBuffer<f32>) -> Result<()> {
+        executor.write(self.prepared, self.plan.expect(name), &content)
+    }
+
+    /// The prepared plan: its parameters are those of every plan of the executor.
+    pub fn prepared(&self) -> (&Plan, Prepared) {
+        (&self.plan, self.prepared)
+    }
+
+    /// Evaluates the parameters that the executor holds now.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] when a loss is NaN or infinite; [`Error::Device`] when the device failed.
+    pub fn evaluate(&self, executor: &mut dyn Executor) -> Result<Evaluation> {
+        self.write(executor, "test/step", HostBuffer::index(vec![0]))?;
+        let mut done = 0;
+        while done < self.steps {
+            let batches = BATCHES_AT_ONCE.min(self.steps - done);
+            executor.run(self.prepared, batches)?;
+            done += batches;
+        }
+        let loss = executor.read(self.prepared, self.plan.expect("test/loss"))?;
+        let correct = executor.read(self.prepared, self.plan.expect("test/correct"))?;
+        if let Some((step, &loss)) = loss.reals().iter().enumerate().find(|(_, loss)| !loss.is_finite()) {
+            let place = "met in the evaluation of the test set".into();
+            return Err(Error::NotFinite { step: step as u64, loss, place });
+        }
+        let sum: f64 = loss.reals().iter().map(|&loss| f64::from(loss) * self.batch_size as f64).sum();
+        Ok(Evaluation {
+            loss: sum / self.images as f64,
+            correct: correct.indices().iter().map(|&correct| u64::from(correct)).sum(),
+            images: self.images as u64,
+        })
+    }
+}

@@ -1,0 +1,13 @@
+//! The training loop: batches, epochs, figures, checkpoints.
+
+mod checkpoint;
+mod evaluate;
+mod feed;
+mod nonfinite;
+mod run_folder;
+mod trainer;
+
+pub use checkpoint::{load_weights, save_weights};
+pub use evaluate::{Evaluation, Evaluator};
+pub use run_folder::{RunConfig, RunFolder, write_atomically};
+pub use trainer::{EpochReport, Progress, TrainSettings, Trainer};

@@ -1,0 +1,32 @@
+//! Where a number that is not finite came from.
+
+use std::sync::Arc;
+
+use crate::Result;
+use crate::network::Network;
+use crate::ops::Element;
+use crate::plan::{EvaluateOptions, Executor, Role, evaluate_plan};
+
+/// Runs the step that went bad once more, forward, with every buffer kept, and names the first place that
+/// holds a value that is not finite.
+///
+/// That works because a bad step changes nothing: the optimizer skips it, and the step's number stays.
+pub fn find(executor: &mut dyn Executor, network: &Network, options: &EvaluateOptions) -> Result<String> {
+    let plan = Arc::new(evaluate_plan(network, options)?.for_inspection());
+    let prepared = executor.prepare(plan.clone())?;
+    executor.run(prepared, 1)?;
+    let parameters: Vec<_> = plan.with_role(Role::Parameter).collect();
+    let activations = plan.with_role(Role::Activation);
+    for buffer in parameters.into_iter().chain(activations) {
+        let spec = plan.buffer(buffer);
+        if spec.element != Element::Real {
+            continue;
+        }
+        let content = executor.read(prepared, buffer)?;
+        let bad = content.reals().iter().filter(|value| !value.is_finite()).count();
+        if bad > 0 {
+            return Ok(format!("first seen in {}, {bad} of {} values not finite", spec.name, content.len()));
+        }
+    }
+    Ok("first seen in the loss itself".into())
+}

@@ -1,0 +1,333 @@
+//! Training a network: epochs of steps that run on the device while losses trickle back.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::evaluate::{Evaluation, Evaluator};
+use super::{feed, nonfinite};
+use crate::data::{DataSplits, Normalisation};
+use crate::network::Network;
+use crate::ops::HostBuffer;
+use crate::plan::{
+    BufferId, EvaluateOptions, Executor, Memory, Pending, Plan, Prepared, SgdOptions, TrainOptions, train_plan,
+};
+use crate::{Error, Result};
+
+/// How a network is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSettings {
+    /// Images in a batch.
+    pub batch_size: usize,
+    /// Length of a step along the gradient.
+    pub learning_rate: f32,
+    /// Part of the last step that goes into the next one; 0 for none.
+    pub momentum: f32,
+    /// Whether to look ahead along the momentum.
+    pub nesterov: bool,
+    /// Pull of every parameter towards zero.
+    pub weight_decay: f32,
+    /// Of the initial parameters and of every epoch's order.
+    pub seed: u64,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        TrainSettings {
+            batch_size: 64,
+            learning_rate: 0.02,
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 0.0,
+            seed: 0,
+        }
+    }
+}
+
+impl TrainSettings {
+    fn check(&self, rows: usize) -> Result<()> {
+        let refuse = |what: &str, expected: String, found: &dyn ToString| {
+            Err(Error::invalid(what, expected, found.to_string()))
+        };
+        if self.batch_size == 0 || self.batch_size > rows {
+            return refuse("batch size", format!("1 to the {rows} training images"), &self.batch_size);
+        }
+        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
+            return refuse("learning rate", "a number above 0".into(), &self.learning_rate);
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return refuse("momentum", "0 or more, and below 1".into(), &self.momentum);
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return refuse("weight decay", "0 or more".into(), &self.weight_decay);
+        }
+        Ok(())
+    }
+}
+
+/// How far an epoch has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Steps of this epoch whose losses are known.
+    pub done: usize,
+    /// Steps of this epoch.
+    pub steps: usize,
+    /// Loss of the last known step.
+    pub loss: f32,
+    /// Images trained on a second, in this epoch so far.
+    pub images_per_s: f64,
+}
+
+/// What an epoch came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpochReport {
+    /// Number of the epoch, from 1.
+    pub epoch: usize,
+    /// Steps trained since the start.
+    pub step: u64,
+    /// Loss of each step of this epoch.
+    pub losses: Vec<f32>,
+    /// Figures on the test set; none after an interruption.
+    pub test: Option<Evaluation>,
+    /// Images trained on a second; the evaluation does not count.
+    pub images_per_s: f64,
+    /// Time of the epoch with its evaluation.
+    pub time: Duration,
+}
+
+impl EpochReport {
+    /// Mean loss of the epoch's steps.
+    pub fn train_loss(&self) -> f64 {
+        self.losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / self.losses.len().max(1) as f64
+    }
+}
+
+/// Trains a network on an executor.
+pub struct Trainer {
+    executor: Box<dyn Executor>,
+    network: Network,
+    settings: TrainSettings,
+    normalisation: Normalisation,
+    plan: Arc<Plan>,
+    prepared: Prepared,
+    options: TrainOptions,
+    rows: usize,
+    evaluator: Evaluator,
+    epochs_done: usize,
+    steps_done: u64,
+    // Time of a step on this device, once known.
+    step_time: Option<Duration>,
+}
+
+/// Time that one submission should take: short enough to show progress and to keep clear of the drivers
+/// that reset a device after two seconds, long enough not to wait for the host.
+const SUBMISSION_TIME: Duration = Duration::from_millis(200);
+
+/// Submissions under way at once.
+const SUBMISSIONS: usize = 2;
+
+impl Trainer {
+    /// Initialises `network` from the settings' seed and brings it and the data to the executor's device.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for settings out of range, and for data that do not fit the network; whatever the
+    /// device refuses.
+    pub fn new(
+        mut executor: Box<dyn Executor>,
+        network: Network,
+        data: &DataSplits,
+        settings: TrainSettings,
+    ) -> Result<Self> {
+        let options = Self::options(executor.as_ref(), &network, data, &settings)?;
+        let normalisation = Normalisation::measure(&data.train);
+        let plan = Arc::new(train_plan(&network, &options)?);
+        let prepared = executor.prepare(plan.clone())?;
+        feed::upload(executor.as_mut(), &plan, prepared, &options.data, &data.train, &normalisation)?;
+        let evaluator =
+            Evaluator::new(executor.as_mut(), &network, &data.test, &normalisation, settings.batch_size)?;
+        let mut trainer = Trainer {
+            executor,
+            network,
+            normalisation,
+            plan,
+            prepared,
+            options,
+            rows: data.train.len(),
+            evaluator,
+            epochs_done: 0,
+            steps_done: 0,
+            step_time: None,
+            settings,
+        };
+        let initial = trainer.network.initial_parameters(trainer.settings.seed);
+        trainer.set_parameters(&initial)?;
+        Ok(trainer)
+    }
+
+    fn options(
+        executor: &dyn Executor,
+        network: &Network,
+        data: &DataSplits,
+        settings: &TrainSettings,
+    ) -> Result<TrainOptions> {
+        settings.check(data.train.len())?;
+        network.check_data(data.train.image, data.train.classes.len())?;
+        let TrainSettings { batch_size, momentum, nesterov, weight_decay, .. } = *settings;
+        Ok(TrainOptions {
+            batch_size,
+            steps: data.train.len() / batch_size,
+            data: feed::split("train", &data.train, executor.max_buffer_bytes()),
+            sgd: SgdOptions { momentum, nesterov, weight_decay },
+        })
+    }
+
+    /// The memory that training and evaluation will take on `executor`; nothing is allocated.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn memory(
+        executor: &dyn Executor,
+        network: &Network,
+        data: &DataSplits,
+        settings: &TrainSettings,
+    ) -> Result<Memory> {
+        let options = Self::options(executor, network, data, settings)?;
+        let training = executor.memory(&train_plan(network, &options)?);
+        let evaluation = Evaluator::memory(executor, network, &data.test, settings.batch_size)?;
+        // The parameters are the same ones.
+        Ok(training + Memory { parameters: 0, ..evaluation })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The executor, for whatever else should run beside the training.
+    pub fn executor(&mut self) -> &mut dyn Executor {
+        self.executor.as_mut()
+    }
+
+    /// The training plan, as it was prepared.
+    pub fn plan(&self) -> (&Plan, Prepared) {
+        (&self.plan, self.prepared)
+    }
+
+    /// Mean and deviation of the training set's channels.
+    pub fn normalisation(&self) -> &Normalisation {
+        &self.normalisation
+    }
+
+    /// Every parameter, in the order of [`Network::parameters`].
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device failed.
+    pub fn parameters(&mut self) -> Result<Vec<Vec<f32>>> {
+        let buffers = self.parameter_buffers();
+        buffers.into_iter().map(|id| Ok(self.executor.read(self.prepared, id)?.reals().to_vec())).collect()
+    }
+
+    /// Replaces every parameter, in the order of [`Network::parameters`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a parameter of another size.
+    pub fn set_parameters(&mut self, parameters: &[Vec<f32>]) -> Result<()> {
+        let buffers = self.parameter_buffers();
+        if buffers.len() != parameters.len() {
+            return Err(Error::invalid("parameters", format!("{} of them", buffers.len()), parameters.len()));
+        }
+        for (id, values) in buffers.into_iter().zip(parameters) {
+            self.executor.write(self.prepared, id, &HostBuffer::real(values.clone()))?;
+        }
+        Ok(())
+    }
+
+    fn parameter_buffers(&self) -> Vec<BufferId> {
+        self.network.parameters().map(|parameter| self.plan.expect(&parameter.name)).collect()
+    }
+
+    fn write(&mut self, name: &str, content: HostBuffer<f32>) -> Result<()> {
+        self.executor.write(self.prepared, self.plan.expect(name), &content)
+    }
+
+    /// Trains on every batch of the training set once, in a new order, and evaluates the test set.
+    ///
+    /// `watch` is called whenever losses have come back; when it breaks, training stops after the steps
+    /// under way, without an evaluation.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] when a loss is NaN or infinite; the parameters are then those before the step
+    /// that went bad. [`Error::Device`] when the device failed.
+    pub fn run_epoch(&mut self, mut watch: impl FnMut(&Progress) -> ControlFlow<()>) -> Result<EpochReport> {
+        let start = Instant::now();
+        let steps = self.options.steps;
+        let order = feed::shuffled(self.rows, self.settings.batch_size, self.settings.seed, self.epochs_done);
+        self.write("train/order", HostBuffer::index(order))?;
+        self.write("train/learning_rate", HostBuffer::real(vec![self.settings.learning_rate; steps]))?;
+        self.write("train/step", HostBuffer::index(vec![0]))?;
+
+        let mut under_way: VecDeque<(usize, Box<dyn Pending>)> = VecDeque::new();
+        let (mut submitted, mut stopped) = (0, false);
+        let mut losses: Vec<f32> = Vec::with_capacity(steps);
+        while losses.len() < steps && !(stopped && under_way.is_empty()) {
+            if submitted < steps && !stopped && under_way.len() < SUBMISSIONS {
+                let steps = self.steps_to_submit().min(steps - submitted);
+                self.executor.run(self.prepared, steps)?;
+                submitted += steps;
+                let loss = self.executor.read_later(self.prepared, self.plan.expect("train/loss"))?;
+                under_way.push_back((submitted, loss));
+                continue;
+            }
+            let (end, pending) = under_way.pop_front().expect("steps under way");
+            let read = pending.wait()?;
+            for &loss in &read.reals()[losses.len()..end] {
+                if !loss.is_finite() {
+                    return Err(self.not_finite(losses.len(), loss)?);
+                }
+                losses.push(loss);
+            }
+            let elapsed = start.elapsed();
+            self.step_time = Some(elapsed / losses.len() as u32);
+            let progress = Progress {
+                done: losses.len(),
+                steps,
+                loss: *losses.last().expect("a step was done"),
+                images_per_s: (losses.len() * self.settings.batch_size) as f64 / elapsed.as_secs_f64(),
+            };
+            stopped |= watch(&progress).is_break();
+        }
+        let images_per_s = (losses.len() * self.settings.batch_size) as f64 / start.elapsed().as_secs_f64();
+        self.steps_done += losses.len() as u64;
+        self.epochs_done += 1;
+        let complete = losses.len() == steps;
+        let test = if complete { Some(self.evaluate()?) } else { None };
+        let (epoch, step, time) = (self.epochs_done, self.steps_done, start.elapsed());
+        Ok(EpochReport { epoch, step, losses, test, images_per_s, time })
+    }
+
+    /// Figures of the present parameters on the test set.
+    ///
+    /// # Errors
+    /// As [`Evaluator::evaluate`].
+    pub fn evaluate(&mut self) -> Result<Evaluation> {
+        self.evaluator.evaluate(self.executor.as_mut())
+    }
+
+    fn steps_to_submit(&self) -> usize {
+        match self.step_time {
+            None => 1,
+            Some(time) => (SUBMISSION_TIME.as_secs_f64() / time.as_secs_f64().max(1e-6)).clamp(1.0, 10_000.0) as usize,
+        }
+    }
+
+    fn not_finite(&mut self, step: usize, loss: f32) -> Result<Error> {
+        let TrainOptions { batch_size, steps, data, .. } = self.options.clone();
+        let options = EvaluateOptions { batch_size, steps, data };
+        let place = nonfinite::find(self.executor.as_mut(), &self.network, &options)?;
+        Ok(Error::NotFinite { step: self.steps_done + step as u64, loss, place })
+    }
+}

@@ -1,0 +1,52 @@
+//! A look at a device, in seconds: does it compute right?
+
+use std::time::{Duration, Instant};
+
+use super::{Data, Trial};
+use crate::Result;
+use crate::network::presets;
+use crate::plan::{DataParts, Executor, SgdOptions, TrainOptions, train_plan};
+use crate::tensor::ImageShape;
+
+/// What a self-test found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SelfTest {
+    /// Trials that gave the definition's answer.
+    pub passed: usize,
+    /// Wrong answers, and failures of the device.
+    pub failures: Vec<String>,
+    /// Trials that were left out when time was up.
+    pub left_out: usize,
+    /// Time that it took.
+    pub time: Duration,
+}
+
+/// Runs every operation of a small network's training step on `executor` and compares the answers with the
+/// definitions', until `budget` is spent.
+///
+/// # Errors
+/// None of the device's: they are findings.
+pub fn self_test(executor: &mut dyn Executor, budget: Duration) -> Result<SelfTest> {
+    let start = Instant::now();
+    let image = ImageShape { height: 12, width: 12, channels: 1 };
+    let network = presets::lenet(image, 10)?;
+    let data = DataParts { name: "train", image, classes: 10, rows: vec![16] };
+    let sgd = SgdOptions { momentum: 0.5, nesterov: false, weight_decay: 0.0 };
+    let plan = train_plan(&network, &TrainOptions { batch_size: 4, steps: 4, data, sgd })?;
+    let mut result = SelfTest::default();
+    for step in plan.forward.into_iter().chain(plan.backward).chain(plan.update) {
+        if start.elapsed() > budget {
+            result.left_out += 1;
+            continue;
+        }
+        let Some(trial) = Trial::new(step.op, Data::Reals, 1) else { continue };
+        executor.clear();
+        match trial.run(executor) {
+            Ok(Ok(_)) => result.passed += 1,
+            Ok(Err(mismatch)) => result.failures.push(mismatch.to_string()),
+            Err(error) => result.failures.push(error.to_string()),
+        }
+    }
+    result.time = start.elapsed();
+    Ok(result)
+}
