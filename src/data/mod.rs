@@ -1,1 +1,209 @@
 //! Labelled images in host memory, and where they come from.
+//!
+//! [`load`] takes the name of a source: `synthetic`, or a folder in one of three formats, told apart by its
+//! content: IDX files (MNIST and its relatives), CIFAR binaries, or one folder of PNG and JPEG files a class.
+
+mod cifar;
+mod folder;
+mod idx;
+mod synthetic;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use synthetic::{TEST_ROWS, TRAIN_ROWS, synthetic};
+
+use crate::tensor::ImageShape;
+use crate::{Error, Result};
+
+/// The largest height and width that a file may claim.
+const MAX_SIDE: usize = 4096;
+
+/// Labelled images of one size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// Size of every image.
+    pub image: ImageShape,
+    /// Name of each class; a label is an index into it.
+    pub classes: Vec<String>,
+    /// Pixels as bytes: [rows, height, width, channels].
+    pub images: Vec<u8>,
+    /// Class of each row.
+    pub labels: Vec<u32>,
+}
+
+impl Dataset {
+    /// A dataset whose parts fit together.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when `images` does not hold one image a label, or a label names no class.
+    pub fn new(image: ImageShape, classes: Vec<String>, images: Vec<u8>, labels: Vec<u32>) -> Result<Self> {
+        if labels.len().checked_mul(image.elements()) != Some(images.len()) {
+            let expected = format!("{} images of {image}", labels.len());
+            return Err(Error::invalid("dataset", expected, format!("{} bytes", images.len())));
+        }
+        if let Some(label) = labels.iter().find(|&&label| label as usize >= classes.len()) {
+            return Err(Error::invalid("dataset", format!("labels below {}", classes.len()), label));
+        }
+        Ok(Dataset { image, classes, images, labels })
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Pixels of one image: [height, width, channels].
+    ///
+    /// # Panics
+    /// When there is no such row.
+    pub fn image(&self, row: usize) -> &[u8] {
+        let size = self.image.elements();
+        &self.images[row * size..(row + 1) * size]
+    }
+
+    /// The first `rows` images, or all of them when there are fewer.
+    pub fn head(mut self, rows: usize) -> Self {
+        let rows = rows.min(self.len());
+        self.images.truncate(rows * self.image.elements());
+        self.labels.truncate(rows);
+        self
+    }
+}
+
+/// A training set and a test set with the same classes and image size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataSplits {
+    /// What to call the data: `synthetic`, or the folder's name.
+    pub name: String,
+    /// What a network learns from.
+    pub train: Dataset,
+    /// What it is judged on.
+    pub test: Dataset,
+}
+
+/// Mean and standard deviation of each channel, in byte units.
+///
+/// A network sees `(pixel - mean[channel]) / deviation[channel]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Normalisation {
+    /// Mean of each channel.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel; 1 for a channel that never changes.
+    pub deviation: Vec<f32>,
+}
+
+impl Normalisation {
+    /// The figures of `data`, from exact integer sums; mean 0 and deviation 1 when it holds no image.
+    pub fn measure(data: &Dataset) -> Self {
+        let channels = data.image.channels;
+        let pixels = (data.len() * data.image.height * data.image.width).max(1) as u128;
+        let (mean, deviation) = (0..channels)
+            .map(|channel| {
+                let values = data.images.iter().skip(channel).step_by(channels);
+                let (sum, squares) = values.fold((0u64, 0u64), |(sum, squares), &value| {
+                    (sum + u64::from(value), squares + u64::from(value).pow(2))
+                });
+                let spread = pixels * u128::from(squares) - u128::from(sum).pow(2);
+                let deviation = if spread == 0 { 1.0 } else { (spread as f64).sqrt() / pixels as f64 };
+                ((sum as f64 / pixels as f64) as f32, deviation as f32)
+            })
+            .unzip();
+        Normalisation { mean, deviation }
+    }
+}
+
+/// The data that `source` names: `synthetic`, or a folder whose format is detected.
+///
+/// `seed` rules the synthetic digits, and the split of image folders that come without a test set.
+///
+/// # Errors
+/// [`Error::Invalid`] when there is no such folder; [`Error::File`] or [`Error::Io`] that names the file
+/// when one is missing, damaged, or at odds with the others.
+pub fn load(source: &str, seed: u64) -> Result<DataSplits> {
+    if source == "synthetic" {
+        return Ok(synthetic(seed, TRAIN_ROWS, TEST_ROWS));
+    }
+    let path = Path::new(source);
+    if !path.is_dir() {
+        return Err(Error::invalid(
+            "data",
+            "`synthetic` or a folder",
+            format!("{source:?}, which is no folder"),
+        ));
+    }
+    let (train, test) = if let Some(splits) = idx::load(path)? {
+        splits
+    } else if let Some(splits) = cifar::load(path)? {
+        splits
+    } else {
+        folder::load(path, seed)?
+    };
+    let full_path = fs::canonicalize(path).map_err(Error::io("read", path))?;
+    let name =
+        full_path.file_name().map_or_else(|| source.into(), |name| name.to_string_lossy().into_owned());
+    Ok(DataSplits { name, train, test })
+}
+
+/// Paths in a folder, sorted, without hidden ones.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Class names for data that come without any: `0`, `1`, ...
+fn numbered(classes: usize) -> Vec<String> {
+    (0..classes).map(|class| class.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dataset(images: Vec<u8>, labels: Vec<u32>) -> Result<Dataset> {
+        Dataset::new(ImageShape { height: 1, width: 2, channels: 2 }, numbered(3), images, labels)
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_refused() {
+        assert!(dataset(vec![0; 8], vec![0, 2]).is_ok());
+        assert_eq!(
+            dataset(vec![0; 7], vec![0, 2]).unwrap_err().to_string(),
+            "dataset: expected 2 images of 1x2x2, found 7 bytes"
+        );
+        assert_eq!(
+            dataset(vec![0; 8], vec![0, 3]).unwrap_err().to_string(),
+            "dataset: expected labels below 3, found 3"
+        );
+    }
+
+    #[test]
+    fn head_keeps_the_first_rows() {
+        let all = dataset((0..8).collect(), vec![0, 2]).unwrap();
+        assert_eq!(all.image(1), [4, 5, 6, 7]);
+        assert_eq!(all.clone().head(9), all);
+        let head = all.head(1);
+        assert_eq!((head.len(), head.images), (1, vec![0, 1, 2, 3]));
+    }
+
+    #[test]
+    fn normalisation_is_measured_a_channel() {
+        let figures = Normalisation::measure(&dataset(vec![0, 9, 2, 9, 4, 9, 6, 9], vec![0, 1]).unwrap());
+        assert_eq!(figures.mean, [3.0, 9.0]);
+        assert_eq!(figures.deviation, [5f32.sqrt(), 1.0]);
+    }
+}

@@ -1,0 +1,172 @@
+//! Folders of PNG and JPEG files: `train/CLASS/*` and `test/CLASS/*`, or no test set, or plain `CLASS/*`.
+//!
+//! Without a test set a sixth of each class, chosen by the seed, becomes one. Rows take turns among the
+//! classes, so that the first rows of a set are a fair sample of it. Hidden files and files with other
+//! extensions are passed over; transparency is dropped.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+
+use super::{Dataset, MAX_SIDE, entries};
+use crate::tensor::ImageShape;
+use crate::{Error, Result};
+
+/// One image in this many goes to the test set when there is none.
+const TEST_SHARE: usize = 6;
+/// Memory that decoding one image may take, in bytes.
+const MAX_DECODER_MEMORY: u64 = 256 << 20;
+
+/// A class: its name and its image files, sorted.
+struct Class {
+    name: String,
+    files: Vec<PathBuf>,
+}
+
+/// Training and test set of a folder of images.
+pub(super) fn load(folder: &Path, seed: u64) -> Result<(Dataset, Dataset)> {
+    let (train_folder, test_folder) = (folder.join("train"), folder.join("test"));
+    // A class may be called "train" as well: then it holds images, not folders.
+    let is_split = train_folder.is_dir() && !subfolders(&train_folder)?.is_empty();
+    let train = classes_of(if is_split { &train_folder } else { folder })?;
+    let (train, test) = if is_split && test_folder.is_dir() {
+        (train, classes_of(&test_folder)?)
+    } else {
+        split(train, seed)?
+    };
+
+    let names = |classes: &[Class]| classes.iter().map(|class| class.name.clone()).collect::<Vec<_>>();
+    let classes = names(&train);
+    if let Some(odd) = odd_one_out(&classes, &names(&test)) {
+        return Err(Error::file(test_folder, "the classes of the training set", odd));
+    }
+    let (mut rows, test_rows) = (in_turns(train), in_turns(test));
+    let train_count = rows.len();
+    rows.extend(test_rows);
+    let (image, mut images) = decode_all(&rows)?;
+    let mut labels: Vec<u32> = rows.iter().map(|row| row.1).collect();
+    let test_images = images.split_off(train_count * image.elements());
+    let test_labels = labels.split_off(train_count);
+    let train = Dataset::new(image, classes.clone(), images, labels)?;
+    Ok((train, Dataset::new(image, classes, test_images, test_labels)?))
+}
+
+fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
+    Ok(entries(folder)?.into_iter().filter(|path| path.is_dir()).collect())
+}
+
+/// The classes below `folder`, sorted by name; each holds at least one image.
+fn classes_of(folder: &Path) -> Result<Vec<Class>> {
+    let folders = subfolders(folder)?;
+    if folders.is_empty() {
+        let expected = "IDX files, CIFAR binaries, or one folder of PNG or JPEG images a class";
+        return Err(Error::file(folder, expected, "none of them"));
+    }
+    let class = |path: PathBuf| {
+        let files: Vec<_> = entries(&path)?.into_iter().filter(|file| is_image(file)).collect();
+        if files.is_empty() {
+            return Err(Error::file(path, "PNG or JPEG images of one class", "none"));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Class { name, files })
+    };
+    folders.into_iter().map(class).collect()
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known)) && path.is_file()
+}
+
+/// The first class that only one of two sorted lists has, in words.
+fn odd_one_out(train: &[String], test: &[String]) -> Option<String> {
+    let missing = train.iter().find(|name| !test.contains(name)).map(|name| format!("no class {name:?}"));
+    let unknown = test.iter().find(|name| !train.contains(name));
+    missing.or(unknown.map(|name| format!("an unknown class {name:?}")))
+}
+
+/// Moves a share of each class to a test set; each class draws from its own random stream.
+fn split(classes: Vec<Class>, seed: u64) -> Result<(Vec<Class>, Vec<Class>)> {
+    let mut splits = (Vec::new(), Vec::new());
+    for (label, Class { name, mut files }) in classes.into_iter().enumerate() {
+        if let [only] = files.as_slice() {
+            let expected = format!("at least 2 images of class {name:?}, to train and to test on");
+            return Err(Error::file(only, expected, 1));
+        }
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(label as u64);
+        files.shuffle(&mut random);
+        let mut test = files.split_off(files.len() - (files.len() / TEST_SHARE).max(1));
+        files.sort();
+        test.sort();
+        splits.0.push(Class { name: name.clone(), files });
+        splits.1.push(Class { name, files: test });
+    }
+    Ok(splits)
+}
+
+/// Files and labels of the first image of each class, then of the second ones, and so on.
+fn in_turns(classes: Vec<Class>) -> Vec<(PathBuf, u32)> {
+    let label_files = |(label, class): (usize, Class)| {
+        class.files.into_iter().enumerate().map(move |(turn, file)| (turn, label, file))
+    };
+    let mut rows: Vec<_> = classes.into_iter().enumerate().flat_map(label_files).collect();
+    rows.sort_by_key(|&(turn, label, _)| (turn, label));
+    rows.into_iter().map(|(_, label, file)| (file, label as u32)).collect()
+}
+
+/// Size and pixels of all images: grayscale when every one is, else RGB.
+fn decode_all(rows: &[(PathBuf, u32)]) -> Result<(ImageShape, Vec<u8>)> {
+    let (width, height) = decode(&rows[0].0, None).map(|first| (first.width(), first.height()))?;
+    let decoded: Vec<_> = rows.par_iter().map(|(path, _)| decode(path, Some((width, height)))).collect();
+    // Two steps, since a parallel collect would report any of several errors; this is the first one.
+    let decoded = decoded.into_iter().collect::<Result<Vec<_>>>()?;
+    let channels =
+        if decoded.iter().all(|image| matches!(image, DynamicImage::ImageLuma8(_))) { 1 } else { 3 };
+    let image = ImageShape { height: height as usize, width: width as usize, channels };
+    let mut pixels = Vec::with_capacity(rows.len() * image.elements());
+    for image in decoded {
+        pixels.extend(if channels == 1 { image.into_bytes() } else { image.into_rgb8().into_raw() });
+    }
+    Ok((image, pixels))
+}
+
+/// One image, as 8-bit grayscale or RGB; refused before its pixels are touched when its size is not `size`.
+fn decode(path: &Path, size: Option<(u32, u32)>) -> Result<DynamicImage> {
+    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+    // Messages of decoders may run over several lines.
+    let broken = |error: image::ImageError| {
+        let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        Error::file(path, "a PNG or JPEG image", format!("one that cannot be decoded: {reason}"))
+    };
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE as u32);
+    limits.max_image_height = Some(MAX_SIDE as u32);
+    limits.max_alloc = Some(MAX_DECODER_MEMORY);
+    let mut reader = ImageReader::new(Cursor::new(&bytes));
+    reader.limits(limits);
+    let reader = reader.with_guessed_format().map_err(Error::io("read", path))?;
+    if reader.format() == Some(ImageFormat::Jpeg) && !ends(&bytes) {
+        return Err(Error::file(path, "a whole JPEG image", "one that is cut off"));
+    }
+    let decoder = reader.into_decoder().map_err(broken)?;
+    let (width, height) = decoder.dimensions();
+    if let Some((expected_width, expected_height)) = size.filter(|&size| size != (width, height)) {
+        let expected = format!("{expected_height}x{expected_width} pixels as in the other images");
+        return Err(Error::file(path, expected, format!("{height}x{width}")));
+    }
+    let image = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    Ok(if image.color().has_color() { image.into_rgb8().into() } else { image.into_luma8().into() })
+}
+
+/// Whether the last scan of a JPEG file (marker FF DA) has an end (FF D9); the decoder would paint what is
+/// missing gray and say nothing.
+fn ends(jpeg: &[u8]) -> bool {
+    jpeg.windows(2).rev().find(|marker| matches!(marker, [0xff, 0xd9 | 0xda])) == Some(&[0xff, 0xd9])
+}
