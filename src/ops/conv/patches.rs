@@ -21,28 +21,17 @@ pub fn with_patches(
     group: usize,
     work: impl FnOnce(&[f32]),
 ) {
-    let (group_in, in_channels) = (geometry.group_in_channels(), geometry.in_channels);
-    let (in_height, in_width) = (geometry.height.input, geometry.width.input);
+    let image_elements = geometry.height.input * geometry.width.input * geometry.in_channels;
     with_scratch(rows * geometry.taps(), |patches| {
-        let mut pixels = patches.chunks_exact_mut(group_in);
-        for window in first..first + rows {
-            let (p, q) =
-                (window / geometry.width.output % geometry.height.output, window % geometry.width.output);
-            let image = window / geometry.positions();
-            for r in 0..geometry.height.kernel {
-                let h = geometry.height.input_at(p, r);
-                for s in 0..geometry.width.kernel {
-                    let pixel = pixels.next().expect("a pixel for every tap of every window");
-                    match (h, geometry.width.input_at(q, s)) {
-                        (Some(h), Some(w)) => {
-                            let index =
-                                ((image * in_height + h) * in_width + w) * in_channels + group * group_in;
-                            pixel.copy_from_slice(&input[index..index + group_in]);
-                        }
-                        _ => pixel.fill(0.0),
-                    }
-                }
+        for (row, patch) in patches.chunks_exact_mut(geometry.taps()).enumerate() {
+            let (image, window) = ((first + row) / geometry.positions(), (first + row) % geometry.positions());
+            let image = &input[image * image_elements..][..image_elements];
+            if !is_inside(geometry, window) {
+                patch.fill(0.0);
             }
+            for_each_run(geometry, window, group, |in_patch, in_image, length| {
+                patch[in_patch..in_patch + length].copy_from_slice(&image[in_image..in_image + length]);
+            });
         }
         work(patches);
     });
@@ -51,21 +40,49 @@ pub fn with_patches(
 /// Adds the patches of the windows from number `first` on to the image that they were taken from (col2im).
 /// `first` counts within the image.
 pub fn add_patches(geometry: &ConvGeometry, patches: &[f32], first: usize, group: usize, image: &mut [f32]) {
-    let (group_in, in_channels) = (geometry.group_in_channels(), geometry.in_channels);
     for (row, patch) in patches.chunks_exact(geometry.taps()).enumerate() {
-        let (p, q) = ((first + row) / geometry.width.output, (first + row) % geometry.width.output);
-        let mut pixels = patch.chunks_exact(group_in);
-        for r in 0..geometry.height.kernel {
-            let h = geometry.height.input_at(p, r);
-            for s in 0..geometry.width.kernel {
-                let pixel = pixels.next().expect("a pixel for every tap");
-                if let (Some(h), Some(w)) = (h, geometry.width.input_at(q, s)) {
-                    let index = (h * geometry.width.input + w) * in_channels + group * group_in;
-                    for (sum, value) in image[index..index + group_in].iter_mut().zip(pixel) {
-                        *sum += value;
-                    }
-                }
+        for_each_run(geometry, first + row, group, |in_patch, in_image, length| {
+            let sums = &mut image[in_image..in_image + length];
+            for (sum, value) in sums.iter_mut().zip(&patch[in_patch..in_patch + length]) {
+                *sum += value;
             }
+        });
+    }
+}
+
+/// Whether no tap of a window of an image meets padding.
+fn is_inside(geometry: &ConvGeometry, window: usize) -> bool {
+    let (p, q) = (window / geometry.width.output, window % geometry.width.output);
+    geometry.height.taps_inside(p).len() == geometry.height.kernel
+        && geometry.width.taps_inside(q).len() == geometry.width.kernel
+}
+
+/// Calls `visit(index in the patch, index in the image, length)` for each run of values that lie side by
+/// side both in the patch of a window and in its image; padding is left out.
+fn for_each_run(
+    geometry: &ConvGeometry,
+    window: usize,
+    group: usize,
+    mut visit: impl FnMut(usize, usize, usize),
+) {
+    let ConvGeometry { height, width, in_channels, .. } = geometry;
+    let group_in = geometry.group_in_channels();
+    let (p, q) = (window / width.output, window % width.output);
+    let columns = width.taps_inside(q);
+    if columns.is_empty() {
+        return;
+    }
+    // Taps that are neighbours in the image and see all of its channels make one run.
+    let (runs, taps_in_run) =
+        if width.dilation == 1 && geometry.groups == 1 { (1, columns.len()) } else { (columns.len(), 1) };
+    for r in height.taps_inside(p) {
+        let h = p * height.stride + r * height.dilation - height.padding_before;
+        for run in 0..runs {
+            let s = columns.start + run;
+            let w = q * width.stride + s * width.dilation - width.padding_before;
+            let in_patch = (r * width.kernel + s) * group_in;
+            let in_image = (h * width.input + w) * in_channels + group * group_in;
+            visit(in_patch, in_image, taps_in_run * group_in);
         }
     }
 }

@@ -1,0 +1,184 @@
+//! Gradients of whole networks: the reference's match central differences in f64, the others' match the
+//! reference's, and a wrong gradient is caught.
+
+mod common;
+
+use std::sync::Arc;
+
+use wgconv::cpu::CpuExecutor;
+use wgconv::data::{Dataset, Normalisation};
+use wgconv::gpu::ShaderChecks;
+use wgconv::network::{Conv2d, Network, Pool, presets};
+use wgconv::ops::HostBuffer;
+use wgconv::ops::activation::Activation;
+use wgconv::ops::pool::PoolKind;
+use wgconv::plan::{BufferId, DataParts, Executor, Plan, Prepared, SgdOptions, TrainOptions, train_plan};
+use wgconv::reference::ReferenceExecutor;
+use wgconv::tensor::ImageShape;
+
+const BATCH_SIZE: usize = 4;
+const IMAGE: ImageShape = ImageShape { height: 12, width: 11, channels: 3 };
+
+fn networks() -> Vec<Network> {
+    let small_lenet = presets::lenet(ImageShape { channels: 1, ..IMAGE }, 10).unwrap();
+    // Every kind of layer, a layer with two readers (conv1), and smooth activations.
+    let residual = Network::builder("residual", IMAGE)
+        .conv2d(Conv2d::new(6, [3, 3]).same())
+        .activation(Activation::Silu)
+        .conv2d(Conv2d::new(6, [3, 3]).same().groups(3).dilation([2, 1]))
+        .activation(Activation::Gelu)
+        .add("conv1")
+        .pool(Pool::new(PoolKind::Average, [3, 2]).stride([2, 2]))
+        .conv2d(Conv2d::new(8, [2, 3]).stride([2, 1]).without_bias())
+        .activation(Activation::Tanh)
+        .max_pool(2)
+        .flatten()
+        .dense(7)
+        .activation(Activation::Elu { alpha: 0.7 })
+        .dense(5)
+        .activation(Activation::Sigmoid)
+        .dense(10)
+        .build()
+        .unwrap();
+    vec![small_lenet, residual]
+}
+
+/// A training step without an update: the learning rate is zero, and the gradients are kept.
+struct Probe<E> {
+    executor: E,
+    plan: Arc<Plan>,
+    prepared: Prepared,
+}
+
+impl<E: Executor> Probe<E> {
+    fn new(mut executor: E, network: &Network) -> Self {
+        let image = network.input();
+        let data = DataParts { name: "train", image, classes: 10, rows: vec![BATCH_SIZE] };
+        let sgd = SgdOptions { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+        let options = TrainOptions { batch_size: BATCH_SIZE, steps: 1, data, sgd };
+        let mut plan = train_plan(network, &options).unwrap();
+        for parameter in network.parameters() {
+            plan.keep(plan.expect(&format!("{}.grad", parameter.name)));
+        }
+        let plan = Arc::new(plan);
+        let prepared = executor.prepare(plan.clone()).unwrap();
+        let mut probe = Probe { executor, plan, prepared };
+
+        let images: Vec<u8> = (0..BATCH_SIZE * image.elements()).map(|i| (i * 7919 % 251) as u8).collect();
+        let labels: Vec<u32> = (0..BATCH_SIZE as u32).map(|row| row * 3 % 10).collect();
+        let classes = (0..10).map(|class| class.to_string()).collect();
+        let data = Dataset::new(image, classes, images, labels).unwrap();
+        let Normalisation { mean, deviation } = Normalisation::measure(&data);
+        let scale = deviation.iter().map(|deviation| 1.0 / deviation);
+        let shift = mean.iter().zip(&deviation).map(|(mean, deviation)| -mean / deviation);
+        probe.write("normalisation", HostBuffer::real(scale.chain(shift).collect()));
+        probe.write("train/images.0", HostBuffer::byte(data.images));
+        probe.write("train/labels.0", HostBuffer::index(data.labels));
+        probe.write("train/order", HostBuffer::index((0..BATCH_SIZE as u32).collect()));
+        probe.write("train/learning_rate", HostBuffer::real(vec![0.0]));
+        for (parameter, values) in network.parameters().zip(network.initial_parameters(11)) {
+            probe.write(&parameter.name, HostBuffer::real(values));
+        }
+        probe
+    }
+
+    fn write(&mut self, name: &str, content: HostBuffer<f32>) {
+        self.executor.write(self.prepared, self.plan.expect(name), &content).unwrap();
+    }
+
+    fn step(&mut self) {
+        self.write("train/step", HostBuffer::index(vec![0]));
+        self.executor.run(self.prepared, 1).unwrap();
+    }
+
+    fn gradients(&mut self, network: &Network) -> Vec<Vec<f32>> {
+        self.step();
+        let buffers: Vec<BufferId> =
+            network.parameters().map(|parameter| self.plan.expect(&format!("{}.grad", parameter.name))).collect();
+        buffers.into_iter().map(|id| self.executor.read(self.prepared, id).unwrap().reals().to_vec()).collect()
+    }
+}
+
+impl Probe<ReferenceExecutor> {
+    fn exact(&self, name: &str) -> Vec<f64> {
+        self.executor.buffer(self.prepared, self.plan.expect(name)).reals().to_vec()
+    }
+
+    fn loss_with(&mut self, parameter: &str, index: usize, value: f64) -> f64 {
+        let id = self.plan.expect(parameter);
+        let before = std::mem::replace(
+            &mut self.executor.buffer_mut(self.prepared, id).reals_mut()[index],
+            value,
+        );
+        self.step();
+        self.executor.buffer_mut(self.prepared, id).reals_mut()[index] = before;
+        self.exact("train/loss")[0]
+    }
+
+    /// The largest relative difference between `gradients` and central differences, over a few elements of
+    /// each parameter.
+    fn worst(&mut self, network: &Network, gradients: &[Vec<f64>]) -> f64 {
+        const STEP: f64 = 1e-6;
+        let mut worst: f64 = 0.0;
+        for (parameter, gradient) in network.parameters().zip(gradients) {
+            let values = self.exact(&parameter.name);
+            for probe in 0..5 {
+                let index = (probe * 7919 + 3) % values.len();
+                let above = self.loss_with(&parameter.name, index, values[index] + STEP);
+                let below = self.loss_with(&parameter.name, index, values[index] - STEP);
+                let difference = (above - below) / (2.0 * STEP);
+                let scale = difference.abs().max(gradient[index].abs()).max(1e-4);
+                worst = worst.max((difference - gradient[index]).abs() / scale);
+            }
+        }
+        worst
+    }
+}
+
+#[test]
+fn the_reference_matches_central_differences() {
+    for network in networks() {
+        let mut probe = Probe::new(ReferenceExecutor::new(), &network);
+        probe.step();
+        let gradients: Vec<Vec<f64>> =
+            network.parameters().map(|parameter| probe.exact(&format!("{}.grad", parameter.name))).collect();
+        let worst = probe.worst(&network, &gradients);
+        assert!(worst < 1e-5, "{}: {worst:e}", network.name());
+
+        // The check itself: gradients that are one per cent too large, or of the wrong element, must fail.
+        let scaled: Vec<Vec<f64>> =
+            gradients.iter().map(|gradient| gradient.iter().map(|value| value * 1.01).collect()).collect();
+        assert!(probe.worst(&network, &scaled) > 5e-3);
+        let shifted: Vec<Vec<f64>> = gradients
+            .iter()
+            .map(|gradient| gradient.iter().cycle().skip(1).take(gradient.len()).copied().collect())
+            .collect();
+        assert!(probe.worst(&network, &shifted) > 5e-3);
+    }
+}
+
+/// Relative error in the Euclidean norm, parameter by parameter.
+fn assert_same(device: &str, network: &Network, expected: &[Vec<f32>], found: &[Vec<f32>]) {
+    for ((parameter, expected), found) in network.parameters().zip(expected).zip(found) {
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+        let error = norm(&mut expected.iter().zip(found).map(|(a, b)| f64::from(a - b)));
+        let size = norm(&mut expected.iter().map(|&a| f64::from(a)));
+        let what = format!("{device}, {}, {}", network.name(), parameter.name);
+        assert!(error <= 2e-5 * size, "{what}: relative error {:e}", error / size);
+    }
+}
+
+#[test]
+fn the_fast_executors_match_the_reference() {
+    const TEST: &str = "the_fast_executors_match_the_reference";
+    for network in networks() {
+        let expected = Probe::new(ReferenceExecutor::new(), &network).gradients(&network);
+        let cpu = Probe::new(CpuExecutor::new(), &network).gradients(&network);
+        assert_same("CPU", &network, &expected, &cpu);
+        for checks in [ShaderChecks::Off, ShaderChecks::On] {
+            let Some(gpu) = common::gpu(TEST, checks) else { return };
+            let found = Probe::new(gpu, &network).gradients(&network);
+            assert_same("GPU", &network, &expected, &found);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Training as a whole: every executor takes the same steps, a small CNN learns, the same seed gives the
+//! same bits, and what goes wrong is named.
+
+mod common;
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use wgconv::cpu::CpuExecutor;
+use wgconv::data::{self, DataSplits, Normalisation};
+use wgconv::gpu::ShaderChecks;
+use wgconv::network::{Network, presets};
+use wgconv::ops::HostBuffer;
+use wgconv::plan::{BufferId, Executor, Memory, Pending, Plan, Prepared};
+use wgconv::reference::ReferenceExecutor;
+use wgconv::train::{Evaluator, TrainSettings, Trainer};
+use wgconv::{Error, Result};
+
+/// MNIST where WGCONV_DATA says it lies, else built-in digits.
+fn digits(test: &str) -> DataSplits {
+    match std::env::var("WGCONV_DATA") {
+        Ok(folder) => data::load(&format!("{folder}/mnist"), 0).expect("MNIST in WGCONV_DATA"),
+        Err(_) => {
+            eprintln!("{test}: WGCONV_DATA is not set; real digits are SKIPPED, and built-in ones stand in");
+            data::load("synthetic", 0).expect("built-in digits")
+        }
+    }
+}
+
+fn head(mut data: DataSplits, train: usize, test: usize) -> DataSplits {
+    data.train = data.train.head(train);
+    data.test = data.test.head(test);
+    data
+}
+
+fn lenet(data: &DataSplits) -> Network {
+    presets::lenet(data.train.image, data.train.classes.len()).unwrap()
+}
+
+/// A network of a few thousand parameters.
+fn tiny(data: &DataSplits) -> Network {
+    let builder = Network::builder("tiny", data.train.image);
+    builder.conv2d(wgconv::network::Conv2d::new(8, [5, 5]).stride([2, 2])).relu().max_pool(2).flatten().dense(10).build().unwrap()
+}
+
+fn watch_all(_: &wgconv::train::Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn losses(executor: Box<dyn Executor>, network: Network, data: &DataSplits, settings: &TrainSettings) -> Vec<f32> {
+    let mut trainer = Trainer::new(executor, network, data, settings.clone()).unwrap();
+    trainer.run_epoch(watch_all).unwrap().losses
+}
+
+fn hash(parameters: &[Vec<f32>]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for values in parameters {
+        bytemuck::cast_slice::<f32, u32>(values).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+fn assert_close(what: &str, expected: &[f32], found: &[f32], relative: f32) {
+    assert_eq!(expected.len(), found.len(), "{what}");
+    for (step, (expected, found)) in expected.iter().zip(found).enumerate() {
+        let difference = (expected - found).abs() / expected.abs();
+        assert!(difference <= relative, "{what}: loss of step {step}: expected {expected}, found {found}");
+    }
+}
+
+#[test]
+fn the_first_fifty_losses_are_those_of_the_reference() {
+    const TEST: &str = "the_first_fifty_losses_are_those_of_the_reference";
+    let settings = TrainSettings { batch_size: 16, ..TrainSettings::default() };
+    let data = head(digits(TEST), 50 * settings.batch_size, 16);
+    let expected = losses(Box::new(ReferenceExecutor::new()), lenet(&data), &data, &settings);
+    assert_eq!(expected.len(), 50);
+    assert!(expected[49] < 0.7 * expected[0], "the reference learns: {expected:?}");
+    let cpu = losses(Box::new(CpuExecutor::new()), lenet(&data), &data, &settings);
+    assert_close("CPU", &expected, &cpu, 1e-4);
+    let Some(gpu) = common::gpu(TEST, ShaderChecks::Off) else { return };
+    let gpu = losses(Box::new(gpu), lenet(&data), &data, &settings);
+    assert_close("GPU", &expected, &gpu, 1e-4);
+    // The comparison itself: a run from another seed must not pass.
+    let other = TrainSettings { seed: 1, ..settings };
+    let other = losses(Box::new(CpuExecutor::new()), lenet(&data), &data, &other);
+    let close = expected.iter().zip(&other).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs());
+    assert!(!close, "another seed takes other steps");
+}
+
+/// Weights after 100 steps, as a hash.
+fn hundred_steps(executor: Box<dyn Executor>, data: &DataSplits, seed: u64) -> u64 {
+    let settings = TrainSettings { batch_size: 8, seed, ..TrainSettings::default() };
+    let mut trainer = Trainer::new(executor, tiny(data), data, settings).unwrap();
+    assert_eq!(trainer.run_epoch(watch_all).unwrap().losses.len(), 100);
+    hash(&trainer.parameters().unwrap())
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    const TEST: &str = "the_same_seed_gives_the_same_bits";
+    let data = head(data::load("synthetic", 0).unwrap(), 800, 8);
+    let cpu = || Box::new(CpuExecutor::new());
+    assert_eq!(hundred_steps(cpu(), &data, 1), hundred_steps(cpu(), &data, 1));
+    assert_ne!(hundred_steps(cpu(), &data, 1), hundred_steps(cpu(), &data, 2));
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let many_threads = rayon::ThreadPoolBuilder::new().num_threads(5).build().unwrap();
+    assert_eq!(
+        one_thread.install(|| hundred_steps(cpu(), &data, 1)),
+        many_threads.install(|| hundred_steps(cpu(), &data, 1)),
+        "the number of threads changes no bit"
+    );
+    let reference = || Box::new(ReferenceExecutor::new());
+    assert_eq!(hundred_steps(reference(), &data, 1), hundred_steps(reference(), &data, 1));
+    let gpu = || common::gpu(TEST, ShaderChecks::Off).map(Box::new);
+    let (Some(first), Some(second)) = (gpu(), gpu()) else { return };
+    assert_eq!(hundred_steps(first, &data, 1), hundred_steps(second, &data, 1));
+}
+
+#[test]
+fn a_cnn_learns_what_a_linear_classifier_cannot() {
+    let data = head(data::load("synthetic", 0).unwrap(), 10_000, 1_000);
+    let settings = TrainSettings::default();
+    let accuracy = |network: Network, epochs: usize| {
+        let mut trainer = Trainer::new(Box::new(CpuExecutor::new()), network, &data, settings.clone()).unwrap();
+        let reports: Vec<_> = (0..epochs).map(|_| trainer.run_epoch(watch_all).unwrap()).collect();
+        reports.last().unwrap().test.unwrap().accuracy()
+    };
+    let linear = accuracy(presets::linear(data.train.image, 10).unwrap(), 3);
+    let cnn = accuracy(lenet(&data), 2);
+    assert!(cnn > 0.95, "LeNet reaches {cnn}");
+    assert!((0.5..0.92).contains(&linear), "a linear classifier reaches {linear}");
+}
+
+#[test]
+fn the_gpu_keeps_learning() {
+    const TEST: &str = "the_gpu_keeps_learning";
+    let Some(gpu) = common::gpu(TEST, ShaderChecks::Off) else { return };
+    let data = head(digits(TEST), 2_000, 500);
+    let mut trainer = Trainer::new(Box::new(gpu), lenet(&data), &data, TrainSettings::default()).unwrap();
+    let first = trainer.run_epoch(watch_all).unwrap();
+    let second = trainer.run_epoch(watch_all).unwrap();
+    assert!(second.train_loss() < 0.7 * first.train_loss());
+    let accuracy = second.test.unwrap().accuracy();
+    assert!(accuracy > 0.7, "{accuracy}");
+}
+
+#[test]
+fn evaluation_counts_every_image_once_whatever_the_batch() {
+    let data = head(data::load("synthetic", 3).unwrap(), 100, 30);
+    let network = tiny(&data);
+    let normalisation = Normalisation::measure(&data.train);
+    let evaluate = |batch_size: usize| {
+        let mut executor = CpuExecutor::new();
+        let evaluator = Evaluator::new(&mut executor, &network, &data.test, &normalisation, batch_size).unwrap();
+        let (plan, prepared) = evaluator.prepared();
+        for (parameter, values) in network.parameters().zip(network.initial_parameters(5)) {
+            executor.write(prepared, plan.expect(&parameter.name), &HostBuffer::real(values)).unwrap();
+        }
+        evaluator.evaluate(&mut executor).unwrap()
+    };
+    let one_by_one = evaluate(1);
+    assert_eq!(one_by_one.images, 30);
+    for batch_size in [7, 16, 30] {
+        let batched = evaluate(batch_size);
+        assert_eq!((batched.correct, batched.images), (one_by_one.correct, 30));
+        assert!((batched.loss - one_by_one.loss).abs() < 1e-5, "{batched:?} {one_by_one:?}");
+    }
+}
+
+/// An executor whose buffers are small, so that a dataset must be split.
+struct SmallBuffers(CpuExecutor);
+
+impl Executor for SmallBuffers {
+    fn max_buffer_bytes(&self) -> u64 {
+        100_000
+    }
+    fn device_name(&self) -> String {
+        self.0.device_name()
+    }
+    fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
+        assert!(plan.find("train/images.1").is_some() || plan.find("test/images.1").is_some());
+        self.0.prepare(plan)
+    }
+    fn memory(&self, plan: &Plan) -> Memory {
+        self.0.memory(plan)
+    }
+    fn implementations(&self, prepared: Prepared) -> Vec<String> {
+        self.0.implementations(prepared)
+    }
+    fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {
+        self.0.write(prepared, buffer, data)
+    }
+    fn run(&mut self, prepared: Prepared, times: usize) -> Result<()> {
+        self.0.run(prepared, times)
+    }
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+    fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Box<dyn Pending>> {
+        self.0.read_later(prepared, buffer)
+    }
+}
+
+#[test]
+fn a_dataset_in_parts_trains_to_the_same_bits() {
+    let data = head(data::load("synthetic", 0).unwrap(), 300, 200);
+    let settings = TrainSettings { batch_size: 32, ..TrainSettings::default() };
+    let run = |executor: Box<dyn Executor>| {
+        let mut trainer = Trainer::new(executor, tiny(&data), &data, settings.clone()).unwrap();
+        let report = trainer.run_epoch(watch_all).unwrap();
+        (report.losses, report.test.unwrap(), hash(&trainer.parameters().unwrap()))
+    };
+    assert_eq!(run(Box::new(CpuExecutor::new())), run(Box::new(SmallBuffers(CpuExecutor::new()))));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_and_names_the_place() {
+    const TEST: &str = "a_loss_that_is_not_finite_stops_the_run_and_names_the_place";
+    let data = head(data::load("synthetic", 0).unwrap(), 256, 32);
+    let mut executors: Vec<Box<dyn Executor>> = vec![Box::new(CpuExecutor::new())];
+    if let Some(gpu) = common::gpu(TEST, ShaderChecks::Off) {
+        executors.push(Box::new(gpu));
+    }
+    for executor in executors {
+        let name = executor.device_name();
+        let mut trainer = Trainer::new(executor, tiny(&data), &data, TrainSettings::default()).unwrap();
+        let mut planted = trainer.parameters().unwrap();
+        // The bias of the dense layer: the convolution in front of it stays sound.
+        planted[3][4] = f32::NAN;
+        trainer.set_parameters(&planted).unwrap();
+        let error = trainer.run_epoch(watch_all).unwrap_err();
+        let message = error.to_string();
+        assert!(matches!(error, Error::NotFinite { step: 0, .. }), "{name}: {message}");
+        assert!(message.contains("dense1.bias"), "{name}: {message}");
+        assert_eq!(hash(&trainer.parameters().unwrap()), hash(&planted), "{name}: a bad step changes no weight");
+
+        // Sound weights so large that the convolution overflows.
+        let mut planted = trainer.network().initial_parameters(0);
+        planted[0].iter_mut().for_each(|weight| *weight = 3e38);
+        trainer.set_parameters(&planted).unwrap();
+        let message = trainer.run_epoch(watch_all).unwrap_err().to_string();
+        assert!(message.contains("conv1.output"), "{name}: {message}");
+    }
+}
+
+#[test]
+fn a_break_ends_an_epoch_early_and_the_trainer_stays_usable() {
+    let data = head(data::load("synthetic", 0).unwrap(), 3_200, 32);
+    let mut trainer =
+        Trainer::new(Box::new(CpuExecutor::new()), lenet(&data), &data, TrainSettings::default()).unwrap();
+    let report = trainer.run_epoch(|_| ControlFlow::Break(())).unwrap();
+    assert!(report.losses.len() < 50 && report.test.is_none());
+    assert_eq!(trainer.run_epoch(watch_all).unwrap().losses.len(), 50);
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let data = head(data::load("synthetic", 0).unwrap(), 20, 20);
+    let default = TrainSettings { batch_size: 4, ..TrainSettings::default() };
+    for settings in [
+        TrainSettings { batch_size: 0, ..default.clone() },
+        TrainSettings { batch_size: 21, ..default.clone() },
+        TrainSettings { learning_rate: f32::NAN, ..default.clone() },
+        TrainSettings { learning_rate: -1.0, ..default.clone() },
+        TrainSettings { momentum: 1.0, ..default.clone() },
+        TrainSettings { weight_decay: -0.1, ..default.clone() },
+        TrainSettings { momentum: 0.0, nesterov: true, ..default },
+    ] {
+        let result = Trainer::new(Box::new(CpuExecutor::new()), tiny(&data), &data, settings.clone());
+        let error = result.err().unwrap_or_else(|| panic!("{settings:?} must be refused"));
+        assert!(error.is_wrong_use() && !error.to_string().contains('\n'), "{error}");
+    }
+}
