@@ -1,9 +1,11 @@
-//! Running on the CPU: scratch memory, matrix products, sums in a fixed order. Names no op.
+//! Running on the CPU: matrix products, elementwise functions, scratch memory, sums in a fixed order. Names no op.
 
+mod elementwise;
 mod executor;
 mod gemm;
 mod scratch;
 
+pub use elementwise::{map, zip_map};
 pub use executor::CpuExecutor;
 pub use gemm::{Matrix, MatrixMut, multiply};
 pub use scratch::{add_in_order, with_scratch};

@@ -1,6 +1,10 @@
 //! The vocabulary: operations, each with its definition, its kernels and its fast CPU form.
 
+pub mod activation;
+pub mod add;
+pub mod bias;
 pub mod conv;
+pub mod dense;
 mod gemm;
 pub mod kernel;
 pub mod op;

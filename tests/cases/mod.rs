@@ -1,6 +1,8 @@
 //! The table of cases that every kind of proof shares: operations over named, awkward sizes.
 
 mod conv;
+mod dense;
+mod elementwise;
 
 use wgconv::ops::Op;
 
@@ -20,5 +22,5 @@ impl Case {
 
 /// Every case: each operation of the library appears here.
 pub fn all() -> Vec<Case> {
-    [conv::cases()].into_iter().flatten().collect()
+    [conv::cases(), dense::cases(), elementwise::cases()].into_iter().flatten().collect()
 }

@@ -1,0 +1,23 @@
+// activation.grad from the activation's input, direct; the file that is appended says derivative(input).
+// grad_input[i] = grad_output[i] * derivative(input[i]).
+// An invocation owns one element; a workgroup owns 64 that follow one another in memory.
+// Defined in src/ops/activation/grad.rs.
+
+@group(0) @binding(0) var<storage, read> input: array<f32>;
+@group(0) @binding(1) var<storage, read> grad_output: array<f32>;
+@group(0) @binding(2) var<storage, read_write> grad_input: array<f32>;
+
+override ELEMENTS: u32;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let index = global_index(workgroup, workgroups, invocation);
+    if (index >= ELEMENTS) {
+        return;
+    }
+    grad_input[index] = grad_output[index] * derivative(input[index]);
+}

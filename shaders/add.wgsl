@@ -1,0 +1,23 @@
+// add, direct: every element from its definition.
+// sum[i] = a[i] + b[i].
+// An invocation owns one element; a workgroup owns 64 that follow one another in memory.
+// Defined in src/ops/add.rs.
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read_write> sum: array<f32>;
+
+override ELEMENTS: u32;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let index = global_index(workgroup, workgroups, invocation);
+    if (index >= ELEMENTS) {
+        return;
+    }
+    sum[index] = a[index] + b[index];
+}

@@ -1,0 +1,40 @@
+// bias.grad, sliced: every workgroup sums a slice of the rows; gemm/sum_slices.wgsl adds the slices.
+// grad_bias[k] = sum over rows of grad_output[row,k], in an order that depends on the sizes alone.
+// An invocation owns one channel in one lane, every LANES-th row of the slice; a workgroup owns WIDTH channels of a slice.
+// Defined in src/ops/bias/grad.rs, which also appends INVOCATIONS as a const line.
+
+@group(0) @binding(0) var<storage, read> grad_output: array<f32>;
+// [slices,K]
+@group(0) @binding(1) var<storage, read_write> grad_bias: array<f32>;
+
+override ROWS: u32;
+override CHANNELS: u32;
+override SLICE_ROWS: u32;
+override WIDTH: u32;
+
+// Rows side by side, so that a workgroup reads one stretch of memory however few the channels are.
+override LANES: u32 = INVOCATIONS / WIDTH;
+
+var<workgroup> lane_sums: array<f32, INVOCATIONS>;
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let slice = workgroup.y;
+    let k = workgroup.x * WIDTH + invocation % WIDTH;
+    let lane = invocation / WIDTH;
+    var sum = 0.0;
+    if (k < CHANNELS && lane < LANES) {
+        let end_row = min((slice + 1u) * SLICE_ROWS, ROWS);
+        for (var row = slice * SLICE_ROWS + lane; row < end_row; row += LANES) {
+            sum += grad_output[row * CHANNELS + k];
+        }
+    }
+    lane_sums[invocation] = sum;
+    workgroupBarrier();
+    if (k < CHANNELS && lane == 0u) {
+        for (var other = 1u; other < LANES; other++) {
+            sum += lane_sums[other * WIDTH + invocation];
+        }
+        grad_bias[slice * CHANNELS + k] = sum;
+    }
+}

@@ -1,0 +1,206 @@
+//! Activations: functions of one element at a time, and their gradients.
+
+mod forward;
+mod grad;
+
+pub use forward::ActivationForward;
+pub use grad::ActivationGrad;
+
+use super::kernel::{Constant, Source, shader};
+use crate::{Error, Result};
+
+/// A function that is applied to every element.
+///
+/// NaN stays NaN through each of them, and no finite input gives NaN.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    /// 0 where `x <= 0`, else `x`; its derivative at 0 is 0.
+    Relu,
+    /// `slope*x` where `x <= 0`, else `x`.
+    LeakyRelu {
+        /// Derivative where `x <= 0`; itself positive.
+        slope: f32,
+    },
+    /// `alpha*(exp(x) - 1)` where `x <= 0`, else `x`.
+    Elu {
+        /// Minus the value far on the negative side; positive.
+        alpha: f32,
+    },
+    /// `1/(1 + exp(-x))`.
+    Sigmoid,
+    /// `tanh(x)`.
+    Tanh,
+    /// `x/2*(1 + erf(x/sqrt(2)))`: x times the normal distribution's share below x, and not its tanh fit.
+    Gelu,
+    /// `x/(1 + exp(-x))`, also called swish.
+    Silu,
+}
+
+/// What the gradient of an activation is computed from, and the plan therefore has to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// The activation's output: its input's buffer is free early.
+    Output,
+    /// The activation's input.
+    Input,
+}
+
+impl Saved {
+    /// The tensor's word, `output` or `input`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Saved::Output => "output",
+            Saved::Input => "input",
+        }
+    }
+}
+
+impl Activation {
+    /// The activation itself, if its parameter is one that it takes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a slope or an alpha that is not a positive number: the output alone would not
+    /// tell on which side of 0 the input was.
+    pub fn checked(self) -> Result<Self> {
+        match self {
+            Activation::LeakyRelu { slope: parameter } | Activation::Elu { alpha: parameter }
+                if !(parameter > 0.0 && parameter.is_finite()) =>
+            {
+                let (name, what) = match self {
+                    Activation::LeakyRelu { .. } => ("leaky_relu", "slope"),
+                    _ => ("elu", "alpha"),
+                };
+                Err(Error::invalid(name, format!("a positive {what}"), parameter))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Name of the activation: `leaky_relu`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Activation::Relu => "relu",
+            Activation::LeakyRelu { .. } => "leaky_relu",
+            Activation::Elu { .. } => "elu",
+            Activation::Sigmoid => "sigmoid",
+            Activation::Tanh => "tanh",
+            Activation::Gelu => "gelu",
+            Activation::Silu => "silu",
+        }
+    }
+
+    /// What the gradient is computed from.
+    pub fn saves(&self) -> Saved {
+        match self {
+            Activation::Gelu | Activation::Silu => Saved::Input,
+            _ => Saved::Output,
+        }
+    }
+
+    /// The files that define `activate` and `derivative`.
+    fn formula(&self) -> Source {
+        match self {
+            Activation::Relu => shader!("activation/relu.wgsl"),
+            Activation::LeakyRelu { .. } => shader!("activation/leaky_relu.wgsl"),
+            Activation::Elu { .. } => shader!("activation/elu.wgsl"),
+            Activation::Sigmoid => shader!("activation/sigmoid.wgsl", "activation/logistic.wgsl"),
+            Activation::Tanh => shader!("activation/tanh.wgsl"),
+            Activation::Gelu => shader!("activation/gelu.wgsl"),
+            Activation::Silu => shader!("activation/silu.wgsl", "activation/logistic.wgsl"),
+        }
+    }
+
+    /// The overrides of those files, and the number of elements.
+    fn constants(&self, elements: usize) -> Vec<(&'static str, Constant)> {
+        let elements = ("ELEMENTS", elements.into());
+        match *self {
+            Activation::LeakyRelu { slope } => vec![elements, ("SLOPE", slope.into())],
+            Activation::Elu { alpha } => vec![elements, ("ALPHA", alpha.into())],
+            _ => vec![elements],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{HostBuffer, Op, Operands};
+
+    const ALL: [Activation; 7] = [
+        Activation::Relu,
+        Activation::LeakyRelu { slope: 0.01 },
+        Activation::Elu { alpha: 1.5 },
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Gelu,
+        Activation::Silu,
+    ];
+
+    /// What `run` leaves in the last of buffers that hold one value each.
+    fn last<T: Copy>(values: &[T], run: impl FnOnce(&mut Operands<T>)) -> T {
+        let mut operands = Operands::new(values.iter().map(|&value| HostBuffer::Real(vec![value])).collect());
+        run(&mut operands);
+        operands.into_buffers().last().expect("an operand that is written").reals()[0]
+    }
+
+    /// The activation and its derivative at `x`, from the definition and on the CPU.
+    fn at(activation: Activation, x: f32) -> [[f64; 2]; 2] {
+        let forward = ActivationForward { activation, elements: 1 };
+        let grad = ActivationGrad { activation, elements: 1 };
+        let from_output = activation.saves() == Saved::Output;
+        let y = last(&[f64::from(x), 0.0], |operands| forward.define(operands));
+        let saved = if from_output { y } else { x.into() };
+        let derivative = last(&[saved, 1.0, 0.0], |operands| grad.define(operands));
+        let fast_y = last(&[x, 0.0], |operands| forward.run_on_cpu(operands));
+        let saved = if from_output { fast_y } else { x };
+        let fast_derivative = last(&[saved, 1.0, 0.0], |operands| grad.run_on_cpu(operands));
+        [[y, derivative], [fast_y.into(), fast_derivative.into()]]
+    }
+
+    #[test]
+    fn nan_stays_nan() {
+        for activation in ALL {
+            let [[defined, _], [fast, _]] = at(activation, f32::NAN);
+            assert!(defined.is_nan() && fast.is_nan(), "{}", activation.name());
+        }
+    }
+
+    #[test]
+    fn large_inputs_give_finite_values_near_the_definition() {
+        for activation in ALL {
+            for x in [-1e30, -1000.0, -100.0, -20.0, -3.0, -0.0, 0.0, 3.0, 20.0, 100.0, 1000.0, 1e30] {
+                let [defined, fast] = at(activation, x);
+                for (defined, fast) in defined.into_iter().zip(fast) {
+                    assert!(defined.is_finite() && fast.is_finite(), "{} at {x}", activation.name());
+                    let bound = 1e-6 * defined.abs().max(1.0);
+                    assert!(
+                        (defined - fast).abs() <= bound,
+                        "{} at {x}: {defined}, {fast}",
+                        activation.name()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn derivatives_at_zero_are_the_left_ones_where_there_are_two() {
+        assert_eq!(at(Activation::Relu, 0.0), [[0.0, 0.0]; 2]);
+        assert_eq!(at(Activation::LeakyRelu { slope: 0.25 }, 0.0), [[0.0, 0.25]; 2]);
+        assert_eq!(at(Activation::Elu { alpha: 1.5 }, 0.0), [[0.0, 1.5]; 2]);
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_positive_is_refused() {
+        for parameter in [0.0, -0.1, f32::NAN, f32::INFINITY] {
+            for activation in
+                [Activation::LeakyRelu { slope: parameter }, Activation::Elu { alpha: parameter }]
+            {
+                assert!(activation.checked().is_err(), "{activation:?}");
+            }
+        }
+        for activation in ALL {
+            assert_eq!(activation.checked().unwrap(), activation);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The gradient of a bias.
+
+use rayon::prelude::*;
+
+use crate::cpu::add_in_order;
+use crate::device::DeviceProfile;
+use crate::ops::gemm::sum_slices;
+use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
+use crate::ops::op::{Op, Operand, Operands, Precision};
+
+/// Gradient of the loss with respect to the bias.
+///
+/// `grad_bias[k] = sum over rows of grad_output[row,k]`
+///
+/// # Shapes
+/// grad_output `[rows,K]` -> grad_bias `[K]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BiasGrad {
+    /// Pixels of a batch of images, or samples of a dense layer.
+    pub rows: usize,
+    /// K.
+    pub channels: usize,
+}
+
+/// Elements that a core sums at a time.
+const CHUNK_ELEMENTS: usize = 64 << 10;
+
+/// Rows that a core sums at a time, at least: fewer would cost as much in the second pass as they gain.
+const FEWEST_CHUNK_ROWS: usize = 16;
+
+/// Invocations of a workgroup that sums a slice.
+const INVOCATIONS: usize = 256;
+
+/// Workgroups that keep a large GPU busy.
+const ENOUGH_WORKGROUPS: usize = 256;
+
+/// With this many channels, an invocation a channel keeps a large GPU busy as well.
+const ENOUGH_CHANNELS: usize = 64 << 10;
+
+/// With fewer rows than this there is nothing to share out.
+const FEWEST_ROWS: usize = 32;
+
+/// Rows that an invocation sums, at least: fewer cost more in the second pass than they gain.
+const SHORTEST_LANE: usize = 16;
+
+impl BiasGrad {
+    /// Slices of rows, each summed by workgroups of its own; a second pass adds the slices.
+    fn sliced(&self, device: &DeviceProfile) -> Option<Implementation> {
+        let BiasGrad { rows, channels } = *self;
+        let fits = INVOCATIONS <= device.max_workgroup_invocations as usize;
+        if !fits || rows < FEWEST_ROWS || channels >= ENOUGH_CHANNELS {
+            return None;
+        }
+        let width = channels.min(INVOCATIONS);
+        let (lanes, blocks) = (INVOCATIONS / width, channels.div_ceil(width));
+        let slices = (ENOUGH_WORKGROUPS / blocks).min(rows / (lanes * SHORTEST_LANE)).max(1);
+        let call = |bindings| KernelCall {
+            source: shader!("bias/grad_sliced.wgsl").with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]),
+            constants: vec![
+                ("ROWS", rows.into()),
+                ("CHANNELS", channels.into()),
+                ("SLICE_ROWS", rows.div_ceil(slices).into()),
+                ("WIDTH", width.into()),
+            ],
+            bindings,
+            workgroups: [blocks as u32, slices as u32, 1],
+        };
+        if slices == 1 {
+            return Some(Implementation::of("sliced", call(Binding::operands(2))));
+        }
+        let sum = KernelCall {
+            bindings: vec![Binding::Workspace(0), Binding::Operand(1)],
+            ..sum_slices(channels, slices)
+        };
+        let calls = vec![call(vec![Binding::Operand(0), Binding::Workspace(0)]), sum];
+        Some(Implementation { name: "sliced", calls, workspace: vec![slices * channels] })
+    }
+}
+
+impl Op for BiasGrad {
+    fn name(&self) -> &'static str {
+        "bias.grad"
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("grad_output", [self.rows, self.channels]),
+            Operand::write("grad_bias", [self.channels]),
+        ]
+    }
+
+    fn define(&self, operands: &mut Operands<f64>) {
+        let [grad_output, grad_bias] = operands.all();
+        let (grad_output, grad_bias) = (grad_output.reals(), grad_bias.reals_mut());
+        for (k, grad_bias) in grad_bias.iter_mut().enumerate() {
+            *grad_bias = (0..self.rows).map(|row| grad_output[row * self.channels + k]).sum();
+        }
+    }
+
+    /// Each chunk of rows is summed on its own; the chunks are added in order.
+    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
+        let [grad_output, grad_bias] = operands.all();
+        let (grad_output, grad_bias) = (grad_output.reals(), grad_bias.reals_mut());
+        let rows = (CHUNK_ELEMENTS / self.channels).max(FEWEST_CHUNK_ROWS);
+        let mut sums = vec![0.0f32; self.rows.div_ceil(rows) * self.channels];
+        let chunks = grad_output.par_chunks(rows * self.channels);
+        sums.par_chunks_mut(self.channels).zip(chunks).for_each(|(sums, grad_output)| {
+            for row in grad_output.chunks_exact(self.channels) {
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum += value;
+                }
+            }
+        });
+        add_in_order(grad_bias, &sums);
+    }
+
+    fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
+        let constants = vec![("ROWS", self.rows.into()), ("CHANNELS", self.channels.into())];
+        let direct = shader!("bias/grad_direct.wgsl", "grid.wgsl");
+        let direct =
+            Implementation::of("direct", KernelCall::elementwise(direct, constants, 2, self.channels));
+        self.sliced(device).into_iter().chain([direct]).collect()
+    }
+
+    fn flops(&self) -> u64 {
+        self.rows as u64 * self.channels as u64
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::sum_of_products(self.rows)
+    }
+}

@@ -1,0 +1,60 @@
+//! Biases, activations and sums: numbers of elements around a workgroup, and rows around a slice.
+
+use wgconv::ops::activation::{Activation, ActivationForward, ActivationGrad};
+use wgconv::ops::add::Add;
+use wgconv::ops::bias::{BiasForward, BiasGrad};
+
+use super::Case;
+
+/// Every activation, with parameters that no kernel has as a default.
+pub const ACTIVATIONS: [Activation; 7] = [
+    Activation::Relu,
+    Activation::LeakyRelu { slope: 0.03 },
+    Activation::Elu { alpha: 1.3 },
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::Gelu,
+    Activation::Silu,
+];
+
+/// Elements, each with the reason they are here; the last are several chunks of the CPU's.
+const ELEMENTS: [(&str, usize); 5] = [
+    ("one element", 1),
+    ("one less than a workgroup", 63),
+    ("exactly a workgroup", 64),
+    ("a prime number", 1009),
+    ("many elements", 40_009),
+];
+
+/// Rows and channels, each pair with the reason it is here. Fewer than 65,536 rows: Mesa's software driver
+/// leaves a kernel's loops after that many iterations, and the direct kernel has one a row.
+const ROWS_AND_CHANNELS: [(&str, usize, usize); 11] = [
+    ("one value", 1, 1),
+    ("one row", 1, 77),
+    ("one channel", 613, 1),
+    ("a short batch", 7, 10),
+    ("a batch", 64, 10),
+    ("lanes that do not fill a workgroup", 131, 100),
+    ("more channels than a workgroup", 97, 300),
+    ("rows that do not fill the last slice", 5003, 16),
+    ("long sum, few channels", 60_013, 3),
+    ("long sum, odd channels", 20_011, 17),
+    ("long sum, many channels", 1021, 257),
+];
+
+pub fn cases() -> Vec<Case> {
+    let biases = ROWS_AND_CHANNELS.into_iter().flat_map(|(name, rows, channels)| {
+        [Case::new(name, BiasForward { rows, channels }), Case::new(name, BiasGrad { rows, channels })]
+    });
+    let activations = ACTIVATIONS.into_iter().flat_map(|activation| {
+        ELEMENTS.into_iter().flat_map(move |(name, elements)| {
+            let name = format!("{}, {name}", activation.name());
+            [
+                Case::new(name.clone(), ActivationForward { activation, elements }),
+                Case::new(name, ActivationGrad { activation, elements }),
+            ]
+        })
+    });
+    let sums = ELEMENTS.map(|(name, elements)| Case::new(name, Add { elements }));
+    biases.chain(activations).chain(sums).collect()
+}

@@ -1,0 +1,413 @@
+//! Every kernel of every case, checked without a GPU: it validates, its bindings are the operation's
+//! operands, its overrides are the constants it is given, and it keeps within the device's limits.
+
+mod cases;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::Path;
+
+use naga::back::{PipelineConstants, pipeline_constants::process_overrides};
+use naga::proc::Layouter;
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{
+    AddressSpace, ArraySize, Expression, Handle, Literal, Module, Scalar, ShaderStage, StorageAccess, Type,
+    TypeInner,
+};
+
+use wgconv::device::DeviceProfile;
+use wgconv::ops::add::Add;
+use wgconv::ops::bias::BiasGrad;
+use wgconv::ops::kernel::{
+    Binding, Constant, ENTRY_POINT, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, WORKGROUP_SIZE,
+};
+use wgconv::ops::{Element, Op, Operand};
+
+/// Buffers that every device lets a kernel bind.
+const MAX_BINDINGS: usize = 8;
+
+/// A kernel that serves any operation has names of its own for what it binds. No other is excused from
+/// naming its operands.
+const GENERIC: [(&str, &[&str]); 1] = [("gemm/sum_slices.wgsl", &["slices", "result"])];
+
+/// The smallest device there is, and one on which every product is cut finely.
+fn devices() -> [DeviceProfile; 2] {
+    let portable = DeviceProfile::portable();
+    let large = DeviceProfile {
+        name: "large".into(),
+        max_workgroup_bytes: 48 << 10,
+        max_workgroup_invocations: 1024,
+        max_buffer_bytes: 64 << 30,
+        max_binding_bytes: (4 << 30) - 4,
+        ..DeviceProfile::portable()
+    };
+    [portable, large]
+}
+
+/// Checks everything that an implementation promises; the error says what is wrong.
+fn check(op: &dyn Op, implementation: &Implementation, device: &DeviceProfile) -> Result<(), String> {
+    let operands = op.operands();
+    for call in &implementation.calls {
+        check_call(&operands, &implementation.workspace, call, device)
+            .map_err(|error| format!("{}: {error}", call.source.name))?;
+    }
+    let bound: Vec<Binding> = implementation.calls.iter().flat_map(|call| call.bindings.clone()).collect();
+    let operands = (0..operands.len()).map(Binding::Operand);
+    let workspace = (0..implementation.workspace.len()).map(Binding::Workspace);
+    match operands.chain(workspace).find(|binding| !bound.contains(binding)) {
+        Some(binding) => Err(format!("no call binds {binding:?}")),
+        None => Ok(()),
+    }
+}
+
+fn check_call(
+    operands: &[Operand],
+    workspace: &[usize],
+    call: &KernelCall,
+    device: &DeviceProfile,
+) -> Result<(), String> {
+    let source = call.source.compose();
+    let module = naga::front::wgsl::parse_str(&source).map_err(|error| error.emit_to_string(&source))?;
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .map_err(|error| error.emit_to_string(&source))?;
+    check_bindings(operands, workspace, call, &module)?;
+    check_constants(call, &module)?;
+
+    let constants: PipelineConstants = call
+        .constants
+        .iter()
+        .map(|&(name, value)| match value {
+            Constant::U32(value) => (name.to_owned(), f64::from(value)),
+            Constant::F32(value) => (name.to_owned(), f64::from(value)),
+        })
+        .collect();
+    let entry_point = Some((ShaderStage::Compute, ENTRY_POINT));
+    let (module, _) =
+        process_overrides(&module, &info, entry_point, &constants).map_err(|error| error.to_string())?;
+    check_limits(call, &module, device)
+}
+
+/// Bindings are numbered from 0, and each has its operand's name, elements and access.
+fn check_bindings(
+    operands: &[Operand],
+    workspace: &[usize],
+    call: &KernelCall,
+    module: &Module,
+) -> Result<(), String> {
+    let mut declared = BTreeMap::new();
+    for (_, variable) in module.global_variables.iter() {
+        let name = variable.name.as_deref().unwrap_or("a variable without a name");
+        if let Some(binding) = variable.binding {
+            if binding.group != 0 {
+                return Err(format!("{name} is in group {}, expected 0", binding.group));
+            }
+            declared.insert(binding.binding, (name, variable));
+        }
+    }
+    if !declared.keys().copied().eq(0..call.bindings.len() as u32) {
+        return Err(format!("expected bindings 0..{}, found {:?}", call.bindings.len(), declared.keys()));
+    }
+    if call.bindings.len() > MAX_BINDINGS {
+        return Err(format!("expected at most {MAX_BINDINGS} bindings, found {}", call.bindings.len()));
+    }
+    let generic = GENERIC.iter().find(|(source, _)| *source == call.source.name).map(|(_, names)| *names);
+    for (number, (name, variable)) in declared {
+        let binding = call.bindings[number as usize];
+        let element = match &module.types[variable.ty].inner {
+            TypeInner::Array { base, size: ArraySize::Dynamic, .. } => scalar(module, *base),
+            _ => None,
+        };
+        let writes = match variable.space {
+            AddressSpace::Storage { access } if access == StorageAccess::LOAD => false,
+            AddressSpace::Storage { access } if access == StorageAccess::LOAD | StorageAccess::STORE => true,
+            space => return Err(format!("{name} is in {space:?}, expected storage")),
+        };
+        let (operand_name, expected_element) = match binding {
+            Binding::Operand(operand) => {
+                let operand =
+                    operands.get(operand).ok_or_else(|| format!("there is no operand {operand}"))?;
+                if operand.access.writes() != writes {
+                    return Err(format!("{name} has writes: {writes}, expected {:?}", operand.access));
+                }
+                (Some(operand.name), operand.element)
+            }
+            Binding::Workspace(buffer) => {
+                workspace.get(buffer).ok_or_else(|| format!("there is no workspace {buffer}"))?;
+                (None, Element::Real)
+            }
+        };
+        let expected_name = match generic {
+            Some(names) => names.get(number as usize).copied(),
+            None => operand_name,
+        };
+        if expected_name.is_some_and(|expected| expected != name) {
+            return Err(format!(
+                "binding {number} is {name}, expected {}",
+                expected_name.unwrap_or_default()
+            ));
+        }
+        let scalar = match expected_element {
+            Element::Real => Scalar::F32,
+            Element::Index | Element::Byte => Scalar::U32,
+        };
+        if element != Some(scalar) {
+            return Err(format!("{name} has elements {element:?}, expected {expected_element:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// The type, if it is a scalar.
+fn scalar(module: &Module, ty: Handle<Type>) -> Option<Scalar> {
+    match module.types[ty].inner {
+        TypeInner::Scalar(scalar) => Some(scalar),
+        _ => None,
+    }
+}
+
+/// The overrides without a default are exactly the constants that are supplied, type by type.
+fn check_constants(call: &KernelCall, module: &Module) -> Result<(), String> {
+    let declared: BTreeMap<&str, Option<Scalar>> = module
+        .overrides
+        .iter()
+        .filter(|(_, constant)| constant.init.is_none())
+        .map(|(_, constant)| (constant.name.as_deref().unwrap_or_default(), scalar(module, constant.ty)))
+        .collect();
+    let supplied: BTreeMap<&str, Option<Scalar>> = call
+        .constants
+        .iter()
+        .map(|&(name, value)| match value {
+            Constant::U32(_) => (name, Some(Scalar::U32)),
+            Constant::F32(_) => (name, Some(Scalar::F32)),
+        })
+        .collect();
+    if supplied.len() != call.constants.len() {
+        return Err(format!("a constant is supplied twice: {:?}", call.constants));
+    }
+    for (name, scalar) in &declared {
+        match supplied.get(name) {
+            None => return Err(format!("override {name} is not supplied")),
+            Some(found) if found != scalar => {
+                return Err(format!("override {name} is {scalar:?}, supplied {found:?}"));
+            }
+            Some(_) => {}
+        }
+    }
+    match supplied.keys().find(|name| !declared.contains_key(*name)) {
+        Some(name) => Err(format!("constant {name} has no override without a default")),
+        None => Ok(()),
+    }
+}
+
+/// Workgroups, their invocations and their memory keep within what the device has.
+fn check_limits(call: &KernelCall, module: &Module, device: &DeviceProfile) -> Result<(), String> {
+    if call.workgroups.iter().any(|count| !(1..=MAX_WORKGROUPS_PER_AXIS).contains(count)) {
+        return Err(format!("{:?} workgroups do not fit an axis", call.workgroups));
+    }
+    let [entry_point] = module.entry_points.as_slice() else {
+        return Err(format!("expected one entry point, found {}", module.entry_points.len()));
+    };
+    let invocations: u32 = entry_point.workgroup_size.iter().product();
+    if invocations > device.max_workgroup_invocations {
+        return Err(format!(
+            "{invocations} invocations, expected at most {}",
+            device.max_workgroup_invocations
+        ));
+    }
+    let mut layouter = Layouter::default();
+    layouter.update(module.to_ctx()).map_err(|error| error.to_string())?;
+    let bytes: u32 = module
+        .global_variables
+        .iter()
+        .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
+        .map(|(_, variable)| layouter[variable.ty].size.next_multiple_of(16))
+        .sum();
+    if bytes > device.max_workgroup_bytes {
+        return Err(format!(
+            "{bytes} bytes of workgroup memory, expected at most {}",
+            device.max_workgroup_bytes
+        ));
+    }
+    let workgroup_size = module
+        .constants
+        .iter()
+        .find(|(_, constant)| constant.name.as_deref() == Some("WORKGROUP_SIZE"))
+        .map(|(_, constant)| &module.global_expressions[constant.init]);
+    match workgroup_size {
+        Some(Expression::Literal(Literal::U32(size))) if *size != WORKGROUP_SIZE => {
+            Err(format!("WORKGROUP_SIZE is {size}, expected {WORKGROUP_SIZE}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Calls `visit` with every implementation of every case on every device.
+fn for_each_implementation(mut visit: impl FnMut(&cases::Case, &DeviceProfile, &Implementation)) {
+    for device in devices() {
+        for case in cases::all() {
+            let implementations = case.op.implementations(&device);
+            assert!(!implementations.is_empty(), "{}, {}: no implementation", case.op.name(), case.name);
+            for implementation in &implementations {
+                visit(&case, &device, implementation);
+            }
+        }
+    }
+}
+
+/// Files below `shaders/`, by their path from there.
+fn shader_files() -> BTreeMap<String, String> {
+    fn collect(folder: &Path, root: &Path, files: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(folder).expect("a folder of shaders") {
+            let path = entry.expect("a file of a folder").path();
+            if path.is_dir() {
+                collect(&path, root, files);
+            } else {
+                let name = path.strip_prefix(root).expect("a path below the root");
+                let name = name.to_string_lossy().replace('\\', "/");
+                files.insert(name, fs::read_to_string(&path).expect("a shader"));
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let mut files = BTreeMap::new();
+    collect(&root, &root, &mut files);
+    files
+}
+
+/// Files that no composed kernel contains.
+fn orphans<'a>(files: &'a BTreeMap<String, String>, used: &HashSet<String>) -> Vec<&'a str> {
+    files.iter().filter(|(_, text)| !used.contains(*text)).map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn every_kernel_agrees_with_its_operation_and_its_device() {
+    let mut failures = Vec::new();
+    for_each_implementation(|case, device, implementation| {
+        if let Err(error) = check(case.op.as_ref(), implementation, device) {
+            let (op, case, way) = (case.op.name(), &case.name, implementation.name);
+            failures.push(format!("{op}, {case}, {way} on {}: {error}", device.name));
+        }
+    });
+    assert!(
+        failures.is_empty(),
+        "{} failures, the first ones:\n{}",
+        failures.len(),
+        failures[..failures.len().min(5)].join("\n")
+    );
+}
+
+#[test]
+fn every_shader_is_used_by_a_case() {
+    let mut used = HashSet::new();
+    for_each_implementation(|_, _, implementation| {
+        let sources = implementation.calls.iter().map(|call| &call.source);
+        used.extend(sources.flat_map(|source| &source.files).map(|text| text.to_string()));
+    });
+    let mut files = shader_files();
+    assert_eq!(orphans(&files, &used), Vec::<&str>::new());
+    files.insert("forgotten.wgsl".into(), "// A kernel that nobody launches.".into());
+    assert_eq!(orphans(&files, &used), ["forgotten.wgsl"]);
+}
+
+#[test]
+fn every_path_that_a_shader_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, text) in shader_files() {
+        for word in text.split([' ', ',', ';', '(', ')', '\n']) {
+            let path = word.trim_end_matches('.');
+            let below = if path.starts_with("src/") { root.to_path_buf() } else { root.join("shaders") };
+            if path.ends_with(".rs") || path.ends_with(".wgsl") {
+                assert!(below.join(path).exists(), "{name} names {path}");
+            }
+        }
+    }
+}
+
+/// Checks a changed kernel of `op`'s first implementation on the portable device.
+fn check_changed(op: &dyn Op, change: impl FnOnce(&mut KernelCall)) -> Result<(), String> {
+    let device = DeviceProfile::portable();
+    let mut implementation = op.implementations(&device).remove(0);
+    change(implementation.calls.last_mut().expect("a kernel call"));
+    check(op, &implementation, &device)
+}
+
+/// Replaces `from` by `to` in every file of a kernel.
+fn replace(call: &mut KernelCall, from: &str, to: &str) {
+    assert!(call.source.compose().contains(from), "{from} is in {}", call.source.name);
+    for file in &mut call.source.files {
+        *file = file.replace(from, to).leak();
+    }
+}
+
+#[test]
+fn every_kind_of_disagreement_is_reported() {
+    let add = Add { elements: 100 };
+    assert_eq!(check_changed(&add, |_| ()), Ok(()));
+    type Change = fn(&mut KernelCall);
+    let changes: [(&str, Change); 17] = [
+        ("binding 0 is other, expected a", |call| {
+            replace(call, "> a: ", "> other: ");
+            replace(call, "= a[index]", "= other[index]");
+        }),
+        ("binding 0 is b, expected a", |call| {
+            replace(call, "@binding(0)", "@binding(9)");
+            replace(call, "@binding(1)", "@binding(0)");
+            replace(call, "@binding(9)", "@binding(1)");
+        }),
+        ("expected bindings 0..3", |call| replace(call, "@binding(2)", "@binding(3)")),
+        ("conflict with other resource", |call| replace(call, "@binding(2)", "@binding(1)")),
+        ("is in group 1", |call| replace(call, "@group(0) @binding(2)", "@group(1) @binding(2)")),
+        ("a has writes: true, expected Read", |call| replace(call, "read> a:", "read_write> a:")),
+        ("a is in Uniform", |call| {
+            replace(call, "var<storage, read> a: array<f32>", "var<uniform> a: array<vec4<f32>, 25>");
+            replace(call, "a[index]", "a[index / 4u].x");
+        }),
+        ("b has elements", |call| {
+            replace(call, "b: array<f32>", "b: array<u32>");
+            replace(call, "b[index]", "f32(b[index])");
+        }),
+        ("override ELEMENTS is not supplied", |call| call.constants.clear()),
+        ("constant MORE has no override", |call| call.constants.push(("MORE", 1u32.into()))),
+        ("constant GIVEN has no override", |call| {
+            replace(call, "override ELEMENTS: u32;", "override ELEMENTS: u32; override GIVEN: u32 = 1u;");
+            call.constants.push(("GIVEN", 1u32.into()));
+        }),
+        ("override ELEMENTS is Some(Scalar { kind: Uint", |call| call.constants[0].1 = 100.0f32.into()),
+        ("supplied twice", |call| call.constants.push(("ELEMENTS", 1u32.into()))),
+        ("no operand 3", |call| call.bindings[0] = Binding::Operand(3)),
+        ("no workspace 0", |call| call.bindings[0] = Binding::Workspace(0)),
+        ("workgroups do not fit", |call| call.workgroups[0] = 65_536),
+        ("WORKGROUP_SIZE is 32", |call| {
+            replace(call, "WORKGROUP_SIZE: u32 = 64u", "WORKGROUP_SIZE: u32 = 32u")
+        }),
+    ];
+    for (expected, change) in changes {
+        let error = check_changed(&add, change).expect_err(expected);
+        assert!(error.contains(expected), "expected {expected:?}, found {error:?}");
+    }
+}
+
+#[test]
+fn limits_of_a_device_are_checked() {
+    let op = BiasGrad { rows: 1000, channels: 300 };
+    let implementation = op.implementations(&DeviceProfile::portable()).remove(0);
+    let few = DeviceProfile { max_workgroup_invocations: 128, ..DeviceProfile::portable() };
+    assert!(check(&op, &implementation, &few).unwrap_err().contains("256 invocations"));
+    let small = DeviceProfile { max_workgroup_bytes: 1023, ..DeviceProfile::portable() };
+    assert!(check(&op, &implementation, &small).unwrap_err().contains("1024 bytes"));
+}
+
+#[test]
+fn a_generic_kernel_is_excused_by_name_alone() {
+    let op = BiasGrad { rows: 10_000, channels: 3 };
+    assert_eq!(check_changed(&op, |_| ()), Ok(()));
+    let error = check_changed(&op, |call| call.source.name = "another.wgsl").unwrap_err();
+    assert!(error.contains("binding 1 is result, expected grad_bias"), "{error}");
+    let error = check_changed(&op, |call| {
+        replace(call, "> slices", "> parts");
+        replace(call, "slices[slice", "parts[slice");
+    })
+    .unwrap_err();
+    assert!(error.contains("binding 0 is parts, expected slices"), "{error}");
+}
