@@ -1,9 +1,11 @@
 //! The vocabulary: operations, each with its definition, its kernels and its fast CPU form.
 
+pub mod activation;
 pub mod conv;
 mod gemm;
 pub mod kernel;
 pub mod op;
+pub mod pool;
 pub mod window;
 
 pub use op::{Access, Element, HostBuffer, Op, Operand, Operands, Precision};
