@@ -4,7 +4,9 @@ mod cpu;
 pub mod data;
 pub mod device;
 mod error;
+pub mod network;
 pub mod ops;
+pub mod report;
 pub mod tensor;
 
 pub use error::{Error, Result};
