@@ -1,0 +1,155 @@
+//! Where parameters start.
+
+use std::f64::consts::TAU;
+
+use rand::rngs::ChaCha8Rng;
+use rand::{Rng, SeedableRng};
+
+/// Where a parameter starts, as a function of its fans: `fan_in` = R*S*C/groups and `fan_out` = R*S*K for
+/// filters, inputs and outputs for a dense weight.
+///
+/// # Source
+/// Glorot and Bengio 2010, He et al. 2015. The normal ones are not truncated: PyTorch's `xavier_normal_` and
+/// `kaiming_normal_`, unlike Keras's.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub enum Initialiser {
+    /// Uniform within `+-sqrt(6 / (fan_in + fan_out))`.
+    #[default]
+    GlorotUniform,
+    /// Normal of variance `2 / (fan_in + fan_out)`.
+    GlorotNormal,
+    /// Uniform within `+-sqrt(6 / fan_in)`.
+    HeUniform,
+    /// Normal of variance `2 / fan_in`.
+    HeNormal,
+    /// Zero everywhere.
+    Zeros,
+    /// One value everywhere.
+    Constant(f32),
+}
+
+impl Initialiser {
+    /// The initialisers that model files give by name: all but [`Initialiser::Constant`].
+    pub const NAMED: [Initialiser; 5] = [
+        Initialiser::GlorotUniform,
+        Initialiser::GlorotNormal,
+        Initialiser::HeUniform,
+        Initialiser::HeNormal,
+        Initialiser::Zeros,
+    ];
+
+    /// Keras's and the model files' name: `glorot_uniform`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Initialiser::GlorotUniform => "glorot_uniform",
+            Initialiser::GlorotNormal => "glorot_normal",
+            Initialiser::HeUniform => "he_uniform",
+            Initialiser::HeNormal => "he_normal",
+            Initialiser::Zeros => "zeros",
+            Initialiser::Constant(_) => "constant",
+        }
+    }
+
+    /// `count` values for a parameter of `[fan_in, fan_out]`.
+    ///
+    /// Each (seed, stream) has its own random numbers, and they have the same bits on every platform.
+    pub fn fill(self, count: usize, [fan_in, fan_out]: [usize; 2], seed: u64, stream: u64) -> Vec<f32> {
+        let fan_in = fan_in as f64;
+        let fans = fan_in + fan_out as f64;
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(stream);
+        match self {
+            Initialiser::GlorotUniform => uniform(&mut random, count, (6.0 / fans).sqrt()),
+            Initialiser::GlorotNormal => normal(&mut random, count, (2.0 / fans).sqrt()),
+            Initialiser::HeUniform => uniform(&mut random, count, (6.0 / fan_in).sqrt()),
+            Initialiser::HeNormal => normal(&mut random, count, (2.0 / fan_in).sqrt()),
+            Initialiser::Zeros => vec![0.0; count],
+            Initialiser::Constant(value) => vec![value; count],
+        }
+    }
+}
+
+/// Values strictly within `+-limit`, symmetric about zero.
+fn uniform(random: &mut ChaCha8Rng, count: usize, limit: f64) -> Vec<f32> {
+    const HALF: i32 = 1 << 24;
+    let limit = limit as f32;
+    // An odd number below 2^24 is exact in f32, and so is its quotient: the product alone is rounded.
+    let mut unit = || (2 * (random.next_u32() >> 8) as i32 + 1 - HALF) as f32 / HALF as f32;
+    (0..count).map(|_| unit() * limit).collect()
+}
+
+/// Values of mean 0 and the given standard deviation, by Box and Muller's transform.
+fn normal(random: &mut ChaCha8Rng, count: usize, deviation: f64) -> Vec<f32> {
+    const UNIT: f64 = 1.0 / (1u64 << 53) as f64;
+    let mut values = vec![0.0; count];
+    for pair in values.chunks_mut(2) {
+        // In (0, 1], so that the logarithm is finite; libm's functions, because std's differ by platform.
+        let [first, second] = [(); 2].map(|()| ((random.next_u64() >> 11) + 1) as f64 * UNIT);
+        let radius = deviation * (-2.0 * libm::log(first)).sqrt();
+        let (sin, cos) = libm::sincos(TAU * second);
+        for (value, direction) in pair.iter_mut().zip([cos, sin]) {
+            *value = (radius * direction) as f32;
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNT: usize = 200_000;
+    const FANS: [usize; 2] = [30, 70];
+
+    /// Mean, variance and largest size.
+    fn moments(values: &[f32]) -> [f64; 3] {
+        let mean_of = |f: fn(f64) -> f64| {
+            values.iter().map(|&value| f(value.into())).sum::<f64>() / values.len() as f64
+        };
+        let largest = values.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+        [mean_of(|value| value), mean_of(|value| value * value), largest.into()]
+    }
+
+    #[test]
+    fn values_have_the_bounds_mean_and_variance_of_the_formulas() {
+        use Initialiser::*;
+        for (initialiser, variance, bound) in [
+            (GlorotUniform, 0.06 / 3.0, 0.06f64.sqrt()),
+            (HeUniform, 0.2 / 3.0, 0.2f64.sqrt()),
+            (GlorotNormal, 0.02, f64::INFINITY),
+            (HeNormal, 2.0 / 30.0, f64::INFINITY),
+        ] {
+            let [mean, found, largest] = moments(&initialiser.fill(COUNT, FANS, 7, 0));
+            assert!(mean.abs() < 5.0 * (variance / COUNT as f64).sqrt(), "{initialiser:?}: mean {mean}");
+            assert!((found / variance - 1.0).abs() < 0.02, "{initialiser:?}: variance {found}");
+            // The f32 nearest to the bound may lie half a unit above it.
+            assert!(largest <= bound * (1.0 + 1e-7), "{initialiser:?}: {largest}");
+            assert!(bound.is_infinite() || largest > 0.999 * bound, "{initialiser:?}: {largest}");
+        }
+    }
+
+    #[test]
+    fn seeds_and_streams_give_different_values_and_lengths_do_not() {
+        for initialiser in [Initialiser::GlorotUniform, Initialiser::HeNormal] {
+            let values = initialiser.fill(8, FANS, 1, 0);
+            assert_eq!(values, initialiser.fill(8, FANS, 1, 0));
+            assert_eq!(values[..5], initialiser.fill(5, FANS, 1, 0));
+            assert_ne!(values, initialiser.fill(8, FANS, 2, 0));
+            assert_ne!(values, initialiser.fill(8, FANS, 1, 1));
+        }
+    }
+
+    #[test]
+    fn fixed_values_ignore_fans_and_seed() {
+        assert_eq!(Initialiser::Zeros.fill(3, FANS, 1, 2), [0.0; 3]);
+        assert_eq!(Initialiser::Constant(0.5).fill(2, [0, 0], 1, 2), [0.5; 2]);
+    }
+
+    #[test]
+    fn bits_are_the_same_everywhere() {
+        // Made by another ChaCha8 and another logarithm, in Python.
+        let values = |initialiser: Initialiser| initialiser.fill(4, [3, 3], 42, 1);
+        assert_eq!(values(Initialiser::GlorotUniform), [0.10772425, 0.43358332, 0.29199857, -0.66617936]);
+        assert_eq!(values(Initialiser::HeNormal), [0.3322678, 0.577545, 0.56060904, -0.8109573]);
+    }
+}

@@ -1,0 +1,149 @@
+//! What training changes, and how it looks in PyTorch's layouts.
+
+use super::Initialiser;
+use crate::tensor::{ImageShape, Shape, Tensor};
+use crate::{Error, Result};
+
+/// One trained tensor of a layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// PyTorch's name: `conv1.weight`, `conv1.bias`.
+    pub name: String,
+    /// Sizes in the inside layout: filters `[K,R,S,C/groups]`, a dense weight `[O,I]`, a bias `[K]`.
+    pub shape: Shape,
+    /// What it starts from.
+    pub initialiser: Initialiser,
+    /// Inputs of one output value: R*S*C/groups, or I.
+    pub fan_in: usize,
+    /// Outputs that one input value reaches, were there no groups: R*S*K, or O.
+    ///
+    /// Keras (`compute_fans`) and PyTorch (`_calculate_fan_in_and_fan_out`) both read the fans off the
+    /// weight's own shape: groups divide `fan_in` and leave `fan_out` as it is.
+    pub fan_out: usize,
+    /// How the inside layout maps to PyTorch's.
+    pub layout: Layout,
+}
+
+/// How a parameter's inside layout maps to PyTorch's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// `[K,R,S,C/groups]` here, `[K,C/groups,R,S]` there.
+    Filters,
+    /// `[O,I]` on both sides; the columns run over (h, w, c) here and over (c, h, w) there where the layer
+    /// reads a map that was laid flat.
+    Dense {
+        /// That map.
+        image: Option<ImageShape>,
+    },
+    /// `[K]` on both sides.
+    Vector,
+}
+
+impl Parameter {
+    /// The values to start from; `stream` is the parameter's index in the network.
+    pub fn initial_values(&self, seed: u64, stream: u64) -> Vec<f32> {
+        self.initialiser.fill(self.shape.elements(), [self.fan_in, self.fan_out], seed, stream)
+    }
+
+    /// Sizes in PyTorch's layout.
+    pub fn pytorch_shape(&self) -> Shape {
+        match self.layout {
+            Layout::Filters => Shape::new(CHANNELS_FIRST.map(|axis| self.shape.size(axis))),
+            Layout::Dense { .. } | Layout::Vector => self.shape.clone(),
+        }
+    }
+
+    /// The parameter as PyTorch and safetensors hold it, from values in the inside layout.
+    ///
+    /// # Panics
+    /// When `data` does not hold one value an element.
+    pub fn to_pytorch(&self, data: &[f32]) -> Tensor {
+        let sizes = self.channels_last_sizes();
+        let tensor = Tensor::new(Shape::new(sizes.clone()), data.to_vec()).expect("one value an element");
+        let data = if sizes.len() == 4 { tensor.permuted(&CHANNELS_FIRST) } else { tensor }.into_data();
+        Tensor::new(self.pytorch_shape(), data).expect("as many values as before")
+    }
+
+    /// Values in the inside layout, from the parameter as PyTorch and safetensors hold it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the tensor's shape is not [`Parameter::pytorch_shape`].
+    pub fn from_pytorch(&self, tensor: &Tensor) -> Result<Vec<f32>> {
+        let expected = self.pytorch_shape();
+        if *tensor.shape() != expected {
+            return Err(Error::invalid(&self.name, format!("shape {expected}"), tensor.shape()));
+        }
+        let sizes = self.channels_last_sizes();
+        if sizes.len() != 4 {
+            return Ok(tensor.data().to_vec());
+        }
+        let channels_first = Shape::new(CHANNELS_FIRST.map(|axis| sizes[axis]));
+        let tensor = Tensor::new(channels_first, tensor.data().to_vec())?;
+        Ok(tensor.permuted(&CHANNELS_LAST).into_data())
+    }
+
+    /// Sizes with the channels as an axis of their own, the last of four; other parameters' as they are.
+    fn channels_last_sizes(&self) -> Vec<usize> {
+        match self.layout {
+            Layout::Dense { image: Some(ImageShape { height, width, channels }) } => {
+                vec![self.shape.size(0), height, width, channels]
+            }
+            _ => self.shape.sizes().to_vec(),
+        }
+    }
+}
+
+const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
+const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameter(shape: impl Into<Shape>, layout: Layout) -> Parameter {
+        let (name, initialiser) = ("layer.weight".into(), Initialiser::Zeros);
+        Parameter { name, shape: shape.into(), initialiser, fan_in: 1, fan_out: 1, layout }
+    }
+
+    fn counting(parameter: &Parameter) -> Vec<f32> {
+        (0..parameter.shape.elements()).map(|value| value as f32).collect()
+    }
+
+    #[test]
+    fn filters_put_channels_before_taps() {
+        let filters = parameter([1, 1, 2, 3], Layout::Filters);
+        let tensor = filters.to_pytorch(&counting(&filters));
+        assert_eq!(tensor.shape(), &Shape::from([1, 3, 1, 2]));
+        assert_eq!(tensor.data(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+    }
+
+    #[test]
+    fn a_dense_layer_after_a_flatten_permutes_its_columns() {
+        let image = ImageShape { height: 1, width: 2, channels: 3 };
+        let dense = parameter([2, 6], Layout::Dense { image: Some(image) });
+        let tensor = dense.to_pytorch(&counting(&dense));
+        assert_eq!(tensor.shape(), &Shape::from([2, 6]));
+        assert_eq!(tensor.data(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0, 6.0, 9.0, 7.0, 10.0, 8.0, 11.0]);
+    }
+
+    #[test]
+    fn values_survive_the_way_to_pytorch_and_back() {
+        let image = ImageShape { height: 3, width: 5, channels: 2 };
+        for parameter in [
+            parameter([4, 3, 5, 2], Layout::Filters),
+            parameter([4, 30], Layout::Dense { image: Some(image) }),
+            parameter([4, 30], Layout::Dense { image: None }),
+            parameter([7], Layout::Vector),
+        ] {
+            let data = counting(&parameter);
+            assert_eq!(parameter.from_pytorch(&parameter.to_pytorch(&data)).unwrap(), data, "{parameter:?}");
+        }
+    }
+
+    #[test]
+    fn a_tensor_of_another_shape_is_refused() {
+        let filters = parameter([4, 3, 5, 2], Layout::Filters);
+        let error = filters.from_pytorch(&Tensor::zeros([4, 3, 5, 2])).unwrap_err();
+        assert_eq!(error.to_string(), "layer.weight: expected shape [4, 2, 3, 5], found [4, 3, 5, 2]");
+    }
+}

@@ -1,0 +1,5 @@
+//! What a person looks at.
+
+mod summary;
+
+pub use summary::{summary, summary_json};
