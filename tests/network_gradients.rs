@@ -11,8 +11,9 @@ use wgconv::gpu::ShaderChecks;
 use wgconv::network::{Conv2d, Network, Pool, presets};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
+use wgconv::ops::optimizer::SgdOptions;
 use wgconv::ops::pool::PoolKind;
-use wgconv::plan::{BufferId, DataParts, Executor, Plan, Prepared, SgdOptions, TrainOptions, train_plan};
+use wgconv::plan::{BufferId, DataParts, Executor, Plan, Prepared, TrainOptions, train_plan};
 use wgconv::reference::ReferenceExecutor;
 use wgconv::tensor::ImageShape;
 

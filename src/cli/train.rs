@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wgconv::data::{self, DataSplits};
 use wgconv::executors::Opened;
-use wgconv::network::{self, Network};
+use wgconv::network;
 use wgconv::report::summary;
 use wgconv::train::{EpochReport, Evaluation, Progress, RunConfig, RunFolder, TrainSettings, Trainer};
 use wgconv::{Error, Result};
@@ -72,7 +72,7 @@ impl Train {
         }
         let data = self.load_data()?;
         let image = data.train.image;
-        let network = network::load(&self.model, Some(image), data.train.classes.len())?;
+        let network = network::load(&self.model, image, data.train.classes.len())?;
         let Opened { executor, reason } = self.device.open()?;
         let device_name = executor.device_name();
         let memory = Trainer::memory(executor.as_ref(), &network, &data, &settings)?;

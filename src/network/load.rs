@@ -7,29 +7,51 @@ use super::{Features, Network, NetworkFile, presets};
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
 
-/// The network that `model` names: a preset, or a path that ends in `.toml`.
-///
-/// `input` is the data's image shape; a model file that tells its own does without.
+/// The network that `model` names, a preset or a path that ends in `.toml`, for images of shape `image` in
+/// `classes` classes.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an unknown model, or one without an input; [`Error::Io`] for a file that cannot be
+/// [`Error::Invalid`] for an unknown model, or one for other images; [`Error::Io`] for a file that cannot be
 /// read; [`Error::Layer`] for layers that do not fit, the last of which must give `classes` flat features.
-pub fn load(model: &str, input: Option<ImageShape>, classes: usize) -> Result<Network> {
-    let network = if Path::new(model).extension().is_some_and(|extension| extension == "toml") {
+pub fn load(model: &str, image: ImageShape, classes: usize) -> Result<Network> {
+    let network = open(model, Some(image), classes)?;
+    network.check_data(image, classes)?;
+    Ok(network)
+}
+
+/// The network that `model` names, without data that it must fit: its own image shape stands in for `image`,
+/// and a model file keeps its own number of classes.
+///
+/// # Errors
+/// As [`load`]; a model file that tells no image shape needs `image`.
+pub fn open(model: &str, image: Option<ImageShape>, classes: usize) -> Result<Network> {
+    if Path::new(model).extension().is_some_and(|extension| extension == "toml") {
         let text = fs::read_to_string(model).map_err(Error::io("read", model))?;
-        NetworkFile::parse(&text)?.build(input)?
-    } else if presets::PRESETS.iter().any(|(name, _)| *name == model) {
-        let input = input.ok_or_else(|| Error::invalid("model", "the shape of the input images", "none"))?;
-        presets::preset(model, input, classes)?
+        NetworkFile::parse(&text)?.build(image)
+    } else if let Some(preset) = presets::preset(model) {
+        (preset.build)(image.unwrap_or(preset.image), classes)
     } else {
         let expected = format!("{} or the path of a .toml file", presets::names());
-        return Err(Error::invalid("model", expected, format!("{model:?}")));
-    };
-    match network.output() {
-        Features::Flat { size, .. } if size == classes => Ok(network),
-        found => {
-            let layer = network.output_layer().title();
-            Err(Error::layer(layer, format!("{classes} flat features, one a class"), found))
+        Err(Error::invalid("model", expected, format!("{model:?}")))
+    }
+}
+
+impl Network {
+    /// Checks that the network takes images of shape `image`, and gives a number for each of `classes`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for images of another shape; [`Error::Layer`] for another output.
+    pub fn check_data(&self, image: ImageShape, classes: usize) -> Result<()> {
+        if self.input() != image {
+            let expected = format!("images of {}, which {} was made for", self.input(), self.name());
+            return Err(Error::invalid("data", expected, image));
+        }
+        match self.output() {
+            Features::Flat { size, .. } if size == classes => Ok(()),
+            found => {
+                let layer = self.output_layer().title();
+                Err(Error::layer(layer, format!("{classes} flat features, one a class"), found))
+            }
         }
     }
 }

@@ -23,15 +23,15 @@ mod initialiser;
 mod layer;
 mod load;
 mod parameter;
-mod presets;
+pub mod presets;
 mod toml;
 
 pub use builder::NetworkBuilder;
 pub use initialiser::Initialiser;
 pub use layer::{Conv2d, Dense, Features, Layer, LayerInput, LayerKind, Pool};
-pub use load::load;
+pub use load::{load, open};
 pub use parameter::{Layout, Parameter};
-pub use presets::{PRESETS, lenet, linear, preset, vgg_mini};
+pub use presets::PRESETS;
 pub use toml::NetworkFile;
 
 use crate::tensor::ImageShape;

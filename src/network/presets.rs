@@ -2,28 +2,37 @@
 
 use super::{Conv2d, Network, NetworkBuilder};
 use crate::tensor::ImageShape;
-use crate::{Error, Result};
+use crate::Result;
 
-/// A preset's name and its builder, for images of a shape and a number of classes.
-type Preset = (&'static str, fn(ImageShape, usize) -> Result<Network>);
+/// A network that has a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Preset {
+    /// What a person types.
+    pub name: &'static str,
+    /// The images that it was made for; it takes others too.
+    pub image: ImageShape,
+    /// Builds it for images of a shape and a number of classes.
+    pub build: fn(ImageShape, usize) -> Result<Network>,
+}
+
+const MNIST: ImageShape = ImageShape { height: 28, width: 28, channels: 1 };
+const CIFAR: ImageShape = ImageShape { height: 32, width: 32, channels: 3 };
 
 /// The presets, smallest first.
-pub const PRESETS: [Preset; 3] = [("linear", linear), ("lenet", lenet), ("vgg_mini", vgg_mini)];
+pub const PRESETS: [Preset; 3] = [
+    Preset { name: "linear", image: MNIST, build: linear },
+    Preset { name: "lenet", image: MNIST, build: lenet },
+    Preset { name: "vgg-mini", image: CIFAR, build: vgg_mini },
+];
 
 /// The preset of this name.
-///
-/// # Errors
-/// [`Error::Invalid`] for an unknown name; as the preset, otherwise.
-pub fn preset(name: &str, input: ImageShape, classes: usize) -> Result<Network> {
-    match PRESETS.iter().find(|(preset, _)| *preset == name) {
-        Some((_, build)) => build(input, classes),
-        None => Err(Error::invalid("model", names(), format!("{name:?}"))),
-    }
+pub fn preset(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|preset| preset.name == name)
 }
 
 /// The presets' names, for messages.
 pub(super) fn names() -> String {
-    PRESETS.map(|(name, _)| name).join(", ")
+    PRESETS.map(|preset| preset.name).join(", ")
 }
 
 /// One dense layer: a baseline that every other network should beat.
@@ -56,7 +65,7 @@ pub fn lenet(input: ImageShape, classes: usize) -> Result<Network> {
 /// # Errors
 /// [`Error::Layer`] for zero classes and for images of fewer than 4x4 pixels.
 pub fn vgg_mini(input: ImageShape, classes: usize) -> Result<Network> {
-    let features = [32, 64].into_iter().fold(Network::builder("vgg_mini", input), |network, filters| {
+    let features = [32, 64].into_iter().fold(Network::builder("vgg-mini", input), |network, filters| {
         let conv = Conv2d::new(filters, [3, 3]).same();
         network.conv2d(conv).relu().conv2d(conv).relu().max_pool(2)
     });

@@ -2,12 +2,16 @@
 
 pub mod activation;
 pub mod add;
+pub mod batch;
 pub mod bias;
 pub mod conv;
 pub mod dense;
 mod gemm;
 pub mod kernel;
+pub mod loss;
 pub mod op;
+pub mod optimizer;
+pub mod pool;
 pub mod window;
 
 pub use op::{Access, Element, HostBuffer, Op, Operand, Operands, Precision};

@@ -10,7 +10,7 @@ use crate::ops::bias::{BiasForward, BiasGrad};
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 use crate::ops::loss::SoftmaxCrossEntropy;
-use crate::ops::optimizer::Sgd;
+use crate::ops::optimizer::{Sgd, SgdOptions};
 use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use crate::ops::{Element, Op};
 use crate::tensor::{ImageShape, Shape};
@@ -27,17 +27,6 @@ pub struct DataParts {
     pub classes: usize,
     /// Rows of each part.
     pub rows: Vec<usize>,
-}
-
-/// Stochastic gradient descent; the learning rate is a schedule of its own, one value a step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SgdOptions {
-    /// Part of the last step that goes into the next one; 0 for none.
-    pub momentum: f32,
-    /// Whether to look ahead along the momentum.
-    pub nesterov: bool,
-    /// Pull of every parameter towards zero.
-    pub weight_decay: f32,
 }
 
 /// What a training plan needs to know beside the network.
@@ -421,7 +410,7 @@ impl<'a> Lowering<'a> {
         for (parameter, gradient) in pairs {
             let spec = self.plan.buffer(parameter);
             let (name, elements) = (spec.name.clone(), spec.shape.elements());
-            let op = Sgd::new(elements, *steps, sgd.momentum, sgd.nesterov, sgd.weight_decay)?;
+            let op = Sgd::new(elements, *steps, *sgd)?;
             let mut operands = vec![parameter, gradient, learning_rate, batch.step, loss];
             if sgd.momentum > 0.0 {
                 operands.push(self.state(format!("{name}.velocity"), elements, Element::Real));

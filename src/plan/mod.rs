@@ -2,12 +2,12 @@
 
 mod executor;
 mod host;
-// mod lower;
+mod lower;
 mod memory;
 
 pub use executor::{Executor, Pending, Prepared};
 pub use host::{HostExecutor, Real};
-// pub use lower::{DataParts, EvaluateOptions, SgdOptions, TrainOptions, evaluate_plan, predict_plan, train_plan};
+pub use lower::{DataParts, EvaluateOptions, TrainOptions, evaluate_plan, predict_plan, train_plan};
 pub use memory::{Allocation, Memory, Slot};
 
 use std::collections::HashSet;

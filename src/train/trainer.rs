@@ -12,8 +12,9 @@ use super::{feed, nonfinite};
 use crate::data::{DataSplits, Normalisation};
 use crate::network::Network;
 use crate::ops::HostBuffer;
+use crate::ops::optimizer::SgdOptions;
 use crate::plan::{
-    BufferId, EvaluateOptions, Executor, Memory, Pending, Plan, Prepared, SgdOptions, TrainOptions, train_plan,
+    BufferId, EvaluateOptions, Executor, Memory, Pending, Plan, Prepared, TrainOptions, train_plan,
 };
 use crate::{Error, Result};
 
@@ -58,12 +59,6 @@ impl TrainSettings {
         }
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
             return refuse("learning rate", "a number above 0".into(), &self.learning_rate);
-        }
-        if !(0.0..1.0).contains(&self.momentum) {
-            return refuse("momentum", "0 or more, and below 1".into(), &self.momentum);
-        }
-        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
-            return refuse("weight decay", "0 or more".into(), &self.weight_decay);
         }
         Ok(())
     }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Data, Trial};
 use crate::Result;
 use crate::network::presets;
-use crate::plan::{DataParts, Executor, SgdOptions, TrainOptions, train_plan};
+use crate::ops::optimizer::SgdOptions;
+use crate::plan::{DataParts, Executor, TrainOptions, train_plan};
 use crate::tensor::ImageShape;
 
 /// What a self-test found.

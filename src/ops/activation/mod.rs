@@ -138,7 +138,7 @@ mod tests {
 
     /// What `run` leaves in the last of buffers that hold one value each.
     fn last<T: Copy>(values: &[T], run: impl FnOnce(&mut Operands<T>)) -> T {
-        let mut operands = Operands::new(values.iter().map(|&value| HostBuffer::Real(vec![value])).collect());
+        let mut operands = Operands::new(values.iter().map(|&value| HostBuffer::real(vec![value])).collect());
         run(&mut operands);
         operands.into_buffers().last().expect("an operand that is written").reals()[0]
     }
