@@ -1,6 +1,8 @@
 //! The table of cases that every kind of proof shares: operations over named, awkward sizes.
 
-mod conv;
+pub mod conv;
+pub mod pool;
+pub mod training;
 
 use wgconv::ops::Op;
 
@@ -20,5 +22,5 @@ impl Case {
 
 /// Every case: each operation of the library appears here.
 pub fn all() -> Vec<Case> {
-    [conv::cases()].into_iter().flatten().collect()
+    [conv::cases(), pool::cases(), training::cases()].into_iter().flatten().collect()
 }
