@@ -20,8 +20,8 @@ pub const NO_ROW: u32 = u32::MAX;
 /// ```
 ///
 /// A dataset larger than one binding lies in several parts, each with a gather of its own: rows of other
-/// parts are left as they are. [`NO_ROW`] gives an image of zeros with [`NO_LABEL`], written by the part whose
-/// first row is 0. A step past the end changes nothing.
+/// parts are left as they are. [`NO_ROW`] gives an image of zeros with [`NO_LABEL`], written by the part
+/// whose first row is 0. A step past the end changes nothing.
 ///
 /// # Shapes
 /// images `[rows,H,W,C]` (bytes), labels `[rows]`, order `[steps*N]`, step `[1]`, normalisation `[2,C]`

@@ -63,7 +63,7 @@ impl Op for SoftmaxCrossEntropy {
                 grad_logits.fill(0.0);
                 continue;
             }
-            // exp(logit) overflows from 710 on; log(sum of exp(logit)) = largest + log(sum of exp(logit - largest)).
+            // log(sum of exp(logit)) = largest + log(sum of exp(logit - largest)), where nothing overflows.
             let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
             sum += total.ln() - (logits[target] - largest);

@@ -88,7 +88,8 @@ impl PoolGeometry {
         ((n * self.height.input + h) * self.width.input + w) * self.channels + c
     }
 
-    /// Calls `visit` with the number of every window of one image and the pixels under it, in row-major order.
+    /// Calls `visit` with the number of every window of one image and the pixels under it, both in row-major
+    /// order.
     pub(super) fn for_each_window(&self, mut visit: impl FnMut(usize, &[usize])) {
         let mut pixels = Vec::with_capacity(self.taps());
         for p in 0..self.height.output {
