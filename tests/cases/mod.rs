@@ -1,8 +1,10 @@
 //! The table of cases that every kind of proof shares: operations over named, awkward sizes.
 
-mod conv;
-mod dense;
-mod elementwise;
+pub mod conv;
+pub mod dense;
+pub mod elementwise;
+pub mod pool;
+pub mod training;
 
 use wgconv::ops::Op;
 
@@ -22,5 +24,8 @@ impl Case {
 
 /// Every case: each operation of the library appears here.
 pub fn all() -> Vec<Case> {
-    [conv::cases(), dense::cases(), elementwise::cases()].into_iter().flatten().collect()
+    [conv::cases(), dense::cases(), elementwise::cases(), pool::cases(), training::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

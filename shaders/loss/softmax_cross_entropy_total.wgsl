@@ -1,0 +1,41 @@
+// softmax_cross_entropy, second pass: the rows added up, as a tree over strided parts, always in the same order.
+// loss[step] = sum over n of row_loss[n] / N; correct[step] = sum over n of row_correct[n].
+// An invocation owns every 64th row; the one workgroup owns them all.
+// Defined in src/ops/loss/softmax_cross_entropy.rs.
+
+@group(0) @binding(0) var<storage, read> step: array<u32>;
+@group(0) @binding(1) var<storage, read_write> loss: array<f32>;
+@group(0) @binding(2) var<storage, read_write> correct: array<u32>;
+@group(0) @binding(3) var<storage, read> row_loss: array<f32>;
+@group(0) @binding(4) var<storage, read> row_correct: array<f32>;
+
+override BATCH_SIZE: u32;
+override STEPS: u32;
+
+var<workgroup> losses: array<f32, WORKGROUP_SIZE>;
+var<workgroup> hits: array<u32, WORKGROUP_SIZE>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(@builtin(local_invocation_index) invocation: u32) {
+    var loss_sum = 0.0;
+    var hit_sum = 0u;
+    for (var n = invocation; n < BATCH_SIZE; n += WORKGROUP_SIZE) {
+        loss_sum += row_loss[n];
+        hit_sum += u32(row_correct[n]);
+    }
+    losses[invocation] = loss_sum;
+    hits[invocation] = hit_sum;
+    workgroupBarrier();
+    for (var width = WORKGROUP_SIZE / 2u; width > 0u; width /= 2u) {
+        if (invocation < width) {
+            losses[invocation] += losses[invocation + width];
+            hits[invocation] += hits[invocation + width];
+        }
+        workgroupBarrier();
+    }
+    let now = step[0];
+    if (invocation == 0u && now < STEPS) {
+        loss[now] = losses[0] / f32(BATCH_SIZE);
+        correct[now] = hits[0];
+    }
+}

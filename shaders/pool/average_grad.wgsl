@@ -1,0 +1,37 @@
+// average_pool2d.grad_input, direct: every input value's gradient, gathered from the windows that saw it.
+// grad_input[n,h,w,c] = sum over r,s of grad_output[n,p,q,c] / (R*S), where p*stride = h + padding - r*dilation.
+// An invocation owns one input value; a workgroup owns 64 that follow one another in memory.
+// Defined in src/ops/pool/grad.rs.
+
+@group(0) @binding(0) var<storage, read> grad_output: array<f32>;
+@group(0) @binding(1) var<storage, read_write> grad_input: array<f32>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let index = global_index(workgroup, workgroups, invocation);
+    if (index >= BATCH_SIZE * IN_HEIGHT * IN_WIDTH * IN_CHANNELS) {
+        return;
+    }
+    let c = index % IN_CHANNELS;
+    let w = index / IN_CHANNELS % IN_WIDTH;
+    let h = index / (IN_CHANNELS * IN_WIDTH) % IN_HEIGHT;
+    let n = index / (IN_CHANNELS * IN_WIDTH * IN_HEIGHT);
+    var sum = 0.0;
+    for (var r = 0u; r < KERNEL_HEIGHT; r++) {
+        let p = output_row(h, r);
+        if (p >= OUT_HEIGHT) {
+            continue;
+        }
+        for (var s = 0u; s < KERNEL_WIDTH; s++) {
+            let q = output_column(w, s);
+            if (q < OUT_WIDTH) {
+                sum += grad_output[output_index(n, p, q, c)];
+            }
+        }
+    }
+    grad_input[index] = sum / f32(KERNEL_HEIGHT * KERNEL_WIDTH);
+}

@@ -1,0 +1,223 @@
+//! The next batch of a dataset that lies on the device.
+
+use rayon::prelude::*;
+
+use crate::device::DeviceProfile;
+use crate::ops::kernel::{Implementation, KernelCall, shader};
+use crate::ops::loss::NO_LABEL;
+use crate::ops::op::{Access, Op, Operand, Operands, Precision};
+use crate::tensor::ImageShape;
+
+/// Entry of the order that shows no row: the padding of an evaluation's last batch.
+pub const NO_ROW: u32 = u32::MAX;
+
+/// Reads the images and labels of one training step out of a part of the dataset.
+///
+/// ```text
+/// row = order[step*N + n] - first_row
+/// input[n,h,w,c] = images[row,h,w,c] * normalisation[0,c] + normalisation[1,c]
+/// targets[n] = labels[row]
+/// ```
+///
+/// A dataset larger than one binding lies in several parts, each with a gather of its own: rows of other
+/// parts are left as they are. [`NO_ROW`] gives an image of zeros with [`NO_LABEL`], written by the part
+/// whose first row is 0. A step past the end changes nothing.
+///
+/// # Shapes
+/// images `[rows,H,W,C]` (bytes), labels `[rows]`, order `[steps*N]`, step `[1]`, normalisation `[2,C]`
+/// -> input `[N,H,W,C]`, targets `[N]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatherBatch {
+    /// N: images of a batch.
+    pub batch_size: usize,
+    /// H, W and C.
+    pub image: ImageShape,
+    /// Labels are below this.
+    pub classes: usize,
+    /// Batches that the order holds.
+    pub steps: usize,
+    /// Rows in this part of the dataset.
+    pub rows: usize,
+    /// Number of this part's first row in the dataset.
+    pub first_row: usize,
+    /// Whether this part is the whole dataset, so that every row of the batch is written.
+    pub whole: bool,
+}
+
+/// What a row of the batch shows, seen from one part of the dataset.
+enum Shown {
+    /// This row of the part.
+    Row(usize),
+    /// An image of zeros without a label.
+    Nothing,
+    /// A row of another part.
+    Elsewhere,
+}
+
+impl GatherBatch {
+    /// What `entry` of the order asks of this part.
+    fn shown(&self, entry: u32) -> Shown {
+        match (entry as usize).checked_sub(self.first_row) {
+            Some(row) if row < self.rows => Shown::Row(row),
+            _ if entry == NO_ROW && self.first_row == 0 => Shown::Nothing,
+            _ => Shown::Elsewhere,
+        }
+    }
+}
+
+impl Op for GatherBatch {
+    fn name(&self) -> &'static str {
+        "gather_batch"
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let ImageShape { height, width, channels } = self.image;
+        let access = if self.whole { Access::Write } else { Access::ReadWrite };
+        let classes = self.classes as u32;
+        vec![
+            Operand::read("images", [self.rows, height, width, channels]).bytes(),
+            Operand::read("labels", [self.rows]).indices(classes),
+            Operand::read("order", [self.steps * self.batch_size])
+                .indices((self.first_row + self.rows) as u32),
+            Operand::read("step", [1]).indices(self.steps as u32),
+            Operand::read("normalisation", [2, channels]),
+            Operand { access, ..Operand::write("input", [self.batch_size, height, width, channels]) },
+            Operand { access, ..Operand::write("targets", [self.batch_size]).indices(classes) },
+        ]
+    }
+
+    fn define(&self, operands: &mut Operands<f64>) {
+        let [images, labels, order, step, normalisation, input, targets] = operands.all();
+        let (scale, shift) = normalisation.reals().split_at(self.image.channels);
+        let step = step.indices()[0] as usize;
+        if step >= self.steps {
+            return;
+        }
+        for n in 0..self.batch_size {
+            let shown = self.shown(order.indices()[step * self.batch_size + n]);
+            for i in 0..self.image.elements() {
+                let c = i % self.image.channels;
+                let value = &mut input.reals_mut()[n * self.image.elements() + i];
+                match shown {
+                    Shown::Row(row) => {
+                        let byte = images.bytes()[row * self.image.elements() + i];
+                        *value = f64::from(byte) * scale[c] + shift[c];
+                    }
+                    Shown::Nothing => *value = 0.0,
+                    Shown::Elsewhere => {}
+                }
+            }
+            match shown {
+                Shown::Row(row) => targets.indices_mut()[n] = labels.indices()[row],
+                Shown::Nothing => targets.indices_mut()[n] = NO_LABEL,
+                Shown::Elsewhere => {}
+            }
+        }
+    }
+
+    /// The images of the batch side by side.
+    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
+        let [images, labels, order, step, normalisation, input, targets] = operands.all();
+        let (scale, shift) = normalisation.reals().split_at(self.image.channels);
+        let step = step.indices()[0] as usize;
+        if step >= self.steps {
+            return;
+        }
+        let order = &order.indices()[step * self.batch_size..][..self.batch_size];
+        let image_elements = self.image.elements();
+        let (images, labels) = (images.bytes(), labels.indices());
+        let batch = input.reals_mut().par_chunks_mut(image_elements).zip(targets.indices_mut()).zip(order);
+        batch.for_each(|((input, target), &entry)| match self.shown(entry) {
+            Shown::Row(row) => {
+                let image = &images[row * image_elements..][..image_elements];
+                let pixels = image.chunks_exact(self.image.channels);
+                for (values, pixel) in input.chunks_exact_mut(self.image.channels).zip(pixels) {
+                    for (((value, &byte), scale), shift) in values.iter_mut().zip(pixel).zip(scale).zip(shift)
+                    {
+                        *value = f32::from(byte) * scale + shift;
+                    }
+                }
+                *target = labels[row];
+            }
+            Shown::Nothing => {
+                input.fill(0.0);
+                *target = NO_LABEL;
+            }
+            Shown::Elsewhere => {}
+        });
+    }
+
+    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
+        let constants = vec![
+            ("BATCH_SIZE", self.batch_size.into()),
+            ("IMAGE_ELEMENTS", self.image.elements().into()),
+            ("CHANNELS", self.image.channels.into()),
+            ("STEPS", self.steps.into()),
+            ("ROWS", self.rows.into()),
+            ("FIRST_ROW", self.first_row.into()),
+            ("NO_ROW", NO_ROW.into()),
+            ("NO_LABEL", NO_LABEL.into()),
+        ];
+        let source = shader!("batch/gather.wgsl", "grid.wgsl");
+        let elements = self.batch_size * self.image.elements();
+        vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 7, elements))]
+    }
+
+    /// A fused multiply-add for each value.
+    fn flops(&self) -> u64 {
+        2 * self.batch_size as u64 * self.image.elements() as u64
+    }
+
+    /// One product, of a byte and a real: up to 255 times as large as a product of two reals.
+    fn precision(&self) -> Precision {
+        Precision { term_error: 256.0, ..Precision::sum_of_products(1) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::op::HostBuffer;
+
+    #[test]
+    fn parts_write_their_own_rows_and_the_first_one_the_padding() {
+        let image = ImageShape { height: 1, width: 1, channels: 3 };
+        let part = |rows, first_row| GatherBatch {
+            batch_size: 3,
+            image,
+            classes: 10,
+            steps: 2,
+            rows,
+            first_row,
+            whole: false,
+        };
+        let operands = |bytes: Vec<u8>, labels: Vec<u32>, input, targets| {
+            let order = HostBuffer::index(vec![0, 0, 0, 2, NO_ROW, 0]);
+            let normalisation = HostBuffer::real(vec![1.0f32, 2.0, 3.0, 10.0, 20.0, 30.0]);
+            Operands::new(vec![
+                HostBuffer::byte(bytes),
+                HostBuffer::index(labels),
+                order,
+                HostBuffer::index(vec![1]),
+                normalisation,
+                input,
+                targets,
+            ])
+        };
+        let mut first = operands(
+            vec![1, 2, 3, 4, 5, 6],
+            vec![7, 8],
+            HostBuffer::real(vec![-1.0; 9]),
+            HostBuffer::index(vec![9; 3]),
+        );
+        part(2, 0).run_on_cpu(&mut first);
+        let [.., input, targets] = first.all::<7>();
+        assert_eq!(input.reals(), [-1.0, -1.0, -1.0, 0.0, 0.0, 0.0, 11.0, 24.0, 39.0]);
+        assert_eq!(targets.indices(), [9, NO_LABEL, 7]);
+        let mut second = operands(vec![255, 0, 1], vec![5], input.clone(), targets.clone());
+        part(1, 2).run_on_cpu(&mut second);
+        let [.., input, targets] = second.all::<7>();
+        assert_eq!(input.reals(), [265.0, 20.0, 33.0, 0.0, 0.0, 0.0, 11.0, 24.0, 39.0]);
+        assert_eq!(targets.indices(), [5, NO_LABEL, 7]);
+    }
+}

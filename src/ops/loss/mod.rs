@@ -1,0 +1,5 @@
+//! Losses: what training makes small.
+
+mod softmax_cross_entropy;
+
+pub use softmax_cross_entropy::{NO_LABEL, SoftmaxCrossEntropy};

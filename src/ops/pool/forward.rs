@@ -1,0 +1,133 @@
+//! The forward pass of a pool.
+
+use rayon::prelude::*;
+
+use super::{PoolGeometry, PoolKind, winner};
+use crate::device::DeviceProfile;
+use crate::ops::kernel::{Implementation, KernelCall, shader};
+use crate::ops::op::{Op, Operand, Operands, Precision};
+
+/// Pooling.
+///
+/// Max: `output[n,p,q,c] = max over r,s of input[n,h,w,c]`, over positions inside the input;
+/// average: `output[n,p,q,c] = sum over r,s of input[n,h,w,c] / (R*S)`, terms outside the input are zero;
+/// with `h = p*stride - padding + r*dilation`. A NaN is the maximum of its window.
+///
+/// # Shapes
+/// input `[N,H,W,C]` -> output `[N,P,Q,C]`; see [`PoolGeometry`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolForward {
+    /// Maximum or average.
+    pub kind: PoolKind,
+    /// The sizes.
+    pub geometry: PoolGeometry,
+}
+
+impl Op for PoolForward {
+    fn name(&self) -> &'static str {
+        match self.kind {
+            PoolKind::Max => "max_pool2d.forward",
+            PoolKind::Average => "average_pool2d.forward",
+        }
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("input", self.geometry.input_shape()),
+            Operand::write("output", self.geometry.output_shape()),
+        ]
+    }
+
+    fn define(&self, operands: &mut Operands<f64>) {
+        let geometry = &self.geometry;
+        let [input, output] = operands.all();
+        let (input, output) = (input.reals(), output.reals_mut());
+        let mut index = 0;
+        for n in 0..geometry.batch_size {
+            for p in 0..geometry.height.output {
+                for q in 0..geometry.width.output {
+                    for c in 0..geometry.channels {
+                        output[index] = match self.kind {
+                            PoolKind::Max => input[winner(geometry, input, [n, p, q, c])],
+                            PoolKind::Average => {
+                                let mut sum = 0.0;
+                                for r in 0..geometry.height.kernel {
+                                    let Some(h) = geometry.height.input_at(p, r) else { continue };
+                                    for s in 0..geometry.width.kernel {
+                                        let Some(w) = geometry.width.input_at(q, s) else { continue };
+                                        sum += input[geometry.input_index(n, h, w, c)];
+                                    }
+                                }
+                                sum / geometry.taps() as f64
+                            }
+                        };
+                        index += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// An image at a time; the taps of a window are taken in one after the other, all channels at once.
+    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
+        let geometry = &self.geometry;
+        let [input, output] = operands.all();
+        let (input, output) = (input.reals(), output.reals_mut());
+        let channels = geometry.channels;
+        let (in_elements, out_elements) =
+            (input.len() / geometry.batch_size, output.len() / geometry.batch_size);
+        let images = output.par_chunks_mut(out_elements).zip(input.par_chunks(in_elements));
+        images.for_each(|(output, input)| {
+            geometry.for_each_window(|window, pixels| {
+                let output = &mut output[window * channels..][..channels];
+                let mut taps = pixels.iter().map(|pixel| &input[pixel * channels..][..channels]);
+                output.copy_from_slice(taps.next().expect("a window that meets the input"));
+                match self.kind {
+                    PoolKind::Max => {
+                        for values in taps {
+                            for (best, &value) in output.iter_mut().zip(values) {
+                                if value > *best || value.is_nan() {
+                                    *best = value;
+                                }
+                            }
+                        }
+                    }
+                    PoolKind::Average => {
+                        for values in taps {
+                            for (sum, value) in output.iter_mut().zip(values) {
+                                *sum += value;
+                            }
+                        }
+                        for sum in output {
+                            *sum /= geometry.taps() as f32;
+                        }
+                    }
+                }
+            });
+        });
+    }
+
+    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
+        let source = match self.kind {
+            PoolKind::Max => {
+                shader!("pool/max_forward.wgsl", "conv/geometry.wgsl", "float_bits.wgsl", "grid.wgsl")
+            }
+            PoolKind::Average => shader!("pool/average_forward.wgsl", "conv/geometry.wgsl", "grid.wgsl"),
+        };
+        let elements = self.geometry.output_shape().elements();
+        let call = KernelCall::elementwise(source, self.geometry.constants(), 2, elements);
+        vec![Implementation::of("direct", call)]
+    }
+
+    /// A comparison or an addition for each tap.
+    fn flops(&self) -> u64 {
+        self.geometry.output_shape().elements() as u64 * self.geometry.taps() as u64
+    }
+
+    fn precision(&self) -> Precision {
+        match self.kind {
+            PoolKind::Max => Precision::EXACT,
+            PoolKind::Average => self.geometry.average_precision(),
+        }
+    }
+}

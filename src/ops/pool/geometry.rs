@@ -1,0 +1,157 @@
+//! The sizes of a pool, checked once.
+
+use crate::ops::conv::ConvGeometry;
+use crate::ops::kernel::Constant;
+use crate::ops::op::Precision;
+use crate::ops::window::{Axis, WindowOptions};
+use crate::tensor::{ImageShape, Shape};
+use crate::{Error, Result};
+
+/// The sizes of a two-dimensional pool: checked, and therefore consistent.
+///
+/// Window p,q meets, at tap r,s, the input position `h = p*stride - padding + r*dilation`, likewise w from q
+/// and s, in each channel by itself. Every window meets at least one position of the input.
+///
+/// # Shapes
+/// input `[N,H,W,C]`, output `[N,P,Q,C]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PoolGeometry {
+    /// N: images.
+    pub batch_size: usize,
+    /// C: channels of the input and of the output.
+    pub channels: usize,
+    /// H, R and P.
+    pub height: Axis,
+    /// W, S and Q.
+    pub width: Axis,
+}
+
+impl PoolGeometry {
+    /// Checks the sizes of a pool.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a size of zero, for a window larger than its padded input, for a window that
+    /// meets nothing but padding, and for a tensor of 2^31 elements or more.
+    pub fn new(batch_size: usize, image: ImageShape, window: &WindowOptions) -> Result<Self> {
+        const OPERATION: &str = "pool2d";
+        let channels = image.channels;
+        for (what, size) in [("batch_size", batch_size), ("channels", channels)] {
+            if size == 0 {
+                return Err(Error::invalid(OPERATION, format!("{what} of at least 1"), size));
+            }
+        }
+        let [height, width] = Axis::pair(OPERATION, [image.height, image.width], window)?;
+        for sizes in [
+            [batch_size, height.input, width.input, channels],
+            [batch_size, height.output, width.output, channels],
+        ] {
+            Shape::checked(OPERATION, sizes)?;
+        }
+        for (word, axis) in [("height", &height), ("width", &width)] {
+            if let Some(position) = (0..axis.output).find(|&position| !meets_input(axis, position)) {
+                return Err(Error::invalid(
+                    OPERATION,
+                    format!("windows that all meet the input {word} of {}", axis.input),
+                    format!(
+                        "kernel {}, dilation {}, padding {} and {}: window {position} meets padding alone",
+                        axis.kernel, axis.dilation, axis.padding_before, axis.padding_after
+                    ),
+                ));
+            }
+        }
+        Ok(PoolGeometry { batch_size, channels, height, width })
+    }
+
+    /// `[N,H,W,C]`.
+    pub fn input_shape(&self) -> Shape {
+        [self.batch_size, self.height.input, self.width.input, self.channels].into()
+    }
+
+    /// `[N,P,Q,C]`.
+    pub fn output_shape(&self) -> Shape {
+        [self.batch_size, self.height.output, self.width.output, self.channels].into()
+    }
+
+    /// R*S: taps of the window.
+    pub fn taps(&self) -> usize {
+        self.height.kernel * self.width.kernel
+    }
+
+    /// Precision of averages and of their gradients: at most R*S terms, each divided by R*S.
+    pub fn average_precision(&self) -> Precision {
+        let exact_on_integers = self.taps().is_power_of_two();
+        Precision { exact_on_integers, ..Precision::sum_of_products(self.taps()) }
+    }
+
+    /// Where `input[n,h,w,c]` lies in memory.
+    pub(super) fn input_index(&self, n: usize, h: usize, w: usize, c: usize) -> usize {
+        ((n * self.height.input + h) * self.width.input + w) * self.channels + c
+    }
+
+    /// Calls `visit` with the number of every window of one image and the pixels under it, both in row-major
+    /// order.
+    pub(super) fn for_each_window(&self, mut visit: impl FnMut(usize, &[usize])) {
+        let mut pixels = Vec::with_capacity(self.taps());
+        for p in 0..self.height.output {
+            for q in 0..self.width.output {
+                pixels.clear();
+                for h in (0..self.height.kernel).filter_map(|r| self.height.input_at(p, r)) {
+                    let columns = (0..self.width.kernel).filter_map(|s| self.width.input_at(q, s));
+                    pixels.extend(columns.map(|w| h * self.width.input + w));
+                }
+                visit(p * self.width.output + q, &pixels);
+            }
+        }
+    }
+
+    /// The overrides that `shaders/conv/geometry.wgsl` declares: the windows of a pool lie as those of a
+    /// depthwise convolution do.
+    pub fn constants(&self) -> Vec<(&'static str, Constant)> {
+        let PoolGeometry { batch_size, channels, height, width } = *self;
+        let depthwise = ConvGeometry {
+            batch_size,
+            in_channels: channels,
+            out_channels: channels,
+            groups: channels,
+            height,
+            width,
+        };
+        depthwise.constants()
+    }
+}
+
+/// Whether any tap of the window at `position` lies inside the input.
+fn meets_input(axis: &Axis, position: usize) -> bool {
+    let first_tap = axis.padding_before.saturating_sub(position * axis.stride).div_ceil(axis.dilation);
+    first_tap < axis.kernel && axis.input_at(position, first_tap).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::window::Padding;
+
+    #[test]
+    fn windows_of_padding_alone_are_refused() {
+        let pool = |input: usize, kernel: usize, stride: usize, dilation: usize, padding: usize| {
+            let image = ImageShape { height: input, width: 9, channels: 1 };
+            let window = WindowOptions {
+                kernel_size: [kernel, 1],
+                stride: [stride, 1],
+                dilation: [dilation, 1],
+                padding: Padding::Symmetric([padding, 0]),
+            };
+            PoolGeometry::new(1, image, &window)
+        };
+        assert!(pool(4, 3, 1, 1, 2).is_ok());
+        assert!(pool(4, 3, 1, 1, 3).is_err());
+        assert!(pool(4, 1, 1, 1, 1).is_err());
+        assert!(pool(3, 2, 1, 2, 1).is_ok());
+        // The taps of the first window stand on both sides of the input.
+        let error = pool(1, 2, 1, 2, 1).unwrap_err().to_string();
+        assert!(error.contains("window 0 meets padding alone"), "{error}");
+        // A tail of padding that no window reaches is dropped.
+        assert!(pool(4, 2, 4, 1, 2).is_err());
+        assert!(pool(5, 2, 6, 1, 1).is_ok());
+    }
+}

@@ -1,0 +1,163 @@
+//! The gradient of a pool's input.
+
+use rayon::prelude::*;
+
+use super::{PoolGeometry, PoolKind, winner};
+use crate::device::DeviceProfile;
+use crate::ops::kernel::{Implementation, KernelCall, shader};
+use crate::ops::op::{Op, Operand, Operands, Precision};
+
+/// Gradient of the loss with respect to the input of a pool.
+///
+/// Max: `grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c]`, over the windows whose winner is h,w.
+/// The winner is found again from the input: the first of equal values in row-major order, and the first NaN
+/// where there is one.
+/// Average: `grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c] / (R*S)`, over the windows that
+/// meet h,w.
+///
+/// # Shapes
+/// input `[N,H,W,C]` (max only), grad_output `[N,P,Q,C]` -> grad_input `[N,H,W,C]`; see [`PoolGeometry`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolGrad {
+    /// Maximum or average.
+    pub kind: PoolKind,
+    /// The sizes.
+    pub geometry: PoolGeometry,
+}
+
+impl Op for PoolGrad {
+    fn name(&self) -> &'static str {
+        match self.kind {
+            PoolKind::Max => "max_pool2d.grad_input",
+            PoolKind::Average => "average_pool2d.grad_input",
+        }
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let input = Operand::read("input", self.geometry.input_shape());
+        let grad_output = Operand::read("grad_output", self.geometry.output_shape());
+        let grad_input = Operand::write("grad_input", self.geometry.input_shape());
+        match self.kind {
+            PoolKind::Max => vec![input, grad_output, grad_input],
+            PoolKind::Average => vec![grad_output, grad_input],
+        }
+    }
+
+    fn define(&self, operands: &mut Operands<f64>) {
+        let geometry = &self.geometry;
+        match self.kind {
+            PoolKind::Max => {
+                let [input, grad_output, grad_input] = operands.all();
+                let (input, grad_input) = (input.reals(), grad_input.reals_mut());
+                grad_input.fill(0.0);
+                let mut grad_output = grad_output.reals().iter();
+                for n in 0..geometry.batch_size {
+                    for p in 0..geometry.height.output {
+                        for q in 0..geometry.width.output {
+                            for c in 0..geometry.channels {
+                                grad_input[winner(geometry, input, [n, p, q, c])] +=
+                                    grad_output.next().expect("a gradient for every output");
+                            }
+                        }
+                    }
+                }
+            }
+            PoolKind::Average => {
+                let [grad_output, grad_input] = operands.all();
+                let grad_input = grad_input.reals_mut();
+                grad_input.fill(0.0);
+                let mut grad_output = grad_output.reals().iter();
+                for n in 0..geometry.batch_size {
+                    for p in 0..geometry.height.output {
+                        for q in 0..geometry.width.output {
+                            for c in 0..geometry.channels {
+                                let grad = grad_output.next().expect("a gradient for every output");
+                                for r in 0..geometry.height.kernel {
+                                    let Some(h) = geometry.height.input_at(p, r) else { continue };
+                                    for s in 0..geometry.width.kernel {
+                                        let Some(w) = geometry.width.input_at(q, s) else { continue };
+                                        grad_input[geometry.input_index(n, h, w, c)] +=
+                                            grad / geometry.taps() as f64;
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// An image at a time, window by window, as the definition has it.
+    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
+        let geometry = &self.geometry;
+        let channels = geometry.channels;
+        let in_elements = geometry.input_shape().elements() / geometry.batch_size;
+        let out_elements = geometry.output_shape().elements() / geometry.batch_size;
+        match self.kind {
+            PoolKind::Max => {
+                let [input, grad_output, grad_input] = operands.all();
+                let sources =
+                    input.reals().par_chunks(in_elements).zip(grad_output.reals().par_chunks(out_elements));
+                let images = grad_input.reals_mut().par_chunks_mut(in_elements).zip(sources);
+                images.for_each(|(grad_input, (input, grad_output))| {
+                    grad_input.fill(0.0);
+                    geometry.for_each_window(|window, pixels| {
+                        let grad_output = &grad_output[window * channels..][..channels];
+                        for (c, grad) in grad_output.iter().enumerate() {
+                            let winner =
+                                pixels.iter().map(|pixel| pixel * channels + c).reduce(|best, next| {
+                                    let (best_value, value) = (input[best], input[next]);
+                                    let larger = value > best_value || value.is_nan() && !best_value.is_nan();
+                                    if larger { next } else { best }
+                                });
+                            grad_input[winner.expect("a window that meets the input")] += grad;
+                        }
+                    });
+                });
+            }
+            PoolKind::Average => {
+                let [grad_output, grad_input] = operands.all();
+                let sources = grad_output.reals().par_chunks(out_elements);
+                let images = grad_input.reals_mut().par_chunks_mut(in_elements).zip(sources);
+                images.for_each(|(grad_input, grad_output)| {
+                    grad_input.fill(0.0);
+                    geometry.for_each_window(|window, pixels| {
+                        let grad_output = &grad_output[window * channels..][..channels];
+                        for pixel in pixels {
+                            let grad_input = &mut grad_input[pixel * channels..][..channels];
+                            for (sum, grad) in grad_input.iter_mut().zip(grad_output) {
+                                *sum += grad / geometry.taps() as f32;
+                            }
+                        }
+                    });
+                });
+            }
+        }
+    }
+
+    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
+        let source = match self.kind {
+            PoolKind::Max => {
+                shader!("pool/max_grad.wgsl", "conv/geometry.wgsl", "float_bits.wgsl", "grid.wgsl")
+            }
+            PoolKind::Average => shader!("pool/average_grad.wgsl", "conv/geometry.wgsl", "grid.wgsl"),
+        };
+        let elements = self.geometry.input_shape().elements();
+        let operands = self.operands().len();
+        let call = KernelCall::elementwise(source, self.geometry.constants(), operands, elements);
+        vec![Implementation::of("direct", call)]
+    }
+
+    /// A comparison or an addition for each tap.
+    fn flops(&self) -> u64 {
+        self.geometry.output_shape().elements() as u64 * self.geometry.taps() as u64
+    }
+
+    fn precision(&self) -> Precision {
+        match self.kind {
+            PoolKind::Max => Precision::sum_of_products(self.geometry.taps()),
+            PoolKind::Average => self.geometry.average_precision(),
+        }
+    }
+}

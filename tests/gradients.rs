@@ -1,0 +1,195 @@
+//! The definitions of gradients match central differences of the definitions of what they are gradients of,
+//! in f64; a wrong gradient fails.
+
+mod cases;
+
+use std::collections::HashSet;
+
+use cases::{conv, pool, training};
+use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
+use wgconv::ops::pool::{PoolForward, PoolGrad};
+use wgconv::ops::{Element, HostBuffer, Op, Operand, Operands};
+
+/// Half the distance of the two points of a difference.
+const DISTANCE: f64 = 1e-5;
+
+/// Differences of right gradients stay a hundred times below this.
+const TOLERANCE: f64 = 1e-6;
+
+/// A gradient with what it is a gradient of. Operands are paired by their words: `gradient` reads operands
+/// of `forward` and `grad_` + `output`, and writes `grad_` + `variable`.
+struct Pair {
+    name: String,
+    forward: Box<dyn Op>,
+    gradient: Box<dyn Op>,
+    output: &'static str,
+    variable: &'static str,
+}
+
+impl Pair {
+    fn new(
+        name: &str,
+        forward: impl Op + 'static,
+        gradient: impl Op + 'static,
+        output: &'static str,
+        variable: &'static str,
+    ) -> Self {
+        let name = format!("{} ({name})", gradient.name());
+        Pair { name, forward: Box::new(forward), gradient: Box::new(gradient), output, variable }
+    }
+
+    /// What the operands of `forward` hold, and the weights of its output in the loss: always the same.
+    fn data(&self) -> (Vec<HostBuffer<f64>>, HostBuffer<f64>) {
+        let mut rng = ChaCha8Rng::seed_from_u64(11);
+        let operands = self.forward.operands();
+        let given = operands.iter().map(|operand| fill(operand, &mut rng)).collect();
+        let output = &operands[position(&operands, self.output)];
+        let takes_weights = self.gradient.operands().iter().any(|operand| operand.name == self.grad_output());
+        // A loss has no gradient given: its own is 1.
+        let ones = || HostBuffer::real(vec![1.0; output.shape.elements()]);
+        let weights = if takes_weights { fill(output, &mut rng) } else { ones() };
+        (given, weights)
+    }
+
+    fn grad_output(&self) -> String {
+        format!("grad_{}", self.output)
+    }
+
+    /// The answer of `gradient`.
+    fn gradient(&self) -> Vec<f64> {
+        let (given, weights) = self.data();
+        let (forward, gradient) = (self.forward.operands(), self.gradient.operands());
+        let grad_variable = format!("grad_{}", self.variable);
+        let buffers = gradient.iter().map(|operand| {
+            if operand.name == self.grad_output() {
+                weights.clone()
+            } else if operand.name == grad_variable {
+                HostBuffer::real(vec![f64::NAN; operand.shape.elements()])
+            } else {
+                given[position(&forward, operand.name)].clone()
+            }
+        });
+        let mut answer = Operands::new(buffers.collect());
+        self.gradient.define(&mut answer);
+        answer.into_buffers()[position(&gradient, &grad_variable)].reals().to_vec()
+    }
+
+    /// The largest difference, over a few random directions v, between `(L(x + d*v) - L(x - d*v)) / 2d` and
+    /// `grad . v`, in units of the size of `grad`; `L = sum over output of output * weights`, and x is the
+    /// variable.
+    fn difference(&self, grad: &[f64]) -> f64 {
+        let (given, weights) = self.data();
+        let operands = self.forward.operands();
+        let (output, variable) = (position(&operands, self.output), position(&operands, self.variable));
+        let loss_at = |direction: &[f64], distance: f64| {
+            let mut buffers = given.clone();
+            for (value, direction) in buffers[variable].reals_mut().iter_mut().zip(direction) {
+                *value += distance * direction;
+            }
+            let mut operands = Operands::new(buffers);
+            self.forward.define(&mut operands);
+            dot(operands.into_buffers()[output].reals(), weights.reals())
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(13);
+        // A gradient may be zero by right: that of the only class.
+        let size = dot(grad, grad).sqrt().max(1e-3);
+        let differences = (0..3).map(|_| {
+            let direction: Vec<f64> = grad.iter().map(|_| rng.random_range(-1.0..1.0)).collect();
+            let slope = (loss_at(&direction, DISTANCE) - loss_at(&direction, -DISTANCE)) / (2.0 * DISTANCE);
+            (slope - dot(grad, &direction)).abs() / size
+        });
+        // f64::max would drop a NaN.
+        differences.fold(0.0, |a, b| if a > b || a.is_nan() { a } else { b })
+    }
+}
+
+/// Every gradient of the library.
+fn pairs() -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    for (name, geometry) in conv::geometries() {
+        let forward = ConvForward(geometry);
+        pairs.push(Pair::new(name, forward, ConvGradFilters(geometry), "output", "filters"));
+        pairs.push(Pair::new(name, forward, ConvGradInput(geometry), "output", "input"));
+    }
+    for (name, geometry) in pool::geometries() {
+        for kind in pool::KINDS {
+            let forward = PoolForward { kind, geometry };
+            pairs.push(Pair::new(name, forward, PoolGrad { kind, geometry }, "output", "input"));
+        }
+    }
+    for (name, op) in training::losses() {
+        pairs.push(Pair::new(name, op, op, "loss", "logits"));
+    }
+    pairs
+}
+
+fn position(operands: &[Operand], name: &str) -> usize {
+    let found = operands.iter().position(|operand| operand.name == name);
+    found.unwrap_or_else(|| panic!("no operand {name} among {operands:?}"))
+}
+
+/// Evenly spaced reals in a random order: no two are near each other and none is near zero, so that no
+/// difference steps over a kink.
+fn fill(operand: &Operand, rng: &mut ChaCha8Rng) -> HostBuffer<f64> {
+    let elements = operand.shape.elements();
+    match operand.element {
+        Element::Real => {
+            let mut values: Vec<f64> =
+                (0..elements).map(|i| 2.0 * (i as f64 + 0.25) / elements as f64 - 1.0).collect();
+            values.shuffle(rng);
+            HostBuffer::real(values)
+        }
+        Element::Index => {
+            HostBuffer::index((0..elements).map(|_| rng.random_range(0..operand.below)).collect())
+        }
+        Element::Byte => HostBuffer::byte((0..elements).map(|_| rng.random()).collect()),
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// A gradient multiplied by 1.01, and one that lies an element too far: `None` where that changes nothing.
+fn spoilt(right: &[f64]) -> [Option<Vec<f64>>; 2] {
+    let scaled: Vec<f64> = right.iter().map(|grad| 1.01 * grad).collect();
+    let mut shifted = right.to_vec();
+    shifted.rotate_right(1);
+    [scaled, shifted].map(|wrong| (wrong != right).then_some(wrong))
+}
+
+#[test]
+fn gradients_match_central_differences() {
+    for pair in pairs() {
+        let difference = pair.difference(&pair.gradient());
+        assert!(difference < TOLERANCE, "{}: off by {difference:e}", pair.name);
+    }
+}
+
+#[test]
+fn wrong_gradients_are_caught() {
+    let mut caught = 0;
+    for pair in pairs() {
+        for wrong in spoilt(&pair.gradient()).into_iter().flatten() {
+            let difference = pair.difference(&wrong);
+            assert!(difference > 100.0 * TOLERANCE, "{}: off by {difference:e} only", pair.name);
+            caught += 1;
+        }
+    }
+    assert!(caught > pairs().len(), "only {caught} wrong gradients");
+}
+
+#[test]
+fn every_gradient_of_the_table_of_cases_is_checked() {
+    let checked: HashSet<&str> = pairs().iter().map(|pair| pair.gradient.name()).collect();
+    for case in cases::all() {
+        let writes_gradient =
+            |operand: &Operand| operand.access.writes() && operand.name.starts_with("grad_");
+        if case.op.operands().iter().any(writes_gradient) {
+            assert!(checked.contains(case.op.name()), "{}, {}: not checked", case.op.name(), case.name);
+        }
+    }
+}

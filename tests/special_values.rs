@@ -1,0 +1,184 @@
+//! What the table of cases cannot draw: ties, NaN and infinity, rows that show nothing, a step past the end.
+//! The CPU and the GPU give the definition's answer there too.
+
+mod common;
+
+use std::sync::Arc;
+
+use wgconv::cpu::CpuExecutor;
+use wgconv::gpu::ShaderChecks;
+use wgconv::ops::batch::{Advance, GatherBatch, NO_ROW};
+use wgconv::ops::loss::{NO_LABEL, SoftmaxCrossEntropy};
+use wgconv::ops::optimizer::{Sgd, SgdOptions};
+use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
+use wgconv::ops::window::{Padding, WindowOptions};
+use wgconv::ops::{Element, HostBuffer, Op, Operands};
+use wgconv::plan::{Executor, Plan};
+use wgconv::tensor::ImageShape;
+
+const NAN: f64 = f64::NAN;
+const INFINITY: f64 = f64::INFINITY;
+
+fn executors(test: &str) -> Vec<Box<dyn Executor>> {
+    let mut executors: Vec<Box<dyn Executor>> = vec![Box::new(CpuExecutor::new())];
+    for checks in [ShaderChecks::Off, ShaderChecks::On] {
+        executors.extend(common::gpu(test, checks).map(|gpu| Box::new(gpu) as Box<dyn Executor>));
+    }
+    executors
+}
+
+fn real(values: &[f64]) -> HostBuffer<f64> {
+    HostBuffer::real(values.to_vec())
+}
+
+fn index(values: &[u32]) -> HostBuffer<f64> {
+    HostBuffer::index(values.to_vec())
+}
+
+/// The numbers of `buffer`, whatever they are.
+fn numbers(buffer: &HostBuffer<f64>) -> Vec<f64> {
+    match buffer.element() {
+        Element::Real => buffer.reals().to_vec(),
+        Element::Index => buffer.indices().iter().map(|&value| value.into()).collect(),
+        Element::Byte => buffer.bytes().iter().map(|&value| value.into()).collect(),
+    }
+}
+
+/// Runs `op` everywhere; operands named in `compared` must hold what the definition leaves in them.
+fn check<O: Op + Copy + 'static>(
+    executors: &mut [Box<dyn Executor>],
+    op: O,
+    given: &[HostBuffer<f64>],
+    compared: &[&str],
+) {
+    let mut defined = Operands::new(given.to_vec());
+    op.define(&mut defined);
+    let defined = defined.into_buffers();
+    for executor in executors {
+        executor.clear();
+        let plan = Arc::new(Plan::of_op(Box::new(op)));
+        let prepared = executor.prepare(plan.clone()).unwrap();
+        let buffers = &plan.forward[0].operands;
+        for (&buffer, given) in buffers.iter().zip(given) {
+            executor.write(prepared, buffer, &given.map_reals(|&value| value as f32)).unwrap();
+        }
+        executor.run(prepared, 1).unwrap();
+        for ((operand, &buffer), expected) in op.operands().iter().zip(buffers).zip(&defined) {
+            if !compared.contains(&operand.name) {
+                continue;
+            }
+            let found = executor.read(prepared, buffer).unwrap().map_reals(|&value| f64::from(value));
+            for (i, (expected, found)) in numbers(expected).into_iter().zip(numbers(&found)).enumerate() {
+                let same = found == expected
+                    || (found - expected).abs() < 1e-5
+                    || expected.is_nan() && found.is_nan();
+                assert!(
+                    same,
+                    "{}, {}[{i}] on {}: expected {expected}, found {found}",
+                    op.name(),
+                    operand.name,
+                    executor.device_name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn pools_of_ties_nan_and_infinity() {
+    let mut executors = executors("pools_of_ties_nan_and_infinity");
+    let image = ImageShape { height: 4, width: 5, channels: 2 };
+    #[rustfmt::skip]
+    let input = real(&[
+        1.0, NAN, 1.0, NAN, 0.0, -0.0, 0.0, INFINITY, -1.0, INFINITY,
+        1.0, 2.0, NAN, 2.0, 0.0, 0.0, -INFINITY, -INFINITY, -INFINITY, -INFINITY,
+        3.0, 3.0, 3.0, 3.0, 3.0, 3.0, -INFINITY, -INFINITY, -INFINITY, -INFINITY,
+        3.0, NAN, 3.0, 3.0, 3.0, 3.0, -INFINITY, 4.0, -INFINITY, NAN,
+    ]);
+    for (kernel, stride, padding) in [(2, 1, 0), (2, 2, 0), (3, 2, 1), (2, 3, 1)] {
+        let window = WindowOptions {
+            stride: [stride; 2],
+            padding: Padding::Symmetric([padding; 2]),
+            ..WindowOptions::new([kernel; 2])
+        };
+        let geometry = PoolGeometry::new(1, image, &window).unwrap();
+        let kind = PoolKind::Max;
+        let elements = geometry.output_shape().elements();
+        let grad_output = HostBuffer::real((1..=elements).map(|value| value as f64).collect());
+        let output = HostBuffer::zeros(Element::Real, elements);
+        check(&mut executors, PoolForward { kind, geometry }, &[input.clone(), output], &["output"]);
+        let grad_input = HostBuffer::zeros(Element::Real, image.elements());
+        let given = [input.clone(), grad_output, grad_input];
+        check(&mut executors, PoolGrad { kind, geometry }, &given, &["grad_input"]);
+    }
+}
+
+#[test]
+fn losses_of_rows_without_label_and_of_logits_that_are_not_finite() {
+    let mut executors = executors("losses_of_rows_without_label_and_of_logits_that_are_not_finite");
+    let mut check_loss = |logits: &[f64], targets: &[u32], step: u32, compared: &[&str]| {
+        let op = SoftmaxCrossEntropy {
+            batch_size: targets.len(),
+            classes: logits.len() / targets.len(),
+            steps: 2,
+        };
+        let given = [
+            real(logits),
+            index(targets),
+            index(&[step]),
+            real(&[7.0; 2]),
+            index(&[9; 2]),
+            HostBuffer::zeros(Element::Real, logits.len()),
+        ];
+        check(&mut executors, op, &given, compared);
+    };
+    let all = ["loss", "correct", "grad_logits"];
+    let logits = [1.0, 1.0, -1.0, 5.0, 7.0, 6.0, 0.5, 0.25, 0.5];
+    check_loss(&logits, &[0, NO_LABEL, 2], 1, &all);
+    check_loss(&logits, &[NO_LABEL; 3], 0, &all);
+    check_loss(&logits, &[1, 1, 0], 2, &all);
+    check_loss(&[80.0, -90.0, 100.0, 99.0], &[1, 0], 0, &all);
+    // Of what goes wrong only the loss is promised: it stops the training.
+    for bad in [NAN, INFINITY] {
+        check_loss(&[1.0, bad, 2.0, 1.0], &[0, 0], 1, &all[..2]);
+        check_loss(&[bad, 0.0, 2.0, 1.0], &[0, 0], 1, &all[..2]);
+        check_loss(&[1.0, bad, 2.0, 1.0], &[NO_LABEL, 0], 1, &all);
+    }
+    check_loss(&[-INFINITY, -INFINITY, 2.0, 1.0], &[0, 0], 1, &all[..2]);
+    check_loss(&[-INFINITY, 3.0, 2.0, 1.0], &[1, 0], 1, &all);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_training() {
+    let mut executors = executors("a_loss_that_is_not_finite_stops_the_training");
+    for (step, loss) in [(0, 1.0), (1, NAN), (1, -NAN), (1, INFINITY), (1, -INFINITY), (1, -1.0), (2, 1.0)] {
+        let (loss, step) = (real(&[0.5, loss]), index(&[step]));
+        check(&mut executors, Advance { steps: 2 }, &[loss.clone(), step.clone()], &["step"]);
+        let plain = [real(&[2.0, -1.0]), real(&[3.0, 4.0]), real(&[0.5, 0.25]), step, loss];
+        let op = Sgd::new(2, 2, SgdOptions::default()).unwrap();
+        check(&mut executors, op, &plain, &["parameter"]);
+        let options = SgdOptions { momentum: 0.5, nesterov: true, weight_decay: 0.25 };
+        let given = [&plain[..], &[real(&[1.0, -4.0])]].concat();
+        check(&mut executors, Sgd::new(2, 2, options).unwrap(), &given, &["parameter", "velocity"]);
+    }
+}
+
+#[test]
+fn batches_of_several_parts_and_of_rows_that_show_nothing() {
+    let mut executors = executors("batches_of_several_parts_and_of_rows_that_show_nothing");
+    let image = ImageShape { height: 1, width: 3, channels: 1 };
+    for (first_row, step) in [(0, 0), (0, 1), (3, 0), (3, 1), (0, 2), (3, u32::MAX)] {
+        let op =
+            GatherBatch { batch_size: 4, image, classes: 10, steps: 2, rows: 3, first_row, whole: false };
+        let given = [
+            HostBuffer::byte(vec![1, 2, 3, 4, 5, 6, 253, 254, 255]),
+            index(&[7, 8, 9]),
+            index(&[0, 5, NO_ROW, 2, 3, NO_ROW, 6, 1]),
+            index(&[step]),
+            real(&[0.5, -1.0]),
+            real(&[-9.0; 12]),
+            index(&[6; 4]),
+        ];
+        check(&mut executors, op, &given, &["input", "targets"]);
+    }
+}
