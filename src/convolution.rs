@@ -63,7 +63,11 @@ pub fn grad_input(
 ///
 /// # Errors
 /// As [`forward`].
-pub fn grad_bias(executor: &mut dyn Executor, geometry: &ConvGeometry, grad_output: &Tensor) -> Result<Tensor> {
+pub fn grad_bias(
+    executor: &mut dyn Executor,
+    geometry: &ConvGeometry,
+    grad_output: &Tensor,
+) -> Result<Tensor> {
     let BiasForward { rows, channels } = bias_forward(geometry);
     let matrix = Tensor::new([rows, channels], grad_output.data().to_vec())?;
     expect_shape("grad_bias: grad_output", &geometry.output_shape(), grad_output.shape())?;
@@ -101,6 +105,7 @@ fn run(executor: &mut dyn Executor, op: impl Op + 'static, given: &[&Tensor]) ->
     let (operand, &buffer) = written.expect("an operation writes something");
     let answer = executor.read(prepared, buffer)?.reals().to_vec();
     // In place: the answer has the shape that was given.
-    let shape = if operand.access.reads() { given[given.len() - 1].shape().clone() } else { operand.shape.clone() };
+    let shape =
+        if operand.access.reads() { given[given.len() - 1].shape().clone() } else { operand.shape.clone() };
     Tensor::new(shape, answer)
 }

@@ -59,7 +59,8 @@ pub fn open(choice: &DeviceChoice, allow_software: bool) -> Result<Opened> {
                 (&adapters[0], "a software rasteriser, as allowed; --device cpu is much faster")
             }
             None if !adapters.is_empty() => {
-                let why = "only a software rasteriser is here: pass --allow-software to use it, or --device cpu";
+                let why =
+                    "only a software rasteriser is here: pass --allow-software to use it, or --device cpu";
                 return Err(no_device(choice, &adapters, why));
             }
             None => return Err(no_device(choice, &adapters, "there is no GPU driver")),

@@ -5,11 +5,14 @@ mod cases;
 
 use std::collections::HashSet;
 
-use cases::{conv, pool, training};
+use cases::{conv, dense, elementwise, pool, training};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use wgconv::ops::activation::{ActivationForward, ActivationGrad};
+use wgconv::ops::bias::{BiasForward, BiasGrad};
 use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
+use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
 use wgconv::ops::pool::{PoolForward, PoolGrad};
 use wgconv::ops::{Element, HostBuffer, Op, Operand, Operands};
 
@@ -62,6 +65,10 @@ impl Pair {
     fn gradient(&self) -> Vec<f64> {
         let (given, weights) = self.data();
         let (forward, gradient) = (self.forward.operands(), self.gradient.operands());
+        // A gradient may read what the forward pass has written.
+        let mut operands = Operands::new(given);
+        self.forward.define(&mut operands);
+        let given = operands.into_buffers();
         let grad_variable = format!("grad_{}", self.variable);
         let buffers = gradient.iter().map(|operand| {
             if operand.name == self.grad_output() {
@@ -119,6 +126,21 @@ fn pairs() -> Vec<Pair> {
             let forward = PoolForward { kind, geometry };
             pairs.push(Pair::new(name, forward, PoolGrad { kind, geometry }, "output", "input"));
         }
+    }
+    for (name, size) in dense::sizes() {
+        let forward = DenseForward(size);
+        pairs.push(Pair::new(name, forward, DenseGradWeight(size), "output", "weight"));
+        pairs.push(Pair::new(name, forward, DenseGradInput(size), "output", "input"));
+    }
+    for [rows, channels] in [[1, 1], [7, 5], [60, 3]] {
+        let (forward, gradient) = (BiasForward { rows, channels }, BiasGrad { rows, channels });
+        pairs.push(Pair::new("bias", forward, gradient, "output", "bias"));
+    }
+    for activation in elementwise::ACTIVATIONS {
+        let elements = 101;
+        let (forward, gradient) =
+            (ActivationForward { activation, elements }, ActivationGrad { activation, elements });
+        pairs.push(Pair::new(activation.name(), forward, gradient, "output", "input"));
     }
     for (name, op) in training::losses() {
         pairs.push(Pair::new(name, op, op, "loss", "logits"));

@@ -1,5 +1,6 @@
 //! Networks: what the builder infers, what it refuses, and the way through model files and back.
 
+use wgconv::network::presets::{lenet, linear, vgg_mini};
 use wgconv::network::*;
 use wgconv::ops::activation::Activation;
 use wgconv::ops::pool::PoolKind;
@@ -211,7 +212,7 @@ fn the_builder_says_which_layer_needs_what() {
 
 #[test]
 fn a_network_survives_the_way_to_a_file_and_back() {
-    let presets = PRESETS.iter().map(|(_, build)| build(COLOURS, 7).unwrap());
+    let presets = PRESETS.iter().map(|preset| (preset.build)(COLOURS, 7).unwrap());
     for network in presets.chain([residual()]) {
         let text = network.to_toml();
         let read = NetworkFile::parse(&text).unwrap().build(None).unwrap();
@@ -372,33 +373,33 @@ fn a_wrong_model_file_gives_one_line_that_says_where() {
 }
 
 #[test]
-fn models_load_by_name_or_path_and_must_fit_the_classes() {
-    for (name, build) in PRESETS {
-        assert_eq!(load(name, Some(DIGITS), 10).unwrap(), build(DIGITS, 10).unwrap());
+fn models_load_by_name_or_path_and_must_fit_the_data() {
+    for preset in PRESETS {
+        assert_eq!(load(preset.name, DIGITS, 10).unwrap(), (preset.build)(DIGITS, 10).unwrap());
+        assert_eq!(open(preset.name, None, 3).unwrap(), (preset.build)(preset.image, 3).unwrap());
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.toml");
     std::fs::write(&path, lenet(DIGITS, 10).unwrap().to_toml()).unwrap();
     let path = path.to_str().unwrap();
-    assert_eq!(load(path, None, 10).unwrap(), lenet(DIGITS, 10).unwrap());
-    let message = |model: &str, input| load(model, input, 7).unwrap_err().to_string();
+    assert_eq!(open(path, None, 7).unwrap(), lenet(DIGITS, 10).unwrap());
+    let message = |model: &str, image| load(model, image, 7).unwrap_err().to_string();
     assert_eq!(
-        message(path, Some(DIGITS)),
+        message(path, DIGITS),
         "layer dense2 (dense): expected 7 flat features, one a class, found 10 flat features"
     );
-    assert_eq!(message("lenet", None), "model: expected the shape of the input images, found none");
     assert_eq!(
-        message("resnet", Some(DIGITS)),
-        "model: expected linear, lenet, vgg_mini or the path of a .toml file, found \"resnet\""
+        message("resnet", DIGITS),
+        "model: expected linear, lenet, vgg-mini or the path of a .toml file, found \"resnet\""
     );
-    assert!(message("none/there.toml", None).starts_with("cannot read none/there.toml: "));
+    assert!(message("none/there.toml", DIGITS).starts_with("cannot read none/there.toml: "));
     std::fs::write(folder.path().join("wrong.toml"), [0xff]).unwrap();
-    assert!(load(folder.path().join("wrong.toml").to_str().unwrap(), None, 7).is_err());
+    assert!(load(folder.path().join("wrong.toml").to_str().unwrap(), DIGITS, 7).is_err());
 }
 
 #[test]
 fn presets_need_classes_and_room_for_their_pools() {
-    for (name, build) in PRESETS {
+    for Preset { name, build, .. } in PRESETS {
         assert!(build(DIGITS, 0).is_err(), "{name}");
         assert_eq!(build(COLOURS, 4).unwrap().output(), Features::Flat { size: 4, image: None }, "{name}");
     }

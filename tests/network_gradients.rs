@@ -94,9 +94,14 @@ impl<E: Executor> Probe<E> {
 
     fn gradients(&mut self, network: &Network) -> Vec<Vec<f32>> {
         self.step();
-        let buffers: Vec<BufferId> =
-            network.parameters().map(|parameter| self.plan.expect(&format!("{}.grad", parameter.name))).collect();
-        buffers.into_iter().map(|id| self.executor.read(self.prepared, id).unwrap().reals().to_vec()).collect()
+        let buffers: Vec<BufferId> = network
+            .parameters()
+            .map(|parameter| self.plan.expect(&format!("{}.grad", parameter.name)))
+            .collect();
+        buffers
+            .into_iter()
+            .map(|id| self.executor.read(self.prepared, id).unwrap().reals().to_vec())
+            .collect()
     }
 }
 
@@ -107,10 +112,8 @@ impl Probe<ReferenceExecutor> {
 
     fn loss_with(&mut self, parameter: &str, index: usize, value: f64) -> f64 {
         let id = self.plan.expect(parameter);
-        let before = std::mem::replace(
-            &mut self.executor.buffer_mut(self.prepared, id).reals_mut()[index],
-            value,
-        );
+        let before =
+            std::mem::replace(&mut self.executor.buffer_mut(self.prepared, id).reals_mut()[index], value);
         self.step();
         self.executor.buffer_mut(self.prepared, id).reals_mut()[index] = before;
         self.exact("train/loss")[0]
@@ -161,7 +164,8 @@ fn the_reference_matches_central_differences() {
 /// Relative error in the Euclidean norm, parameter by parameter.
 fn assert_same(device: &str, network: &Network, expected: &[Vec<f32>], found: &[Vec<f32>]) {
     for ((parameter, expected), found) in network.parameters().zip(expected).zip(found) {
-        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+        let norm =
+            |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
         let error = norm(&mut expected.iter().zip(found).map(|(a, b)| f64::from(a - b)));
         let size = norm(&mut expected.iter().map(|&a| f64::from(a)));
         let what = format!("{device}, {}, {}", network.name(), parameter.name);

@@ -168,8 +168,7 @@ fn batches_of_several_parts_and_of_rows_that_show_nothing() {
     let mut executors = executors("batches_of_several_parts_and_of_rows_that_show_nothing");
     let image = ImageShape { height: 1, width: 3, channels: 1 };
     for (first_row, step) in [(0, 0), (0, 1), (3, 0), (3, 1), (0, 2), (3, u32::MAX)] {
-        let op =
-            GatherBatch { batch_size: 4, image, classes: 10, steps: 2, rows: 3, first_row, whole: false };
+        let op = GatherBatch { batch_size: 4, image, classes: 10, steps: 2, rows: 3, first_row };
         let given = [
             HostBuffer::byte(vec![1, 2, 3, 4, 5, 6, 253, 254, 255]),
             index(&[7, 8, 9]),

@@ -42,14 +42,26 @@ fn lenet(data: &DataSplits) -> Network {
 /// A network of a few thousand parameters.
 fn tiny(data: &DataSplits) -> Network {
     let builder = Network::builder("tiny", data.train.image);
-    builder.conv2d(wgconv::network::Conv2d::new(8, [5, 5]).stride([2, 2])).relu().max_pool(2).flatten().dense(10).build().unwrap()
+    builder
+        .conv2d(wgconv::network::Conv2d::new(8, [5, 5]).stride([2, 2]))
+        .relu()
+        .max_pool(2)
+        .flatten()
+        .dense(10)
+        .build()
+        .unwrap()
 }
 
 fn watch_all(_: &wgconv::train::Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-fn losses(executor: Box<dyn Executor>, network: Network, data: &DataSplits, settings: &TrainSettings) -> Vec<f32> {
+fn losses(
+    executor: Box<dyn Executor>,
+    network: Network,
+    data: &DataSplits,
+    settings: &TrainSettings,
+) -> Vec<f32> {
     let mut trainer = Trainer::new(executor, network, data, settings.clone()).unwrap();
     trainer.run_epoch(watch_all).unwrap().losses
 }
@@ -124,7 +136,8 @@ fn a_cnn_learns_what_a_linear_classifier_cannot() {
     let data = head(data::load("synthetic", 0).unwrap(), 10_000, 1_000);
     let settings = TrainSettings::default();
     let accuracy = |network: Network, epochs: usize| {
-        let mut trainer = Trainer::new(Box::new(CpuExecutor::new()), network, &data, settings.clone()).unwrap();
+        let mut trainer =
+            Trainer::new(Box::new(CpuExecutor::new()), network, &data, settings.clone()).unwrap();
         let reports: Vec<_> = (0..epochs).map(|_| trainer.run_epoch(watch_all).unwrap()).collect();
         reports.last().unwrap().test.unwrap().accuracy()
     };
@@ -154,7 +167,8 @@ fn evaluation_counts_every_image_once_whatever_the_batch() {
     let normalisation = Normalisation::measure(&data.train);
     let evaluate = |batch_size: usize| {
         let mut executor = CpuExecutor::new();
-        let evaluator = Evaluator::new(&mut executor, &network, &data.test, &normalisation, batch_size).unwrap();
+        let evaluator =
+            Evaluator::new(&mut executor, &network, &data.test, &normalisation, batch_size).unwrap();
         let (plan, prepared) = evaluator.prepared();
         for (parameter, values) in network.parameters().zip(network.initial_parameters(5)) {
             executor.write(prepared, plan.expect(&parameter.name), &HostBuffer::real(values)).unwrap();
@@ -235,7 +249,11 @@ fn a_loss_that_is_not_finite_stops_the_run_and_names_the_place() {
         let message = error.to_string();
         assert!(matches!(error, Error::NotFinite { step: 0, .. }), "{name}: {message}");
         assert!(message.contains("dense1.bias"), "{name}: {message}");
-        assert_eq!(hash(&trainer.parameters().unwrap()), hash(&planted), "{name}: a bad step changes no weight");
+        assert_eq!(
+            hash(&trainer.parameters().unwrap()),
+            hash(&planted),
+            "{name}: a bad step changes no weight"
+        );
 
         // Sound weights so large that the convolution overflows.
         let mut planted = trainer.network().initial_parameters(0);

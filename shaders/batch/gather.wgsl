@@ -18,7 +18,6 @@ override CHANNELS: u32;
 override STEPS: u32;
 override ROWS: u32;
 override FIRST_ROW: u32;
-override NO_ROW: u32;
 override NO_LABEL: u32;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -37,13 +36,12 @@ fn main(
     let entry = order[now * BATCH_SIZE + n];
     // For a row of an earlier part the subtraction wraps, past the end of this one.
     let row = entry - FIRST_ROW;
-    let nothing = entry == NO_ROW && FIRST_ROW == 0u;
-    if (row >= ROWS && !nothing) {
+    if (row >= ROWS && FIRST_ROW > 0u) {
         return;
     }
     var value = 0.0;
     var label = NO_LABEL;
-    if (!nothing) {
+    if (row < ROWS) {
         let position = row * IMAGE_ELEMENTS + element;
         let byte = (images[position / 4u] >> (position % 4u * 8u)) & 0xffu;
         let c = element % CHANNELS;

@@ -63,7 +63,8 @@ impl Conv {
 
         let input = case.input.permuted(&CHANNELS_LAST);
         let filters = case.filters.permuted(&CHANNELS_LAST);
-        let mut answers = vec![("output", forward(executor, &geometry, &input, &filters, case.bias.as_ref())?)];
+        let mut answers =
+            vec![("output", forward(executor, &geometry, &input, &filters, case.bias.as_ref())?)];
         if let Some(grad_output) = &case.grad_output {
             let grad_output = grad_output.permuted(&CHANNELS_LAST);
             answers.push(("grad_filters", grad_filters(executor, &geometry, &input, &grad_output)?));
@@ -98,7 +99,11 @@ impl Conv {
         let image = ImageShape { height, width, channels };
         let geometry = ConvGeometry::new(batch_size, image, out_channels, self.groups, &window)?;
         if geometry.group_in_channels() != group_channels {
-            let expected = format!("[K, {}, R, S] for {channels} channels in {} groups", geometry.group_in_channels(), self.groups);
+            let expected = format!(
+                "[K, {}, R, S] for {channels} channels in {} groups",
+                geometry.group_in_channels(),
+                self.groups
+            );
             return Err(Error::invalid("filters", expected, case.filters.shape()));
         }
         if let Some(bias) = case.bias.as_ref().filter(|bias| bias.shape().sizes() != [out_channels]) {
@@ -127,7 +132,8 @@ struct Case {
 impl Case {
     fn read(path: &Path) -> Result<Case> {
         let bytes = fs::read(path).map_err(Error::io("read", path))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::file(path, "a safetensors file", error))?;
+        let file = SafeTensors::deserialize(&bytes)
+            .map_err(|error| Error::file(path, "a safetensors file", error))?;
         let optional = |name: &str, axes: usize| -> Result<Option<Tensor>> {
             let Ok(view) = file.tensor(name) else { return Ok(None) };
             if view.dtype() != Dtype::F32 || view.shape().len() != axes {
@@ -178,6 +184,10 @@ fn padding(text: &str) -> Result<Padding> {
         Some(&[all]) => Ok(Padding::Symmetric([all; 2])),
         Some(&[height, width]) => Ok(Padding::Symmetric([height, width])),
         Some(&[top, bottom, left, right]) => Ok(Padding::Sides { top, bottom, left, right }),
-        _ => Err(Error::invalid("--padding", "a number, height,width, top,bottom,left,right, same or valid", text)),
+        _ => Err(Error::invalid(
+            "--padding",
+            "a number, height,width, top,bottom,left,right, same or valid",
+            text,
+        )),
     }
 }

@@ -37,7 +37,10 @@ impl Devices {
         }
         if adapters.is_empty() {
             self.output.say(format_args!("no GPU driver found: {}\n", install_advice()));
-        } else if adapters.iter().all(|adapter| adapter.profile().kind == wgconv::device::DeviceKind::Software) {
+        } else if adapters
+            .iter()
+            .all(|adapter| adapter.profile().kind == wgconv::device::DeviceKind::Software)
+        {
             self.output.say(format_args!("only a software rasteriser found: {}\n", install_advice()));
         }
         let mut cpu = CpuExecutor::new();
@@ -91,7 +94,9 @@ fn verdict(result: &SelfTest) -> String {
     };
     match result.failures.first() {
         None => format!("PASSED, {} operations in {seconds:.1} s{left_out}", result.passed),
-        Some(first) => format!("FAILED, {} of {}: {first}", result.failures.len(), result.passed + result.failures.len()),
+        Some(first) => {
+            format!("FAILED, {} of {}: {first}", result.failures.len(), result.passed + result.failures.len())
+        }
     }
 }
 

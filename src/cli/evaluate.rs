@@ -44,7 +44,11 @@ impl Evaluate {
         network.check_data(test.image, test.classes.len())?;
         let batch_size = self.batch_size.unwrap_or(config.training.batch_size);
         if !(1..=test.len()).contains(&batch_size) {
-            return Err(Error::invalid("batch size", format!("1 to the {} test images", test.len()), batch_size));
+            return Err(Error::invalid(
+                "batch size",
+                format!("1 to the {} test images", test.len()),
+                batch_size,
+            ));
         }
         let Opened { mut executor, reason } = self.device.open()?;
         self.output.say(format_args!("device: {reason}"));

@@ -221,7 +221,8 @@ impl ProgressDisplay {
         if !std::io::stderr().is_terminal() {
             return ProgressDisplay::Lines { last: Instant::now() };
         }
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} steps, {msg}, {eta} left").expect("a template");
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} steps, {msg}, {eta} left")
+            .expect("a template");
         ProgressDisplay::Bar(ProgressBar::new(0).with_style(style))
     }
 

@@ -31,7 +31,7 @@ pub use initialiser::Initialiser;
 pub use layer::{Conv2d, Dense, Features, Layer, LayerInput, LayerKind, Pool};
 pub use load::{load, open};
 pub use parameter::{Layout, Parameter};
-pub use presets::PRESETS;
+pub use presets::{PRESETS, Preset};
 pub use toml::NetworkFile;
 
 use crate::tensor::ImageShape;

@@ -1,8 +1,8 @@
 //! Networks that have a name.
 
 use super::{Conv2d, Network, NetworkBuilder};
-use crate::tensor::ImageShape;
 use crate::Result;
+use crate::tensor::ImageShape;
 
 /// A network that has a name.
 #[derive(Clone, Copy, Debug)]

@@ -137,7 +137,8 @@ impl Axis {
     pub fn taps_inside(&self, position: usize) -> Range<usize> {
         let start = position * self.stride;
         let first = self.padding_before.saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
-        let end = (self.input + self.padding_before).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
+        let end =
+            (self.input + self.padding_before).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
         first..end.max(first)
     }
 }
@@ -165,12 +166,18 @@ mod tests {
 
     #[test]
     fn the_taps_inside_are_those_that_meet_the_input() {
-        for (input, kernel, stride, dilation, padding) in
-            [(7, 3, 1, 1, 1), (7, 3, 2, 2, 3), (4, 3, 1, 1, 4), (9, 4, 3, 2, 0), (2, 5, 1, 3, 9), (5, 2, 4, 1, 2)]
-        {
+        for (input, kernel, stride, dilation, padding) in [
+            (7, 3, 1, 1, 1),
+            (7, 3, 2, 2, 3),
+            (4, 3, 1, 1, 4),
+            (9, 4, 3, 2, 0),
+            (2, 5, 1, 3, 9),
+            (5, 2, 4, 1, 2),
+        ] {
             let axis = axis(input, kernel, stride, dilation, Padding::Symmetric([padding; 2])).unwrap();
             for position in 0..axis.output {
-                let inside: Vec<usize> = (0..kernel).filter(|&tap| axis.input_at(position, tap).is_some()).collect();
+                let inside: Vec<usize> =
+                    (0..kernel).filter(|&tap| axis.input_at(position, tap).is_some()).collect();
                 assert_eq!(axis.taps_inside(position).collect::<Vec<_>>(), inside, "{axis:?} at {position}");
             }
         }

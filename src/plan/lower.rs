@@ -154,17 +154,20 @@ impl<'a> Lowering<'a> {
         let order = Shape::checked("order of the dataset", [steps, batch_size])?.elements();
         let order = self.state(format!("{name}/order"), order, Element::Index);
         let step = self.state(format!("{name}/step"), 1, Element::Index);
-        let normalisation = self.plan.add_buffer("normalisation", Role::State, [2, image.channels], Element::Real);
+        let normalisation =
+            self.plan.add_buffer("normalisation", Role::State, [2, image.channels], Element::Real);
         let shape = self.image_shape(image)?;
         let input = self.plan.add_buffer("input", Role::Activation, shape, Element::Real);
         let targets = self.plan.add_buffer("targets", Role::Activation, [batch_size], Element::Index);
         let mut first_row = 0;
         for (part, &rows) in data.rows.iter().enumerate() {
-            let shape = Shape::checked("part of the dataset", [rows, image.height, image.width, image.channels])?;
-            let images = self.plan.add_buffer(format!("{name}/images.{part}"), Role::Data, shape, Element::Byte);
-            let labels = self.plan.add_buffer(format!("{name}/labels.{part}"), Role::Data, [rows], Element::Index);
-            let whole = data.rows.len() == 1;
-            let op = GatherBatch { batch_size, image, classes: data.classes, steps, rows, first_row, whole };
+            let shape =
+                Shape::checked("part of the dataset", [rows, image.height, image.width, image.channels])?;
+            let images =
+                self.plan.add_buffer(format!("{name}/images.{part}"), Role::Data, shape, Element::Byte);
+            let labels =
+                self.plan.add_buffer(format!("{name}/labels.{part}"), Role::Data, [rows], Element::Index);
+            let op = GatherBatch { batch_size, image, classes: data.classes, steps, rows, first_row };
             self.push_forward(op, &[images, labels, order, step, normalisation, input, targets]);
             first_row += rows;
         }
@@ -173,7 +176,8 @@ impl<'a> Lowering<'a> {
 
     fn forward(&mut self, input: BufferId) -> Result<BufferId> {
         for (number, layer) in self.network.layers().iter().enumerate() {
-            let inputs: Vec<BufferId> = layer.inputs.iter().map(|source| self.buffer_of(source, input)).collect();
+            let inputs: Vec<BufferId> =
+                layer.inputs.iter().map(|source| self.buffer_of(source, input)).collect();
             let output = self.forward_layer(number, layer, &inputs)?;
             self.outputs.push(output);
         }
@@ -290,8 +294,10 @@ impl<'a> Lowering<'a> {
         let learning = self.learning_layers();
         for (number, layer) in layers.iter().enumerate().rev() {
             let Some(grad_output) = self.added_up(&collected[number], self.outputs[number]) else { continue };
-            let inputs: Vec<BufferId> = layer.inputs.iter().map(|source| self.buffer_of(source, image)).collect();
-            let wanted = |source: &LayerInput| matches!(*source, LayerInput::Layer(number) if learning[number]);
+            let inputs: Vec<BufferId> =
+                layer.inputs.iter().map(|source| self.buffer_of(source, image)).collect();
+            let wanted =
+                |source: &LayerInput| matches!(*source, LayerInput::Layer(number) if learning[number]);
             let any_wanted = layer.inputs.iter().any(wanted);
             let grad_inputs = self.backward_layer(number, layer, &inputs, grad_output, any_wanted)?;
             for (source, grad_input) in layer.inputs.iter().zip(grad_inputs) {
@@ -405,8 +411,13 @@ impl<'a> Lowering<'a> {
     fn update(&mut self, options: &TrainOptions, batch: &Batch, loss: BufferId) -> Result<()> {
         let TrainOptions { steps, sgd, data, .. } = options;
         let learning_rate = self.state(format!("{}/learning_rate", data.name), *steps, Element::Real);
-        let pairs: Vec<(BufferId, BufferId)> =
-            self.parameters.iter().flatten().copied().zip(self.grad_parameters.iter().flatten().copied()).collect();
+        let pairs: Vec<(BufferId, BufferId)> = self
+            .parameters
+            .iter()
+            .flatten()
+            .copied()
+            .zip(self.grad_parameters.iter().flatten().copied())
+            .collect();
         for (parameter, gradient) in pairs {
             let spec = self.plan.buffer(parameter);
             let (name, elements) = (spec.name.clone(), spec.shape.elements());

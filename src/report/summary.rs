@@ -153,7 +153,8 @@ fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Conv2d, lenet};
+    use crate::network::Conv2d;
+    use crate::network::presets::lenet;
     use crate::tensor::ImageShape;
 
     const DIGITS: ImageShape = ImageShape { height: 28, width: 28, channels: 1 };

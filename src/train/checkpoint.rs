@@ -45,7 +45,8 @@ pub fn load_weights(path: &Path, network: &Network) -> Result<Vec<Vec<f32>>> {
         return Err(Error::file(path, format!("weights of {}, at most {most} bytes", network.name()), size));
     }
     let bytes = fs::read(path).map_err(Error::io("read", path))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::file(path, "a safetensors file", error))?;
+    let file =
+        SafeTensors::deserialize(&bytes).map_err(|error| Error::file(path, "a safetensors file", error))?;
     let names: Vec<&str> = network.parameters().map(|parameter| parameter.name.as_str()).collect();
     if let Some(stranger) = file.names().into_iter().find(|name| !names.contains(name)) {
         return Err(Error::file(path, format!("the tensors {}", names.join(", ")), stranger));

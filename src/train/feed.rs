@@ -1,8 +1,8 @@
 //! Bringing a dataset to the device, and saying in which order its rows come.
 
+use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
-use rand::SeedableRng;
 
 use crate::Result;
 use crate::data::{Dataset, Normalisation};
@@ -30,19 +30,22 @@ pub fn upload(
     data: &Dataset,
     normalisation: &Normalisation,
 ) -> Result<()> {
-    let mut write = |name: &str, content: HostBuffer<f32>| {
-        executor.write(prepared, plan.expect(name), &content)
-    };
+    let mut write =
+        |name: &str, content: HostBuffer<f32>| executor.write(prepared, plan.expect(name), &content);
     let image_bytes = data.image.elements();
     let mut first = 0;
     for (part, rows) in parts.rows.iter().enumerate() {
         let images = data.images[first * image_bytes..(first + rows) * image_bytes].to_vec();
         write(&format!("{}/images.{part}", parts.name), HostBuffer::byte(images))?;
-        write(&format!("{}/labels.{part}", parts.name), HostBuffer::index(data.labels[first..first + rows].to_vec()))?;
+        write(
+            &format!("{}/labels.{part}", parts.name),
+            HostBuffer::index(data.labels[first..first + rows].to_vec()),
+        )?;
         first += rows;
     }
     let scale = normalisation.deviation.iter().map(|deviation| 1.0 / deviation);
-    let shift = normalisation.mean.iter().zip(&normalisation.deviation).map(|(mean, deviation)| -mean / deviation);
+    let shift =
+        normalisation.mean.iter().zip(&normalisation.deviation).map(|(mean, deviation)| -mean / deviation);
     write("normalisation", HostBuffer::real(scale.chain(shift).collect()))
 }
 

@@ -105,8 +105,9 @@ impl RunFolder {
             let path = path.join(name);
             fs::read_to_string(&path).map_err(Error::io("read", path))
         };
-        let config: RunConfig = toml::from_str(&read("config.toml")?)
-            .map_err(|error| Error::file(path.join("config.toml"), "a run's configuration", error.message()))?;
+        let config: RunConfig = toml::from_str(&read("config.toml")?).map_err(|error| {
+            Error::file(path.join("config.toml"), "a run's configuration", error.message())
+        })?;
         let [channels, height, width] = config.image;
         let image = ImageShape { height, width, channels };
         let damaged = |error: Error| Error::file(path.join("model.toml"), "a run's model", error);

@@ -315,7 +315,9 @@ impl Trainer {
     fn steps_to_submit(&self) -> usize {
         match self.step_time {
             None => 1,
-            Some(time) => (SUBMISSION_TIME.as_secs_f64() / time.as_secs_f64().max(1e-6)).clamp(1.0, 10_000.0) as usize,
+            Some(time) => {
+                (SUBMISSION_TIME.as_secs_f64() / time.as_secs_f64().max(1e-6)).clamp(1.0, 10_000.0) as usize
+            }
         }
     }
 

@@ -42,19 +42,19 @@ fn optimizers() -> Vec<Case> {
 
 fn batches() -> Vec<Case> {
     let image = |height, width, channels| ImageShape { height, width, channels };
-    // name, batch, image, classes, steps, rows, first row, whole
+    // name, batch, image, classes, steps, rows, first row
     let rows = [
-        ("one byte", 1, image(1, 1, 1), 1, 1, 1, 0, true),
-        ("one image", 1, image(5, 4, 3), 10, 3, 7, 0, true),
-        ("digits", 16, image(28, 28, 1), 10, 4, 100, 0, true),
-        ("colours", 9, image(8, 7, 3), 100, 2, 40, 0, true),
-        ("bytes that do not fill their words", 6, image(3, 3, 1), 3, 2, 11, 0, true),
-        ("more images than rows", 50, image(2, 3, 5), 4, 2, 3, 0, true),
-        ("first of several parts", 12, image(3, 5, 3), 10, 3, 20, 0, false),
-        ("last of several parts", 12, image(3, 5, 3), 10, 3, 13, 27, false),
+        ("one byte", 1, image(1, 1, 1), 1, 1, 1, 0),
+        ("one image", 1, image(5, 4, 3), 10, 3, 7, 0),
+        ("digits", 16, image(28, 28, 1), 10, 4, 100, 0),
+        ("colours", 9, image(8, 7, 3), 100, 2, 40, 0),
+        ("bytes that do not fill their words", 6, image(3, 3, 1), 3, 2, 11, 0),
+        ("more images than rows", 50, image(2, 3, 5), 4, 2, 3, 0),
+        ("first of several parts", 12, image(3, 5, 3), 10, 3, 20, 0),
+        ("last of several parts", 12, image(3, 5, 3), 10, 3, 13, 27),
     ];
-    rows.map(|(name, batch_size, image, classes, steps, rows, first_row, whole)| {
-        Case::new(name, GatherBatch { batch_size, image, classes, steps, rows, first_row, whole })
+    rows.map(|(name, batch_size, image, classes, steps, rows, first_row)| {
+        Case::new(name, GatherBatch { batch_size, image, classes, steps, rows, first_row })
     })
     .into()
 }

@@ -8,7 +8,7 @@ use crate::ops::loss::NO_LABEL;
 use crate::ops::op::{Access, Op, Operand, Operands, Precision};
 use crate::tensor::ImageShape;
 
-/// Entry of the order that shows no row: the padding of an evaluation's last batch.
+/// Entry of the order that no part holds: the padding of an evaluation's last batch.
 pub const NO_ROW: u32 = u32::MAX;
 
 /// Reads the images and labels of one training step out of a part of the dataset.
@@ -19,9 +19,9 @@ pub const NO_ROW: u32 = u32::MAX;
 /// targets[n] = labels[row]
 /// ```
 ///
-/// A dataset larger than one binding lies in several parts, each with a gather of its own: rows of other
-/// parts are left as they are. [`NO_ROW`] gives an image of zeros with [`NO_LABEL`], written by the part
-/// whose first row is 0. A step past the end changes nothing.
+/// A dataset larger than one binding lies in several parts, each with a gather of its own. The first part
+/// writes the whole batch, zeros and [`NO_LABEL`] for rows that it does not hold, [`NO_ROW`] among them; the
+/// further parts fill in theirs. A step past the end changes nothing.
 ///
 /// # Shapes
 /// images `[rows,H,W,C]` (bytes), labels `[rows]`, order `[steps*N]`, step `[1]`, normalisation `[2,C]`
@@ -38,10 +38,8 @@ pub struct GatherBatch {
     pub steps: usize,
     /// Rows in this part of the dataset.
     pub rows: usize,
-    /// Number of this part's first row in the dataset.
+    /// Number of this part's first row in the dataset; 0 for the first part.
     pub first_row: usize,
-    /// Whether this part is the whole dataset, so that every row of the batch is written.
-    pub whole: bool,
 }
 
 /// What a row of the batch shows, seen from one part of the dataset.
@@ -50,8 +48,8 @@ enum Shown {
     Row(usize),
     /// An image of zeros without a label.
     Nothing,
-    /// A row of another part.
-    Elsewhere,
+    /// What an earlier part has written.
+    Earlier,
 }
 
 impl GatherBatch {
@@ -59,8 +57,8 @@ impl GatherBatch {
     fn shown(&self, entry: u32) -> Shown {
         match (entry as usize).checked_sub(self.first_row) {
             Some(row) if row < self.rows => Shown::Row(row),
-            _ if entry == NO_ROW && self.first_row == 0 => Shown::Nothing,
-            _ => Shown::Elsewhere,
+            _ if self.first_row == 0 => Shown::Nothing,
+            _ => Shown::Earlier,
         }
     }
 }
@@ -72,7 +70,7 @@ impl Op for GatherBatch {
 
     fn operands(&self) -> Vec<Operand> {
         let ImageShape { height, width, channels } = self.image;
-        let access = if self.whole { Access::Write } else { Access::ReadWrite };
+        let access = if self.first_row == 0 { Access::Write } else { Access::ReadWrite };
         let classes = self.classes as u32;
         vec![
             Operand::read("images", [self.rows, height, width, channels]).bytes(),
@@ -104,13 +102,13 @@ impl Op for GatherBatch {
                         *value = f64::from(byte) * scale[c] + shift[c];
                     }
                     Shown::Nothing => *value = 0.0,
-                    Shown::Elsewhere => {}
+                    Shown::Earlier => {}
                 }
             }
             match shown {
                 Shown::Row(row) => targets.indices_mut()[n] = labels.indices()[row],
                 Shown::Nothing => targets.indices_mut()[n] = NO_LABEL,
-                Shown::Elsewhere => {}
+                Shown::Earlier => {}
             }
         }
     }
@@ -143,7 +141,7 @@ impl Op for GatherBatch {
                 input.fill(0.0);
                 *target = NO_LABEL;
             }
-            Shown::Elsewhere => {}
+            Shown::Earlier => {}
         });
     }
 
@@ -155,7 +153,6 @@ impl Op for GatherBatch {
             ("STEPS", self.steps.into()),
             ("ROWS", self.rows.into()),
             ("FIRST_ROW", self.first_row.into()),
-            ("NO_ROW", NO_ROW.into()),
             ("NO_LABEL", NO_LABEL.into()),
         ];
         let source = shader!("batch/gather.wgsl", "grid.wgsl");
@@ -180,17 +177,10 @@ mod tests {
     use crate::ops::op::HostBuffer;
 
     #[test]
-    fn parts_write_their_own_rows_and_the_first_one_the_padding() {
+    fn the_first_part_writes_every_row_and_the_others_their_own() {
         let image = ImageShape { height: 1, width: 1, channels: 3 };
-        let part = |rows, first_row| GatherBatch {
-            batch_size: 3,
-            image,
-            classes: 10,
-            steps: 2,
-            rows,
-            first_row,
-            whole: false,
-        };
+        let part =
+            |rows, first_row| GatherBatch { batch_size: 3, image, classes: 10, steps: 2, rows, first_row };
         let operands = |bytes: Vec<u8>, labels: Vec<u32>, input, targets| {
             let order = HostBuffer::index(vec![0, 0, 0, 2, NO_ROW, 0]);
             let normalisation = HostBuffer::real(vec![1.0f32, 2.0, 3.0, 10.0, 20.0, 30.0]);
@@ -212,8 +202,8 @@ mod tests {
         );
         part(2, 0).run_on_cpu(&mut first);
         let [.., input, targets] = first.all::<7>();
-        assert_eq!(input.reals(), [-1.0, -1.0, -1.0, 0.0, 0.0, 0.0, 11.0, 24.0, 39.0]);
-        assert_eq!(targets.indices(), [9, NO_LABEL, 7]);
+        assert_eq!(input.reals(), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 11.0, 24.0, 39.0]);
+        assert_eq!(targets.indices(), [NO_LABEL, NO_LABEL, 7]);
         let mut second = operands(vec![255, 0, 1], vec![5], input.clone(), targets.clone());
         part(1, 2).run_on_cpu(&mut second);
         let [.., input, targets] = second.all::<7>();

@@ -24,7 +24,8 @@ pub fn with_patches(
     let image_elements = geometry.height.input * geometry.width.input * geometry.in_channels;
     with_scratch(rows * geometry.taps(), |patches| {
         for (row, patch) in patches.chunks_exact_mut(geometry.taps()).enumerate() {
-            let (image, window) = ((first + row) / geometry.positions(), (first + row) % geometry.positions());
+            let (image, window) =
+                ((first + row) / geometry.positions(), (first + row) % geometry.positions());
             let image = &input[image * image_elements..][..image_elements];
             if !is_inside(geometry, window) {
                 patch.fill(0.0);
