@@ -1,0 +1,341 @@
+//! The definitions, and the fast forms on the CPU, give PyTorch's values.
+//!
+//! tests/golden/make.py made them: every case runs in PyTorch in float64, with gradients through autograd.
+
+#[path = "golden/file.rs"]
+mod file;
+
+use std::collections::{BTreeMap, HashMap};
+
+use file::File;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use wgconv::ops::activation::{Activation, ActivationForward, ActivationGrad};
+use wgconv::ops::bias::{BiasForward, BiasGrad};
+use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
+use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
+use wgconv::ops::loss::SoftmaxCrossEntropy;
+use wgconv::ops::optimizer::{Sgd, SgdOptions};
+use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
+use wgconv::ops::window::{Padding, WindowOptions};
+use wgconv::ops::{Access, Element, HostBuffer, Op, Operands};
+use wgconv::plan::Real;
+use wgconv::tensor::ImageShape;
+
+/// Both sides sum in float64; only the order of the sums may differ.
+const DEFINITION_TOLERANCE: f64 = 1e-12;
+
+/// A case of the file: its settings, and its tensors by name.
+struct Case {
+    name: String,
+    settings: serde_json::Value,
+    given: file::Tensors,
+    computed: file::Tensors,
+}
+
+/// What a convolution and a pool have in common in the file.
+#[derive(Deserialize)]
+struct Window {
+    kernel_size: [usize; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    /// Top, bottom, left and right; none where PyTorch was told "same".
+    padding: Option<[usize; 4]>,
+}
+
+impl Window {
+    fn options(&self) -> WindowOptions {
+        let &Window { kernel_size, stride, dilation, padding } = self;
+        let padding = padding.map_or(Padding::Same, |[top, bottom, left, right]| Padding::Sides {
+            top,
+            bottom,
+            left,
+            right,
+        });
+        WindowOptions { kernel_size, stride, dilation, padding }
+    }
+}
+
+/// Tensors by the names that operands have.
+type Tensors<T> = HashMap<String, HostBuffer<T>>;
+
+impl Case {
+    fn all(kind: &str) -> Vec<Case> {
+        let file = File::read("pytorch.safetensors");
+        let mut kinds: BTreeMap<String, serde_json::Value> = file.described();
+        let settings: Vec<serde_json::Value> =
+            serde_json::from_value(kinds.remove(kind).expect(kind)).expect("cases");
+        let case = |settings: serde_json::Value| {
+            let name = settings["name"].as_str().expect("a name").to_string();
+            let word = |path: &str| path.strip_prefix(&format!("{kind}/{name}/")).map(str::to_string);
+            let of_case = |tensors: &file::Tensors| -> file::Tensors {
+                tensors.iter().filter_map(|(path, stored)| Some((word(path)?, stored.clone()))).collect()
+            };
+            let (given, computed) = (of_case(&file.given), of_case(&file.computed));
+            assert!(!computed.is_empty(), "{kind}/{name}: nothing to compare with");
+            Case { name: format!("{kind}/{name}"), settings, given, computed }
+        };
+        settings.into_iter().map(case).collect()
+    }
+
+    fn settings<S: DeserializeOwned>(&self) -> S {
+        serde_json::from_value(self.settings.clone()).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+
+    fn sizes<const N: usize>(&self, tensor: &str) -> [usize; N] {
+        self.given[tensor].sizes.clone().try_into().expect("the number of axes")
+    }
+
+    /// Batch size and image of the input `[N,C,H,W]`.
+    fn images(&self) -> (usize, ImageShape) {
+        let [batch_size, channels, height, width] = self.sizes("input");
+        (batch_size, ImageShape { height, width, channels })
+    }
+
+    /// What PyTorch was given.
+    fn given<T: Real>(&self) -> Tensors<T> {
+        let convert = |&value: &f64| T::from_f32(value as f32);
+        let given = self.given.iter();
+        given.map(|(name, stored)| (name.clone(), stored.inside().map_reals(convert))).collect()
+    }
+
+    /// The largest difference between `found` and what PyTorch computed, relative to values beyond 1; or the
+    /// first one that is too large.
+    fn compare<T: Real + Into<f64>>(&self, found: &Tensors<T>, tolerance: f64) -> Result<f64, String> {
+        let mut largest: f64 = 0.0;
+        for (name, stored) in &self.computed {
+            let found: Vec<f64> = match &found[name] {
+                buffer if buffer.element() == Element::Index => {
+                    buffer.indices().iter().map(|&value| value.into()).collect()
+                }
+                buffer => buffer.reals().iter().map(|&value| value.into()).collect(),
+            };
+            let expected = stored.inside();
+            assert_eq!(found.len(), expected.len(), "{}: {name}", self.name);
+            for (index, (found, expected)) in found.iter().zip(expected.reals()).enumerate() {
+                let difference = (found - expected).abs() / expected.abs().max(1.0);
+                if difference.is_nan() || difference > tolerance {
+                    return Err(format!(
+                        "{}: {name}[{index}]: PyTorch has {expected}, found {found}, tolerance {tolerance:e}",
+                        self.name
+                    ));
+                }
+                largest = largest.max(difference);
+            }
+        }
+        Ok(largest)
+    }
+}
+
+/// Runs an operation on tensors that have its operands' names. What it writes need not be there before.
+fn apply<T: Real>(op: &dyn Op, tensors: &mut Tensors<T>) {
+    let declared = op.operands();
+    let buffers = declared.iter().map(|operand| {
+        let elements = operand.shape.elements();
+        let fresh = || match (operand.access, operand.element) {
+            // An element left out shows.
+            (Access::Write, Element::Real) => HostBuffer::real(vec![T::from_f32(f32::NAN); elements]),
+            (Access::Write | Access::ReadWrite, element) => HostBuffer::zeros(element, elements),
+            (Access::Read, _) => panic!("{}: no {}", op.name(), operand.name),
+        };
+        let buffer = tensors.remove(operand.name).unwrap_or_else(fresh);
+        assert_eq!(buffer.len(), elements, "{}: {}", op.name(), operand.name);
+        buffer
+    });
+    let mut operands = Operands::new(buffers.collect());
+    T::run(op, &mut operands);
+    for (operand, buffer) in declared.iter().zip(operands.into_buffers()) {
+        tensors.insert(operand.name.to_string(), buffer);
+    }
+}
+
+/// What PyTorch was given, after `ops` have run on it one after another.
+fn run<T: Real>(case: &Case, ops: &[Box<dyn Op>]) -> Tensors<T> {
+    let mut tensors = case.given();
+    ops.iter().for_each(|op| apply(op.as_ref(), &mut tensors));
+    tensors
+}
+
+/// How far the answers of `ops` in f32, one after another, may be off.
+fn cpu_tolerance(ops: &[Box<dyn Op>]) -> f64 {
+    ops.iter().map(|op| op.precision().bound()).sum()
+}
+
+/// Runs the operations that `ops` makes of each of `count` cases, by definition and on the CPU.
+fn check(kind: &str, count: usize, ops: impl Fn(&Case) -> Vec<Box<dyn Op>>) {
+    let cases = Case::all(kind);
+    assert_eq!(cases.len(), count, "{kind}: number of cases");
+    let results = cases.iter().map(|case| {
+        let ops = ops(case);
+        let defined = case.compare(&run::<f64>(case, &ops), DEFINITION_TOLERANCE);
+        [defined, case.compare(&run::<f32>(case, &ops), cpu_tolerance(&ops))]
+    });
+    report(kind, results.collect());
+}
+
+fn report(kind: &str, results: Vec<[Result<f64, String>; 2]>) {
+    let failures: Vec<&String> =
+        results.iter().flatten().filter_map(|result| result.as_ref().err()).collect();
+    assert!(failures.is_empty(), "{failures:#?}");
+    let largest = |form: usize| results.iter().flat_map(|result| result[form].clone()).fold(0.0, f64::max);
+    println!(
+        "{kind}: {} cases, largest difference {:.1e} by definition, {:.1e} on the CPU",
+        results.len(),
+        largest(0),
+        largest(1)
+    );
+}
+
+/// Rows and channels of an output, as its bias sees it.
+fn bias(rows: usize, channels: usize) -> (BiasForward, BiasGrad) {
+    (BiasForward { rows, channels }, BiasGrad { rows, channels })
+}
+
+fn convolution(case: &Case) -> Vec<Box<dyn Op>> {
+    let (batch_size, image) = case.images();
+    let out_channels = case.sizes::<4>("filters")[0];
+    let groups = case.settings["groups"].as_u64().expect("groups") as usize;
+    let window = case.settings::<Window>().options();
+    let geometry = ConvGeometry::new(batch_size, image, out_channels, groups, &window);
+    let geometry = geometry.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    let (bias, grad_bias) = bias(batch_size * geometry.positions(), out_channels);
+    vec![
+        Box::new(ConvForward(geometry)),
+        Box::new(bias),
+        Box::new(ConvGradFilters(geometry)),
+        Box::new(grad_bias),
+        Box::new(ConvGradInput(geometry)),
+    ]
+}
+
+#[test]
+fn convolutions_are_pytorchs() {
+    check("conv", 21, convolution);
+}
+
+#[test]
+fn pools_are_pytorchs() {
+    check("pool", 17, |case| {
+        let (batch_size, image) = case.images();
+        let kind = match case.settings["kind"].as_str() {
+            Some("max") => PoolKind::Max,
+            Some("average") => PoolKind::Average,
+            other => panic!("{}: {other:?}", case.name),
+        };
+        let geometry = PoolGeometry::new(batch_size, image, &case.settings::<Window>().options());
+        let geometry = geometry.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        vec![Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad { kind, geometry })]
+    });
+}
+
+#[test]
+fn activations_are_pytorchs() {
+    check("activation", 7, |case| {
+        let parameter = || case.settings["parameter"].as_f64().expect("a parameter") as f32;
+        let activation = match case.settings["name"].as_str() {
+            Some("relu") => Activation::Relu,
+            Some("leaky_relu") => Activation::LeakyRelu { slope: parameter() },
+            Some("elu") => Activation::Elu { alpha: parameter() },
+            Some("sigmoid") => Activation::Sigmoid,
+            Some("tanh") => Activation::Tanh,
+            Some("gelu") => Activation::Gelu,
+            Some("silu") => Activation::Silu,
+            other => panic!("{}: {other:?}", case.name),
+        };
+        let [elements] = case.sizes("input");
+        vec![
+            Box::new(ActivationForward { activation, elements }),
+            Box::new(ActivationGrad { activation, elements }),
+        ]
+    });
+}
+
+#[test]
+fn cross_entropy_is_pytorchs() {
+    check("cross_entropy", 5, |case| {
+        let [batch_size, classes] = case.sizes("logits");
+        vec![Box::new(SoftmaxCrossEntropy { batch_size, classes, steps: 1 })]
+    });
+}
+
+#[test]
+fn dense_layers_are_pytorchs() {
+    check("dense", 3, |case| {
+        let ([batch_size, in_features], [out_features]) = (case.sizes("input"), case.sizes("bias"));
+        let size = DenseSize::new(batch_size, in_features, out_features).unwrap();
+        let (bias, grad_bias) = bias(batch_size, out_features);
+        vec![
+            Box::new(DenseForward(size)),
+            Box::new(bias),
+            Box::new(DenseGradWeight(size)),
+            Box::new(grad_bias),
+            Box::new(DenseGradInput(size)),
+        ]
+    });
+}
+
+/// The parameter after each step of the optimizer.
+fn descend<T: Real>(case: &Case, op: &Sgd) -> Tensors<T> {
+    let mut tensors = case.given::<T>();
+    let gradients = tensors.remove("gradients").expect("gradients");
+    let mut after = Vec::new();
+    for (step, gradient) in (0..).zip(gradients.reals().chunks_exact(case.sizes::<1>("parameter")[0])) {
+        tensors.insert("step".into(), HostBuffer::index(vec![step]));
+        tensors.insert("gradient".into(), HostBuffer::real(gradient.to_vec()));
+        apply(op, &mut tensors);
+        after.extend_from_slice(tensors["parameter"].reals());
+    }
+    HashMap::from([("parameter_after".into(), HostBuffer::real(after))])
+}
+
+#[test]
+fn steps_of_sgd_are_pytorchs() {
+    #[derive(Deserialize)]
+    struct Settings {
+        momentum: f32,
+        nesterov: bool,
+        weight_decay: f32,
+    }
+    let cases = Case::all("sgd");
+    assert_eq!(cases.len(), 5);
+    let results = cases.iter().map(|case| {
+        let Settings { momentum, nesterov, weight_decay } = case.settings();
+        let ([steps], [elements]) = (case.sizes("learning_rate"), case.sizes("parameter"));
+        let op = Sgd::new(elements, steps, SgdOptions { momentum, nesterov, weight_decay }).unwrap();
+        let tolerance = steps as f64 * op.precision().bound();
+        [
+            case.compare(&descend::<f64>(case, &op), DEFINITION_TOLERANCE),
+            case.compare(&descend::<f32>(case, &op), tolerance),
+        ]
+    });
+    report("sgd", results.collect());
+}
+
+/// The check itself: what PyTorch computed, changed a little anywhere, is no longer found.
+#[test]
+fn wrong_values_are_caught() {
+    for mut case in Case::all("conv") {
+        let ops = convolution(&case);
+        let (defined, on_cpu) = (run::<f64>(&case, &ops), run::<f32>(&case, &ops));
+        let tolerance = cpu_tolerance(&ops);
+        let names: Vec<String> = case.computed.keys().cloned().collect();
+        assert_eq!(names, ["grad_bias", "grad_filters", "grad_input", "output"]);
+        for name in names {
+            for index in [0, case.computed[&name].values.len() - 1] {
+                let right = case.computed[&name].values.reals()[index];
+                let mut passes = |wrong: f64| {
+                    case.computed.get_mut(&name).expect("it is there").values.reals_mut()[index] = wrong;
+                    [
+                        case.compare(&defined, DEFINITION_TOLERANCE).is_ok(),
+                        case.compare(&on_cpu, tolerance).is_ok(),
+                    ]
+                };
+                let size = right.abs().max(1.0);
+                assert_eq!(passes(right + 1e-10 * size), [false, true], "{name}");
+                assert_eq!(passes(right - 1e-2 * size), [false, false], "{name}");
+                assert_eq!(passes(f64::NAN), [false, false], "{name}");
+                assert_eq!(passes(right), [true, true], "{name}");
+            }
+        }
+    }
+}

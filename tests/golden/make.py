@@ -1,0 +1,268 @@
+"""Writes pytorch.safetensors and network.safetensors: what tests/golden.rs expects, computed by PyTorch.
+
+    python -m venv venv && venv/bin/pip install torch numpy safetensors
+    venv/bin/python tests/golden/make.py
+
+The files in the repository were made with torch 2.15.0, on a CPU; their metadata names the version too, and
+describes the cases as JSON. What PyTorch was given is stored as float32 or integers, what it computed from that as
+float64. Tensors are called KIND/CASE/NAME and have PyTorch's layouts.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import nn
+
+FOLDER = Path(__file__).parent
+tensors = {}
+cases = {}
+
+
+def add(kind, name, settings, given, computed):
+    """Adds a case: its settings, the tensors that PyTorch was given and those that it computed."""
+    cases.setdefault(kind, []).append({"name": name, **settings})
+    for word, tensor in given.items():
+        stored = tensor if tensor.dtype == torch.int64 else tensor.float()
+        assert torch.equal(stored.to(tensor.dtype), tensor), f"{kind}/{name}/{word}: not float32"
+        tensors[f"{kind}/{name}/{word}"] = stored.detach().contiguous()
+    for word, tensor in computed.items():
+        tensors[f"{kind}/{name}/{word}"] = tensor.detach().double().contiguous()
+
+
+def uniform(*shape):
+    """Multiples of 2^-23 from -1 to 1: sums of their products are exact in float64, in any order."""
+    return (torch.rand(*shape) * 2 - 1).double()
+
+
+def rounded(value):
+    """A Python float that float32 can hold."""
+    return torch.tensor(value, dtype=torch.float32).item()
+
+
+def differentiated(function, given):
+    """The output of `function`, and with a random grad_output the gradient of each tensor given."""
+    given = {word: tensor.requires_grad_() for word, tensor in given.items()}
+    output = function(**given)
+    grad_output = uniform(*output.shape)
+    grads = torch.autograd.grad(output, given.values(), grad_output)
+    computed = {f"grad_{word}": grad for word, grad in zip(given, grads)}
+    return {**given, "grad_output": grad_output}, {"output": output, **computed}
+
+
+def padded(input, padding, value=0.0):
+    """`input` with rows and columns added at the top, bottom, left and right."""
+    top, bottom, left, right = padding
+    return F.pad(input, (left, right, top, bottom), value=value)
+
+
+def conv(name, input, out_channels, kernel_size, stride=(1, 1), dilation=(1, 1), groups=1, padding=(0, 0, 0, 0)):
+    """A convolution; padding None is PyTorch's padding="same"."""
+
+    def function(input, filters, bias):
+        options = {"stride": stride, "dilation": dilation, "groups": groups}
+        if padding is None:
+            return F.conv2d(input, filters, bias, padding="same", **options)
+        return F.conv2d(padded(input, padding), filters, bias, **options)
+
+    filters = uniform(out_channels, input[1] // groups, *kernel_size)
+    given = {"input": uniform(*input), "filters": filters, "bias": uniform(out_channels)}
+    window = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation, "padding": padding}
+    add("conv", name, {**window, "groups": groups}, *differentiated(function, given))
+
+
+def convolutions():
+    conv("plain", (2, 3, 6, 5), 4, (3, 3))
+    conv("stride drops the tail", (2, 3, 8, 9), 4, (3, 3), stride=(2, 3))
+    conv("even filter, same", (1, 2, 6, 7), 3, (4, 2), padding=None)
+    conv("even filter, same, dilation", (1, 2, 7, 6), 3, (2, 4), dilation=(3, 1), padding=None)
+    conv("not square", (2, 2, 5, 8), 3, (2, 5), stride=(1, 2), padding=(0, 0, 2, 2))
+    conv("padding beyond the reach", (1, 2, 3, 3), 2, (2, 3), padding=(4, 3, 5, 4))
+    conv("four different sides", (2, 3, 5, 6), 4, (3, 3), stride=(2, 1), padding=(0, 2, 3, 1))
+    conv("dilation", (1, 2, 9, 8), 3, (3, 3), dilation=(2, 3), padding=(2, 2, 2, 2))
+    conv("dilation and stride", (1, 2, 11, 9), 3, (3, 2), stride=(2, 3), dilation=(3, 2), padding=(1, 1, 1, 1))
+    conv("groups", (2, 4, 5, 5), 6, (3, 3), groups=2, padding=(1, 1, 1, 1))
+    conv("groups and dilation", (1, 6, 7, 8), 9, (3, 3), stride=(1, 2), dilation=(2, 2), groups=3, padding=(2, 2, 2, 2))
+    conv("depthwise with stride", (2, 5, 8, 7), 5, (3, 3), stride=(2, 2), groups=5, padding=(1, 1, 1, 1))
+    conv("depthwise, two filters a channel", (1, 3, 6, 6), 6, (5, 5), groups=3, padding=(2, 2, 2, 2))
+    conv("1x1", (2, 6, 3, 4), 5, (1, 1))
+    conv("1x1 with stride", (2, 4, 5, 6), 3, (1, 1), stride=(2, 2))
+    conv("1x1 with padding", (1, 3, 3, 4), 4, (1, 1), padding=(2, 2, 2, 2))
+    conv("filter as large as the input", (3, 2, 5, 4), 4, (5, 4))
+    conv("stride beyond the filter", (2, 2, 9, 10), 3, (2, 2), stride=(4, 3))
+    conv("one dimension", (2, 3, 1, 20), 4, (1, 7), stride=(1, 2), padding=(0, 0, 3, 3))
+    conv("28x27, stride 2", (1, 2, 28, 27), 3, (3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
+    conv("one value", (1, 1, 1, 1), 1, (1, 1))
+
+
+def pool(name, kind, input, kernel_size, stride, padding=(0, 0, 0, 0), dilation=(1, 1)):
+    """A pool; whole numbers as the input make ties, and the average's padding counts as zeros."""
+
+    def function(input):
+        if kind == "max":
+            return F.max_pool2d(padded(input, padding, float("-inf")), kernel_size, stride, dilation=dilation)
+        return F.avg_pool2d(padded(input, padding), kernel_size, stride)
+
+    input = uniform(*input) if "ties" not in name else torch.randint(-1, 2, input).double()
+    window = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation, "padding": padding}
+    add("pool", f"{kind}, {name}", {**window, "kind": kind}, *differentiated(function, {"input": input}))
+
+
+def pools():
+    for kind in ("max", "average"):
+        pool("touching", kind, (2, 3, 6, 4), (2, 2), (2, 2))
+        pool("overlapping", kind, (2, 2, 7, 6), (3, 3), (2, 2))
+        pool("overlapping, padded", kind, (2, 2, 6, 7), (3, 3), (1, 2), padding=(1, 1, 1, 1))
+        pool("four different sides", kind, (1, 3, 5, 6), (3, 2), (2, 1), padding=(0, 2, 1, 0))
+        pool("stride beyond the window", kind, (2, 2, 8, 9), (2, 2), (3, 4))
+        pool("stride drops the tail", kind, (2, 2, 7, 8), (2, 3), (2, 3))
+        pool("whole image", kind, (2, 3, 4, 5), (4, 5), (1, 1))
+    pool("ties", "max", (2, 2, 7, 7), (3, 3), (2, 2), padding=(1, 1, 1, 1))
+    pool("dilation", "max", (2, 2, 8, 9), (2, 3), (1, 2), dilation=(3, 2))
+    pool("dilation, padded", "max", (1, 2, 6, 6), (3, 3), (1, 1), padding=(2, 2, 2, 2), dilation=(2, 2))
+
+
+def activation(name, function, parameter=None):
+    far = torch.tensor([10.0, 20.0, 50.0, 90.0, 200.0, 1e3, 1e4])
+    points = torch.cat([-far, torch.linspace(-6, 6, 49), uniform(8).float(), far]).double()
+    add("activation", name, {"parameter": parameter}, *differentiated(function, {"input": points}))
+
+
+def activations():
+    slope, alpha = rounded(0.01), 1.5
+    activation("relu", F.relu)
+    activation("leaky_relu", lambda input: F.leaky_relu(input, slope), slope)
+    activation("elu", lambda input: F.elu(input, alpha), alpha)
+    activation("sigmoid", torch.sigmoid)
+    activation("tanh", torch.tanh)
+    activation("gelu", F.gelu)
+    activation("silu", F.silu)
+
+
+def cross_entropy(name, logits):
+    logits = logits.float().double()
+    targets = torch.randint(0, logits.shape[1], logits.shape[:1])
+    # Some rows are right.
+    targets[::3] = logits.argmax(1)[::3]
+    logits.requires_grad_()
+    loss = F.cross_entropy(logits, targets)
+    (grad_logits,) = torch.autograd.grad(loss, logits)
+    correct = (logits.argmax(1) == targets).sum()
+    given = {"logits": logits, "targets": targets, "step": torch.zeros(1, dtype=torch.int64)}
+    computed = {"loss": loss.reshape(1), "correct": correct.reshape(1), "grad_logits": grad_logits}
+    add("cross_entropy", name, {}, given, computed)
+
+
+def cross_entropies():
+    cross_entropy("small logits", uniform(9, 10))
+    cross_entropy("two classes", 5 * uniform(7, 2))
+    cross_entropy("large logits", 1000 * uniform(8, 5))
+    cross_entropy("logits far from zero", 5 * uniform(6, 4) + 3e4)
+    cross_entropy("one row, many classes", 3 * uniform(1, 101))
+
+
+def linear(name, batch_size, in_features, out_features):
+    given = {
+        "input": uniform(batch_size, in_features),
+        "weight": uniform(out_features, in_features),
+        "bias": uniform(out_features),
+    }
+    add("dense", name, {}, *differentiated(lambda input, weight, bias: F.linear(input, weight, bias), given))
+
+
+def linears():
+    linear("one row", 1, 7, 5)
+    linear("ragged", 5, 33, 17)
+    linear("one output", 6, 9, 1)
+
+
+def sgd(name, momentum=0.0, nesterov=False, weight_decay=0.0, steps=5, elements=6):
+    options = {"momentum": rounded(momentum), "nesterov": nesterov, "weight_decay": rounded(weight_decay)}
+    start, gradients = uniform(elements), uniform(steps, elements)
+    learning_rate = torch.linspace(0.1, 0.02, steps).double()
+    parameter = nn.Parameter(start.clone())
+    optimizer = torch.optim.SGD([parameter], **options)
+    after = []
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = learning_rate[step].item()
+        parameter.grad = gradients[step].clone()
+        optimizer.step()
+        after.append(parameter.detach().clone())
+    given = {"parameter": start, "gradients": gradients, "learning_rate": learning_rate, "loss": torch.zeros(steps)}
+    add("sgd", name, options, given, {"parameter_after": torch.stack(after)})
+
+
+def optimizers():
+    sgd("plain")
+    sgd("weight decay", weight_decay=0.01)
+    sgd("momentum", momentum=0.9)
+    sgd("momentum and weight decay", momentum=0.9, weight_decay=0.01)
+    sgd("nesterov and weight decay", momentum=0.9, nesterov=True, weight_decay=0.01)
+
+
+class LeNet(nn.Module):
+    """A small LeNet for images of 2x12x10."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 4, 5, padding="same")
+        self.conv2 = nn.Conv2d(4, 6, 5, padding="same")
+        self.dense1 = nn.Linear(6 * 3 * 2, 16)
+        self.dense2 = nn.Linear(16, 10)
+
+    def forward(self, input):
+        x = F.max_pool2d(F.relu(self.conv1(input)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        return self.dense2(F.relu(self.dense1(x.flatten(1))))
+
+
+def network(steps=5, batch_size=8):
+    """Trains a network for a few steps: initial weights, data, losses and final weights."""
+    # Powers of two as deviations: scale and shift are then exact in float32.
+    settings = {
+        "batch_size": batch_size,
+        "mean": [33.0, 128.0],
+        "deviation": [64.0, 32.0],
+        "learning_rate": rounded(0.05),
+        "momentum": rounded(0.9),
+    }
+    images = torch.randint(0, 256, (steps * batch_size, 2, 12, 10), dtype=torch.uint8)
+    labels = torch.randint(0, 10, (steps * batch_size,))
+    order = torch.randperm(steps * batch_size)
+    model = LeNet()
+    stored = {"images": images, "labels": labels, "order": order}
+    stored |= {f"initial/{name}": value.clone() for name, value in model.state_dict().items()}
+    model.double()
+    mean, deviation = (torch.tensor(settings[word]).double().reshape(1, -1, 1, 1) for word in ("mean", "deviation"))
+    optimizer = torch.optim.SGD(model.parameters(), lr=settings["learning_rate"], momentum=settings["momentum"])
+    losses = []
+    for rows in order.split(batch_size):
+        loss = F.cross_entropy(model((images[rows].double() - mean) / deviation), labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    stored["losses"] = torch.stack(losses)
+    stored |= {f"final/{name}": value for name, value in model.state_dict().items()}
+    print("losses", [loss.item() for loss in losses])
+    return stored, settings
+
+
+def save(name, tensors, description):
+    path = FOLDER / name
+    # One entry: the order of several would differ from run to run.
+    save_file(tensors, path, metadata={"description": json.dumps({"torch": torch.__version__, **description})})
+    print(f"{path}: {len(tensors)} tensors, {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    torch.manual_seed(1)
+    torch.set_num_threads(1)
+    for make in (convolutions, pools, activations, cross_entropies, linears, optimizers):
+        make()
+    save("pytorch.safetensors", tensors, cases)
+    torch.manual_seed(2)
+    stored, settings = network()
+    save("network.safetensors", stored, settings)

@@ -1,0 +1,233 @@
+//! A whole network takes the same steps as PyTorch: losses and final weights, on every executor.
+//!
+//! tests/golden/make.py trained it in float64, from weights, images and labels that the file holds.
+
+mod common;
+#[path = "golden/file.rs"]
+mod file;
+
+use std::sync::Arc;
+
+use file::{File, Stored};
+use serde::Deserialize;
+use wgconv::cpu::CpuExecutor;
+use wgconv::gpu::ShaderChecks;
+use wgconv::network::{Conv2d, Network, Parameter};
+use wgconv::ops::HostBuffer;
+use wgconv::ops::optimizer::SgdOptions;
+use wgconv::plan::{
+    BufferId, DataParts, Executor, HostExecutor, Plan, Prepared, Real, TrainOptions, train_plan,
+};
+use wgconv::reference::ReferenceExecutor;
+use wgconv::tensor::{ImageShape, Shape, Tensor};
+
+/// Of the losses, and of the weights relative to their largest; f32 sums in another order.
+const TOLERANCE: f64 = 1e-5;
+/// Both sides compute in float64.
+const REFERENCE_TOLERANCE: f64 = 1e-12;
+
+#[derive(Deserialize)]
+struct Settings {
+    batch_size: usize,
+    mean: Vec<f32>,
+    deviation: Vec<f32>,
+    learning_rate: f32,
+    momentum: f32,
+}
+
+/// What PyTorch trained, ready to be trained here.
+struct Training {
+    file: File,
+    settings: Settings,
+    network: Network,
+    plan: Arc<Plan>,
+    steps: usize,
+}
+
+/// Losses of the steps, and the weights after them in PyTorch's layout.
+#[derive(Clone)]
+struct Trained {
+    losses: Vec<f64>,
+    weights: Vec<Tensor>,
+}
+
+/// The network of make.py.
+fn lenet(image: ImageShape) -> Network {
+    let conv = |filters| Conv2d::new(filters, [5, 5]).same();
+    let features = Network::builder("lenet", image)
+        .conv2d(conv(4))
+        .relu()
+        .max_pool(2)
+        .conv2d(conv(6))
+        .relu()
+        .max_pool(2);
+    features.flatten().dense(16).relu().dense(10).build().unwrap()
+}
+
+fn tensor(stored: &Stored) -> Tensor {
+    let values = stored.values.reals().iter().map(|&value| value as f32).collect();
+    Tensor::new(Shape::new(stored.sizes.clone()), values).unwrap()
+}
+
+impl Training {
+    fn read() -> Training {
+        let file = File::read("network.safetensors");
+        let settings: Settings = file.described();
+        let &[rows, channels, height, width] = file.given["images"].sizes.as_slice() else {
+            panic!("images [N,C,H,W]")
+        };
+        let image = ImageShape { height, width, channels };
+        let network = lenet(image);
+        let options = TrainOptions {
+            batch_size: settings.batch_size,
+            steps: rows / settings.batch_size,
+            data: DataParts { name: "train", image, classes: 10, rows: vec![rows] },
+            sgd: SgdOptions { momentum: settings.momentum, ..SgdOptions::default() },
+        };
+        let plan = Arc::new(train_plan(&network, &options).unwrap());
+        Training { file, settings, network, plan, steps: options.steps }
+    }
+
+    fn buffer(&self, name: &str) -> BufferId {
+        self.plan.find(name).unwrap_or_else(|| panic!("no buffer {name}"))
+    }
+
+    /// PyTorch's tensor of a parameter, before training.
+    fn initial(&self, parameter: &Parameter) -> &Stored {
+        &self.file.given[&format!("initial/{}", parameter.name)]
+    }
+
+    /// The same after training.
+    fn trained(&self, parameter: &Parameter) -> &Stored {
+        &self.file.computed[&format!("final/{}", parameter.name)]
+    }
+
+    /// Takes all steps.
+    fn run(&self, executor: &mut dyn Executor) -> Prepared {
+        let Settings { mean, deviation, learning_rate, .. } = &self.settings;
+        let prepared = executor.prepare(self.plan.clone()).unwrap();
+        let mut write = |name: &str, content: HostBuffer<f32>| {
+            executor.write(prepared, self.buffer(name), &content).unwrap();
+        };
+        for parameter in self.network.parameters() {
+            let values = parameter.from_pytorch(&tensor(self.initial(parameter))).unwrap();
+            write(&parameter.name, HostBuffer::real(values));
+        }
+        for (name, stored) in
+            [("train/images.0", "images"), ("train/labels.0", "labels"), ("train/order", "order")]
+        {
+            write(name, self.file.given[stored].inside().map_reals(|_| unreachable!("whole numbers")));
+        }
+        let scale = deviation.iter().map(|deviation| 1.0 / deviation);
+        let shift = mean.iter().zip(deviation).map(|(mean, deviation)| -mean / deviation);
+        write("normalisation", HostBuffer::real(scale.chain(shift).collect()));
+        write("train/learning_rate", HostBuffer::real(vec![*learning_rate; self.steps]));
+        write("train/step", HostBuffer::index(vec![0]));
+        executor.run(prepared, self.steps).unwrap();
+        prepared
+    }
+
+    /// Takes all steps in host memory; losses keep all their digits.
+    fn run_on_host<T: Real + Into<f64>>(&self, mut executor: HostExecutor<T>) -> Trained {
+        let prepared = self.run(&mut executor);
+        let losses = executor.buffer(prepared, self.buffer("train/loss"));
+        let losses = losses.reals().iter().map(|&loss| loss.into()).collect();
+        Trained { losses, weights: self.weights(&mut executor, prepared) }
+    }
+
+    fn weights(&self, executor: &mut dyn Executor, prepared: Prepared) -> Vec<Tensor> {
+        let read = |parameter: &Parameter| {
+            let values = executor.read(prepared, self.buffer(&parameter.name)).unwrap();
+            parameter.to_pytorch(values.reals())
+        };
+        self.network.parameters().map(read).collect()
+    }
+
+    /// The largest relative difference of a loss and of a weight, if neither is too large.
+    fn compare(&self, found: &Trained, tolerance: f64) -> Result<[f64; 2], String> {
+        let losses =
+            largest_difference("losses", self.file.computed["losses"].values.reals(), &found.losses)?;
+        let mut weights: f64 = 0.0;
+        for (parameter, found) in self.network.parameters().zip(&found.weights) {
+            let expected = self.trained(parameter);
+            assert_eq!(expected.sizes, found.shape().sizes(), "{}", parameter.name);
+            let found: Vec<f64> = found.data().iter().map(|&value| value.into()).collect();
+            weights = weights.max(largest_difference(&parameter.name, expected.values.reals(), &found)?);
+        }
+        // The weights come back in f32, wherever they were trained.
+        let weights_tolerance = tolerance.max(f32::EPSILON.into());
+        if losses > tolerance || weights > weights_tolerance {
+            return Err(format!(
+                "losses differ by {losses:e}, weights by {weights:e}; tolerance {tolerance:e}"
+            ));
+        }
+        Ok([losses, weights])
+    }
+}
+
+/// Largest difference, relative to the largest value that was expected.
+fn largest_difference(what: &str, expected: &[f64], found: &[f64]) -> Result<f64, String> {
+    assert_eq!(expected.len(), found.len(), "{what}");
+    if let Some(value) = found.iter().find(|value| !value.is_finite()) {
+        return Err(format!("{what}: {value}"));
+    }
+    let size = expected.iter().fold(0.0f64, |size, value| size.max(value.abs()));
+    let differences = expected.iter().zip(found).map(|(expected, found)| (expected - found).abs());
+    Ok(differences.fold(0.0, f64::max) / size)
+}
+
+fn report(device: &str, result: Result<[f64; 2], String>) {
+    let [losses, weights] = result.unwrap_or_else(|error| panic!("{device}: {error}"));
+    println!("{device}: losses differ by {losses:.1e} from PyTorch's, weights by {weights:.1e}");
+}
+
+#[test]
+fn the_reference_trains_as_pytorch_does() {
+    let training = Training::read();
+    let trained = training.run_on_host(ReferenceExecutor::new());
+    report("reference", training.compare(&trained, REFERENCE_TOLERANCE));
+}
+
+#[test]
+fn the_cpu_trains_as_pytorch_does() {
+    let training = Training::read();
+    let trained = training.run_on_host(CpuExecutor::new());
+    report("CPU", training.compare(&trained, TOLERANCE));
+}
+
+#[test]
+fn the_gpu_trains_as_pytorch_does() {
+    for checks in [ShaderChecks::Off, ShaderChecks::On] {
+        let Some(mut gpu) = common::gpu("the_gpu_trains_as_pytorch_does", checks) else { return };
+        let training = Training::read();
+        let prepared = training.run(&mut gpu);
+        let losses = gpu.read(prepared, training.buffer("train/loss")).unwrap();
+        let losses = losses.reals().iter().map(|&loss| loss.into()).collect();
+        let trained = Trained { losses, weights: training.weights(&mut gpu, prepared) };
+        report(&gpu.device_name(), training.compare(&trained, TOLERANCE));
+    }
+}
+
+/// The comparison itself: a loss or a weight that is a little off, and the columns of the first dense layer in
+/// the wrong order, do not pass.
+#[test]
+fn another_training_is_caught() {
+    let mut training = Training::read();
+    let right = training.run_on_host(ReferenceExecutor::new());
+    assert!(training.compare(&right, REFERENCE_TOLERANCE).is_ok());
+    let mut wrong = right.clone();
+    wrong.losses[4] *= 1.0 + 1e-4;
+    assert!(training.compare(&wrong, TOLERANCE).is_err());
+    for number in 0..right.weights.len() {
+        let mut wrong = right.clone();
+        *wrong.weights[number].data_mut().last_mut().unwrap() += 1e-3;
+        assert!(training.compare(&wrong, TOLERANCE).is_err());
+    }
+    // Columns over (h, w, c), as if PyTorch laid maps flat as wgconv does.
+    let columns = training.file.given.get_mut("initial/dense1.weight").unwrap();
+    let shape = columns.sizes.clone();
+    columns.sizes = vec![shape[0], 6, 3, 2];
+    (columns.values, columns.sizes) = (columns.inside(), shape);
+    let wrong = training.run_on_host(CpuExecutor::new());
+    assert!(training.compare(&wrong, TOLERANCE).is_err());
+}
