@@ -1,11 +1,16 @@
 // conv2d.grad_filters, direct: every weight's gradient from its definition.
 // grad_filters[k,r,s,c] = sum over n,p,q of grad_output[n,p,q,k] * input[n,h,w,c].
-// An invocation owns one weight; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one weight in one slice of the positions; a workgroup owns 64 that follow one another in memory.
 // Defined in src/ops/conv/grad_filters.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<f32>;
+// [SLICES,K,R,S,C/groups]; gemm/sum_slices.wgsl adds more than one slice.
 @group(0) @binding(2) var<storage, read_write> grad_filters: array<f32>;
+
+override SLICES: u32;
+// Positions (n,p,q) of a slice.
+override SLICE_K: u32;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -14,28 +19,27 @@ fn main(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let index = global_index(workgroup, workgroups, invocation);
-    if (index >= OUT_CHANNELS * KERNEL_HEIGHT * KERNEL_WIDTH * GROUP_IN_CHANNELS) {
+    let weights = OUT_CHANNELS * KERNEL_HEIGHT * KERNEL_WIDTH * GROUP_IN_CHANNELS;
+    if (index >= SLICES * weights) {
         return;
     }
-    let c = index % GROUP_IN_CHANNELS;
-    let s = index / GROUP_IN_CHANNELS % KERNEL_WIDTH;
-    let r = index / (GROUP_IN_CHANNELS * KERNEL_WIDTH) % KERNEL_HEIGHT;
-    let k = index / (GROUP_IN_CHANNELS * KERNEL_WIDTH * KERNEL_HEIGHT);
+    let slice = index / weights;
+    let weight = index % weights;
+    let c = weight % GROUP_IN_CHANNELS;
+    let s = weight / GROUP_IN_CHANNELS % KERNEL_WIDTH;
+    let r = weight / (GROUP_IN_CHANNELS * KERNEL_WIDTH) % KERNEL_HEIGHT;
+    let k = weight / (GROUP_IN_CHANNELS * KERNEL_WIDTH * KERNEL_HEIGHT);
     let in_channel = k / GROUP_OUT_CHANNELS * GROUP_IN_CHANNELS + c;
+    let end = min((slice + 1u) * SLICE_K, BATCH_SIZE * OUT_HEIGHT * OUT_WIDTH);
     var sum = 0.0;
-    for (var n = 0u; n < BATCH_SIZE; n++) {
-        for (var p = 0u; p < OUT_HEIGHT; p++) {
-            let h = input_row(p, r);
-            if (h >= IN_HEIGHT) {
-                continue;
-            }
-            for (var q = 0u; q < OUT_WIDTH; q++) {
-                let w = input_column(q, s);
-                if (w >= IN_WIDTH) {
-                    continue;
-                }
-                sum += grad_output[output_index(n, p, q, k)] * input[input_index(n, h, w, in_channel)];
-            }
+    for (var position = slice * SLICE_K; position < end; position++) {
+        let q = position % OUT_WIDTH;
+        let p = position / OUT_WIDTH % OUT_HEIGHT;
+        let n = position / (OUT_WIDTH * OUT_HEIGHT);
+        let h = input_row(p, r);
+        let w = input_column(q, s);
+        if (h < IN_HEIGHT && w < IN_WIDTH) {
+            sum += grad_output[position * OUT_CHANNELS + k] * input[input_index(n, h, w, in_channel)];
         }
     }
     grad_filters[index] = sum;

@@ -1,6 +1,8 @@
 //! Launching `shaders/gemm`: matrix products in tiles, whatever the matrices are made of.
 
-use super::kernel::{Binding, Constant, Implementation, KernelCall, Source, grid, shader};
+use super::kernel::{
+    Binding, Constant, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, Source, grid, shader,
+};
 use crate::device::DeviceProfile;
 
 /// A product `result[m,n] = sum over k of a(m,k) * b(k,n)`, done `parts` times over different data.
@@ -42,6 +44,10 @@ const ENOUGH_WORKGROUPS: usize = 256;
 /// Shorter slices than this cost more in their second pass than they gain.
 const SHORTEST_SLICE: usize = 256;
 
+/// Longer sums than this are cut where they can be: Mesa's software driver leaves an invocation's loops after
+/// 65,535 iterations in all, without a word, and long sums lose digits.
+const LONGEST_SLICE: usize = 16 << 10;
+
 impl Tile {
     fn invocations(&self) -> usize {
         (self.m / self.thread_m) * (self.n / self.thread_n)
@@ -64,7 +70,8 @@ impl Product {
 
     /// Tiles for this product on `device`, best guess first; none where tiles do not pay.
     fn tiles(&self, device: &DeviceProfile) -> Vec<Tile> {
-        if self.m < FEWEST_COLUMNS || self.n < FEWEST_COLUMNS {
+        let too_many_parts = self.parts > MAX_WORKGROUPS_PER_AXIS as usize;
+        if self.m < FEWEST_COLUMNS || self.n < FEWEST_COLUMNS || too_many_parts {
             return Vec::new();
         }
         let mut tiles: Vec<Tile> = TILES.into_iter().filter(|tile| tile.fits(device)).collect();
@@ -145,6 +152,26 @@ impl Product {
         let [x, y, _] = grid(self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n));
         KernelCall { source, constants, bindings, workgroups: [x, y, (self.parts * slices) as u32] }
     }
+}
+
+/// Slices for sums of `length` terms: `wanted`, or more where they would be too long, and at least one; fewer
+/// where the slices of all `elements` sums would not fit a buffer.
+pub fn slices(wanted: usize, length: usize, elements: usize, device: &DeviceProfile) -> usize {
+    let room = (device.max_binding_bytes / 4) as usize / elements;
+    wanted.max(length.div_ceil(LONGEST_SLICE)).min(room).max(1)
+}
+
+/// An implementation whose `call` writes `slices` partial sums of its `elements` results, the last of its
+/// bindings, and adds them up in a second pass.
+pub fn in_slices(name: &'static str, mut call: KernelCall, elements: usize, slices: usize) -> Implementation {
+    if slices == 1 {
+        return Implementation::of(name, call);
+    }
+    let result = call.bindings.pop().expect("a call binds its result");
+    call.bindings.push(Binding::Workspace(0));
+    let bindings = vec![Binding::Workspace(0), result];
+    let sum = KernelCall { bindings, ..sum_slices(elements, slices) };
+    Implementation { name, calls: vec![call, sum], workspace: vec![slices * elements] }
 }
 
 /// The second pass of a split sum: `result[i] = sum over slices of slices[slice][i]`; binds the slices and

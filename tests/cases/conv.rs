@@ -36,6 +36,7 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
         ("kernel as large as the input", [3, 6, 5, 8], 16, 1, [6, 5], [1, 1], [1, 1], both(0)),
         ("one dimension", [2, 1, 40, 4], 8, 1, [1, 9], [1, 1], [1, 1], Padding::Symmetric([0, 4])),
         ("several tiles, ragged", [5, 15, 15, 17], 67, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("more positions than one loop takes", [1, 270, 260, 1], 9, 1, [3, 3], [1, 1], [1, 1], both(1)),
         ("long sum over positions", [9, 20, 20, 3], 10, 1, [3, 3], [1, 1], [1, 1], both(1)),
     ];
     rows.into_iter()

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::{ConvGeometry, patches};
 use crate::cpu::{Matrix, MatrixMut, add_in_order, multiply};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::Product;
+use crate::ops::gemm::{Product, in_slices, slices};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
 
@@ -25,6 +25,19 @@ const MOST_PARTIAL_SUMS: usize = 32;
 
 /// Elements that all partial sums take together, at most.
 const PARTIAL_SUMS_ELEMENTS: usize = 8 << 20;
+
+impl ConvGradFilters {
+    fn direct(&self, device: &DeviceProfile) -> Implementation {
+        let positions = self.0.batch_size * self.0.positions();
+        let elements = self.0.filters_shape().elements();
+        let slices = slices(1, positions, elements, device);
+        let mut constants = self.0.constants();
+        constants.extend([("SLICES", slices.into()), ("SLICE_K", positions.div_ceil(slices).into())]);
+        let source = shader!("conv/grad_filters_direct.wgsl", "conv/geometry.wgsl", "grid.wgsl");
+        let call = KernelCall::elementwise(source, constants, 3, slices * elements);
+        in_slices("direct", call, elements, slices)
+    }
+}
 
 impl Op for ConvGradFilters {
     fn name(&self) -> &'static str {
@@ -123,10 +136,7 @@ impl Op for ConvGradFilters {
         let constants = geometry.constants();
         let tiled = shader!("conv/grad_filters_tiled.wgsl", "conv/geometry.wgsl");
         let mut implementations = product.split_implementations(device, &tiled, &constants, 3);
-        let direct = shader!("conv/grad_filters_direct.wgsl", "conv/geometry.wgsl", "grid.wgsl");
-        let elements = geometry.filters_shape().elements();
-        implementations
-            .push(Implementation::of("direct", KernelCall::elementwise(direct, constants, 3, elements)));
+        implementations.push(self.direct(device));
         implementations
     }
 
