@@ -38,7 +38,7 @@ pub(super) fn names() -> String {
 /// One dense layer: a baseline that every other network should beat.
 ///
 /// # Errors
-/// [`Error::Layer`] for zero classes, [`Error::Invalid`] for an empty image.
+/// [`Error::Layer`](crate::Error::Layer) for zero classes, [`Error::Invalid`](crate::Error::Invalid) for an empty image.
 pub fn linear(input: ImageShape, classes: usize) -> Result<Network> {
     Network::builder("linear", input).flatten().dense(classes).build()
 }
@@ -46,7 +46,7 @@ pub fn linear(input: ImageShape, classes: usize) -> Result<Network> {
 /// Two 5x5 convolutions of 16 and 32 filters, each with a ReLU and a 2x2 max-pool; dense 128; dense classes.
 ///
 /// # Errors
-/// [`Error::Layer`] for zero classes and for images of fewer than 4x4 pixels.
+/// [`Error::Layer`](crate::Error::Layer) for zero classes and for images of fewer than 4x4 pixels.
 pub fn lenet(input: ImageShape, classes: usize) -> Result<Network> {
     let conv = |filters| Conv2d::new(filters, [5, 5]).same();
     let features = Network::builder("lenet", input)
@@ -63,7 +63,7 @@ pub fn lenet(input: ImageShape, classes: usize) -> Result<Network> {
 /// dense 128; dense classes.
 ///
 /// # Errors
-/// [`Error::Layer`] for zero classes and for images of fewer than 4x4 pixels.
+/// [`Error::Layer`](crate::Error::Layer) for zero classes and for images of fewer than 4x4 pixels.
 pub fn vgg_mini(input: ImageShape, classes: usize) -> Result<Network> {
     let features = [32, 64].into_iter().fold(Network::builder("vgg-mini", input), |network, filters| {
         let conv = Conv2d::new(filters, [3, 3]).same();
