@@ -82,24 +82,95 @@ fn assert_close(what: &str, expected: &[f32], found: &[f32], relative: f32) {
     }
 }
 
+/// The default run. Rounding decides now and then which value of a pooling window is the largest, or on
+/// which side of zero a ReLU's input lies; from then on two runs part, in f32 and f64 as well as in two
+/// orders of summing, and PyTorch's do the same: in about half of all runs within fifty steps. The GPU's
+/// kernels meet no such step in this run; the CPU's meet one after thirty.
 #[test]
 fn the_first_fifty_losses_are_those_of_the_reference() {
     const TEST: &str = "the_first_fifty_losses_are_those_of_the_reference";
-    let settings = TrainSettings { batch_size: 16, ..TrainSettings::default() };
-    let data = head(digits(TEST), 50 * settings.batch_size, 16);
+    let settings = TrainSettings::default();
+    let data = head(digits(TEST), 50 * settings.batch_size, settings.batch_size);
     let expected = losses(Box::new(ReferenceExecutor::new()), lenet(&data), &data, &settings);
     assert_eq!(expected.len(), 50);
-    assert!(expected[49] < 0.7 * expected[0], "the reference learns: {expected:?}");
+    assert!(expected[49] < 0.5 * expected[0], "the reference learns: {expected:?}");
     let cpu = losses(Box::new(CpuExecutor::new()), lenet(&data), &data, &settings);
-    assert_close("CPU", &expected, &cpu, 1e-4);
-    let Some(gpu) = common::gpu(TEST, ShaderChecks::Off) else { return };
-    let gpu = losses(Box::new(gpu), lenet(&data), &data, &settings);
-    assert_close("GPU", &expected, &gpu, 1e-4);
+    assert_close("CPU", &expected[..20], &cpu[..20], 1e-4);
     // The comparison itself: a run from another seed must not pass.
-    let other = TrainSettings { seed: 1, ..settings };
+    let other = TrainSettings { seed: 1, ..settings.clone() };
     let other = losses(Box::new(CpuExecutor::new()), lenet(&data), &data, &other);
     let close = expected.iter().zip(&other).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs());
     assert!(!close, "another seed takes other steps");
+    let Some(gpu) = common::gpu(TEST, ShaderChecks::Off) else { return };
+    let gpu = losses(Box::new(gpu), lenet(&data), &data, &settings);
+    assert_close("GPU", &expected, &gpu, 1e-4);
+}
+
+/// A training plan on one executor, ready for its first step.
+struct Run {
+    executor: Box<dyn Executor>,
+    plan: Arc<Plan>,
+    prepared: Prepared,
+}
+
+impl Run {
+    fn read(&mut self, name: &str) -> Vec<f32> {
+        self.executor.read(self.prepared, self.plan.expect(name)).unwrap().reals().to_vec()
+    }
+
+    fn write(&mut self, name: &str, values: Vec<f32>) {
+        self.executor.write(self.prepared, self.plan.expect(name), &HostBuffer::real(values)).unwrap();
+    }
+}
+
+/// Fifty steps, each from the reference's parameters and velocities, so that no step inherits another's
+/// rounding: whatever the seed, every step must be the reference's.
+#[test]
+fn every_step_from_the_same_state_is_the_references() {
+    const TEST: &str = "every_step_from_the_same_state_is_the_references";
+    const STEPS: usize = 50;
+    let settings = TrainSettings { batch_size: 8, seed: 3, ..TrainSettings::default() };
+    let data = head(digits(TEST), STEPS * settings.batch_size, 8);
+    let network = lenet(&data);
+    let start = |executor: Box<dyn Executor>| {
+        let mut trainer = Trainer::new(executor, network.clone(), &data, settings.clone()).unwrap();
+        trainer.start_epoch().unwrap();
+        let (executor, plan, prepared) = trainer.into_parts();
+        Run { executor, plan, prepared }
+    };
+    let mut reference = start(Box::new(ReferenceExecutor::new()));
+    let mut others = vec![start(Box::new(CpuExecutor::new()))];
+    others.extend(common::gpu(TEST, ShaderChecks::Off).map(|gpu| start(Box::new(gpu))));
+    let state: Vec<String> = network
+        .parameters()
+        .flat_map(|parameter| [parameter.name.clone(), format!("{}.velocity", parameter.name)])
+        .collect();
+    for step in 0..STEPS {
+        reference.executor.run(reference.prepared, 1).unwrap();
+        let expected = reference.read("train/loss")[step];
+        let after: Vec<Vec<f32>> = state.iter().map(|name| reference.read(name)).collect();
+        for other in &mut others {
+            other.executor.run(other.prepared, 1).unwrap();
+            let found = other.read("train/loss")[step];
+            let what = format!("{}, step {step}", other.executor.device_name());
+            assert!(
+                (found - expected).abs() <= 1e-5 * expected,
+                "{what}: expected {expected}, found {found}"
+            );
+            for (name, after) in state.iter().zip(&after) {
+                let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>().sqrt();
+                let found = other.read(name);
+                let error = norm(&mut found.iter().zip(after).map(|(a, b)| a - b));
+                let size = norm(&mut after.iter().copied());
+                assert!(error <= 1e-2 * size, "{what}: {name} is off by {:e}", error / size);
+                other.write(name, after.clone());
+            }
+        }
+        // What the others were given is rounded to f32.
+        for (name, after) in state.iter().zip(after) {
+            reference.write(name, after);
+        }
+    }
 }
 
 /// Weights after 100 steps, as a hash.
@@ -151,13 +222,15 @@ fn a_cnn_learns_what_a_linear_classifier_cannot() {
 fn the_gpu_keeps_learning() {
     const TEST: &str = "the_gpu_keeps_learning";
     let Some(gpu) = common::gpu(TEST, ShaderChecks::Off) else { return };
-    let data = head(digits(TEST), 2_000, 500);
-    let mut trainer = Trainer::new(Box::new(gpu), lenet(&data), &data, TrainSettings::default()).unwrap();
-    let first = trainer.run_epoch(watch_all).unwrap();
-    let second = trainer.run_epoch(watch_all).unwrap();
-    assert!(second.train_loss() < 0.7 * first.train_loss());
-    let accuracy = second.test.unwrap().accuracy();
-    assert!(accuracy > 0.7, "{accuracy}");
+    let data = head(digits(TEST), 2_000, 300);
+    let settings = TrainSettings { batch_size: 32, ..TrainSettings::default() };
+    let mut trainer = Trainer::new(Box::new(gpu), lenet(&data), &data, settings).unwrap();
+    let report = trainer.run_epoch(watch_all).unwrap();
+    let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
+    let (early, late) = (mean(&report.losses[..10]), mean(&report.losses[report.losses.len() - 10..]));
+    assert!(late < 0.4 * early, "{early} at first, {late} at last");
+    let accuracy = report.test.unwrap().accuracy();
+    assert!(accuracy > 0.75, "{accuracy}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::kernel::{
     Binding, Constant, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, Source, grid, shader,
 };
-use crate::device::DeviceProfile;
+use crate::device::{DeviceKind, DeviceProfile};
 
 /// A product `result[m,n] = sum over k of a(m,k) * b(k,n)`, done `parts` times over different data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,12 @@ impl Product {
             return Vec::new();
         }
         let mut tiles: Vec<Tile> = TILES.into_iter().filter(|tile| tile.fits(device)).collect();
-        tiles.sort_by_key(|tile| self.n <= tile.n / 2 || self.workgroups(tile) < ENOUGH_WORKGROUPS);
+        // A software rasteriser has few cores to keep busy, and pays for registers with memory.
+        if device.kind == DeviceKind::Software {
+            tiles.reverse();
+        } else {
+            tiles.sort_by_key(|tile| self.n <= tile.n / 2 || self.workgroups(tile) < ENOUGH_WORKGROUPS);
+        }
         tiles
     }
 

@@ -260,10 +260,7 @@ impl Trainer {
     pub fn run_epoch(&mut self, mut watch: impl FnMut(&Progress) -> ControlFlow<()>) -> Result<EpochReport> {
         let start = Instant::now();
         let steps = self.options.steps;
-        let order = feed::shuffled(self.rows, self.settings.batch_size, self.settings.seed, self.epochs_done);
-        self.write("train/order", HostBuffer::index(order))?;
-        self.write("train/learning_rate", HostBuffer::real(vec![self.settings.learning_rate; steps]))?;
-        self.write("train/step", HostBuffer::index(vec![0]))?;
+        self.start_epoch()?;
 
         let mut under_way: VecDeque<(usize, Box<dyn Pending>)> = VecDeque::new();
         let (mut submitted, mut stopped) = (0, false);
@@ -302,6 +299,24 @@ impl Trainer {
         let test = if complete { Some(self.evaluate()?) } else { None };
         let (epoch, step, time) = (self.epochs_done, self.steps_done, start.elapsed());
         Ok(EpochReport { epoch, step, losses, test, images_per_s, time })
+    }
+
+    /// Writes the next epoch's order and learning rates, and sets the step to 0: from here on, each run of the
+    /// plan is a step. [`Trainer::run_epoch`] does it by itself.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device failed.
+    pub fn start_epoch(&mut self) -> Result<()> {
+        let TrainSettings { batch_size, seed, learning_rate, .. } = self.settings;
+        let order = feed::shuffled(self.rows, batch_size, seed, self.epochs_done);
+        self.write("train/order", HostBuffer::index(order))?;
+        self.write("train/learning_rate", HostBuffer::real(vec![learning_rate; self.options.steps]))?;
+        self.write("train/step", HostBuffer::index(vec![0]))
+    }
+
+    /// The executor, with everything on its device, and the training plan: for those who want every step.
+    pub fn into_parts(self) -> (Box<dyn Executor>, Arc<Plan>, Prepared) {
+        (self.executor, self.plan, self.prepared)
     }
 
     /// Figures of the present parameters on the test set.
