@@ -26,6 +26,14 @@ pub enum Error {
         /// What it got.
         found: String,
     },
+    /// A model file that describes no network, or one that does not fit the data.
+    #[error("{}: {reason}", path.display())]
+    Model {
+        /// The model file.
+        path: PathBuf,
+        /// What is wrong with the network in it.
+        reason: Box<Error>,
+    },
     /// A file whose content is not what its name, format or header promises.
     #[error("{}: expected {expected}, found {found}", path.display())]
     File {
@@ -103,6 +111,7 @@ impl Error {
 
     /// Whether the caller asked for something that cannot be, as opposed to something that failed.
     pub fn is_wrong_use(&self) -> bool {
-        matches!(self, Error::Invalid { .. } | Error::Layer { .. } | Error::NoDevice { .. })
+        use Error::{Invalid, Layer, Model, NoDevice};
+        matches!(self, Invalid { .. } | Layer { .. } | Model { .. } | NoDevice { .. })
     }
 }

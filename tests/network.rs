@@ -386,8 +386,11 @@ fn models_load_by_name_or_path_and_must_fit_the_data() {
     let message = |model: &str, image| load(model, image, 7).unwrap_err().to_string();
     assert_eq!(
         message(path, DIGITS),
-        "layer dense2 (dense): expected 7 flat features, one a class, found 10 flat features"
+        format!(
+            "{path}: layer dense2 (dense): expected 7 flat features, one a class, found 10 flat features"
+        )
     );
+    assert!(load(path, DIGITS, 7).unwrap_err().is_wrong_use());
     assert_eq!(
         message("resnet", DIGITS),
         "model: expected linear, lenet, vgg-mini or the path of a .toml file, found \"resnet\""

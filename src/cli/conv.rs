@@ -18,7 +18,7 @@ use wgconv::{Error, Result};
 use super::Outcome;
 use super::options::{DeviceOptions, OutputOptions};
 
-/// Convolve the tensors of a safetensors file, and differentiate where it holds grad_output
+/// Compute one convolution and its gradients, to compare with another framework
 ///
 /// The file holds `input` [N,C,H,W], `filters` [K,C/groups,R,S], optionally `bias` [K] and `grad_output`
 /// [N,K,P,Q], all f32. The answer holds `output` and, with grad_output, `grad_filters`, `grad_input` and
@@ -40,7 +40,7 @@ pub struct Conv {
     /// One number, or height,width; 1 means none
     #[arg(long, default_value = "1")]
     dilation: String,
-    /// Parts of the channels that do not see each other
+    /// Parts that the channels are divided into; each sees only itself
     #[arg(long, default_value_t = 1)]
     groups: usize,
     #[command(flatten)]
@@ -58,7 +58,7 @@ impl Conv {
         let case = Case::read(&self.case)?;
         let geometry = self.geometry(&case)?;
         let Opened { mut executor, reason } = self.device.open()?;
-        self.output.say(format_args!("device: {reason}"));
+        self.output.say(format_args!("device: {reason}"))?;
         let executor = executor.as_mut();
 
         let input = case.input.permuted(&CHANNELS_LAST);
@@ -79,11 +79,11 @@ impl Conv {
             })
             .collect();
         for (name, tensor) in &answers {
-            self.output.say(format_args!("{name} {}", tensor.shape()));
-            self.output.json(&json!({ "tensor": name, "shape": tensor.shape().sizes() }));
+            self.output.say(format_args!("{name} {}", tensor.shape()))?;
+            self.output.json(&json!({ "tensor": name, "shape": tensor.shape().sizes() }))?;
         }
         write_atomically(&self.out, &to_safetensors(&answers))?;
-        self.output.say(format_args!("written to {}", self.out.display()));
+        self.output.say(format_args!("written to {}", self.out.display()))?;
         Ok(Outcome::Done)
     }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 use wgconv::Result;
 use wgconv::cpu::CpuExecutor;
+use wgconv::device::DeviceKind;
 use wgconv::gpu::{Adapter, GpuExecutor, adapters, install_advice};
 use wgconv::plan::Executor;
 use wgconv::verify::{SelfTest, self_test};
@@ -13,7 +14,7 @@ use wgconv::verify::{SelfTest, self_test};
 use super::Outcome;
 use super::options::OutputOptions;
 
-/// List every adapter with its limits and features, test each, and say what to install
+/// List the GPUs and the CPU, test that each computes right, and say what to install
 #[derive(Args)]
 pub struct Devices {
     #[command(flatten)]
@@ -33,27 +34,24 @@ impl Devices {
                 Err(error) => SelfTest { failures: vec![error.to_string()], ..SelfTest::default() },
             };
             all_passed &= result.failures.is_empty();
-            self.show_adapter(index, adapter, &result);
+            self.show_adapter(index, adapter, &result)?;
         }
         if adapters.is_empty() {
-            self.output.say(format_args!("no GPU driver found: {}\n", install_advice()));
-        } else if adapters
-            .iter()
-            .all(|adapter| adapter.profile().kind == wgconv::device::DeviceKind::Software)
-        {
-            self.output.say(format_args!("only a software rasteriser found: {}\n", install_advice()));
+            self.output.say(format_args!("no GPU driver found: {}\n", install_advice()))?;
+        } else if adapters.iter().all(|adapter| adapter.profile().kind == DeviceKind::Software) {
+            self.output.say(format_args!("only a software rasteriser found: {}\n", install_advice()))?;
         }
         let mut cpu = CpuExecutor::new();
         let result = self_test(&mut cpu, BUDGET)?;
         all_passed &= result.failures.is_empty();
-        self.output.say(format_args!("cpu: {}\n  self-test  {}", cpu.device_name(), verdict(&result)));
+        self.output.say(format_args!("cpu: {}\n  self-test  {}", cpu.device_name(), verdict(&result)))?;
         self.output.json(&json!({
             "device": "cpu", "name": cpu.device_name(), "self_test": self_test_json(&result),
-        }));
+        }))?;
         Ok(if all_passed { Outcome::Done } else { Outcome::Failed })
     }
 
-    fn show_adapter(&self, index: usize, adapter: &Adapter, result: &SelfTest) {
+    fn show_adapter(&self, index: usize, adapter: &Adapter, result: &SelfTest) -> Result<()> {
         let profile = adapter.profile();
         let mib = |bytes: u64| bytes >> 20;
         let features: Vec<String> = adapter
@@ -74,7 +72,7 @@ impl Devices {
             profile.max_workgroup_bytes >> 10,
             features.join(", "),
             verdict(result)
-        ));
+        ))?;
         self.output.json(&json!({
             "device": index,
             "backend": adapter.backend(),
@@ -82,7 +80,7 @@ impl Devices {
             "profile": profile,
             "features": adapter.features().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
             "self_test": self_test_json(result),
-        }));
+        }))
     }
 }
 

@@ -26,9 +26,12 @@ pub struct Evaluate {
     /// Which of the run's weights
     #[arg(long, default_value = "best", value_parser = ["best", "last"])]
     weights: String,
-    /// Images in a batch [default: the run's]
+    /// Images in a batch [default: the run's, or all when there are fewer]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
+    /// Use only the first N images [default: the run's limit, unless there is --data]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     #[command(flatten)]
     device: DeviceOptions,
     #[command(flatten)]
@@ -39,10 +42,14 @@ impl Evaluate {
     pub fn run(self) -> Result<Outcome> {
         let (run, config, network) = RunFolder::open(&self.run)?;
         let parameters = run.load(&self.weights, &network)?;
-        let source = self.data.as_ref().unwrap_or(&config.data);
-        let test = data::load(source, config.training.seed)?.test;
+        let (source, limit) = match &self.data {
+            Some(data) => (data, None),
+            None => (&config.data, config.limit),
+        };
+        let limit = self.limit.map(|limit| limit as usize).or(limit).unwrap_or(usize::MAX);
+        let test = data::load(source, config.training.seed)?.test.head(limit);
         network.check_data(test.image, test.classes.len())?;
-        let batch_size = self.batch_size.unwrap_or(config.training.batch_size);
+        let batch_size = self.batch_size.unwrap_or(config.training.batch_size.min(test.len()));
         if !(1..=test.len()).contains(&batch_size) {
             return Err(Error::invalid(
                 "batch size",
@@ -51,7 +58,7 @@ impl Evaluate {
             ));
         }
         let Opened { mut executor, reason } = self.device.open()?;
-        self.output.say(format_args!("device: {reason}"));
+        self.output.say(format_args!("device: {reason}"))?;
 
         let executor = executor.as_mut();
         let evaluator = Evaluator::new(executor, &network, &test, &config.normalisation, batch_size)?;
@@ -68,13 +75,13 @@ impl Evaluate {
             100.0 * result.accuracy(),
             result.correct,
             result.images
-        ));
+        ))?;
         self.output.json(&json!({
             "test/loss": result.loss,
             "test/accuracy": result.accuracy(),
             "images": result.images,
             "seconds": seconds,
-        }));
+        }))?;
         Ok(Outcome::Done)
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::INTERRUPTED;
+use super::options::note;
 
 /// Whether the user has asked to stop.
 #[derive(Clone)]
@@ -18,10 +19,10 @@ impl Interrupt {
             if handler.swap(true, Ordering::SeqCst) {
                 std::process::exit(INTERRUPTED.into());
             }
-            eprintln!("\nstopping after the steps under way; Ctrl-C again ends at once");
+            note("\nstopping after the steps under way; Ctrl-C again ends at once");
         });
         if let Err(error) = installed {
-            eprintln!("warning: Ctrl-C will end the run without saving: {error}");
+            note(format_args!("warning: Ctrl-C will end the run without saving: {error}"));
         }
         Interrupt(asked)
     }

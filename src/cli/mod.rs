@@ -15,11 +15,18 @@ use wgconv::Error;
 
 /// Train convolutional networks on any GPU, and be sure that the numbers are right.
 #[derive(Parser)]
-#[command(version, propagate_version = true)]
+#[command(version, propagate_version = true, after_help = START)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const START: &str = "\
+Start with:
+  wgconv devices                what this machine can compute on
+  wgconv train                  a small network on built-in digits; results go to runs/lenet-1
+  wgconv evaluate runs/lenet-1  its loss and accuracy
+  wgconv train --help           other data, models and settings";
 
 #[derive(Subcommand)]
 enum Command {
@@ -56,7 +63,7 @@ pub fn run() -> ExitCode {
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Ok(Outcome::Failed) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error}");
+            options::note(format_args!("error: {error}"));
             ExitCode::from(exit_code(&error))
         }
     }

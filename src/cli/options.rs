@@ -1,11 +1,12 @@
 //! Options that several commands share, and where their output goes.
 
 use std::fmt::Display;
+use std::io::{self, Write};
 
 use clap::Args;
-use wgconv::Result;
 use wgconv::device::DeviceChoice;
 use wgconv::executors::{self, Opened};
+use wgconv::{Error, Result};
 
 /// Where to compute.
 #[derive(Args, Clone, Debug)]
@@ -43,14 +44,29 @@ pub struct OutputOptions {
 
 impl OutputOptions {
     /// Prints text for people.
-    pub fn say(self, text: impl Display) {
-        if self.json { eprintln!("{text}") } else { println!("{text}") }
+    pub fn say(self, text: impl Display) -> Result<()> {
+        if self.json {
+            note(text);
+            return Ok(());
+        }
+        print(text)
     }
 
     /// Prints an object for programs.
-    pub fn json(self, object: &serde_json::Value) {
-        if self.json {
-            println!("{object}");
-        }
+    pub fn json(self, object: &serde_json::Value) -> Result<()> {
+        if self.json { print(object) } else { Ok(()) }
+    }
+}
+
+/// Writes a line to stderr; where nobody can read it, there is nobody to tell.
+pub fn note(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn print(text: impl Display) -> Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        // Whoever reads has seen enough, as `head` has; the work itself is still wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Error::io("write", "standard output")),
     }
 }

@@ -17,15 +17,17 @@ use wgconv::{Error, Result};
 
 use super::Outcome;
 use super::interrupt::Interrupt;
-use super::options::{DeviceOptions, OutputOptions};
+use super::options::{DeviceOptions, OutputOptions, note};
 
 /// Train a network on labelled images
+// A negative number is refused as such, not as an unknown option.
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Train {
-    /// `synthetic`, or a folder of IDX files, CIFAR binaries, or train/CLASS/*.png|jpg
+    /// Images: `synthetic` (built-in digits), or a folder of IDX files, CIFAR binaries, or train/CLASS/*.png|jpg
     #[arg(long, value_name = "DATA", default_value = "synthetic")]
     data: String,
-    /// lenet, vgg-mini, linear, or a .toml file
+    /// Network: lenet, vgg-mini, linear, or a .toml file
     #[arg(long, value_name = "MODEL", default_value = "lenet")]
     model: String,
     /// Times to go through the training set
@@ -34,28 +36,28 @@ pub struct Train {
     /// Images in a batch
     #[arg(long, value_name = "N", default_value_t = TrainSettings::default().batch_size)]
     batch_size: usize,
-    /// The optimizer: sgd
+    /// Rule that turns gradients into steps
     #[arg(long, value_name = "NAME", default_value = "sgd", value_parser = ["sgd"])]
     optimizer: String,
     /// Length of a step along the gradient
     #[arg(long, value_name = "X", default_value_t = TrainSettings::default().learning_rate)]
     learning_rate: f32,
-    /// Part of the last step that goes into the next one
+    /// Part of the last step that goes into the next one, from 0 to below 1
     #[arg(long, value_name = "X", default_value_t = TrainSettings::default().momentum)]
     momentum: f32,
-    /// Look ahead along the momentum
+    /// Look ahead along the momentum (Nesterov's method)
     #[arg(long)]
     nesterov: bool,
     /// Pull of every parameter towards zero
     #[arg(long, value_name = "X", default_value_t = TrainSettings::default().weight_decay)]
     weight_decay: f32,
-    /// Of the initial weights, the order of the images, and the synthetic digits
+    /// Start of all chance: initial weights, order of the images, synthetic digits
     #[arg(long, value_name = "N", default_value_t = TrainSettings::default().seed)]
     seed: u64,
     /// Use only the first N images of the training set and of the test set
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
-    /// A new folder for the results [default: runs/MODEL-N]
+    /// Folder for the results, which must not exist yet [default: runs/MODEL-N]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -67,10 +69,10 @@ pub struct Train {
 impl Train {
     pub fn run(self) -> Result<Outcome> {
         let settings = self.settings();
-        if let Some(out) = self.out.as_ref().filter(|out| out.exists()) {
-            return Err(Error::invalid("output folder", "a path where nothing is yet", out.display()));
+        if let Some(out) = &self.out {
+            RunFolder::check(out)?;
         }
-        let data = self.load_data()?;
+        let data = data::load(&self.data, self.seed)?.head(self.limit().unwrap_or(usize::MAX));
         let image = data.train.image;
         let network = network::load(&self.model, image, data.train.classes.len())?;
         let Opened { executor, reason } = self.device.open()?;
@@ -78,21 +80,21 @@ impl Train {
         let memory = Trainer::memory(executor.as_ref(), &network, &data, &settings)?;
 
         let output = self.output;
-        output.say(format_args!("device: {reason}"));
+        output.say(format_args!("device: {reason}"))?;
         let (train, test) = (data.train.len(), data.test.len());
         output.say(format_args!(
             "data: {}, {train} training and {test} test images of {image}, {} classes",
             data.name,
             data.train.classes.len()
-        ));
-        output.say(summary(&network));
-        output.say(format_args!("memory: {memory}"));
+        ))?;
+        output.say(summary(&network))?;
+        output.say(format_args!("memory: {memory}"))?;
 
         let mut trainer = Trainer::new(executor, network, &data, settings)?;
         let config = self.config(&data, device_name, &trainer);
         let path = self.out.clone().unwrap_or_else(|| RunFolder::next_free(trainer.network().name()));
         let run = RunFolder::create(&path, &config, trainer.network())?;
-        output.say(format_args!("results: {}\n", path.display()));
+        output.say(format_args!("results: {}\n", path.display()))?;
         drop(data);
         self.run_epochs(&mut trainer, run)
     }
@@ -108,13 +110,8 @@ impl Train {
         }
     }
 
-    fn load_data(&self) -> Result<DataSplits> {
-        let mut data = data::load(&self.data, self.seed)?;
-        if let Some(limit) = self.limit {
-            data.train = data.train.head(limit as usize);
-            data.test = data.test.head(limit as usize);
-        }
-        Ok(data)
+    fn limit(&self) -> Option<usize> {
+        self.limit.map(|limit| limit as usize)
     }
 
     fn config(&self, data: &DataSplits, device: String, trainer: &Trainer) -> RunConfig {
@@ -124,6 +121,7 @@ impl Train {
             data: self.data.clone(),
             device,
             epochs: self.epochs as usize,
+            limit: self.limit(),
             image: [image.channels, image.height, image.width],
             classes: data.train.classes.clone(),
             training: self.settings(),
@@ -134,7 +132,7 @@ impl Train {
     fn run_epochs(&self, trainer: &mut Trainer, mut run: RunFolder) -> Result<Outcome> {
         let interrupt = Interrupt::listen();
         let output = self.output;
-        output.say("epoch  train loss  test loss  test accuracy  images/s  seconds");
+        output.say("epoch  train loss  test loss  test accuracy  images/s  seconds")?;
         let mut best: Option<Evaluation> = None;
         for _ in 0..self.epochs {
             let mut display = ProgressDisplay::new();
@@ -142,7 +140,9 @@ impl Train {
                 display.show(progress);
                 if interrupt.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
-            let report = match trainer.run_epoch(watch) {
+            let report = trainer.run_epoch(watch);
+            display.clear();
+            let report = match report {
                 Ok(report) => report,
                 Err(error @ Error::NotFinite { .. }) => {
                     // A bad step changes no weight, so the last good ones are worth keeping.
@@ -151,22 +151,20 @@ impl Train {
                 }
                 Err(error) => return Err(error),
             };
-            display.clear();
             save(trainer, &run, "last")?;
             let Some(test) = report.test else {
-                output.say(format_args!("stopped at step {}; the weights are saved", report.step));
-                return Ok(Outcome::Interrupted);
+                return self.stopped(&report);
             };
             if best.is_none_or(|best| (test.correct, -test.loss) > (best.correct, -best.loss)) {
                 best = Some(test);
                 save(trainer, &run, "best")?;
             }
-            output.say(row(&report, &test));
+            output.say(row(&report, &test))?;
             let line = metrics(&report, &test);
             run.log(&line)?;
-            output.json(&line);
+            output.json(&line)?;
             if interrupt.asked() {
-                return Ok(Outcome::Interrupted);
+                return self.stopped(&report);
             }
         }
         let best = best.map_or(0.0, |best| best.accuracy());
@@ -174,8 +172,13 @@ impl Train {
         output.say(format_args!(
             "\nbest test accuracy {:.2} %; `wgconv evaluate {path}` measures it again",
             100.0 * best
-        ));
+        ))?;
         Ok(Outcome::Done)
+    }
+
+    fn stopped(&self, report: &EpochReport) -> Result<Outcome> {
+        self.output.say(format_args!("stopped at step {}; the weights are saved", report.step))?;
+        Ok(Outcome::Interrupted)
     }
 }
 
@@ -235,7 +238,7 @@ impl ProgressDisplay {
                 bar.set_message(figures);
             }
             ProgressDisplay::Lines { last } if last.elapsed() >= TIME_BETWEEN_LINES => {
-                eprintln!("step {}/{}, {figures}", progress.done, progress.steps);
+                note(format_args!("step {}/{}, {figures}", progress.done, progress.steps));
                 *last = Instant::now();
             }
             ProgressDisplay::Lines { .. } => {}

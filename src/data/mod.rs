@@ -89,6 +89,13 @@ pub struct DataSplits {
     pub test: Dataset,
 }
 
+impl DataSplits {
+    /// The first `rows` images of each set, or all of them when there are fewer.
+    pub fn head(self, rows: usize) -> Self {
+        DataSplits { train: self.train.head(rows), test: self.test.head(rows), ..self }
+    }
+}
+
 /// Mean and standard deviation of each channel, in byte units.
 ///
 /// A network sees `(pixel - mean[channel]) / deviation[channel]`.

@@ -13,9 +13,10 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Invalid`] for an unknown model, or one for other images; [`Error::Io`] for a file that cannot be
 /// read; [`Error::Layer`] for layers that do not fit, the last of which must give `classes` flat features.
+/// For a model file, [`Error::Model`] holds whichever it is.
 pub fn load(model: &str, image: ImageShape, classes: usize) -> Result<Network> {
     let network = open(model, Some(image), classes)?;
-    network.check_data(image, classes)?;
+    network.check_data(image, classes).map_err(naming_the_file(model))?;
     Ok(network)
 }
 
@@ -25,14 +26,25 @@ pub fn load(model: &str, image: ImageShape, classes: usize) -> Result<Network> {
 /// # Errors
 /// As [`load`]; a model file that tells no image shape needs `image`.
 pub fn open(model: &str, image: Option<ImageShape>, classes: usize) -> Result<Network> {
-    if Path::new(model).extension().is_some_and(|extension| extension == "toml") {
+    if is_file(model) {
         let text = fs::read_to_string(model).map_err(Error::io("read", model))?;
-        NetworkFile::parse(&text)?.build(image)
+        NetworkFile::parse(&text).and_then(|file| file.build(image)).map_err(naming_the_file(model))
     } else if let Some(preset) = presets::preset(model) {
         (preset.build)(image.unwrap_or(preset.image), classes)
     } else {
         let expected = format!("{} or the path of a .toml file", presets::names());
         Err(Error::invalid("model", expected, format!("{model:?}")))
+    }
+}
+
+fn is_file(model: &str) -> bool {
+    Path::new(model).extension().is_some_and(|extension| extension == "toml")
+}
+
+fn naming_the_file(model: &str) -> impl FnOnce(Error) -> Error {
+    move |error| match is_file(model) {
+        true => Error::Model { path: model.into(), reason: Box::new(error) },
+        false => error,
     }
 }
 

@@ -43,6 +43,9 @@ pub struct RunConfig {
     pub device: String,
     /// Epochs asked for.
     pub epochs: usize,
+    /// Images used of the training set and of the test set, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
     /// Size of an image: channels, height, width.
     pub image: [usize; 3],
     /// Name of each class.
@@ -69,6 +72,26 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
+    /// Checks that a new folder can be made at `path`, and leaves no trace.
+    ///
+    /// # Errors
+    /// As [`RunFolder::create`].
+    pub fn check(path: &Path) -> Result<()> {
+        if path.exists() {
+            return Err(Self::taken(path));
+        }
+        let mut above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+        let parent = above.find(|above| above.exists()).unwrap_or(Path::new("."));
+        if !parent.is_dir() {
+            return Err(Error::io("create", path)(io::ErrorKind::NotADirectory.into()));
+        }
+        tempfile::tempdir_in(parent).map(drop).map_err(Error::io("create", path))
+    }
+
+    fn taken(path: &Path) -> Error {
+        Error::invalid("output folder", "a path where nothing is yet", path.display())
+    }
+
     /// Makes a new folder and writes what the run starts with.
     ///
     /// # Errors
@@ -78,9 +101,7 @@ impl RunFolder {
             fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         }
         fs::create_dir(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                Error::invalid("output folder", "a path where nothing is yet", path.display())
-            }
+            io::ErrorKind::AlreadyExists => Self::taken(path),
             _ => Error::io("create", path)(error),
         })?;
         let run = RunFolder { path: path.into(), metrics: String::new() };

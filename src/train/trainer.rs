@@ -322,9 +322,12 @@ impl Trainer {
     /// Figures of the present parameters on the test set.
     ///
     /// # Errors
-    /// As [`Evaluator::evaluate`].
+    /// As [`Evaluator::evaluate`]; [`Error::NotFinite`] names the step that training has reached.
     pub fn evaluate(&mut self) -> Result<Evaluation> {
-        self.evaluator.evaluate(self.executor.as_mut())
+        self.evaluator.evaluate(self.executor.as_mut()).map_err(|error| match error {
+            Error::NotFinite { loss, place, .. } => Error::NotFinite { step: self.steps_done, loss, place },
+            other => other,
+        })
     }
 
     fn steps_to_submit(&self) -> usize {

@@ -1,0 +1,870 @@
+//! The command line: what each command gives, and how it refuses what it cannot do.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder of its own that the binary runs in.
+struct Workplace(TempDir);
+
+impl Workplace {
+    fn new() -> Self {
+        Workplace(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wgconv"));
+        command.args(arguments.split_whitespace()).current_dir(&self.0).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &str) -> Run {
+        Run::of(&mut self.command(arguments))
+    }
+
+    /// Trains on the CPU, which must succeed.
+    #[track_caller]
+    fn train(&self, arguments: &str) -> Run {
+        let run = self.run(&format!("train --device cpu {arguments}"));
+        assert_eq!(run.code, 0, "{run:?}");
+        run
+    }
+
+    /// Every path below the folder.
+    fn everything(&self) -> Vec<PathBuf> {
+        let (mut paths, mut folders) = (Vec::new(), vec![self.0.path().to_path_buf()]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                folders.extend(path.is_dir().then(|| path.clone()));
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        paths
+    }
+
+    /// Asserts that the command ends with `code` and one line that contains `culprit`, and writes nothing.
+    #[track_caller]
+    fn assert_refused(&self, arguments: &str, code: i32, culprit: &str) {
+        let before = self.everything();
+        let run = self.run(arguments);
+        run.assert_error(code, culprit);
+        assert_eq!(self.everything(), before, "{arguments}");
+    }
+}
+
+/// What the binary said and how it ended.
+#[derive(Debug)]
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    fn of(command: &mut Command) -> Run {
+        Run::from(command.output().unwrap())
+    }
+
+    fn json(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    #[track_caller]
+    fn assert_error(&self, code: i32, culprit: &str) {
+        let one_line = self.stderr.lines().count() == 1 && self.stderr.starts_with("error: ");
+        assert!(
+            one_line && self.stderr.contains(culprit) && self.code == code,
+            "{code}, {culprit}: {self:?}"
+        );
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let stderr = text(output.stderr);
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        // Some Vulkan drivers complain about their own surroundings.
+        let ours = stderr.lines().filter(|line| !line.contains("XDG_RUNTIME_DIR"));
+        Run {
+            code: output.status.code().expect("an exit code, not a signal"),
+            stderr: ours.map(|line| format!("{line}\n")).collect(),
+            stdout: text(output.stdout),
+        }
+    }
+}
+
+/// The shape and the values of each tensor of a safetensors file.
+fn tensors(path: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+    let bytes = fs::read(path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = |(name, view): (String, safetensors::tensor::TensorView)| {
+        (name, (view.shape().to_vec(), bytemuck::pod_collect_to_vec(view.data())))
+    };
+    file.tensors().into_iter().map(tensor).collect()
+}
+
+mod files {
+    //! Small datasets and model files.
+
+    use super::Workplace;
+
+    pub fn idx_header(magic: u32, sizes: &[u32]) -> Vec<u8> {
+        [magic].iter().chain(sizes).flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    /// 80 training and 20 test images of 8x8 pixels in 10 classes; `bright` shifts every pixel.
+    pub fn idx(workplace: &Workplace, folder: &str, bright: u8) {
+        for (set, rows) in [("train", 80u32), ("t10k", 20)] {
+            let images = (0..rows * 64).map(|value| (value * 7 % 101) as u8 + bright);
+            let images: Vec<u8> = idx_header(0x803, &[rows, 8, 8]).into_iter().chain(images).collect();
+            let labels = (0..rows).map(|row| (row % 10) as u8);
+            let labels: Vec<u8> = idx_header(0x801, &[rows]).into_iter().chain(labels).collect();
+            workplace.write(&format!("{folder}/{set}-images-idx3-ubyte"), images);
+            workplace.write(&format!("{folder}/{set}-labels-idx1-ubyte"), labels);
+        }
+    }
+
+    /// A model file, from one line a layer.
+    pub fn model(head: &str, layers: &[&str]) -> String {
+        let layers = layers.iter().map(|layer| format!("\n[[layers]]\n{}\n", layer.replace("; ", "\n")));
+        format!("name = \"mine\"\n{head}\n{}", layers.collect::<String>())
+    }
+}
+
+mod train {
+    use super::*;
+
+    const KEYS: [&str; 7] =
+        ["epoch", "images_per_s", "seconds", "step", "test/accuracy", "test/loss", "train/loss"];
+
+    #[test]
+    fn a_run_prints_its_figures_and_leaves_its_folder() {
+        let place = Workplace::new();
+        let run = place.train("--data synthetic --limit 300 --epochs 2 --json --out run");
+        let lines = run.json();
+        assert_eq!(lines.len(), 2);
+        for (line, epoch) in lines.iter().zip(1..) {
+            assert!(line.as_object().unwrap().keys().eq(KEYS), "{line}");
+            assert_eq!((&line["epoch"], &line["step"]), (&Value::from(epoch), &Value::from(4 * epoch)));
+        }
+        for text in [
+            "device: CPU executor",
+            "(as asked)",
+            "300 training and 300 test images of 28x28x1",
+            "test accuracy",
+            "215,370",
+            "`wgconv evaluate run`",
+        ] {
+            assert!(run.stderr.contains(text), "{text}: {}", run.stderr);
+        }
+        assert_eq!(place.read("run/metrics.jsonl"), run.stdout);
+        let names = ["best.safetensors", "config.toml", "last.safetensors", "metrics.jsonl", "model.toml"];
+        let mut expected = vec![place.path("run")];
+        expected.extend(names.map(|name| place.path("run").join(name)));
+        assert_eq!(place.everything(), expected);
+
+        let evaluate = "evaluate run --device cpu --weights last";
+        let [figures] = place.run(&format!("{evaluate} --json")).json().try_into().unwrap();
+        for key in ["test/loss", "test/accuracy"] {
+            let (expected, found) = (lines[1][key].as_f64().unwrap(), figures[key].as_f64().unwrap());
+            assert!((expected - found).abs() < 1e-6, "{key}: {expected} and {found}");
+        }
+        assert_eq!(figures["images"], 300);
+        let text = place.run(evaluate);
+        let loss = format!("test loss {:.4}", figures["test/loss"].as_f64().unwrap());
+        assert!(text.stdout.contains(&loss) && text.stderr.is_empty(), "{text:?}");
+    }
+
+    #[test]
+    fn without_json_the_table_goes_to_stdout_and_folders_are_numbered() {
+        let place = Workplace::new();
+        for path in ["runs/lenet-1", "runs/lenet-2"] {
+            let run = place.train("--limit 64 --epochs 1");
+            assert!(run.stdout.contains("epoch  train loss  test loss"), "{run:?}");
+            assert!(run.stdout.contains(&format!("results: {path}\n")) && run.stderr.is_empty(), "{run:?}");
+            assert!(place.path(path).join("best.safetensors").is_file());
+        }
+    }
+
+    #[test]
+    fn a_model_file_trains_on_a_folder_and_is_evaluated_on_another() {
+        let place = Workplace::new();
+        files::idx(&place, "data", 0);
+        files::idx(&place, "brighter", 90);
+        let conv = "type = \"conv2d\"; filters = 4; kernel_size = 3; padding = \"same\"; groups = 1";
+        let layers = [conv, "type = \"relu\"", "type = \"flatten\"", "type = \"dense\"; units = 10"];
+        place.write("small.toml", files::model("", &layers));
+        let run = place.train("--model small.toml --data data --batch-size 30 --epochs 1 --json");
+        let evaluate = |arguments: &str| {
+            let run = place.run(&format!("evaluate runs/mine-1 --device cpu --json {arguments}"));
+            assert_eq!(run.code, 0, "{run:?}");
+            run.json()[0]["test/loss"].as_f64().unwrap()
+        };
+        let loss = run.json()[0]["test/loss"].as_f64().unwrap();
+        assert!((evaluate("") - loss).abs() < 1e-6);
+        assert!((evaluate("--batch-size 7") - loss).abs() < 1e-6);
+        assert!((evaluate("--data brighter") - loss).abs() > 1e-3);
+        assert!((evaluate("--limit 5") - loss).abs() > 1e-3);
+    }
+
+    #[test]
+    fn a_seed_decides_every_bit() {
+        let place = Workplace::new();
+        let weights = |name: &str, seed: u32| {
+            place.train(&format!("--limit 128 --epochs 1 --seed {seed} --out {name}"));
+            fs::read(place.path(name).join("last.safetensors")).unwrap()
+        };
+        let first = weights("a", 7);
+        assert!(first == weights("b", 7));
+        assert!(first != weights("c", 8));
+    }
+
+    #[test]
+    fn a_run_that_diverges_says_where_and_keeps_its_weights() {
+        let place = Workplace::new();
+        for (name, rate) in [("a", "1e6"), ("b", "1e38")] {
+            let run = place.run(&format!(
+                "train --device cpu --limit 640 --epochs 3 --learning-rate {rate} --out {name}"
+            ));
+            run.assert_error(1, "try a smaller learning rate");
+            let (step, place_of_it) =
+                run.stderr.strip_prefix("error: the loss of step ").unwrap().split_once(": ").unwrap();
+            assert!(step.ends_with("is NaN") || step.ends_with("is inf"), "{run:?}");
+            assert!(place_of_it.starts_with("first seen in "), "{run:?}");
+            let weights = tensors(&place.path(name).join("last.safetensors"));
+            assert_eq!(weights.len(), 8);
+            assert!(weights.values().flat_map(|(_, values)| values).all(|value| value.is_finite()));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_interrupted_run_saves_its_weights() {
+        use std::io::{BufRead, BufReader, Read};
+        use std::time::{Duration, Instant};
+
+        let place = Workplace::new();
+        let mut command = place.command("train --device cpu --limit 2000 --epochs 100000 --out run");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(stdout.any(|line| line.starts_with("epoch  train loss")));
+        let start = Instant::now();
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let rest: Vec<String> = stdout.collect();
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+        assert!(rest.last().unwrap().starts_with("stopped at step "), "{rest:?}");
+        assert!(stderr.contains("Ctrl-C again ends at once") && !stderr.contains("panicked"), "{stderr}");
+        assert_eq!(place.run("evaluate run --device cpu --weights last").code, 0);
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        let place = Workplace::new();
+        files::idx(&place, "data", 0);
+        for (arguments, culprit) in [
+            ("--batch-size 0", "batch size: expected 1 to the 80 training images, found 0"),
+            ("--batch-size 81", "batch size: expected 1 to the 80 training images, found 81"),
+            ("--batch-size 9 --limit 8", "batch size: expected 1 to the 8 training images, found 9"),
+            ("--learning-rate 0", "learning rate: expected a number above 0, found 0"),
+            ("--learning-rate -0.1", "learning rate: expected a number above 0, found -0.1"),
+            ("--learning-rate NaN", "learning rate: expected a number above 0, found NaN"),
+            ("--learning-rate inf", "learning rate: expected a number above 0, found inf"),
+            ("--momentum 1.5", "momentum from 0 to below 1, found 1.5"),
+            ("--momentum -1", "momentum from 0 to below 1, found -1"),
+            ("--momentum 0 --nesterov", "nesterov"),
+            ("--weight-decay -1", "weight"),
+            ("--weight-decay NaN", "weight"),
+        ] {
+            let command = format!("train --device cpu --data data --model linear --out run {arguments}");
+            place.assert_refused(&command, 2, culprit);
+        }
+        for (arguments, culprit) in [
+            ("--model resnet-9000", "model: expected linear, lenet, vgg-mini or the path of a .toml file"),
+            ("--data nowhere", "data: expected `synthetic` or a folder, found \"nowhere\""),
+        ] {
+            place.assert_refused(&format!("train --device cpu --out run {arguments}"), 2, culprit);
+        }
+    }
+
+    #[test]
+    fn output_folders_that_cannot_be_are_refused() {
+        let place = Workplace::new();
+        files::idx(&place, "data", 0);
+        place.write("file", "");
+        for (out, code, culprit) in [
+            ("data", 2, "output folder: expected a path where nothing is yet, found data"),
+            ("file", 2, "output folder: expected a path where nothing is yet, found file"),
+            ("file/run", 1, "cannot create file/run: "),
+            ("file/a/run", 1, "cannot create file/a/run: "),
+            #[cfg(target_os = "linux")]
+            ("/proc/nowhere/run", 1, "cannot create /proc/nowhere/run: "),
+        ] {
+            // Data that are not there tell that the folder is looked at first.
+            for data in ["data", "nowhere"] {
+                let command = format!("train --device cpu --model linear --data {data} --out {out}");
+                place.assert_refused(&command, code, culprit);
+            }
+        }
+        let runs = place.path("runs");
+        fs::write(runs, "a file where the default folder goes").unwrap();
+        place.assert_refused("train --device cpu --data data --model linear", 1, "cannot create runs");
+    }
+
+    #[test]
+    fn model_files_that_describe_no_network_are_refused() {
+        let place = Workplace::new();
+        files::idx(&place, "data", 0);
+        let conv = |rest: &str| format!("type = \"conv2d\"; filters = 4; {rest}");
+        let (flatten, dense) = ("type = \"flatten\"", "type = \"dense\"; units = 10");
+        for (text, culprit) in [
+            ("name = ".into(), "model, line 1: expected TOML"),
+            ("name = \"mine\"\n\n[[layers]\n".into(), "model, line 3: expected TOML"),
+            ("name = \"mine\"\nlayers = []".into(), "layer"),
+            (files::model("", &["type = \"convolution\""]), "layer 1: expected type conv2d, "),
+            (files::model("", &["filters = 4"]), "layer 1: expected key `type`, found none"),
+            (files::model("", &["type = \"conv2d\"; filters = 4"]), "key `kernel_size`, found none"),
+            (
+                files::model("", &[&conv("kernel_size = -3")]),
+                "layer 1 (conv2d): expected `kernel_size` to be",
+            ),
+            (files::model("", &[&conv("kernel_size = 3; strides = 2")]), "found key `strides`"),
+            (files::model("", &[&conv("kernel_size = 9"), flatten, dense]), "conv1"),
+            (files::model("", &[&conv("kernel_size = 3; groups = 3"), flatten, dense]), "conv1"),
+            (files::model("", &[flatten, "type = \"dense\"; units = 7"]), "expected 10 flat features"),
+            (files::model("", &[&conv("kernel_size = 3")]), "expected 10 flat features"),
+            (files::model("input = [1, 28, 28]", &[flatten, dense]), "28x28x1"),
+            (files::model("input = [1, 0, 28]", &[flatten, dense]), "`input`"),
+        ] {
+            place.write("mine.toml", text);
+            let command = "train --device cpu --data data --model mine.toml --out run";
+            place.assert_refused(command, 2, culprit);
+            place.assert_refused(command, 2, "error: mine.toml: ");
+        }
+        let command = "train --device cpu --data data --out run --model";
+        place.assert_refused(&format!("{command} missing.toml"), 1, "cannot read missing.toml: ");
+        place.write("latin.toml", b"name = \"caf\xe9\"");
+        place.assert_refused(&format!("{command} latin.toml"), 1, "cannot read latin.toml: ");
+    }
+
+    #[test]
+    fn damaged_data_are_refused() {
+        use std::io::{Read, Write};
+
+        use flate2::{Compression, write::GzEncoder};
+
+        const IMAGES: &str = "data/train-images-idx3-ubyte";
+        type Damage = fn(&Workplace);
+        let cases: [(Damage, &str); 9] = [
+            (|place| place.write(IMAGES, files::idx_header(0x803, &[80, 8])), "damaged"),
+            (
+                |place| {
+                    let bytes = fs::read(place.path(IMAGES)).unwrap();
+                    place.write(IMAGES, &bytes[..bytes.len() / 2]);
+                },
+                "train-images-idx3-ubyte: expected 5120 bytes after the header",
+            ),
+            (
+                |place| place.write(IMAGES, files::idx_header(0x803, &[u32::MAX, 4096, 4096])),
+                "train-images-idx3-ubyte: expected at most",
+            ),
+            (
+                |place| place.write(IMAGES, files::idx_header(0x801, &[80, 8, 8])),
+                "train-images-idx3-ubyte: expected the magic number",
+            ),
+            (
+                |place| {
+                    fs::remove_file(place.path(IMAGES)).unwrap();
+                    let file = fs::File::create(place.path(&format!("{IMAGES}.gz"))).unwrap();
+                    let mut bomb = GzEncoder::new(file, Compression::fast());
+                    bomb.write_all(&files::idx_header(0x803, &[80, 8, 8])).unwrap();
+                    std::io::copy(&mut std::io::repeat(0).take(64 << 20), &mut bomb).unwrap();
+                    bomb.finish().unwrap();
+                },
+                "train-images-idx3-ubyte.gz: expected 5120 bytes after the header",
+            ),
+            (|place| fs::remove_file(place.path(IMAGES)).unwrap(), "data: expected an IDX file train-images"),
+            (
+                |place| {
+                    fs::remove_dir_all(place.path("data")).unwrap();
+                    (1..=5).for_each(|batch| place.write(&format!("data/data_batch_{batch}.bin"), [0; 3072]));
+                },
+                "data_batch_1.bin: expected rows of 3073 bytes, found 3072 bytes",
+            ),
+            (
+                |place| {
+                    fs::remove_dir_all(place.path("data")).unwrap();
+                    fs::create_dir_all(place.path("data/train/cat")).unwrap();
+                },
+                "cat: expected PNG or JPEG images of one class, found none",
+            ),
+            (
+                |place| {
+                    fs::remove_dir_all(place.path("data")).unwrap();
+                    let image = image::GrayImage::from_fn(8, 8, |x, y| image::Luma([(x * y) as u8]));
+                    for name in ["1.jpg", "2.jpg"] {
+                        place.write(&format!("data/cat/{name}"), "");
+                        image.save(place.path("data/cat").join(name)).unwrap();
+                    }
+                    let bytes = fs::read(place.path("data/cat/2.jpg")).unwrap();
+                    place.write("data/cat/2.jpg", &bytes[..bytes.len() / 2]);
+                },
+                "2.jpg: expected a whole JPEG image, found one that is cut off",
+            ),
+        ];
+        for (damage, culprit) in cases {
+            let place = Workplace::new();
+            files::idx(&place, "data", 0);
+            damage(&place);
+            place.assert_refused("train --device cpu --data data --out run", 1, culprit);
+        }
+    }
+}
+
+mod evaluate {
+    use super::*;
+
+    #[test]
+    fn damaged_runs_are_refused() {
+        let place = Workplace::new();
+        files::idx(&place, "data", 0);
+        place.train("--data data --model linear --epochs 1 --out run");
+        place.train("--data data --model lenet --epochs 1 --out other");
+        for (arguments, code, culprit) in [
+            ("nowhere", 1, "cannot read nowhere/config.toml: "),
+            ("data/train-labels-idx1-ubyte", 1, "cannot read data/train-labels-idx1-ubyte/config.toml: "),
+            ("run --batch-size 0", 2, "batch size: expected 1 to the 20 test images, found 0"),
+            ("run --batch-size 21", 2, "batch size: expected 1 to the 20 test images, found 21"),
+            ("run --data synthetic", 2, "data: expected images of 8x8x1, which linear was made for"),
+            ("run --data nowhere", 2, "data: expected `synthetic` or a folder, found \"nowhere\""),
+        ] {
+            place.assert_refused(&format!("evaluate --device cpu {arguments}"), code, culprit);
+        }
+
+        let sound = ["config.toml", "model.toml", "best.safetensors"]
+            .map(|name| (name, fs::read(place.path("run").join(name)).unwrap()));
+        let [config, model, weights] = sound.clone().map(|(_, bytes)| bytes);
+        let other = |name: &str| fs::read(place.path("other").join(name)).unwrap();
+        let edited = |bytes: &[u8], old: &str, new: &str| {
+            let text = std::str::from_utf8(bytes).unwrap();
+            assert!(text.contains(old));
+            text.replace(old, new).into_bytes()
+        };
+        for (name, bytes, culprit) in [
+            ("config.toml", b"nonsense".to_vec(), "run/config.toml: expected a run's configuration"),
+            ("config.toml", config[..config.len() / 2].to_vec(), "run/config.toml: expected a run's"),
+            ("config.toml", edited(&config, "epochs = 1", "epochs = \"many\""), "run/config.toml: expected"),
+            ("config.toml", edited(&config, "image = [1, 8, 8]", "image = [1, 9, 9]"), "run/model.toml"),
+            ("config.toml", edited(&config, "mean = [", "mean = [1.0, "), "a normalisation of 1 channels"),
+            ("model.toml", model[..model.len() - 9].to_vec(), "run/model.toml: expected a run's model"),
+            (
+                "model.toml",
+                edited(&model, "units = 10", "units = 9"),
+                "run/model.toml: expected a run's model",
+            ),
+            ("best.safetensors", other("best.safetensors"), "run/best.safetensors: expected"),
+            ("best.safetensors", weights[..weights.len() - 1].to_vec(), "run/best.safetensors: expected"),
+            ("best.safetensors", b"".to_vec(), "run/best.safetensors: expected a safetensors file"),
+        ] {
+            place.write(&format!("run/{name}"), bytes);
+            place.assert_refused("evaluate run --device cpu", 1, culprit);
+            for (name, bytes) in &sound {
+                place.write(&format!("run/{name}"), bytes);
+            }
+        }
+        fs::remove_file(place.path("run/best.safetensors")).unwrap();
+        place.assert_refused("evaluate run --device cpu", 1, "cannot read run/best.safetensors: ");
+        assert_eq!(place.run("evaluate run --device cpu --weights last").code, 0);
+    }
+}
+
+mod summary {
+    use super::*;
+
+    #[test]
+    fn presets_and_files_are_summed_up() {
+        let place = Workplace::new();
+        let layers = ["type = \"flatten\"", "type = \"dense\"; units = 5"];
+        place.write("mine.toml", files::model("input = [2, 3, 4]", &layers));
+        for (model, total) in [
+            ("lenet", "215,370"),
+            ("linear", "7,850"),
+            ("vgg-mini", "591,274"),
+            ("lenet --input 3,32,32 --classes 100", "289,220"),
+            ("mine.toml", "125"),
+        ] {
+            let run = place.run(&format!("summary {model}"));
+            assert!(run.stdout.contains(&format!("Total params: {total} ")), "{run:?}");
+            assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+            let run = place.run(&format!("summary {model} --json"));
+            let [json] = run.json().try_into().unwrap();
+            assert_eq!(json["parameters"].to_string(), total.replace(',', ""), "{json}");
+            assert!(run.stderr.contains("Total params"));
+        }
+    }
+
+    #[test]
+    fn bad_models_and_sizes_are_refused() {
+        let place = Workplace::new();
+        place.write("mine.toml", files::model("", &["type = \"flatten\""]));
+        for (arguments, culprit) in [
+            (
+                "lenett",
+                "model: expected linear, lenet, vgg-mini or the path of a .toml file, found \"lenett\"",
+            ),
+            ("lenet --input 28,28", "--input: expected CHANNELS,HEIGHT,WIDTH"),
+            ("lenet --input 1,x,28", "--input: expected CHANNELS,HEIGHT,WIDTH"),
+            ("lenet --input 1,-28,28", "--input: expected CHANNELS,HEIGHT,WIDTH"),
+            ("lenet --input 0,28,28", "network: expected an input of at least 1x1x1"),
+            ("lenet --input 1,3,3", "layer pool2 (max_pool): "),
+            ("lenet --input 1,99999999999,99999999999", "fewer than 2^31 elements"),
+            ("lenet --classes 0", "layer dense2 (dense): expected units of at least 1, found 0"),
+            ("mine.toml", "mine.toml: model: expected key `input`, found none"),
+        ] {
+            place.assert_refused(&format!("summary {arguments}"), 2, culprit);
+        }
+    }
+}
+
+mod devices {
+    use wgconv::device::DeviceKind;
+    use wgconv::gpu::adapters;
+
+    use super::*;
+
+    /// A variable that hides every adapter.
+    const HIDDEN: (&str, &str) = ("WGPU_ADAPTER_NAME", "nothing-like-this");
+
+    const TRAIN: &str = "train --model linear --data data --epochs 1 --out run";
+
+    fn workplace() -> Workplace {
+        let place = Workplace::new();
+        files::idx(&place, "data", 0);
+        place
+    }
+
+    #[test]
+    fn every_device_is_listed_and_tested() {
+        let run = Workplace::new().run("devices --json");
+        let lines = run.json();
+        assert_eq!((run.code, lines.len()), (0, adapters().len() + 1));
+        assert!(lines.iter().all(|line| line["self_test"]["status"] == "PASSED"), "{run:?}");
+        assert_eq!(lines.last().unwrap()["device"], "cpu");
+        assert!(run.stderr.contains("cpu: CPU executor"));
+    }
+
+    #[test]
+    fn without_an_adapter_there_is_advice_and_the_cpu() {
+        let place = workplace();
+        let hidden = |arguments: &str| {
+            let (name, value) = HIDDEN;
+            Run::of(place.command(arguments).env(name, value))
+        };
+        let run = hidden("devices");
+        assert!(run.stdout.contains("no GPU driver found: ") && run.stdout.contains("cpu: CPU executor"));
+        assert!(run.stdout.contains("PASSED") && run.code == 0, "{run:?}");
+
+        let advice = wgconv::gpu::install_advice();
+        for device in ["gpu", "gpu --allow-software", "0", "some-name"] {
+            hidden(&format!("{TRAIN} --device {device}")).assert_error(2, advice);
+        }
+        assert!(!place.path("run").exists());
+        let run = hidden(&format!("{TRAIN} --device auto"));
+        assert!(
+            run.stdout.contains("device: CPU executor") && run.stdout.contains("(no GPU found; "),
+            "{run:?}"
+        );
+    }
+
+    #[test]
+    fn the_device_asked_for_is_taken_or_refused() {
+        let place = workplace();
+        for device in ["99", "no-such-name"] {
+            place.assert_refused(
+                &format!("{TRAIN} --device {device}"),
+                2,
+                &format!("no device \"{device}\": "),
+            );
+        }
+        let adapters = adapters();
+        let Some(best) = adapters.first().map(|adapter| adapter.profile()) else { return };
+        let train = |device: &str, name: &str| {
+            let run = place.run(&format!("{} --device {device}", TRAIN.replace("run", name)));
+            assert_eq!(run.code, 0, "{run:?}");
+            run.stdout.lines().find(|line| line.starts_with("device: ")).unwrap().to_owned()
+        };
+        if best.kind == DeviceKind::Software {
+            place.assert_refused(&format!("{TRAIN} --device gpu"), 2, "--allow-software");
+            assert!(train("auto", "a").contains("(no GPU found; "));
+            assert!(train("gpu --allow-software", "b").contains("(a software rasteriser, as allowed"));
+        } else {
+            assert!(train("auto", "a").contains(&best.name));
+            assert!(train("gpu", "b").contains(&best.name));
+        }
+        assert!(train("0", "c").contains(&best.name));
+        assert!(
+            train(&best.name.split_whitespace().next().unwrap().to_uppercase(), "d").contains("(by name")
+        );
+        assert!(train("reference", "e").contains("reference"));
+    }
+}
+
+mod conv {
+    use safetensors::tensor::{Dtype, TensorView, serialize};
+
+    use super::*;
+
+    type Tensor<'a> = (&'a str, &'a [usize], &'a [f32]);
+
+    fn file(tensors: &[Tensor], dtype: Dtype) -> Vec<u8> {
+        let bytes = |values: &[f32]| match dtype {
+            Dtype::F64 => values.iter().flat_map(|&value| f64::from(value).to_le_bytes()).collect(),
+            _ => bytemuck::cast_slice::<f32, u8>(values).to_vec(),
+        };
+        let data: Vec<Vec<u8>> = tensors.iter().map(|(.., values)| bytes(values)).collect();
+        let views = tensors
+            .iter()
+            .zip(&data)
+            .map(|((name, shape, _), data)| (*name, TensorView::new(dtype, shape.to_vec(), data).unwrap()));
+        serialize(views, None).unwrap()
+    }
+
+    /// Asserts what `wgconv conv` makes of a case: values worked out by hand.
+    #[track_caller]
+    fn assert_answers(options: &str, case: &[Tensor], expected: &[Tensor]) {
+        let place = Workplace::new();
+        place.write("case.safetensors", file(case, Dtype::F32));
+        let run =
+            place.run(&format!("conv case.safetensors --device cpu --json --out out.safetensors {options}"));
+        assert_eq!(run.code, 0, "{run:?}");
+        let answers = tensors(&place.path("out.safetensors"));
+        let expected: BTreeMap<_, _> = expected
+            .iter()
+            .map(|&(name, shape, values)| (name.to_owned(), (shape.to_vec(), values.to_vec())))
+            .collect();
+        assert_eq!(answers, expected, "{options}");
+        for line in run.json() {
+            let (shape, _) = &answers[line["tensor"].as_str().unwrap()];
+            assert_eq!(line["shape"], Value::from(shape.clone()), "{options}");
+        }
+    }
+
+    #[test]
+    fn bias_uneven_padding_and_uneven_stride() {
+        // Padded: 0 1 2 3 / 0 4 5 6 / 0 0 0 0; three windows side by side.
+        assert_answers(
+            "--padding 0,1,1,0 --stride 2,1",
+            &[
+                ("input", &[1, 1, 2, 3], &[1., 2., 3., 4., 5., 6.]),
+                ("filters", &[1, 1, 2, 2], &[1., 2., 3., 4.]),
+                ("bias", &[1], &[10.]),
+                ("grad_output", &[1, 1, 1, 3], &[1., 10., 100.]),
+            ],
+            &[
+                ("output", &[1, 1, 1, 3], &[28., 47., 57.]),
+                ("grad_filters", &[1, 1, 2, 2], &[210., 321., 540., 654.]),
+                ("grad_input", &[1, 1, 2, 3], &[12., 120., 200., 34., 340., 400.]),
+                ("grad_bias", &[1], &[111.]),
+            ],
+        );
+    }
+
+    #[test]
+    fn dilation() {
+        assert_answers(
+            "--dilation 2",
+            &[
+                ("input", &[1, 1, 3, 3], &[1., 2., 3., 4., 5., 6., 7., 8., 9.]),
+                ("filters", &[1, 1, 2, 2], &[1., 2., 3., 4.]),
+                ("grad_output", &[1, 1, 1, 1], &[2.]),
+            ],
+            &[
+                ("output", &[1, 1, 1, 1], &[64.]),
+                ("grad_filters", &[1, 1, 2, 2], &[2., 6., 14., 18.]),
+                ("grad_input", &[1, 1, 3, 3], &[2., 0., 4., 0., 0., 0., 6., 0., 8.]),
+                ("grad_bias", &[1], &[2.]),
+            ],
+        );
+    }
+
+    #[test]
+    fn groups() {
+        assert_answers(
+            "--groups 2",
+            &[
+                ("input", &[1, 2, 1, 1], &[3., 5.]),
+                ("filters", &[2, 1, 1, 1], &[10., 100.]),
+                ("grad_output", &[1, 2, 1, 1], &[1., 2.]),
+            ],
+            &[
+                ("output", &[1, 2, 1, 1], &[30., 500.]),
+                ("grad_filters", &[2, 1, 1, 1], &[3., 10.]),
+                ("grad_input", &[1, 2, 1, 1], &[10., 200.]),
+                ("grad_bias", &[2], &[1., 2.]),
+            ],
+        );
+    }
+
+    #[test]
+    fn same_padding() {
+        assert_answers(
+            "--padding same",
+            &[("input", &[1, 1, 1, 3], &[1., 2., 3.]), ("filters", &[1, 1, 1, 3], &[1., 10., 100.])],
+            &[("output", &[1, 1, 1, 3], &[210., 321., 32.])],
+        );
+    }
+
+    #[test]
+    fn channels_come_before_pixels() {
+        assert_answers(
+            "--padding valid",
+            &[
+                ("input", &[2, 2, 1, 2], &[1., 2., 3., 4., 5., 6., 7., 8.]),
+                ("filters", &[2, 2, 1, 1], &[1., 10., 100., 1000.]),
+            ],
+            &[("output", &[2, 2, 1, 2], &[31., 42., 3100., 4200., 75., 86., 7500., 8600.])],
+        );
+    }
+
+    #[test]
+    fn bad_cases_are_refused() {
+        const INPUT: Tensor = ("input", &[1, 2, 4, 4], &[1.; 32]);
+        const FILTERS: Tensor = ("filters", &[2, 2, 3, 3], &[1.; 36]);
+        let sound = file(&[INPUT, FILTERS], Dtype::F32);
+        let with = |tensor: Tensor| file(&[INPUT, FILTERS, tensor], Dtype::F32);
+        let filters = |shape: &[usize]| {
+            let values = vec![1.; shape.iter().product()];
+            file(&[INPUT, ("filters", shape, &values)], Dtype::F32)
+        };
+        let place = Workplace::new();
+        place.write("file", "");
+        fs::create_dir(place.path("folder")).unwrap();
+        for (case, options, code, culprit) in [
+            (&file(&[INPUT], Dtype::F32), "", 1, "case.safetensors: expected a tensor filters, found"),
+            (&file(&[FILTERS], Dtype::F32), "", 1, "case.safetensors: expected a tensor input, found"),
+            (&file(&[INPUT, FILTERS], Dtype::F64), "", 1, "expected input of f32 with 4 axes, found F64"),
+            (&filters(&[2, 2, 9]), "", 1, "expected filters of f32 with 4 axes, found F32 [2, 2, 9]"),
+            (&filters(&[2, 3, 1, 1]), "", 2, "filters: expected [K, 2, R, S] for 2 channels in 1 groups"),
+            (&filters(&[0, 2, 1, 1]), "", 2, "expected"),
+            (&filters(&[2, 2, 5, 5]), "", 2, "spans at most the padded input height of 4"),
+            (&with(("bias", &[3], &[0.; 3])), "", 2, "bias: expected [2], found [3]"),
+            (&with(("bias", &[1, 2], &[0.; 2])), "", 1, "expected bias of f32 with 1 axes"),
+            (&with(("grad_output", &[1, 2, 2, 3], &[0.; 12])), "", 2, "grad_output: expected [1, 2, 2, 2]"),
+            (&sound[..sound.len() - 1].to_vec(), "", 1, "case.safetensors: expected a safetensors file"),
+            (&b"nonsense".to_vec(), "", 1, "case.safetensors: expected a safetensors file"),
+            (&sound, "--groups 3", 2, "groups"),
+            (&sound, "--groups 0", 2, "groups"),
+            (&sound, "--stride 0", 2, "stride"),
+            (&sound, "--stride x", 2, "--stride: expected a number, or height,width, found x"),
+            (&sound, "--stride 1,2,3", 2, "--stride: expected a number, or height,width, found 1,2,3"),
+            (&sound, "--dilation 9", 2, "dilation 9"),
+            (&sound, "--dilation 99999999999999999999", 2, "--dilation: expected a number"),
+            (&sound, "--padding all", 2, "--padding: expected a number"),
+            (&sound, "--padding 1,2,3", 2, "--padding: expected a number"),
+            (&sound, "--padding 4000000000", 2, "padded input"),
+            (&sound, "--device 99", 2, "no device \"99\": "),
+        ] {
+            place.write("case.safetensors", case);
+            let device = if options.contains("--device") { "" } else { "--device cpu" };
+            let command = format!("conv case.safetensors --out out.safetensors {device} {options}");
+            place.assert_refused(&command, code, culprit);
+        }
+        place.write("case.safetensors", &sound);
+        for (case, out, culprit) in [
+            ("missing", "out", "cannot read missing: "),
+            ("folder", "out", "cannot read folder: "),
+            ("case.safetensors", "file/out", "cannot write file/out: "),
+            ("case.safetensors", "nowhere/out", "cannot write nowhere/out: "),
+            ("case.safetensors", "folder", "cannot write folder: "),
+        ] {
+            place.assert_refused(&format!("conv {case} --out {out} --device cpu"), 1, culprit);
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_refused_with_help() {
+    let place = Workplace::new();
+    for (arguments, culprit) in [
+        ("", "Usage: wgconv"),
+        ("fly", "'fly'"),
+        ("train --speed 9", "'--speed'"),
+        ("train --epochs 0", "'--epochs <N>'"),
+        ("train --epochs many", "'--epochs <N>'"),
+        ("train --limit 0", "'--limit <N>'"),
+        ("train --threads 0", "'--threads <N>'"),
+        ("train --optimizer magic", "'--optimizer <NAME>'"),
+        ("evaluate", "<RUN>"),
+        ("evaluate run --weights worst", "'--weights <WEIGHTS>'"),
+        ("conv case.safetensors", "--out <OUT.safetensors>"),
+        ("summary", "<MODEL>"),
+    ] {
+        let run = place.run(arguments);
+        assert!(
+            run.code == 2 && run.stderr.contains(culprit) && run.stdout.is_empty(),
+            "{arguments}: {run:?}"
+        );
+    }
+    assert!(place.everything().is_empty());
+}
+
+#[test]
+fn help_names_every_command_and_how_to_start() {
+    let place = Workplace::new();
+    let help = place.run("--help");
+    assert_eq!((help.code, help.stderr.as_str()), (0, ""));
+    for command in ["train", "evaluate", "summary", "devices", "conv"] {
+        assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}");
+        assert_eq!(place.run(&format!("{command} --help")).code, 0);
+    }
+    assert!(help.stdout.contains("wgconv evaluate runs/lenet-1"));
+    assert_eq!(place.run("--version").stdout, concat!("wgconv ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+/// `wgconv ... | head -1` must not end in a panic, nor end a training.
+#[test]
+fn a_reader_that_went_away_stops_nothing() {
+    let place = Workplace::new();
+    files::idx(&place, "data", 0);
+    let nobody = || std::io::pipe().unwrap().1;
+    for arguments in ["summary lenet", "train --device cpu --data data --model linear --out run"] {
+        let run = Run::of(place.command(arguments).stdout(nobody()).stderr(Stdio::piped()));
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{arguments}");
+    }
+    assert!(place.path("run/best.safetensors").is_file());
+    for (arguments, code) in [("summary lenet --json", 0), ("summary nothing", 2)] {
+        let status = place.command(arguments).stdout(nobody()).stderr(nobody()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_is_lost_is_a_failure() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let run = Run::of(Workplace::new().command("summary lenet").stdout(full).stderr(Stdio::piped()));
+    run.assert_error(1, "cannot write standard output: ");
+}
