@@ -72,14 +72,14 @@ pub enum Error {
         /// What it answered, and what to try.
         cause: String,
     },
-    /// Training met NaN or infinity.
-    #[error("the loss of step {step} is {loss}: {place}; try a smaller learning rate")]
+    /// Training or an evaluation met NaN or infinity.
+    #[error("the loss of {what} is {loss}: {place}")]
     NotFinite {
-        /// Training step, counted from 0 over the whole run.
-        step: u64,
+        /// `step 12`, counted from 0 over the whole run, or `test batch 3`.
+        what: String,
         /// The loss that was read.
         loss: f32,
-        /// The first place that holds a value that is not finite.
+        /// The first place that holds a value that is not finite, and what to try.
         place: String,
     },
 }

@@ -448,6 +448,18 @@ mod evaluate {
     use super::*;
 
     #[test]
+    fn a_run_is_found_from_another_folder_and_on_any_number_of_threads() {
+        let place = Workplace::new();
+        files::idx(&place, "data", 0);
+        let run = place.train("--data data --model linear --epochs 1 --threads 1 --out run");
+        assert!(run.stdout.contains("CPU executor, 1 thread "), "{run:?}");
+        let other = Workplace::new();
+        let path = place.path("run");
+        let run = other.run(&format!("evaluate {} --device cpu --threads 3", path.display()));
+        assert!(run.code == 0 && run.stdout.contains("3 threads"), "{run:?}");
+    }
+
+    #[test]
     fn damaged_runs_are_refused() {
         let place = Workplace::new();
         files::idx(&place, "data", 0);
@@ -496,8 +508,11 @@ mod evaluate {
             }
         }
         fs::remove_file(place.path("run/best.safetensors")).unwrap();
-        place.assert_refused("evaluate run --device cpu", 1, "cannot read run/best.safetensors: ");
-        assert_eq!(place.run("evaluate run --device cpu --weights last").code, 0);
+        assert_eq!(place.run("evaluate run --device cpu").code, 0, "the last weights stand in for the best");
+        let best = "evaluate run --device cpu --weights best";
+        place.assert_refused(best, 1, "cannot read run/best.safetensors: ");
+        fs::remove_file(place.path("run/last.safetensors")).unwrap();
+        place.assert_refused("evaluate run --device cpu", 1, "cannot read run/last.safetensors: ");
     }
 }
 

@@ -23,9 +23,9 @@ pub struct Evaluate {
     /// `synthetic` or a folder [default: what the run was trained on]
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
-    /// Which of the run's weights
-    #[arg(long, default_value = "best", value_parser = ["best", "last"])]
-    weights: String,
+    /// Which of the run's weights [default: best, or last where the run ended before there was a best]
+    #[arg(long, value_parser = ["best", "last"])]
+    weights: Option<String>,
     /// Images in a batch [default: the run's, or all when there are fewer]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
@@ -40,8 +40,10 @@ pub struct Evaluate {
 
 impl Evaluate {
     pub fn run(self) -> Result<Outcome> {
+        self.device.start_threads();
         let (run, config, network) = RunFolder::open(&self.run)?;
-        let parameters = run.load(&self.weights, &network)?;
+        let weights = self.weights.as_deref().unwrap_or(if run.has("best") { "best" } else { "last" });
+        let parameters = run.load(weights, &network)?;
         let (source, limit) = match &self.data {
             Some(data) => (data, None),
             None => (&config.data, config.limit),

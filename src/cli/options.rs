@@ -23,13 +23,16 @@ pub struct DeviceOptions {
 }
 
 impl DeviceOptions {
+    /// Sets the number of threads; a command calls it before it does anything else.
+    pub fn start_threads(&self) {
+        if let Some(threads) = self.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+            pool.build_global().expect("nothing has run in the thread pool yet");
+        }
+    }
+
     /// Opens the executor that the options ask for.
     pub fn open(&self) -> Result<Opened> {
-        if let Some(threads) = self.threads {
-            // The pool is made once, before anything runs in it, so this cannot fail.
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
-            pool.build_global().expect("the thread pool is made here first");
-        }
         executors::open(&self.device, self.allow_software)
     }
 }

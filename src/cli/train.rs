@@ -68,6 +68,7 @@ pub struct Train {
 
 impl Train {
     pub fn run(self) -> Result<Outcome> {
+        self.device.start_threads();
         let settings = self.settings();
         if let Some(out) = &self.out {
             RunFolder::check(out)?;
@@ -91,7 +92,7 @@ impl Train {
         output.say(format_args!("memory: {memory}"))?;
 
         let mut trainer = Trainer::new(executor, network, &data, settings)?;
-        let config = self.config(&data, device_name, &trainer);
+        let config = self.config(&data, device_name, &trainer)?;
         let path = self.out.clone().unwrap_or_else(|| RunFolder::next_free(trainer.network().name()));
         let run = RunFolder::create(&path, &config, trainer.network())?;
         output.say(format_args!("results: {}\n", path.display()))?;
@@ -114,11 +115,11 @@ impl Train {
         self.limit.map(|limit| limit as usize)
     }
 
-    fn config(&self, data: &DataSplits, device: String, trainer: &Trainer) -> RunConfig {
+    fn config(&self, data: &DataSplits, device: String, trainer: &Trainer) -> Result<RunConfig> {
         let image = data.train.image;
-        RunConfig {
+        Ok(RunConfig {
             version: env!("CARGO_PKG_VERSION").into(),
-            data: self.data.clone(),
+            data: data::absolute(&self.data)?,
             device,
             epochs: self.epochs as usize,
             limit: self.limit(),
@@ -126,7 +127,7 @@ impl Train {
             classes: data.train.classes.clone(),
             training: self.settings(),
             normalisation: trainer.normalisation().clone(),
-        }
+        })
     }
 
     fn run_epochs(&self, trainer: &mut Trainer, mut run: RunFolder) -> Result<Outcome> {

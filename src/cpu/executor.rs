@@ -10,7 +10,10 @@ impl Real for f32 {
     const FORM: &'static str = "cpu";
 
     fn device_name() -> String {
-        format!("CPU executor, {} threads", rayon::current_num_threads())
+        match rayon::current_num_threads() {
+            1 => "CPU executor, 1 thread".into(),
+            threads => format!("CPU executor, {threads} threads"),
+        }
     }
 
     fn run(op: &dyn Op, operands: &mut Operands<f32>) {

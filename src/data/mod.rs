@@ -18,6 +18,9 @@ pub use synthetic::{TEST_ROWS, TRAIN_ROWS, synthetic};
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
 
+/// The source that needs no file.
+const SYNTHETIC: &str = "synthetic";
+
 /// The largest height and width that a file may claim.
 const MAX_SIDE: usize = 4096;
 
@@ -135,7 +138,7 @@ impl Normalisation {
 /// [`Error::Invalid`] when there is no such folder; [`Error::File`] or [`Error::Io`] that names the file
 /// when one is missing, damaged, or at odds with the others.
 pub fn load(source: &str, seed: u64) -> Result<DataSplits> {
-    if source == "synthetic" {
+    if source == SYNTHETIC {
         return Ok(synthetic(seed, TRAIN_ROWS, TEST_ROWS));
     }
     let path = Path::new(source);
@@ -157,6 +160,18 @@ pub fn load(source: &str, seed: u64) -> Result<DataSplits> {
     let name =
         full_path.file_name().map_or_else(|| source.into(), |name| name.to_string_lossy().into_owned());
     Ok(DataSplits { name, train, test })
+}
+
+/// The same source, found from any working directory.
+///
+/// # Errors
+/// [`Error::Io`] when there is no such folder.
+pub fn absolute(source: &str) -> Result<String> {
+    if source == SYNTHETIC {
+        return Ok(source.into());
+    }
+    let path = fs::canonicalize(source).map_err(Error::io("read", source))?;
+    Ok(path.to_string_lossy().into_owned())
 }
 
 /// Paths in a folder, sorted, without hidden ones.

@@ -112,8 +112,8 @@ impl Evaluator {
         let loss = executor.read(self.prepared, self.plan.expect("test/loss"))?;
         let correct = executor.read(self.prepared, self.plan.expect("test/correct"))?;
         if let Some((step, &loss)) = loss.reals().iter().enumerate().find(|(_, loss)| !loss.is_finite()) {
-            let place = "met in the evaluation of the test set".into();
-            return Err(Error::NotFinite { step: step as u64, loss, place });
+            let place = "the weights give no sound numbers on the test set".into();
+            return Err(Error::NotFinite { what: format!("test batch {step}"), loss, place });
         }
         let sum: f64 = loss.reals().iter().map(|&loss| f64::from(loss) * self.batch_size as f64).sum();
         Ok(Evaluation {

@@ -174,6 +174,11 @@ impl RunFolder {
         load_weights(&self.weights_path(name), network)
     }
 
+    /// Whether `best.safetensors` or `last.safetensors` is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.weights_path(name).exists()
+    }
+
     fn weights_path(&self, name: &str) -> PathBuf {
         self.path.join(format!("{name}.safetensors"))
     }

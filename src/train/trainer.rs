@@ -322,12 +322,9 @@ impl Trainer {
     /// Figures of the present parameters on the test set.
     ///
     /// # Errors
-    /// As [`Evaluator::evaluate`]; [`Error::NotFinite`] names the step that training has reached.
+    /// As [`Evaluator::evaluate`].
     pub fn evaluate(&mut self) -> Result<Evaluation> {
-        self.evaluator.evaluate(self.executor.as_mut()).map_err(|error| match error {
-            Error::NotFinite { loss, place, .. } => Error::NotFinite { step: self.steps_done, loss, place },
-            other => other,
-        })
+        self.evaluator.evaluate(self.executor.as_mut())
     }
 
     fn steps_to_submit(&self) -> usize {
@@ -343,6 +340,7 @@ impl Trainer {
         let TrainOptions { batch_size, steps, data, .. } = self.options.clone();
         let options = EvaluateOptions { batch_size, steps, data };
         let place = nonfinite::find(self.executor.as_mut(), &self.network, &options)?;
-        Ok(Error::NotFinite { step: self.steps_done + step as u64, loss, place })
+        let what = format!("step {}", self.steps_done + step as u64);
+        Ok(Error::NotFinite { what, loss, place: format!("{place}; try a smaller learning rate") })
     }
 }
