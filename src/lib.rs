@@ -75,3 +75,8 @@ pub mod train;
 pub mod verify;
 
 pub use error::{Error, Result};
+
+/// The README's examples, so that they stay true.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -11,6 +11,7 @@ use serde_json::json;
 use wgconv::data::{self, DataSplits};
 use wgconv::executors::Opened;
 use wgconv::network;
+use wgconv::plan::{Executor, Memory};
 use wgconv::report::summary;
 use wgconv::train::{EpochReport, Evaluation, Progress, RunConfig, RunFolder, TrainSettings, Trainer};
 use wgconv::{Error, Result};
@@ -89,7 +90,7 @@ impl Train {
             data.train.classes.len()
         ))?;
         output.say(summary(&network))?;
-        output.say(format_args!("memory: {memory}"))?;
+        output.say(format_args!("memory: {memory}{}", limit(executor.as_ref(), &memory)))?;
 
         let mut trainer = Trainer::new(executor, network, &data, settings)?;
         let config = self.config(&data, device_name, &trainer)?;
@@ -180,6 +181,15 @@ impl Train {
     fn stopped(&self, report: &EpochReport) -> Result<Outcome> {
         self.output.say(format_args!("stopped at step {}; the weights are saved", report.step))?;
         Ok(Outcome::Interrupted)
+    }
+}
+
+/// The largest buffer beside the device's limit, where it has one.
+fn limit(executor: &dyn Executor, memory: &Memory) -> String {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    match executor.max_buffer_bytes() {
+        u64::MAX => String::new(),
+        limit => format!("; largest buffer {:.1} of at most {:.0} MiB", mib(memory.largest), mib(limit)),
     }
 }
 
