@@ -15,7 +15,7 @@ use naga::{
     TypeInner,
 };
 
-use wgconv::device::DeviceProfile;
+use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::ops::add::Add;
 use wgconv::ops::bias::BiasGrad;
 use wgconv::ops::kernel::{
@@ -30,8 +30,8 @@ const MAX_BINDINGS: usize = 8;
 /// naming its operands.
 const GENERIC: [(&str, &[&str]); 1] = [("gemm/sum_slices.wgsl", &["slices", "result"])];
 
-/// The smallest device there is, and one on which every product is cut finely.
-fn devices() -> [DeviceProfile; 2] {
+/// The smallest device there is, a large one, and a software rasteriser, which has tiles of its own.
+fn devices() -> [DeviceProfile; 3] {
     let portable = DeviceProfile::portable();
     let large = DeviceProfile {
         name: "large".into(),
@@ -41,7 +41,8 @@ fn devices() -> [DeviceProfile; 2] {
         max_binding_bytes: (4 << 30) - 4,
         ..DeviceProfile::portable()
     };
-    [portable, large]
+    let software = DeviceProfile { name: "software".into(), kind: DeviceKind::Software, ..portable.clone() };
+    [portable, large, software]
 }
 
 /// Checks everything that an implementation promises; the error says what is wrong.

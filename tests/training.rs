@@ -8,6 +8,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use approx::{assert_abs_diff_eq, relative_eq};
 use wgconv::cpu::CpuExecutor;
 use wgconv::data::{self, DataSplits, Normalisation};
 use wgconv::gpu::ShaderChecks;
@@ -77,8 +78,8 @@ fn hash(parameters: &[Vec<f32>]) -> u64 {
 fn assert_close(what: &str, expected: &[f32], found: &[f32], relative: f32) {
     assert_eq!(expected.len(), found.len(), "{what}");
     for (step, (expected, found)) in expected.iter().zip(found).enumerate() {
-        let difference = (expected - found).abs() / expected.abs();
-        assert!(difference <= relative, "{what}: loss of step {step}: expected {expected}, found {found}");
+        let close = relative_eq!(*expected, *found, epsilon = 0.0, max_relative = relative);
+        assert!(close, "{what}: loss of step {step}: expected {expected}, found {found}");
     }
 }
 
@@ -253,7 +254,7 @@ fn evaluation_counts_every_image_once_whatever_the_batch() {
     for batch_size in [7, 16, 30] {
         let batched = evaluate(batch_size);
         assert_eq!((batched.correct, batched.images), (one_by_one.correct, 30));
-        assert!((batched.loss - one_by_one.loss).abs() < 1e-5, "{batched:?} {one_by_one:?}");
+        assert_abs_diff_eq!(batched.loss, one_by_one.loss, epsilon = 1e-5);
     }
 }
 

@@ -35,6 +35,10 @@ const TILES: [Tile; 2] = [
     Tile { name: "tiled_32x32", m: 32, n: 32, k: 16, thread_m: 4, thread_n: 4 },
 ];
 
+/// For software rasterisers: eight invocations are one vector of the CPU, so that barriers cost nothing, and
+/// many results an invocation make up for the price of a load.
+const SOFTWARE_TILE: Tile = Tile { name: "tiled_32x16", m: 32, n: 16, k: 16, thread_m: 8, thread_n: 8 };
+
 /// Below this many columns most of a tile would be idle, and the direct kernel does better.
 const FEWEST_COLUMNS: usize = 8;
 
@@ -75,9 +79,11 @@ impl Product {
             return Vec::new();
         }
         let mut tiles: Vec<Tile> = TILES.into_iter().filter(|tile| tile.fits(device)).collect();
-        // A software rasteriser has few cores to keep busy, and pays for registers with memory.
         if device.kind == DeviceKind::Software {
+            // It has few cores to keep busy: small tiles first, if the product fills them.
             tiles.reverse();
+            let position = if self.m > SOFTWARE_TILE.m / 2 { 0 } else { 1 };
+            tiles.insert(position.min(tiles.len()), SOFTWARE_TILE);
         } else {
             tiles.sort_by_key(|tile| self.n <= tile.n / 2 || self.workgroups(tile) < ENOUGH_WORKGROUPS);
         }

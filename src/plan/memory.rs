@@ -169,3 +169,63 @@ impl fmt::Display for Memory {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::presets;
+    use crate::ops::optimizer::SgdOptions;
+    use crate::plan::{DataParts, TrainOptions, train_plan};
+    use crate::tensor::ImageShape;
+
+    #[test]
+    fn buffers_that_live_at_the_same_time_never_share_memory() {
+        let image = ImageShape { height: 12, width: 12, channels: 3 };
+        let network = presets::vgg_mini(image, 10).unwrap();
+        let data = DataParts { name: "train", image, classes: 10, rows: vec![64] };
+        let sgd = SgdOptions { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+        let mut plan = train_plan(&network, &TrainOptions { batch_size: 4, steps: 2, data, sgd }).unwrap();
+        let kept = plan.expect("conv1.output");
+        plan.keep(kept);
+        let workspace: Vec<Vec<usize>> = plan.steps().map(|_| vec![100, 5_000]).collect();
+        let allocation = Allocation::new(&plan, &workspace);
+
+        // The slots that each step works on, and the buffer that each slot stands for from step to step.
+        let last_use =
+            |buffer| plan.steps().enumerate().filter(|(_, step)| step.operands.contains(&buffer)).last();
+        let mut owners = vec![None; allocation.slots.len()];
+        for (number, step) in plan.steps().enumerate() {
+            let mut used = allocation.of_workspace[number].clone();
+            used.iter().for_each(|&slot| assert_eq!(allocation.slots[slot].element, Element::Real));
+            for &buffer in &step.operands {
+                let Some(slot) = allocation.of_buffer[buffer.index()] else { continue };
+                used.push(slot);
+                assert!(allocation.slots[slot].elements >= plan.buffer(buffer).shape.elements());
+                assert_eq!(allocation.slots[slot].element, plan.buffer(buffer).element);
+                if let Some((owner, until)) = owners[slot]
+                    && owner != buffer
+                {
+                    assert!(until < number, "{owner:?} is still needed");
+                    assert_ne!(owner, kept, "a kept buffer is overwritten");
+                }
+                owners[slot] = Some((buffer, last_use(buffer).unwrap().0));
+            }
+            for &slot in &allocation.of_workspace[number] {
+                assert!(owners[slot].is_none_or(|(owner, until)| until < number && owner != kept));
+            }
+            let count = used.len();
+            used.sort_unstable();
+            used.dedup();
+            assert_eq!(used.len(), count, "step {number} works on one slot twice");
+        }
+
+        let shared = Memory::new(&plan, &allocation);
+        plan.buffers.iter_mut().for_each(|buffer| buffer.kept = true);
+        let apart = Memory::new(&plan, &Allocation::new(&plan, &workspace));
+        assert!(shared.total() < apart.total());
+        assert_eq!(
+            (shared.data, shared.parameters, shared.state),
+            (apart.data, apart.parameters, apart.state)
+        );
+    }
+}
