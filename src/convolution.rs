@@ -27,10 +27,11 @@ pub fn forward(
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
     let output = run(executor, ConvForward(*geometry), &[input, filters])?;
-    match bias {
-        Some(bias) => run(executor, bias_forward(geometry), &[bias, &output]),
-        None => Ok(output),
-    }
+    let Some(bias) = bias else { return Ok(output) };
+    // A bias sees the output as a matrix, a row a window.
+    let (rows, channels) = matrix(geometry);
+    let output = output.reshaped([rows, channels])?;
+    run(executor, BiasForward { rows, channels }, &[bias, &output])?.reshaped(geometry.output_shape())
 }
 
 /// Gradient of the loss with respect to the filters; see [`ConvGradFilters`].
@@ -68,14 +69,14 @@ pub fn grad_bias(
     geometry: &ConvGeometry,
     grad_output: &Tensor,
 ) -> Result<Tensor> {
-    let BiasForward { rows, channels } = bias_forward(geometry);
-    let matrix = Tensor::new([rows, channels], grad_output.data().to_vec())?;
     expect_shape("grad_bias: grad_output", &geometry.output_shape(), grad_output.shape())?;
-    run(executor, BiasGrad { rows, channels }, &[&matrix])
+    let (rows, channels) = matrix(geometry);
+    let grad_output = grad_output.clone().reshaped([rows, channels])?;
+    run(executor, BiasGrad { rows, channels }, &[&grad_output])
 }
 
-fn bias_forward(geometry: &ConvGeometry) -> BiasForward {
-    BiasForward { rows: geometry.batch_size * geometry.positions(), channels: geometry.out_channels }
+fn matrix(geometry: &ConvGeometry) -> (usize, usize) {
+    (geometry.batch_size * geometry.positions(), geometry.out_channels)
 }
 
 fn expect_shape(what: &str, expected: &Shape, found: &Shape) -> Result<()> {
@@ -90,10 +91,7 @@ fn run(executor: &mut dyn Executor, op: impl Op + 'static, given: &[&Tensor]) ->
     let buffers = &plan.forward[0].operands;
     let read = operands.iter().zip(buffers).filter(|(operand, _)| operand.access.reads());
     for ((operand, _), tensor) in read.clone().zip(given) {
-        // A bias sees the output as a matrix.
-        if operand.shape.elements() != tensor.data().len() || !operand.access.writes() {
-            expect_shape(&format!("{name}: {}", operand.name), &operand.shape, tensor.shape())?;
-        }
+        expect_shape(&format!("{name}: {}", operand.name), &operand.shape, tensor.shape())?;
     }
     executor.clear();
     let prepared = executor.prepare(plan.clone())?;
@@ -103,9 +101,5 @@ fn run(executor: &mut dyn Executor, op: impl Op + 'static, given: &[&Tensor]) ->
     executor.run(prepared, 1)?;
     let written = operands.iter().zip(buffers).find(|(operand, _)| operand.access.writes());
     let (operand, &buffer) = written.expect("an operation writes something");
-    let answer = executor.read(prepared, buffer)?.reals().to_vec();
-    // In place: the answer has the shape that was given.
-    let shape =
-        if operand.access.reads() { given[given.len() - 1].shape().clone() } else { operand.shape.clone() };
-    Tensor::new(shape, answer)
+    Tensor::new(operand.shape.clone(), executor.read(prepared, buffer)?.reals().to_vec())
 }

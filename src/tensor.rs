@@ -146,6 +146,14 @@ impl Tensor {
         self.data
     }
 
+    /// The same values seen in another shape.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when `shape` has another number of elements.
+    pub fn reshaped(self, shape: impl Into<Shape>) -> Result<Tensor> {
+        Tensor::new(shape, self.data)
+    }
+
     /// The tensor with its axes reordered: axis `i` of the result is axis `order[i]` of this one.
     ///
     /// # Panics

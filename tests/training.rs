@@ -275,9 +275,6 @@ impl Executor for SmallBuffers {
     fn memory(&self, plan: &Plan) -> Memory {
         self.0.memory(plan)
     }
-    fn implementations(&self, prepared: Prepared) -> Vec<String> {
-        self.0.implementations(prepared)
-    }
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {
         self.0.write(prepared, buffer, data)
     }

@@ -62,7 +62,6 @@ pub struct GpuExecutor {
 struct PreparedPlan {
     plan: Arc<Plan>,
     buffers: Vec<Option<wgpu::Buffer>>,
-    implementations: Vec<String>,
     dispatches: Vec<Dispatch>,
 }
 
@@ -272,17 +271,12 @@ impl Executor for GpuExecutor {
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(self.failed("binding buffers", error));
         }
-        let implementations = chosen.iter().map(|implementation| implementation.name.to_string()).collect();
-        self.plans.push(PreparedPlan { plan, buffers, implementations, dispatches });
+        self.plans.push(PreparedPlan { plan, buffers, dispatches });
         Ok(Prepared(self.plans.len() - 1))
     }
 
     fn memory(&self, plan: &Plan) -> Memory {
         Memory::new(plan, &Self::allocate(plan, &self.choose(plan)))
-    }
-
-    fn implementations(&self, prepared: Prepared) -> Vec<String> {
-        self.plans[prepared.0].implementations.clone()
     }
 
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {

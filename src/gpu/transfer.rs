@@ -1,6 +1,7 @@
 //! Moving buffers between host and device memory.
 
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use crate::ops::{Element, HostBuffer};
 use crate::plan::Pending;
@@ -25,13 +26,16 @@ pub fn to_device(queue: &wgpu::Queue, buffer: &wgpu::Buffer, data: &HostBuffer<f
     }
 }
 
+/// Mapping a copy that is done takes no time; a driver that takes longer is broken.
+const LONGEST_MAPPING: Duration = Duration::from_secs(10);
+
 /// A copy of a device buffer on its way to the host.
 pub struct Download {
     device: wgpu::Device,
     device_name: String,
+    submission: wgpu::SubmissionIndex,
     staging: wgpu::Buffer,
     mapped: Receiver<Result<(), wgpu::BufferAsyncError>>,
-    arrived: Option<Result<(), wgpu::BufferAsyncError>>,
     element: Element,
     elements: usize,
 }
@@ -55,14 +59,14 @@ impl Download {
         });
         let mut encoder = device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, size);
-        queue.submit([encoder.finish()]);
+        let submission = queue.submit([encoder.finish()]);
         let (sender, mapped) = channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
             // Nobody listens any more when the download was dropped.
             let _ = sender.send(result);
         });
         let device_name = device_name.into();
-        Download { device: device.clone(), device_name, staging, mapped, arrived: None, element, elements }
+        Download { device: device.clone(), device_name, submission, staging, mapped, element, elements }
     }
 
     fn failed(&self, cause: impl ToString) -> Error {
@@ -75,25 +79,15 @@ impl Download {
 }
 
 impl Pending for Download {
-    fn is_ready(&mut self) -> bool {
-        // A device that fails to be polled is lost; `wait` reports it.
-        let _ = self.device.poll(wgpu::PollType::Poll);
-        if self.arrived.is_none() {
-            self.arrived = match self.mapped.try_recv() {
-                Ok(result) => Some(result),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => Some(Err(wgpu::BufferAsyncError)),
-            };
-        }
-        self.arrived.is_some()
-    }
-
-    fn wait(mut self: Box<Self>) -> Result<HostBuffer<f32>> {
-        while !self.is_ready() {
-            self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| self.failed(error))?;
-        }
-        if let Some(Err(error)) = &self.arrived {
-            return Err(self.failed(error));
+    fn wait(self: Box<Self>) -> Result<HostBuffer<f32>> {
+        // For this copy alone: what was submitted after it goes on meanwhile.
+        let submission_index = Some(self.submission.clone());
+        let wait = wgpu::PollType::Wait { submission_index, timeout: None };
+        self.device.poll(wait).map_err(|error| self.failed(error))?;
+        match self.mapped.recv_timeout(LONGEST_MAPPING) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(self.failed(error)),
+            Err(gone) => return Err(self.failed(gone)),
         }
         let view = self.staging.get_mapped_range(..).map_err(|error| self.failed(error))?;
         Ok(match self.element {

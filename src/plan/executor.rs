@@ -30,9 +30,6 @@ pub trait Executor {
     /// The memory that a plan takes on this device, before anything is allocated.
     fn memory(&self, plan: &Plan) -> Memory;
 
-    /// The name of the way in which each step of a prepared plan runs, in the order of [`Plan::steps`].
-    fn implementations(&self, prepared: Prepared) -> Vec<String>;
-
     /// Replaces a buffer's content.
     ///
     /// # Errors
@@ -65,9 +62,6 @@ pub trait Executor {
 
 /// A buffer's content on its way from the device.
 pub trait Pending {
-    /// Whether [`Pending::wait`] would return at once.
-    fn is_ready(&mut self) -> bool;
-
     /// Waits for the content.
     ///
     /// # Errors
@@ -79,10 +73,6 @@ pub trait Pending {
 pub(crate) struct Ready(pub HostBuffer<f32>);
 
 impl Pending for Ready {
-    fn is_ready(&mut self) -> bool {
-        true
-    }
-
     fn wait(self: Box<Self>) -> Result<HostBuffer<f32>> {
         Ok(self.0)
     }

@@ -12,8 +12,6 @@ use crate::ops::{HostBuffer, Op, Operands};
 pub trait Real: Copy + Default + 'static {
     /// What [`Executor::device_name`] answers.
     fn device_name() -> String;
-    /// The name of the form.
-    const FORM: &'static str;
     /// Runs the operation.
     fn run(op: &dyn Op, operands: &mut Operands<Self>);
     /// Rounds to f32.
@@ -107,10 +105,6 @@ impl<T: Real> Executor for HostExecutor<T> {
 
     fn memory(&self, plan: &Plan) -> Memory {
         Memory::new(plan, &Allocation::new(plan, &[]))
-    }
-
-    fn implementations(&self, prepared: Prepared) -> Vec<String> {
-        self.plans[prepared.0].plan.steps().map(|_| T::FORM.to_string()).collect()
     }
 
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {

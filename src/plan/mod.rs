@@ -184,11 +184,6 @@ impl Plan {
         Ok(())
     }
 
-    /// Floating-point operations of one run.
-    pub fn flops(&self) -> u64 {
-        self.steps().map(|step| step.op.flops()).sum()
-    }
-
     /// Checks what executors rely on: a step binds one buffer of the right size to each operand, and no
     /// buffer twice; nothing that passes is read before it was written.
     ///

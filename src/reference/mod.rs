@@ -7,8 +7,6 @@ use crate::plan::{HostExecutor, Real};
 pub type ReferenceExecutor = HostExecutor<f64>;
 
 impl Real for f64 {
-    const FORM: &'static str = "definition";
-
     fn device_name() -> String {
         "reference, f64".into()
     }
