@@ -81,6 +81,8 @@ fn assert_close(what: &str, expected: &[f32], found: &[f32], relative: f32) {
         let close = relative_eq!(*expected, *found, epsilon = 0.0, max_relative = relative);
         assert!(close, "{what}: loss of step {step}: expected {expected}, found {found}");
     }
+    let differences = expected.iter().zip(found).map(|(expected, found)| (expected - found).abs() / expected);
+    println!("{what}: losses differ by at most {:.1e}", differences.fold(0.0, f32::max));
 }
 
 /// The default run. Rounding decides now and then which value of a pooling window is the largest, or on
