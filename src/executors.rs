@@ -2,7 +2,7 @@
 
 use crate::cpu::CpuExecutor;
 use crate::device::{DeviceChoice, DeviceKind};
-use crate::gpu::{Adapter, GpuExecutor, adapters, install_advice};
+use crate::gpu::{Adapter, GpuExecutor, ShaderChecks, adapters, install_advice};
 use crate::plan::Executor;
 use crate::reference::ReferenceExecutor;
 use crate::{Error, Result};
@@ -15,6 +15,14 @@ pub struct Opened {
     pub reason: String,
 }
 
+/// [`open_with`], and kernels that do not check their indices.
+///
+/// # Errors
+/// Those of [`open_with`].
+pub fn open(choice: &DeviceChoice, allow_software: bool) -> Result<Opened> {
+    open_with(choice, allow_software, ShaderChecks::Off)
+}
+
 /// Opens the executor for `choice`.
 ///
 /// `auto` takes a real GPU, else the CPU executor. A software rasteriser is taken only by name or number,
@@ -23,7 +31,7 @@ pub struct Opened {
 /// # Errors
 /// [`Error::NoDevice`] when nothing fits, with what is there and what to install; [`Error::Device`] when
 /// the driver refuses.
-pub fn open(choice: &DeviceChoice, allow_software: bool) -> Result<Opened> {
+pub fn open_with(choice: &DeviceChoice, allow_software: bool, checks: ShaderChecks) -> Result<Opened> {
     let cpu = |reason: &str| {
         let executor = CpuExecutor::new();
         let reason = format!("{} ({reason})", executor.device_name());
@@ -66,7 +74,7 @@ pub fn open(choice: &DeviceChoice, allow_software: bool) -> Result<Opened> {
             None => return Err(no_device(choice, &adapters, "there is no GPU driver")),
         },
     };
-    let executor = GpuExecutor::open(adapter)?;
+    let executor = GpuExecutor::open(adapter)?.with_checks(checks);
     let profile = adapter.profile();
     let reason = format!("{}, {}, {} ({reason})", profile.name, profile.kind, adapter.backend());
     Ok(Opened { executor: Box::new(executor), reason })

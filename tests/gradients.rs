@@ -1,11 +1,8 @@
 //! The definitions of gradients match central differences of the definitions of what they are gradients of,
 //! in f64; a wrong gradient fails.
 
-mod cases;
-
 use std::collections::HashSet;
 
-use cases::{conv, dense, elementwise, pool, training};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -15,6 +12,7 @@ use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
 use wgconv::ops::pool::{PoolForward, PoolGrad};
 use wgconv::ops::{Element, HostBuffer, Op, Operand, Operands};
+use wgconv::verify::cases::{self, conv, dense, elementwise, pool, training};
 
 /// Half the distance of the two points of a difference.
 const DISTANCE: f64 = 1e-5;

@@ -1,14 +1,13 @@
 //! Every operation, case and implementation, on the GPU and on the CPU, gives the definition's answer:
 //! exactly on small integers, within a bound that grows with the summed length on reals.
 
-mod cases;
 mod common;
 
-use cases::Case;
 use wgconv::cpu::CpuExecutor;
 use wgconv::gpu::{Preference, ShaderChecks};
 use wgconv::ops::HostBuffer;
 use wgconv::plan::Executor;
+use wgconv::verify::cases::{self, Case};
 use wgconv::verify::{Data, Trial};
 
 const DATA: [Data; 2] = [Data::Integers, Data::Reals];

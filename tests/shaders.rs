@@ -1,8 +1,6 @@
 //! Every kernel of every case, checked without a GPU: it validates, its bindings are the operation's
 //! operands, its overrides are the constants it is given, and it keeps within the device's limits.
 
-mod cases;
-
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
@@ -22,6 +20,7 @@ use wgconv::ops::kernel::{
     Binding, Constant, ENTRY_POINT, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, WORKGROUP_SIZE,
 };
 use wgconv::ops::{Element, Op, Operand};
+use wgconv::verify::cases;
 
 /// Buffers that every device lets a kernel bind.
 const MAX_BINDINGS: usize = 8;

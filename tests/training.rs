@@ -13,7 +13,7 @@ use wgconv::cpu::CpuExecutor;
 use wgconv::data::{self, DataSplits, Normalisation};
 use wgconv::gpu::ShaderChecks;
 use wgconv::network::{Network, presets};
-use wgconv::ops::HostBuffer;
+use wgconv::ops::{HostBuffer, Op};
 use wgconv::plan::{BufferId, Executor, Memory, Pending, Plan, Prepared};
 use wgconv::reference::ReferenceExecutor;
 use wgconv::train::{Evaluator, TrainSettings, Trainer};
@@ -269,6 +269,9 @@ impl Executor for SmallBuffers {
     }
     fn device_name(&self) -> String {
         self.0.device_name()
+    }
+    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
+        self.0.implementations(op)
     }
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
         assert!(plan.find("train/images.1").is_some() || plan.find("test/images.1").is_some());

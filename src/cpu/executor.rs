@@ -7,6 +7,8 @@ use crate::plan::{HostExecutor, Real};
 pub type CpuExecutor = HostExecutor<f32>;
 
 impl Real for f32 {
+    const IMPLEMENTATION: &'static str = "cpu";
+
     fn device_name() -> String {
         match rayon::current_num_threads() {
             1 => "CPU executor, 1 thread".into(),

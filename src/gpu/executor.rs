@@ -8,7 +8,7 @@ use super::pipeline::Pipelines;
 use super::transfer::{Download, to_device};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, Implementation};
-use crate::ops::{Element, HostBuffer};
+use crate::ops::{Element, HostBuffer, Op};
 use crate::plan::{Allocation, BufferId, Executor, Memory, Pending, Plan, Prepared};
 use crate::{Error, Result};
 
@@ -222,6 +222,18 @@ impl Executor for GpuExecutor {
 
     fn max_buffer_bytes(&self) -> u64 {
         self.profile.max_binding_bytes.min(self.profile.max_buffer_bytes)
+    }
+
+    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
+        op.implementations(&self.profile).iter().map(|implementation| implementation.name).collect()
+    }
+
+    fn prefer(&mut self, implementation: &str) {
+        self.set_preference(Preference::Named(implementation.into()));
+    }
+
+    fn forget_kernels(&mut self) {
+        self.pipelines = Pipelines::default();
     }
 
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {

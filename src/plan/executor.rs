@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{BufferId, Memory, Plan};
 use crate::Result;
-use crate::ops::HostBuffer;
+use crate::ops::{HostBuffer, Op};
 
 /// Number of a plan that an executor has made ready to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +20,16 @@ pub trait Executor {
 
     /// Bytes that one buffer may have.
     fn max_buffer_bytes(&self) -> u64;
+
+    /// Names of the implementations of `op` that the device can run, best guess first.
+    fn implementations(&self, op: &dyn Op) -> Vec<&'static str>;
+
+    /// Lets the plans prepared from now on run the implementation of this name where an operation has it,
+    /// else the best guess. Nothing changes where there is no choice.
+    fn prefer(&mut self, _implementation: &str) {}
+
+    /// Frees the kernels that were compiled so far; those of prepared plans live on in them.
+    fn forget_kernels(&mut self) {}
 
     /// Makes a plan ready: allocates its buffers and chooses and compiles what runs its steps.
     ///

@@ -10,6 +10,8 @@ use crate::ops::{HostBuffer, Op, Operands};
 
 /// A type of real numbers, and the form of an operation that works on it.
 pub trait Real: Copy + Default + 'static {
+    /// What [`Executor::implementations`] answers, for every operation.
+    const IMPLEMENTATION: &'static str;
     /// What [`Executor::device_name`] answers.
     fn device_name() -> String;
     /// Runs the operation.
@@ -78,6 +80,10 @@ impl<T: Real> Executor for HostExecutor<T> {
 
     fn max_buffer_bytes(&self) -> u64 {
         u64::MAX
+    }
+
+    fn implementations(&self, _op: &dyn Op) -> Vec<&'static str> {
+        vec![T::IMPLEMENTATION]
     }
 
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {

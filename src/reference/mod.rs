@@ -7,6 +7,8 @@ use crate::plan::{HostExecutor, Real};
 pub type ReferenceExecutor = HostExecutor<f64>;
 
 impl Real for f64 {
+    const IMPLEMENTATION: &'static str = "definition";
+
     fn device_name() -> String {
         "reference, f64".into()
     }

@@ -1,8 +1,13 @@
 //! Whether an operation's fast forms give the definition's answer.
 
+pub mod cases;
+mod random;
 mod self_test;
+mod verdict;
 
+pub use random::random_cases;
 pub use self_test::{SelfTest, self_test};
+pub use verdict::{Status, Verdict, verify};
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,13 +20,28 @@ use crate::ops::{Element, HostBuffer, Op, Operand, Operands, Precision};
 use crate::plan::{BufferId, Executor, Plan};
 
 /// What a trial fills the operands with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Data {
     /// Integers from -2 to 2: sums below 2^24 are exact in f32, so every order of summing gives the same
     /// answer, and any difference is a bug.
     Integers,
     /// Reals from -1 to 1: the answer may differ by [`Precision::bound`].
     Reals,
+}
+
+impl Data {
+    /// Both kinds.
+    pub const ALL: [Data; 2] = [Data::Integers, Data::Reals];
+}
+
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Data::Integers => "integers",
+            Data::Reals => "reals",
+        })
+    }
 }
 
 /// One operation, filled with data, and the answer of its definition.
@@ -53,8 +73,15 @@ pub struct Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Mismatch { op, operand, index, expected, found, bound } = self;
-        write!(f, "{op}: {operand}[{index}]: expected {expected} within {bound:e}, found {found}")
+        write!(f, "{}: {}", self.op, self.difference())
+    }
+}
+
+impl Mismatch {
+    /// The difference alone, for messages that have named the operation.
+    pub fn difference(&self) -> String {
+        let Mismatch { operand, index, expected, found, bound, .. } = self;
+        format!("{operand}[{index}]: expected {expected} within {bound:e}, found {found}")
     }
 }
 
@@ -129,6 +156,16 @@ impl Trial {
             }
         }
         Ok(largest)
+    }
+
+    /// Of the reals that the definition writes: how many differ from zero, and how many there are.
+    pub fn nonzero(&self) -> (usize, usize) {
+        let written = self.operands.iter().zip(&self.expected);
+        let reals: Vec<f64> = written
+            .filter(|(operand, _)| operand.element == Element::Real && operand.access.writes())
+            .flat_map(|(_, expected)| expected.reals().iter().copied())
+            .collect();
+        (reals.iter().filter(|&&value| value != 0.0).count(), reals.len())
     }
 
     /// The definition's answer, rounded to f32, to be changed in the negative controls of this check.

@@ -1,11 +1,12 @@
 //! Pools that have gone wrong elsewhere: windows that overlap, skip or hang over the edge.
 
-use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
-use wgconv::ops::window::{Padding, WindowOptions};
-use wgconv::tensor::ImageShape;
+use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
+use crate::ops::window::{Padding, WindowOptions};
+use crate::tensor::ImageShape;
 
 use super::Case;
 
+/// Every kind of pool.
 pub const KINDS: [PoolKind; 2] = [PoolKind::Max, PoolKind::Average];
 
 /// Geometries, each with the reason it is here.
@@ -39,7 +40,7 @@ pub fn geometries() -> Vec<(&'static str, PoolGeometry)> {
         .collect()
 }
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, geometry) in geometries() {
         for kind in KINDS {

@@ -1,8 +1,8 @@
 //! Biases, activations and sums: numbers of elements around a workgroup, and rows around a slice.
 
-use wgconv::ops::activation::{Activation, ActivationForward, ActivationGrad};
-use wgconv::ops::add::Add;
-use wgconv::ops::bias::{BiasForward, BiasGrad};
+use crate::ops::activation::{Activation, ActivationForward, ActivationGrad};
+use crate::ops::add::Add;
+use crate::ops::bias::{BiasForward, BiasGrad};
 
 use super::Case;
 
@@ -42,7 +42,7 @@ const ROWS_AND_CHANNELS: [(&str, usize, usize); 11] = [
     ("long sum, many channels", 1021, 257),
 ];
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let biases = ROWS_AND_CHANNELS.into_iter().flat_map(|(name, rows, channels)| {
         [Case::new(name, BiasForward { rows, channels }), Case::new(name, BiasGrad { rows, channels })]
     });

@@ -1,8 +1,8 @@
 //! Convolutions that have gone wrong elsewhere: dropped tails, even and lopsided windows, groups with dilation.
 
-use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
-use wgconv::ops::window::{Padding, WindowOptions};
-use wgconv::tensor::ImageShape;
+use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
+use crate::ops::window::{Padding, WindowOptions};
+use crate::tensor::ImageShape;
 
 use super::Case;
 
@@ -60,7 +60,7 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
         .collect()
 }
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     geometries()
         .into_iter()
         .flat_map(|(name, geometry)| {

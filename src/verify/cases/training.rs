@@ -1,9 +1,9 @@
 //! What surrounds the layers in a training step: batches, the loss, the optimizer, the step counter.
 
-use wgconv::ops::batch::{Advance, GatherBatch};
-use wgconv::ops::loss::SoftmaxCrossEntropy;
-use wgconv::ops::optimizer::{Sgd, SgdOptions};
-use wgconv::tensor::ImageShape;
+use crate::ops::batch::{Advance, GatherBatch};
+use crate::ops::loss::SoftmaxCrossEntropy;
+use crate::ops::optimizer::{Sgd, SgdOptions};
+use crate::tensor::ImageShape;
 
 use super::Case;
 
@@ -59,7 +59,7 @@ fn batches() -> Vec<Case> {
     .into()
 }
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = losses().into_iter().map(|(name, op)| Case::new(name, op)).collect();
     cases.extend(optimizers());
     cases.extend(batches());

@@ -1,6 +1,6 @@
 //! Dense layers: sizes below, at and beyond a tile, and sums long enough to be cut into slices.
 
-use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
+use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 
 use super::Case;
 
@@ -29,7 +29,7 @@ pub fn sizes() -> Vec<(&'static str, DenseSize)> {
         .collect()
 }
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     sizes()
         .into_iter()
         .flat_map(|(name, size)| {

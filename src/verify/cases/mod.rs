@@ -1,0 +1,55 @@
+//! The table of cases that every kind of proof shares: operations over named, awkward sizes.
+
+pub mod conv;
+pub mod dense;
+pub mod elementwise;
+pub mod pool;
+pub mod training;
+
+use std::fmt;
+
+use crate::ops::Op;
+
+/// An operation over one set of sizes.
+#[derive(Debug)]
+pub struct Case {
+    /// What the case is there for.
+    pub name: String,
+    /// The operation, with its sizes.
+    pub op: Box<dyn Op>,
+}
+
+impl Case {
+    /// `op` over the sizes that `name` describes.
+    pub fn new(name: impl Into<String>, op: impl Op + 'static) -> Self {
+        Case { name: name.into(), op: Box::new(op) }
+    }
+}
+
+/// `conv2d.forward (1x1 with stride)`: unlike that of any other case.
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.op.name(), self.name)
+    }
+}
+
+/// Every case: each operation of the library appears here.
+pub fn all() -> Vec<Case> {
+    [conv::cases(), dense::cases(), elementwise::cases(), pool::cases(), training::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_cases_have_the_same_name() {
+        let names: Vec<String> = all().iter().map(Case::to_string).collect();
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+    }
+}

@@ -1,0 +1,165 @@
+//! Cases drawn from a seed: sizes that nobody thought of.
+
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+
+use super::cases::Case;
+use super::cases::pool::KINDS;
+use crate::ops::bias::{BiasForward, BiasGrad};
+use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
+use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
+use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
+use crate::ops::window::{Axis, Padding, WindowOptions};
+use crate::tensor::ImageShape;
+
+/// What the definition of one case takes at most, so that it is done in a moment.
+const MAX_FLOPS: u64 = 20_000_000;
+
+/// Every pass of one convolution with its bias, of one pool, or of one dense layer, with sizes drawn from
+/// `seed`; the same seed gives the same sizes on every machine.
+///
+/// Windows are seldom square, may be even, dilated, longer than their stride or shorter, and padded on each
+/// side by itself; convolutions have one group, several, or one a channel.
+pub fn random_cases(seed: u64) -> Vec<Case> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    loop {
+        let drawn = match rng.random_range(0..10) {
+            0..7 => convolution(seed, &mut rng),
+            7..9 => pool(seed, &mut rng),
+            _ => dense(seed, &mut rng),
+        };
+        match drawn {
+            Some(cases) if cases.iter().all(|case| case.op.flops() <= MAX_FLOPS) => return cases,
+            _ => {}
+        }
+    }
+}
+
+fn geometry(rng: &mut ChaCha8Rng) -> Option<ConvGeometry> {
+    let (groups, group_in, group_out) = match rng.random_range(0..4) {
+        0 | 1 => (1, rng.random_range(1..=40), rng.random_range(1..=70)),
+        2 => (rng.random_range(2..=5), rng.random_range(1..=12), rng.random_range(1..=12)),
+        _ => (rng.random_range(2..=40), 1, rng.random_range(1..=2)),
+    };
+    let (batch_size, image) = images(rng, groups * group_in);
+    ConvGeometry::new(batch_size, image, groups * group_out, groups, &window(rng)).ok()
+}
+
+fn convolution(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
+    let geometry = geometry(rng)?;
+    let (rows, channels) = (geometry.batch_size * geometry.positions(), geometry.out_channels);
+    let name = format!(
+        "random {seed}: {}x{}x{}x{}, {channels} filters, {} groups, {}",
+        geometry.batch_size,
+        geometry.height.input,
+        geometry.width.input,
+        geometry.in_channels,
+        geometry.groups,
+        windows(&geometry.height, &geometry.width)
+    );
+    Some(vec![
+        Case::new(&name, ConvForward(geometry)),
+        Case::new(&name, ConvGradFilters(geometry)),
+        Case::new(&name, ConvGradInput(geometry)),
+        Case::new(&name, BiasForward { rows, channels }),
+        Case::new(&name, BiasGrad { rows, channels }),
+    ])
+}
+
+fn pool(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
+    let channels = rng.random_range(1..=20);
+    let (batch_size, image) = images(rng, channels);
+    let geometry = PoolGeometry::new(batch_size, image, &window(rng)).ok()?;
+    let name = format!("random {seed}: {batch_size}x{image}, {}", windows(&geometry.height, &geometry.width));
+    let cases = KINDS.into_iter().flat_map(|kind| {
+        [Case::new(&name, PoolForward { kind, geometry }), Case::new(&name, PoolGrad { kind, geometry })]
+    });
+    Some(cases.collect())
+}
+
+fn dense(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
+    let [batch_size, in_features, out_features] = [100, 600, 200].map(|most| rng.random_range(1..=most));
+    let size = DenseSize::new(batch_size, in_features, out_features).ok()?;
+    let name = format!("random {seed}: {batch_size} samples, {in_features} to {out_features} features");
+    Some(vec![
+        Case::new(&name, DenseForward(size)),
+        Case::new(&name, DenseGradWeight(size)),
+        Case::new(&name, DenseGradInput(size)),
+    ])
+}
+
+fn images(rng: &mut ChaCha8Rng, channels: usize) -> (usize, ImageShape) {
+    let [height, width] = [(); 2].map(|()| rng.random_range(1..=24));
+    (rng.random_range(1..=4), ImageShape { height, width, channels })
+}
+
+fn window(rng: &mut ChaCha8Rng) -> WindowOptions {
+    let mut pair = |most: usize| [(); 2].map(|()| rng.random_range(1..=most));
+    let [kernel_size, stride, dilation] = [pair(6), pair(4), pair(3)];
+    let mut side = || rng.random_range(0..=4);
+    let padding = match side() {
+        0 => Padding::Valid,
+        1 => Padding::Same,
+        _ => Padding::Sides { top: side(), bottom: side(), left: side(), right: side() },
+    };
+    WindowOptions { kernel_size, stride, dilation, padding }
+}
+
+/// A window's sizes, height by width, and its padding: top, bottom, left, right.
+fn windows(height: &Axis, width: &Axis) -> String {
+    let pair = |size: fn(&Axis) -> usize| format!("{}x{}", size(height), size(width));
+    format!(
+        "kernel {}, stride {}, dilation {}, padding {},{},{},{}",
+        pair(|axis| axis.kernel),
+        pair(|axis| axis.stride),
+        pair(|axis| axis.dilation),
+        height.padding_before,
+        height.padding_after,
+        width.padding_before,
+        width.padding_after
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_cases_and_another_seed_others() {
+        let names = |seeds: std::ops::Range<u64>| -> Vec<String> {
+            seeds.flat_map(random_cases).map(|case| case.to_string()).collect()
+        };
+        assert_eq!(names(0..50), names(0..50));
+        let all = names(0..500);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+        for drawn in ["conv2d", "bias", "max_pool2d", "average_pool2d", "dense"] {
+            assert!(all.iter().any(|name| name.starts_with(drawn)), "{drawn}");
+        }
+    }
+    #[test]
+    fn drawn_convolutions_are_of_every_kind() {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let drawn: Vec<ConvGeometry> = (0..1000).filter_map(|_| geometry(&mut rng)).collect();
+        let remainder = |axis: &Axis| {
+            let padded = axis.input + axis.padding_before + axis.padding_after;
+            !(padded - (axis.kernel - 1) * axis.dilation - 1).is_multiple_of(axis.stride)
+        };
+        type Kind<'a> = (&'a str, &'a dyn Fn(&ConvGeometry) -> bool);
+        let kinds: [Kind; 8] = [
+            ("not square", &|g| g.height.kernel != g.width.kernel && g.height.input != g.width.input),
+            ("even kernel", &|g| g.height.kernel % 2 == 0 && g.width.kernel % 2 == 0),
+            ("stride with a remainder", &|g| remainder(&g.height) && remainder(&g.width)),
+            ("stride beyond the kernel", &|g| g.height.stride > g.height.kernel),
+            ("groups with dilation", &|g| g.groups > 1 && g.group_in_channels() > 1 && g.width.dilation > 1),
+            ("depthwise", &|g| g.groups > 1 && g.group_in_channels() == 1),
+            ("lopsided padding", &|g| g.height.padding_before != g.height.padding_after),
+            ("padding beyond the kernel", &|g| g.width.padding_before > g.width.kernel),
+        ];
+        for (kind, is_kind) in kinds {
+            let count = drawn.iter().filter(|geometry| is_kind(geometry)).count();
+            assert!(count >= 20, "{kind}: {count} of {}", drawn.len());
+        }
+    }
+}
