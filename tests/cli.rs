@@ -820,6 +820,94 @@ mod conv {
     }
 }
 
+mod verify {
+    use super::*;
+
+    #[test]
+    fn the_table_and_random_cases_pass_on_the_cpu() {
+        let run = Workplace::new().run("verify --device cpu --random 5");
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
+        let total = run.stdout.lines().find_map(|line| line.strip_prefix("total")).expect(&run.stdout);
+        let counts: Vec<usize> = total.split_whitespace().map(|count| count.parse().unwrap()).collect();
+        assert!(counts[0] > 500 && counts[1] == 0 && counts[2] > 20, "{total}");
+    }
+
+    #[test]
+    fn json_has_an_object_a_verdict_and_the_totals_last() {
+        let run = Workplace::new().run("verify --device cpu --only pool2d.forward --json");
+        assert_eq!(run.code, 0, "{run:?}");
+        let objects = run.json();
+        let (totals, verdicts) = objects.split_last().unwrap();
+        for status in ["PASSED", "FAILED", "SKIPPED", "MISTRUSTED"] {
+            let count = verdicts.iter().filter(|verdict| verdict["status"] == status).count();
+            assert_eq!(totals[status], count, "{status}");
+        }
+        for verdict in verdicts {
+            assert!(verdict["op"].as_str().unwrap().ends_with("pool2d.forward"), "{verdict}");
+            assert_eq!(verdict["implementation"], "cpu");
+            assert_eq!(verdict["error"].is_null(), verdict["status"] == "SKIPPED", "{verdict}");
+        }
+    }
+
+    #[test]
+    fn what_names_nothing_is_refused() {
+        let place = Workplace::new();
+        for arguments in [
+            "--only nothing",
+            "--implementation nothing",
+            "--only conv2d --implementation nothing",
+            "--only advance --random 3 --implementation nothing",
+        ] {
+            place.assert_refused(&format!("verify --device cpu {arguments}"), 2, "nothing");
+        }
+    }
+
+    /// Runs a command as a verdict names it.
+    #[cfg(unix)]
+    fn repeat(command: &str) -> Run {
+        let arguments = command.trim_start().strip_prefix("wgconv ").expect(command);
+        let script = format!("'{}' {arguments}", env!("CARGO_BIN_EXE_wgconv"));
+        Run::of(Command::new("sh").args(["-c", &script]))
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_command_of_a_verdict_repeats_it_alone() {
+        let run = Workplace::new().run("verify --device cpu --random 12 --seed 3 --json");
+        let mut objects = run.json();
+        objects.pop();
+        let mut repeated = std::collections::BTreeSet::new();
+        for verdict in &objects {
+            let command = verdict["command"].as_str().unwrap();
+            // One of the table and one drawn for each operation.
+            if !repeated.insert((verdict["op"].as_str().unwrap(), command.contains("--random"))) {
+                continue;
+            }
+            let mut again = repeat(&format!("{command} --json")).json();
+            again.pop();
+            assert!(again.contains(verdict), "{command}: {verdict} is not among {again:?}");
+            for other in again {
+                for key in ["op", "case", "implementation"] {
+                    assert_eq!(other[key], verdict[key], "{command}");
+                }
+            }
+        }
+        assert!(repeated.len() > 25, "{repeated:?}");
+    }
+
+    /// Of many random windows some meet nothing but padding.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_mistrusted_is_shown_with_its_command() {
+        let run = Workplace::new().run("verify --device cpu --random 300 --only conv2d.forward");
+        assert_eq!(run.code, 0, "{run:?}");
+        let mut lines = run.stdout.lines().skip_while(|line| !line.starts_with("MISTRUSTED "));
+        let (verdict, command) = (lines.next().expect(&run.stdout), lines.next().unwrap());
+        let again = repeat(command);
+        assert!(again.code == 0 && again.stdout.lines().any(|line| line == verdict), "{command}: {again:?}");
+    }
+}
+
 #[test]
 fn wrong_usage_is_refused_with_help() {
     let place = Workplace::new();
@@ -851,7 +939,7 @@ fn help_names_every_command_and_how_to_start() {
     let place = Workplace::new();
     let help = place.run("--help");
     assert_eq!((help.code, help.stderr.as_str()), (0, ""));
-    for command in ["train", "evaluate", "summary", "devices", "conv"] {
+    for command in ["train", "evaluate", "summary", "devices", "conv", "verify"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}");
         assert_eq!(place.run(&format!("{command} --help")).code, 0);
     }

@@ -7,6 +7,7 @@ mod interrupt;
 mod options;
 mod summary;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ enum Command {
     Summary(summary::Summary),
     Devices(devices::Devices),
     Conv(conv::Conv),
+    Verify(verify::Verify),
 }
 
 /// Exit code of a run that Ctrl-C ended, as shells expect it.
@@ -57,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Summary(command) => command.run(),
         Command::Devices(command) => command.run(),
         Command::Conv(command) => command.run(),
+        Command::Verify(command) => command.run(),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -1,11 +1,12 @@
 //! Options that several commands share, and where their output goes.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, Write};
 
 use clap::Args;
 use wgconv::device::DeviceChoice;
 use wgconv::executors::{self, Opened};
+use wgconv::gpu::ShaderChecks;
 use wgconv::{Error, Result};
 
 /// Where to compute.
@@ -34,6 +35,31 @@ impl DeviceOptions {
     /// Opens the executor that the options ask for.
     pub fn open(&self) -> Result<Opened> {
         executors::open(&self.device, self.allow_software)
+    }
+
+    /// The same, with kernels that check their indices, or that do not.
+    pub fn open_with(&self, checks: ShaderChecks) -> Result<Opened> {
+        executors::open_with(&self.device, self.allow_software, checks)
+    }
+}
+
+/// The options as they would be typed.
+impl Display for DeviceOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--device {}", quoted(&self.device.to_string()))?;
+        if self.allow_software {
+            f.write_str(" --allow-software")?;
+        }
+        self.threads.map_or(Ok(()), |threads| write!(f, " --threads {threads}"))
+    }
+}
+
+/// `text` as a shell takes it for one argument.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.into(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
     }
 }
 
