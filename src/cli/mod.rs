@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod bench;
 mod conv;
 mod devices;
 mod evaluate;
@@ -35,6 +36,7 @@ enum Command {
     Summary(summary::Summary),
     Devices(devices::Devices),
     Conv(conv::Conv),
+    Bench(bench::Bench),
 }
 
 /// Exit code of a run that Ctrl-C ended, as shells expect it.
@@ -57,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Summary(command) => command.run(),
         Command::Devices(command) => command.run(),
         Command::Conv(command) => command.run(),
+        Command::Bench(command) => command.run(),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

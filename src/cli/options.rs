@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use clap::Args;
+use wgconv::bench::BenchDevice;
 use wgconv::device::DeviceChoice;
 use wgconv::executors::{self, Opened};
 use wgconv::{Error, Result};
@@ -34,6 +35,11 @@ impl DeviceOptions {
     /// Opens the executor that the options ask for.
     pub fn open(&self) -> Result<Opened> {
         executors::open(&self.device, self.allow_software)
+    }
+
+    /// Opens the device that the options ask for, to be timed, with a line that names it.
+    pub fn open_bench(&self) -> Result<(BenchDevice, String)> {
+        BenchDevice::open(&self.device, self.allow_software)
     }
 }
 
