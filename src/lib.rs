@@ -47,7 +47,7 @@
 //! | [`train`] | the loop: batches, epochs, figures, weights in files |
 //! | [`data`] | datasets: IDX, CIFAR, image folders, built-in digits |
 //! | [`verify`] | whether what is fast gives the definition's answer |
-//! | [`bench`] | how fast convolutions run, against what the device could do |
+//! | [`mod@bench`] | how fast convolutions run, against what the device could do |
 //! | [`report`] | what a person looks at |
 //!
 //! ```text

@@ -228,6 +228,22 @@ fn a_table_ends_with_the_geometric_means() {
 }
 
 #[test]
+fn a_convolution_that_is_listed_twice_counts_twice() {
+    let row = "2,1,8,8,8,3,3,0,0,1,1\n";
+    let (_folder, path) = file(&format!("{HEADER}\n{row}{row}"));
+    let arguments =
+        "--device cpu --budget 0.001 --batch 1 --pass forward --json --all-implementations --cases";
+    let arguments: Vec<&str> = arguments.split_whitespace().chain(path.to_str()).collect();
+    let (code, stdout, _) = bench(&arguments);
+    assert_eq!(code, 0);
+    let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [_, first, second, summary] = lines.as_slice() else { panic!("{stdout}") };
+    assert_eq!((&first["case"]["batch"], &summary["convolutions"]), (&1.into(), &2.into()));
+    let total = first["ms"].as_f64().unwrap() + second["ms"].as_f64().unwrap();
+    assert!((summary["total_ms"].as_f64().unwrap() / total - 1.0).abs() < 1e-9);
+}
+
+#[test]
 fn results_are_compared_from_the_command_line() {
     let ((_a, first), (_b, second)) = (file(&ours(1, "forward", 2.0)), file(&foreign(1, "forward", 3.0)));
     let paths = [first.to_str().unwrap(), second.to_str().unwrap()];

@@ -1,7 +1,7 @@
 // Copy, direct: as many bytes in as out, and nothing to compute.
 // result[i] = input[i].
-// An invocation owns one element; a workgroup owns 64 that follow one another in memory.
-// Defined in src/bench/ceilings.rs.
+// A workgroup owns 64 * ELEMENTS_EACH elements that follow one another in memory, an invocation every 64th of them.
+// Defined in src/bench/ceilings.rs, which also appends ELEMENTS_EACH as a const line.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read_write> result: array<f32>;
@@ -14,9 +14,11 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let index = global_index(workgroup, workgroups, invocation);
-    if (index >= ELEMENTS) {
-        return;
+    let first = workgroup_number(workgroup, workgroups) * ELEMENTS_EACH * WORKGROUP_SIZE + invocation;
+    for (var i = 0u; i < ELEMENTS_EACH; i++) {
+        let index = first + i * WORKGROUP_SIZE;
+        if (index < ELEMENTS) {
+            result[index] = input[index];
+        }
     }
-    result[index] = input[index];
 }

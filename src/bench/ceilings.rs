@@ -111,6 +111,11 @@ pub struct CopyRate {
     pub elements: usize,
 }
 
+impl CopyRate {
+    /// Elements that an invocation copies, so that the price of starting it weighs little.
+    const ELEMENTS_EACH: usize = 16;
+}
+
 impl Op for CopyRate {
     fn name(&self) -> &'static str {
         "bench.copy"
@@ -135,7 +140,9 @@ impl Op for CopyRate {
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
         let constants = vec![("ELEMENTS", self.elements.into())];
         let source = shader!("bench/copy.wgsl", "grid.wgsl");
-        vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 2, self.elements))]
+        let source = source.with_sizes(&[("ELEMENTS_EACH", Self::ELEMENTS_EACH as u32)]);
+        let invocations = self.elements.div_ceil(Self::ELEMENTS_EACH);
+        vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 2, invocations))]
     }
 
     fn flops(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! One row of a benchmark: a pass of a convolution, done in one way.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -16,6 +17,8 @@ const LONGEST_DEFINITION: u64 = 2_000_000_000;
 /// What to time.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
+    /// Position of the convolution in its list: a list may hold the same one twice.
+    pub number: usize,
     /// The convolution.
     pub case: &'a ConvCase,
     /// Its pass.
@@ -51,6 +54,8 @@ impl Status {
 /// A row: what was timed, and what came out.
 #[derive(Clone, Debug)]
 pub struct Row {
+    /// Position of the convolution in its list.
+    pub number: usize,
     /// The convolution.
     pub case: ConvCase,
     /// Its pass.
@@ -101,6 +106,7 @@ impl Request<'_> {
         let timing = time_op(device.executor(), op, self.budget)?;
         let (least, roof) = ceilings.roof(flops, bytes);
         Ok(Row {
+            number: self.number,
             case: self.case.clone(),
             pass: self.pass,
             implementation: self.implementation,
@@ -151,24 +157,19 @@ pub struct Summary {
 /// A summary a pass; where a convolution was done in several ways, the fastest counts.
 pub fn summaries(rows: &[Row]) -> Vec<Summary> {
     let summary = |pass: Pass| {
-        let mut fastest: Vec<&Row> = Vec::new();
+        let mut fastest: BTreeMap<usize, &Row> = BTreeMap::new();
         for row in rows.iter().filter(|row| row.pass == pass) {
-            match fastest.last_mut() {
-                // Rows of one case follow one another.
-                Some(last) if last.case == row.case => {
-                    if row.timing.median < last.timing.median {
-                        *last = row;
-                    }
-                }
-                _ => fastest.push(row),
+            let best = fastest.entry(row.number).or_insert(row);
+            if row.timing.median < best.timing.median {
+                *best = row;
             }
         }
         Some(Summary {
             pass,
             cases: fastest.len(),
-            gflops: geometric_mean(fastest.iter().map(|row| row.gflops))?,
-            share: geometric_mean(fastest.iter().map(|row| row.share))?,
-            milliseconds: fastest.iter().map(|row| row.timing.median).sum(),
+            gflops: geometric_mean(fastest.values().map(|row| row.gflops))?,
+            share: geometric_mean(fastest.values().map(|row| row.share))?,
+            milliseconds: fastest.values().map(|row| row.timing.median).sum(),
         })
     };
     Pass::ALL.into_iter().filter_map(summary).collect()

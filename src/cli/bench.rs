@@ -30,8 +30,6 @@ pub struct Bench {
     /// pad_height, pad_width, stride_height, stride_width, and at will name, dilation_height, dilation_width, groups.
     #[arg(long, value_name = "FILE.csv")]
     cases: Option<PathBuf>,
-    #[command(flatten)]
-    convolution: Convolution,
     /// Which of the passes to time
     #[arg(long, value_enum, default_value = "all")]
     pass: Passes,
@@ -60,6 +58,9 @@ pub struct Bench {
     device: DeviceOptions,
     #[command(flatten)]
     output: OutputOptions,
+    // Last, since its heading holds for all that follows.
+    #[command(flatten)]
+    convolution: Convolution,
 }
 
 /// One convolution; the short names are MIOpenDriver's.
@@ -224,7 +225,7 @@ impl Bench {
         let budget = Duration::from_secs_f64(self.budget);
         let mut requests = Vec::new();
         let mut known: Vec<&str> = Vec::new();
-        for case in cases {
+        for (number, case) in cases.iter().enumerate() {
             for pass in self.pass.list() {
                 let names = device.implementations(pass.op(case.geometry).as_ref());
                 let wanted = match &self.implementation {
@@ -236,7 +237,7 @@ impl Bench {
                     note(format_args!("{}, {pass}: left out, has only {}", case.name, names.join(", ")));
                 }
                 known.extend(names.into_iter().filter(|name| !known.contains(name)).collect::<Vec<_>>());
-                let request = |implementation| Request { case, pass, implementation, budget };
+                let request = |implementation| Request { number, case, pass, implementation, budget };
                 requests.extend(wanted.into_iter().map(request));
             }
         }
@@ -312,7 +313,7 @@ impl Bench {
         self.output.say(format_args!("\ngeometric means{fastest}"))?;
         for summary in summaries(rows) {
             self.output.say(format_args!(
-                "{:<12} {:>9.1} GFLOP/s {:>6.1} % of the roofline {:>11.3} ms in all, {} convolutions",
+                "{:<12} {:>9.1} GFLOP/s {:>6.1} % of the roofline {:>11.3} ms in all, cases: {}",
                 summary.pass,
                 summary.gflops,
                 100.0 * summary.share,
@@ -396,7 +397,7 @@ fn line(row: &Row, width: usize) -> String {
     let sizes = row.case.sizes;
     let [first, third] = row.timing.quartiles;
     format!(
-        "{:<width$} {:>4} {:>5} {:>4} {:>4} {:>5} {:>2} {:>2} {:<12} {:<14} {:>9.3} {:>17} {:>9.1} {:>8.1} {:>5.1} % {:<7}",
+        "{:<width$} {:>4} {:>5} {:>4} {:>4} {:>5} {:>2} {:>2} {:<12} {:<14} {:>9.3} {:>17} {:>9.1} {:>8.2} {:>5.1} % {:<7}",
         row.case.name,
         sizes.batch_size,
         sizes.in_channels,

@@ -36,7 +36,7 @@ enum Command {
     Summary(summary::Summary),
     Devices(devices::Devices),
     Conv(conv::Conv),
-    Bench(bench::Bench),
+    Bench(Box<bench::Bench>),
 }
 
 /// Exit code of a run that Ctrl-C ended, as shells expect it.

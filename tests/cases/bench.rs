@@ -7,7 +7,7 @@ use super::Case;
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("one value", CopyRate { elements: 1 }),
-        Case::new("more than a workgroup", CopyRate { elements: 1000 }),
+        Case::new("more than a workgroup", CopyRate { elements: 2500 }),
         Case::new("no step", FmaRate { elements: 3, rounds: 0 }),
         Case::new("a few steps", FmaRate { elements: 100, rounds: 1 }),
         Case::new("many steps", FmaRate { elements: 1000, rounds: 128 }),
