@@ -15,6 +15,17 @@ pub struct Opened {
     pub reason: String,
 }
 
+/// A device that fits what was asked for, not opened yet.
+#[derive(Clone, Debug)]
+pub enum Chosen {
+    /// All cores of the CPU.
+    Cpu,
+    /// The definitions in f64.
+    Reference,
+    /// A GPU, or a program that plays one.
+    Gpu(Adapter),
+}
+
 /// [`open_with`], and kernels that do not check their indices.
 ///
 /// # Errors
@@ -23,34 +34,51 @@ pub fn open(choice: &DeviceChoice, allow_software: bool) -> Result<Opened> {
     open_with(choice, allow_software, ShaderChecks::Off)
 }
 
-/// Opens the executor for `choice`.
+/// Opens the executor for `choice`; on a GPU its kernels check their indices, or do not.
+///
+/// # Errors
+/// As [`choose`]; [`Error::Device`] when the driver refuses.
+pub fn open_with(choice: &DeviceChoice, allow_software: bool, checks: ShaderChecks) -> Result<Opened> {
+    let (chosen, reason) = choose(choice, allow_software)?;
+    let executor: Box<dyn Executor> = match chosen {
+        Chosen::Cpu => Box::new(CpuExecutor::new()),
+        Chosen::Reference => Box::new(ReferenceExecutor::new()),
+        Chosen::Gpu(adapter) => Box::new(GpuExecutor::open(&adapter)?.with_checks(checks)),
+    };
+    Ok(Opened { executor, reason })
+}
+
+/// The device for `choice`, and a line that names it and the reason for it.
 ///
 /// `auto` takes a real GPU, else the CPU executor. A software rasteriser is taken only by name or number,
 /// or for `gpu` with `allow_software`.
 ///
 /// # Errors
-/// [`Error::NoDevice`] when nothing fits, with what is there and what to install; [`Error::Device`] when
-/// the driver refuses.
-pub fn open_with(choice: &DeviceChoice, allow_software: bool, checks: ShaderChecks) -> Result<Opened> {
-    let cpu = |reason: &str| {
-        let executor = CpuExecutor::new();
-        let reason = format!("{} ({reason})", executor.device_name());
-        Ok(Opened { executor: Box::new(executor), reason })
-    };
-    match choice {
-        DeviceChoice::Cpu => return cpu("as asked"),
-        DeviceChoice::Reference => {
-            let executor = ReferenceExecutor::new();
-            let reason = format!("{} (as asked)", executor.device_name());
-            return Ok(Opened { executor: Box::new(executor), reason });
+/// [`Error::NoDevice`] when nothing fits, with what is there and what to install.
+pub fn choose(choice: &DeviceChoice, allow_software: bool) -> Result<(Chosen, String)> {
+    let (chosen, why) = find(choice, allow_software)?;
+    let device = match &chosen {
+        Chosen::Cpu => CpuExecutor::new().device_name(),
+        Chosen::Reference => ReferenceExecutor::new().device_name(),
+        Chosen::Gpu(adapter) => {
+            let profile = adapter.profile();
+            format!("{}, {}, {}", profile.name, profile.kind, adapter.backend())
         }
+    };
+    Ok((chosen, format!("{device} ({why})")))
+}
+
+fn find(choice: &DeviceChoice, allow_software: bool) -> Result<(Chosen, &'static str)> {
+    match choice {
+        DeviceChoice::Cpu => return Ok((Chosen::Cpu, "as asked")),
+        DeviceChoice::Reference => return Ok((Chosen::Reference, "as asked")),
         _ => {}
     }
     let adapters = adapters();
     let (adapter, reason) = match choice {
         DeviceChoice::Auto => match real(&adapters) {
             Some(adapter) => (adapter, "the first real GPU; --device cpu takes the CPU"),
-            None => return cpu("no GPU found; `wgconv devices` says what to install"),
+            None => return Ok((Chosen::Cpu, "no GPU found; `wgconv devices` says what to install")),
         },
         DeviceChoice::Index(index) => (
             adapters.get(*index).ok_or_else(|| no_device(choice, &adapters, "there is no such number"))?,
@@ -74,10 +102,7 @@ pub fn open_with(choice: &DeviceChoice, allow_software: bool, checks: ShaderChec
             None => return Err(no_device(choice, &adapters, "there is no GPU driver")),
         },
     };
-    let executor = GpuExecutor::open(adapter)?.with_checks(checks);
-    let profile = adapter.profile();
-    let reason = format!("{}, {}, {} ({reason})", profile.name, profile.kind, adapter.backend());
-    Ok(Opened { executor: Box::new(executor), reason })
+    Ok((Chosen::Gpu(adapter.clone()), reason))
 }
 
 fn real(adapters: &[Adapter]) -> Option<&Adapter> {

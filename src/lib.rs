@@ -47,6 +47,7 @@
 //! | [`train`] | the loop: batches, epochs, figures, weights in files |
 //! | [`data`] | datasets: IDX, CIFAR, image folders, built-in digits |
 //! | [`verify`] | whether what is fast gives the definition's answer |
+//! | [`mod@bench`] | how fast convolutions run, against what the device could do |
 //! | [`report`] | what a person looks at |
 //!
 //! ```text
@@ -58,6 +59,7 @@
 //! [`convolution`] convolves host tensors, one call a pass. [`network::Network`] and [`train::Trainer`] train, as
 //! above. [`plan::train_plan`] and [`plan::Executor`] give every step into the caller's hands.
 
+pub mod bench;
 pub mod convolution;
 pub mod cpu;
 pub mod data;

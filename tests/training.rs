@@ -286,6 +286,10 @@ impl Executor for SmallBuffers {
     fn run(&mut self, prepared: Prepared, times: usize) -> Result<()> {
         self.0.run(prepared, times)
     }
+    fn wait(&mut self) -> Result<()> {
+        self.0.wait()
+    }
+
     fn clear(&mut self) {
         self.0.clear();
     }

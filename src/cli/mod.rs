@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod bench;
 mod conv;
 mod devices;
 mod evaluate;
@@ -37,6 +38,7 @@ enum Command {
     Devices(devices::Devices),
     Conv(conv::Conv),
     Verify(verify::Verify),
+    Bench(Box<bench::Bench>),
 }
 
 /// Exit code of a run that Ctrl-C ended, as shells expect it.
@@ -60,6 +62,7 @@ pub fn run() -> ExitCode {
         Command::Devices(command) => command.run(),
         Command::Conv(command) => command.run(),
         Command::Verify(command) => command.run(),
+        Command::Bench(command) => command.run(),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::io::{self, Write};
 
 use clap::Args;
+use wgconv::bench::BenchDevice;
 use wgconv::device::DeviceChoice;
 use wgconv::executors::{self, Opened};
 use wgconv::gpu::ShaderChecks;
@@ -40,6 +41,11 @@ impl DeviceOptions {
     /// The same, with kernels that check their indices, or that do not.
     pub fn open_with(&self, checks: ShaderChecks) -> Result<Opened> {
         executors::open_with(&self.device, self.allow_software, checks)
+    }
+
+    /// Opens the device that the options ask for, to be timed, with a line that names it.
+    pub fn open_bench(&self) -> Result<(BenchDevice, String)> {
+        BenchDevice::open(&self.device, self.allow_software)
     }
 }
 

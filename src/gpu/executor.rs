@@ -317,6 +317,12 @@ impl Executor for GpuExecutor {
         self.check_fault("running a plan")
     }
 
+    fn wait(&mut self) -> Result<()> {
+        let wait = wgpu::PollType::wait_indefinitely();
+        self.device.poll(wait).map_err(|error| self.failed("running a plan", error))?;
+        self.check_fault("running a plan")
+    }
+
     fn clear(&mut self) {
         // Compiled pipelines stay: they belong to no plan.
         self.plans.clear();

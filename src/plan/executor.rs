@@ -58,6 +58,12 @@ pub trait Executor {
     /// [`Error::Device`](crate::Error::Device) when the device failed.
     fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Box<dyn Pending>>;
 
+    /// Waits until all runs so far are done.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed.
+    fn wait(&mut self) -> Result<()>;
+
     /// Forgets all plans and buffers, persistent ones too.
     fn clear(&mut self);
 

@@ -132,6 +132,10 @@ impl<T: Real> Executor for HostExecutor<T> {
         Ok(())
     }
 
+    fn wait(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     fn clear(&mut self) {
         *self = Self::new();
     }

@@ -1,5 +1,6 @@
 //! The table of cases that every kind of proof shares: operations over named, awkward sizes.
 
+pub mod bench;
 pub mod conv;
 pub mod dense;
 pub mod elementwise;
@@ -35,7 +36,7 @@ impl fmt::Display for Case {
 
 /// Every case: each operation of the library appears here.
 pub fn all() -> Vec<Case> {
-    [conv::cases(), dense::cases(), elementwise::cases(), pool::cases(), training::cases()]
+    [bench::cases(), conv::cases(), dense::cases(), elementwise::cases(), pool::cases(), training::cases()]
         .into_iter()
         .flatten()
         .collect()

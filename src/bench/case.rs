@@ -1,0 +1,202 @@
+//! The convolutions to be timed: their sizes, and files of them.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::ops::conv::ConvGeometry;
+use crate::ops::window::{Padding, WindowOptions};
+use crate::tensor::ImageShape;
+use crate::{Error, Result};
+
+/// Sizes of a convolution, under the names that files and JSON rows have for them; nobody has checked them yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvSizes {
+    /// N: images.
+    #[serde(rename = "batch")]
+    pub batch_size: usize,
+    /// C: channels of the input.
+    pub in_channels: usize,
+    /// H: rows of the input.
+    pub in_height: usize,
+    /// W: columns of the input.
+    pub in_width: usize,
+    /// K: channels of the output.
+    pub out_channels: usize,
+    /// R: rows of a filter.
+    pub kernel_height: usize,
+    /// S: columns of a filter.
+    pub kernel_width: usize,
+    /// Rows added above, and below.
+    #[serde(rename = "pad_height")]
+    pub padding_height: usize,
+    /// Columns added on the left, and on the right.
+    #[serde(rename = "pad_width")]
+    pub padding_width: usize,
+    /// Rows from one window to the next.
+    pub stride_height: usize,
+    /// Columns from one window to the next.
+    pub stride_width: usize,
+    /// Rows from one tap to the next; 1 where a file has no such column.
+    #[serde(default = "one")]
+    pub dilation_height: usize,
+    /// Columns from one tap to the next; 1 where a file has no such column.
+    #[serde(default = "one")]
+    pub dilation_width: usize,
+    /// Parts of the channels; 1 where a file has no such column.
+    #[serde(default = "one")]
+    pub groups: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// The columns that a file must have, as messages list them.
+const COLUMNS: &str = "batch, in_channels, in_height, in_width, out_channels, kernel_height, kernel_width, \
+                       pad_height, pad_width, stride_height, stride_width, and at will name, dilation_height, \
+                       dilation_width, groups";
+
+impl ConvSizes {
+    /// The sizes in an object, whether as numbers or as text; a `name` is passed over.
+    ///
+    /// # Errors
+    /// What is missing, unknown or not a number.
+    pub fn from_columns(columns: &Map<String, Value>) -> Result<ConvSizes, String> {
+        let number = |(name, value): (&String, &Value)| {
+            let value = match value {
+                Value::String(text) => match text.parse::<usize>() {
+                    Ok(number) => number.into(),
+                    Err(_) => return Err(format!("{name} {text:?}")),
+                },
+                other => other.clone(),
+            };
+            Ok((name.clone(), value))
+        };
+        let numbers: Result<Map<_, _>, String> =
+            columns.iter().filter(|(name, _)| *name != "name").map(number).collect();
+        serde_json::from_value(numbers?.into()).map_err(|error| error.to_string())
+    }
+
+    /// The sizes, checked.
+    ///
+    /// # Errors
+    /// As [`ConvGeometry::new`].
+    pub fn geometry(&self) -> Result<ConvGeometry> {
+        let image = ImageShape { height: self.in_height, width: self.in_width, channels: self.in_channels };
+        let window = WindowOptions {
+            kernel_size: [self.kernel_height, self.kernel_width],
+            stride: [self.stride_height, self.stride_width],
+            dilation: [self.dilation_height, self.dilation_width],
+            padding: Padding::Symmetric([self.padding_height, self.padding_width]),
+        };
+        ConvGeometry::new(self.batch_size, image, self.out_channels, self.groups, &window)
+    }
+}
+
+/// `16x64x28x28 k64 3x3 p1`: the input as NxCxHxW, the filters, then what is not as usual.
+impl fmt::Display for ConvSizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}x{}x{}", self.batch_size, self.in_channels, self.in_height, self.in_width)?;
+        write!(f, " k{} {}x{}", self.out_channels, self.kernel_height, self.kernel_width)?;
+        for (letter, height, width, usual) in [
+            ("p", self.padding_height, self.padding_width, 0),
+            ("s", self.stride_height, self.stride_width, 1),
+            ("d", self.dilation_height, self.dilation_width, 1),
+        ] {
+            match (height == width, height == usual) {
+                (true, true) => {}
+                (true, false) => write!(f, " {letter}{height}")?,
+                (false, _) => write!(f, " {letter}{height},{width}")?,
+            }
+        }
+        if self.groups == 1 { Ok(()) } else { write!(f, " g{}", self.groups) }
+    }
+}
+
+/// A convolution to be timed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConvCase {
+    /// Its name, or its sizes.
+    pub name: String,
+    /// Its sizes, by name.
+    pub sizes: ConvSizes,
+    /// Its sizes, checked.
+    pub geometry: ConvGeometry,
+}
+
+impl ConvCase {
+    /// A case named after its sizes.
+    ///
+    /// # Errors
+    /// As [`ConvGeometry::new`].
+    pub fn new(sizes: ConvSizes) -> Result<ConvCase> {
+        Ok(ConvCase { name: sizes.to_string(), sizes, geometry: sizes.geometry()? })
+    }
+
+    /// The same case with another name.
+    pub fn named(self, name: impl Into<String>) -> ConvCase {
+        ConvCase { name: name.into(), ..self }
+    }
+
+    /// The same case with another number of images; a name that says the sizes follows.
+    ///
+    /// # Errors
+    /// As [`ConvGeometry::new`].
+    pub fn with_batch_size(self, batch_size: usize) -> Result<ConvCase> {
+        let case = ConvCase::new(ConvSizes { batch_size, ..self.sizes })?;
+        Ok(if self.name == self.sizes.to_string() { case } else { case.named(self.name) })
+    }
+}
+
+/// The convolutions of a CSV file: a line of column names, then a line a convolution.
+///
+/// # Errors
+/// [`Error::Io`] for a file that cannot be read; [`Error::File`], with the line, for one that holds something
+/// else, or sizes that make no convolution.
+pub fn read_cases(path: &Path) -> Result<Vec<ConvCase>> {
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let text = text.trim_start_matches('\u{feff}');
+    let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let cells = |line: &str| -> Vec<String> { line.split(',').map(|cell| cell.trim().to_owned()).collect() };
+    let (_, header) = lines.next().ok_or_else(|| Error::file(path, "a line of column names", "nothing"))?;
+    let header = cells(header);
+    let cases: Result<Vec<ConvCase>> =
+        lines.map(|(number, line)| case(path, number, &header, cells(line))).collect();
+    let cases = cases?;
+    if cases.is_empty() {
+        return Err(Error::file(path, "a line a convolution below the column names", "none"));
+    }
+    Ok(cases)
+}
+
+fn case(path: &Path, number: usize, header: &[String], cells: Vec<String>) -> Result<ConvCase> {
+    let wrong = |expected: String, found: String| {
+        Error::file(format!("{}: line {number}", path.display()), expected, found)
+    };
+    if cells.len() != header.len() {
+        return Err(wrong(format!("{} values, one a column", header.len()), cells.len().to_string()));
+    }
+    let count = header.len();
+    let columns: Map<String, Value> =
+        header.iter().cloned().zip(cells.into_iter().map(Value::String)).collect();
+    if columns.len() != count {
+        return Err(wrong("columns that differ".into(), header.join(",")));
+    }
+    let sizes = ConvSizes::from_columns(&columns)
+        .map_err(|found| wrong(format!("numbers in the columns {COLUMNS}"), found))?;
+    let case = ConvCase::new(sizes).map_err(|error| match error {
+        Error::Invalid { operation, expected, found } => {
+            wrong(format!("sizes of a convolution ({operation}: {expected})"), found)
+        }
+        other => other,
+    })?;
+    Ok(match columns.get("name").and_then(Value::as_str) {
+        Some(name) if !name.is_empty() => case.named(name),
+        _ => case,
+    })
+}

@@ -1,0 +1,84 @@
+//! The device whose speed is measured.
+
+use serde_json::{Map, Value, json};
+
+use crate::cpu::CpuExecutor;
+use crate::device::DeviceChoice;
+use crate::executors::{Chosen, choose};
+use crate::gpu::{Adapter, GpuExecutor, Preference};
+use crate::ops::Op;
+use crate::plan::Executor;
+use crate::{Error, Result};
+
+/// The device whose speed is measured.
+pub enum BenchDevice {
+    /// All cores of the CPU.
+    Cpu(CpuExecutor),
+    /// A GPU, or a program that plays one.
+    Gpu(Adapter, Box<GpuExecutor>),
+}
+
+/// The one way in which the CPU executor runs an operation.
+const CPU_IMPLEMENTATION: &str = "cpu";
+
+impl BenchDevice {
+    /// Opens the device for `choice`; the line names it and the reason for it.
+    ///
+    /// # Errors
+    /// As [`executors::open`](crate::executors::open); [`Error::Invalid`] for the reference.
+    pub fn open(choice: &DeviceChoice, allow_software: bool) -> Result<(BenchDevice, String)> {
+        let (chosen, reason) = choose(choice, allow_software)?;
+        let device = match chosen {
+            Chosen::Cpu => BenchDevice::Cpu(CpuExecutor::new()),
+            Chosen::Gpu(adapter) => {
+                let executor = Box::new(GpuExecutor::open(&adapter)?);
+                BenchDevice::Gpu(adapter, executor)
+            }
+            Chosen::Reference => {
+                return Err(Error::invalid("--device", "auto, cpu, or a GPU to be timed", "reference"));
+            }
+        };
+        Ok((device, reason))
+    }
+
+    /// What runs plans on it.
+    pub fn executor(&mut self) -> &mut dyn Executor {
+        match self {
+            BenchDevice::Cpu(executor) => executor,
+            BenchDevice::Gpu(_, executor) => executor.as_mut(),
+        }
+    }
+
+    /// Names of the ways in which it runs `op`, its own choice first.
+    pub fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
+        match self {
+            BenchDevice::Cpu(_) => vec![CPU_IMPLEMENTATION],
+            BenchDevice::Gpu(adapter, _) => {
+                let implementations = op.implementations(adapter.profile());
+                implementations.iter().map(|implementation| implementation.name).collect()
+            }
+        }
+    }
+
+    /// Runs what is prepared from now on in the way of that name.
+    pub fn prefer(&mut self, implementation: &str) {
+        if let BenchDevice::Gpu(_, executor) = self {
+            executor.set_preference(Preference::Named(implementation.into()));
+        }
+    }
+
+    /// What a figure needs beside it to mean something: `adapter`, `backend` and `driver`, or `threads`.
+    pub fn describe(&self) -> Map<String, Value> {
+        let description = match self {
+            BenchDevice::Cpu(_) => {
+                json!({ "adapter": "cpu", "backend": "cpu", "threads": rayon::current_num_threads() })
+            }
+            BenchDevice::Gpu(adapter, _) => json!({
+                "adapter": adapter.profile().name,
+                "backend": adapter.backend(),
+                "driver": adapter.driver(),
+            }),
+        };
+        description.as_object().cloned().expect("an object, as written above")
+    }
+}

@@ -1,0 +1,19 @@
+//! How fast convolutions run on a device, against what the device could do.
+
+mod case;
+mod ceilings;
+mod compare;
+mod device;
+mod pass;
+mod row;
+mod suites;
+mod timing;
+
+pub use case::{ConvCase, ConvSizes, read_cases};
+pub use ceilings::{Ceilings, CopyRate, FmaRate, Roof};
+pub use compare::{Comparison, Pair, compare};
+pub use device::BenchDevice;
+pub use pass::Pass;
+pub use row::{Request, Row, Status, Summary, summaries};
+pub use suites::{SUITES, suite};
+pub use timing::{Timing, geometric_mean};

@@ -1,0 +1,176 @@
+//! One row of a benchmark: a pass of a convolution, done in one way.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::timing::{geometric_mean, time_op};
+use super::{BenchDevice, Ceilings, ConvCase, Pass, Roof, Timing};
+use crate::Result;
+use crate::ops::Element;
+use crate::verify::{Data, Trial};
+
+/// Definitions of more operations than this take minutes; they are not run.
+const LONGEST_DEFINITION: u64 = 2_000_000_000;
+
+/// What to time.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Position of the convolution in its list: a list may hold the same one twice.
+    pub number: usize,
+    /// The convolution.
+    pub case: &'a ConvCase,
+    /// Its pass.
+    pub pass: Pass,
+    /// Name of the way to do it.
+    pub implementation: &'static str,
+    /// Time to spend at least.
+    pub budget: Duration,
+}
+
+/// Whether an answer is the definition's.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Status {
+    /// It is, as far as f32 goes; with the largest difference.
+    Passed(f64),
+    /// It is not.
+    Failed(String),
+    /// The definition would take too long.
+    Skipped,
+}
+
+impl Status {
+    /// `PASSED`, `FAILED` or `SKIPPED`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Status::Passed(_) => "PASSED",
+            Status::Failed(_) => "FAILED",
+            Status::Skipped => "SKIPPED",
+        }
+    }
+}
+
+/// A row: what was timed, and what came out.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Position of the convolution in its list.
+    pub number: usize,
+    /// The convolution.
+    pub case: ConvCase,
+    /// Its pass.
+    pub pass: Pass,
+    /// The way it was done.
+    pub implementation: &'static str,
+    /// Time of one run.
+    pub timing: Timing,
+    /// Floating-point operations a second, in billions.
+    pub gflops: f64,
+    /// Bytes a second, in billions, if each operand moved once.
+    pub gigabytes: f64,
+    /// The least possible time by the device's ceilings, as a part of the time taken. Operands that stay in a
+    /// cache, and algorithms with fewer operations than the definition, can exceed 1.
+    pub share: f64,
+    /// The ceiling that stands lower.
+    pub roof: Roof,
+}
+
+impl Request<'_> {
+    /// Compares the answer with the definition's, on reals.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed.
+    pub fn verify(&self, device: &mut BenchDevice) -> Result<Status> {
+        let op = self.pass.op(self.case.geometry);
+        if op.flops() > LONGEST_DEFINITION {
+            return Ok(Status::Skipped);
+        }
+        let trial = Trial::new(op, Data::Reals, 1).expect("every operation works on reals");
+        device.prefer(self.implementation);
+        device.executor().clear();
+        Ok(match trial.run(device.executor())? {
+            Ok(difference) => Status::Passed(difference),
+            Err(mismatch) => Status::Failed(mismatch.to_string()),
+        })
+    }
+
+    /// Times it.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed, or has too little memory.
+    pub fn time(&self, device: &mut BenchDevice, ceilings: &Ceilings) -> Result<Row> {
+        let op = self.pass.op(self.case.geometry);
+        let flops = op.flops();
+        let bytes = op.operands().iter().map(|operand| Element::Real.bytes(operand.shape.elements())).sum();
+        device.prefer(self.implementation);
+        let timing = time_op(device.executor(), op, self.budget)?;
+        let (least, roof) = ceilings.roof(flops, bytes);
+        Ok(Row {
+            number: self.number,
+            case: self.case.clone(),
+            pass: self.pass,
+            implementation: self.implementation,
+            timing,
+            gflops: flops as f64 / timing.median / 1e6,
+            gigabytes: bytes as f64 / timing.median / 1e6,
+            share: least / timing.median,
+            roof,
+        })
+    }
+}
+
+impl Row {
+    /// The row as an object, with the sizes under the names that files of cases have for them.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let object = json!({
+            "name": self.case.name,
+            "case": self.case.sizes,
+            "pass": self.pass.name(),
+            "implementation": self.implementation,
+            "dtype": "f32",
+            "ms": self.timing.median,
+            "ms_quartiles": self.timing.quartiles,
+            "gflops": self.gflops,
+            "gigabytes_per_s": self.gigabytes,
+            "share_of_roofline": self.share,
+            "roof": self.roof.name(),
+        });
+        object.as_object().cloned().expect("an object, as written above")
+    }
+}
+
+/// What all rows of a pass come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// The pass.
+    pub pass: Pass,
+    /// Convolutions.
+    pub cases: usize,
+    /// Geometric mean of GFLOP/s.
+    pub gflops: f64,
+    /// Geometric mean of the shares of the roofline.
+    pub share: f64,
+    /// Sum of the medians.
+    pub milliseconds: f64,
+}
+
+/// A summary a pass; where a convolution was done in several ways, the fastest counts.
+pub fn summaries(rows: &[Row]) -> Vec<Summary> {
+    let summary = |pass: Pass| {
+        let mut fastest: BTreeMap<usize, &Row> = BTreeMap::new();
+        for row in rows.iter().filter(|row| row.pass == pass) {
+            let best = fastest.entry(row.number).or_insert(row);
+            if row.timing.median < best.timing.median {
+                *best = row;
+            }
+        }
+        Some(Summary {
+            pass,
+            cases: fastest.len(),
+            gflops: geometric_mean(fastest.values().map(|row| row.gflops))?,
+            share: geometric_mean(fastest.values().map(|row| row.share))?,
+            milliseconds: fastest.values().map(|row| row.timing.median).sum(),
+        })
+    };
+    Pass::ALL.into_iter().filter_map(summary).collect()
+}
