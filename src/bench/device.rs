@@ -5,8 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::cpu::CpuExecutor;
 use crate::device::DeviceChoice;
 use crate::executors::{Chosen, choose};
-use crate::gpu::{Adapter, GpuExecutor, Preference};
-use crate::ops::Op;
+use crate::gpu::{Adapter, GpuExecutor};
 use crate::plan::Executor;
 use crate::{Error, Result};
 
@@ -17,9 +16,6 @@ pub enum BenchDevice {
     /// A GPU, or a program that plays one.
     Gpu(Adapter, Box<GpuExecutor>),
 }
-
-/// The one way in which the CPU executor runs an operation.
-const CPU_IMPLEMENTATION: &str = "cpu";
 
 impl BenchDevice {
     /// Opens the device for `choice`; the line names it and the reason for it.
@@ -46,24 +42,6 @@ impl BenchDevice {
         match self {
             BenchDevice::Cpu(executor) => executor,
             BenchDevice::Gpu(_, executor) => executor.as_mut(),
-        }
-    }
-
-    /// Names of the ways in which it runs `op`, its own choice first.
-    pub fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
-        match self {
-            BenchDevice::Cpu(_) => vec![CPU_IMPLEMENTATION],
-            BenchDevice::Gpu(adapter, _) => {
-                let implementations = op.implementations(adapter.profile());
-                implementations.iter().map(|implementation| implementation.name).collect()
-            }
-        }
-    }
-
-    /// Runs what is prepared from now on in the way of that name.
-    pub fn prefer(&mut self, implementation: &str) {
-        if let BenchDevice::Gpu(_, executor) = self {
-            executor.set_preference(Preference::Named(implementation.into()));
         }
     }
 

@@ -86,7 +86,7 @@ impl Request<'_> {
             return Ok(Status::Skipped);
         }
         let trial = Trial::new(op, Data::Reals, 1).expect("every operation works on reals");
-        device.prefer(self.implementation);
+        device.executor().prefer(self.implementation);
         device.executor().clear();
         Ok(match trial.run(device.executor())? {
             Ok(difference) => Status::Passed(difference),
@@ -102,7 +102,7 @@ impl Request<'_> {
         let op = self.pass.op(self.case.geometry);
         let flops = op.flops();
         let bytes = op.operands().iter().map(|operand| Element::Real.bytes(operand.shape.elements())).sum();
-        device.prefer(self.implementation);
+        device.executor().prefer(self.implementation);
         let timing = time_op(device.executor(), op, self.budget)?;
         let (least, roof) = ceilings.roof(flops, bytes);
         Ok(Row {

@@ -216,18 +216,18 @@ impl Bench {
         };
         let (mut device, reason) = self.device.open_bench()?;
         self.output.say(format_args!("device: {reason}"))?;
-        let requests = self.requests(&cases, &device)?;
+        let requests = self.requests(&cases, &mut device)?;
         self.time(&requests, &mut device)
     }
 
     /// What to time, in the order of the cases.
-    fn requests<'a>(&self, cases: &'a [ConvCase], device: &BenchDevice) -> Result<Vec<Request<'a>>> {
+    fn requests<'a>(&self, cases: &'a [ConvCase], device: &mut BenchDevice) -> Result<Vec<Request<'a>>> {
         let budget = Duration::from_secs_f64(self.budget);
         let mut requests = Vec::new();
         let mut known: Vec<&str> = Vec::new();
         for (number, case) in cases.iter().enumerate() {
             for pass in self.pass.list() {
-                let names = device.implementations(pass.op(case.geometry).as_ref());
+                let names = device.executor().implementations(pass.op(case.geometry).as_ref());
                 let wanted = match &self.implementation {
                     Some(wanted) => names.iter().filter(|name| *name == wanted).copied().collect(),
                     None if self.all_implementations => names.clone(),
