@@ -11,8 +11,5 @@ fn is_nan(value: f32) -> bool {
 
 // Whether value is larger than best, where a NaN is larger than any number.
 fn exceeds(value: f32, best: f32) -> bool {
-    if (is_nan(value) || is_nan(best)) {
-        return !is_nan(best);
-    }
-    return value > best;
+    return ((value > best) | is_nan(value)) & !is_nan(best);
 }

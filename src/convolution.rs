@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::ops::bias::{BiasForward, BiasGrad};
+use crate::ops::bias::BiasGrad;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
-use crate::ops::{HostBuffer, Op};
+use crate::ops::{Epilogue, HostBuffer, Op};
 use crate::plan::{Executor, Plan};
 use crate::tensor::{Shape, Tensor};
 use crate::{Error, Result};
@@ -26,12 +26,9 @@ pub fn forward(
     filters: &Tensor,
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
-    let output = run(executor, ConvForward(*geometry), &[input, filters])?;
-    let Some(bias) = bias else { return Ok(output) };
-    // A bias sees the output as a matrix, a row a window.
-    let (rows, channels) = matrix(geometry);
-    let output = output.reshaped([rows, channels])?;
-    run(executor, BiasForward { rows, channels }, &[bias, &output])?.reshaped(geometry.output_shape())
+    let epilogue = Epilogue { bias: bias.is_some(), activation: None };
+    let given: Vec<&Tensor> = [input, filters].into_iter().chain(bias).collect();
+    run(executor, ConvForward::new(*geometry).with_epilogue(epilogue), &given)
 }
 
 /// Gradient of the loss with respect to the filters; see [`ConvGradFilters`].
@@ -44,7 +41,7 @@ pub fn grad_filters(
     input: &Tensor,
     grad_output: &Tensor,
 ) -> Result<Tensor> {
-    run(executor, ConvGradFilters(*geometry), &[input, grad_output])
+    run(executor, ConvGradFilters::new(*geometry), &[input, grad_output])
 }
 
 /// Gradient of the loss with respect to the input; see [`ConvGradInput`].
@@ -57,7 +54,7 @@ pub fn grad_input(
     filters: &Tensor,
     grad_output: &Tensor,
 ) -> Result<Tensor> {
-    run(executor, ConvGradInput(*geometry), &[filters, grad_output])
+    run(executor, ConvGradInput::new(*geometry), &[filters, grad_output])
 }
 
 /// Gradient of the loss with respect to the bias: `grad_bias[k] = sum over n,p,q of grad_output[n,p,q,k]`.
@@ -72,7 +69,7 @@ pub fn grad_bias(
     expect_shape("grad_bias: grad_output", &geometry.output_shape(), grad_output.shape())?;
     let (rows, channels) = matrix(geometry);
     let grad_output = grad_output.clone().reshaped([rows, channels])?;
-    run(executor, BiasGrad { rows, channels }, &[&grad_output])
+    run(executor, BiasGrad::new(rows, channels), &[&grad_output])
 }
 
 fn matrix(geometry: &ConvGeometry) -> (usize, usize) {

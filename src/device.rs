@@ -39,6 +39,9 @@ pub struct DeviceProfile {
     pub name: String,
     /// Its kind.
     pub kind: DeviceKind,
+    /// Invocations that surely share a subgroup, among those of a workgroup that follow one another; 0 where kernels
+    /// cannot use subgroups.
+    pub min_subgroup_size: u32,
     /// Bytes of memory that one workgroup may share.
     pub max_workgroup_bytes: u32,
     /// Invocations that one workgroup may have.
@@ -47,6 +50,9 @@ pub struct DeviceProfile {
     pub max_buffer_bytes: u64,
     /// Bytes of one buffer that a kernel can see at once.
     pub max_binding_bytes: u64,
+    /// Parts that run workgroups side by side: a GPU's multiprocessors, a software rasteriser's threads. None
+    /// where unknown.
+    pub multiprocessors: Option<u32>,
 }
 
 impl DeviceProfile {
@@ -59,6 +65,8 @@ impl DeviceProfile {
             max_workgroup_invocations: 256,
             max_buffer_bytes: 256 << 20,
             max_binding_bytes: 128 << 20,
+            multiprocessors: None,
+            min_subgroup_size: 0,
         }
     }
 }

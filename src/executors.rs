@@ -2,7 +2,8 @@
 
 use crate::cpu::CpuExecutor;
 use crate::device::{DeviceChoice, DeviceKind};
-use crate::gpu::{Adapter, GpuExecutor, ShaderChecks, adapters, install_advice};
+use crate::files::CacheFolder;
+use crate::gpu::{Adapter, GpuExecutor, ShaderChecks, Tuning, adapters, install_advice};
 use crate::plan::Executor;
 use crate::reference::ReferenceExecutor;
 use crate::{Error, Result};
@@ -26,24 +27,55 @@ pub enum Chosen {
     Gpu(Adapter),
 }
 
-/// [`open_with`], and kernels that do not check their indices.
+/// How a device is opened.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// Whether `gpu` may be a software rasteriser.
+    pub allow_software: bool,
+    /// On a GPU: whether kernels check their indices.
+    pub checks: ShaderChecks,
+    /// On a GPU: where compiled kernels are kept from start to start; without it each start compiles anew.
+    pub kernels: Option<CacheFolder>,
+    /// On a GPU: how the fastest implementations are found; without it the operations' rules choose, and the same
+    /// device, driver and seed give the same bits.
+    pub tuning: Option<Tuning>,
+}
+
+impl OpenOptions {
+    /// Opens a GPU.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the driver refuses.
+    pub fn open_gpu(&self, adapter: &Adapter) -> Result<GpuExecutor> {
+        let mut executor = GpuExecutor::open(adapter)?.with_checks(self.checks);
+        if let Some(folder) = &self.kernels {
+            executor = executor.with_pipeline_cache(folder.clone());
+        }
+        Ok(match &self.tuning {
+            Some(tuning) => executor.with_tuning(tuning.clone()),
+            None => executor,
+        })
+    }
+}
+
+/// [`open_with`], by rules alone, without caches, and with kernels that do not check their indices.
 ///
 /// # Errors
 /// Those of [`open_with`].
 pub fn open(choice: &DeviceChoice, allow_software: bool) -> Result<Opened> {
-    open_with(choice, allow_software, ShaderChecks::Off)
+    open_with(choice, &OpenOptions { allow_software, ..OpenOptions::default() })
 }
 
-/// Opens the executor for `choice`; on a GPU its kernels check their indices, or do not.
+/// Opens the executor for `choice`.
 ///
 /// # Errors
 /// As [`choose`]; [`Error::Device`] when the driver refuses.
-pub fn open_with(choice: &DeviceChoice, allow_software: bool, checks: ShaderChecks) -> Result<Opened> {
-    let (chosen, reason) = choose(choice, allow_software)?;
+pub fn open_with(choice: &DeviceChoice, options: &OpenOptions) -> Result<Opened> {
+    let (chosen, reason) = choose(choice, options.allow_software)?;
     let executor: Box<dyn Executor> = match chosen {
         Chosen::Cpu => Box::new(CpuExecutor::new()),
         Chosen::Reference => Box::new(ReferenceExecutor::new()),
-        Chosen::Gpu(adapter) => Box::new(GpuExecutor::open(&adapter)?.with_checks(checks)),
+        Chosen::Gpu(adapter) => Box::new(options.open_gpu(&adapter)?),
     };
     Ok(Opened { executor, reason })
 }

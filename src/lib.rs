@@ -41,7 +41,7 @@
 //! | [`network`] | what: layers, shape inference, initialisers, presets, model files |
 //! | [`ops`] | the vocabulary: an operation's definition, its kernels and its CPU form, one file an operation |
 //! | [`plan`] | in what order: a network lowered to operations over numbered buffers, and their memory |
-//! | [`gpu`] | how, on a GPU: adapters, pipelines, transfers; wgpu's types stay in here |
+//! | [`gpu`] | how, on a GPU: adapters, pipelines, transfers, timing, tuning; wgpu's types stay in here |
 //! | [`cpu`] | how, on the CPU: threads and matrix products |
 //! | [`mod@reference`] | the executor that runs the definitions, in f64 |
 //! | [`train`] | the loop: batches, epochs, figures, weights in files |
@@ -49,6 +49,7 @@
 //! | [`verify`] | whether what is fast gives the definition's answer |
 //! | [`mod@bench`] | how fast convolutions run, against what the device could do |
 //! | [`report`] | what a person looks at |
+//! | [`files`] | files that are there whole or not at all, and the folder of caches |
 //!
 //! ```text
 //! Network --lower--> Plan --> GpuExecutor | CpuExecutor | ReferenceExecutor
@@ -66,6 +67,7 @@ pub mod data;
 pub mod device;
 mod error;
 pub mod executors;
+pub mod files;
 pub mod gpu;
 pub mod network;
 pub mod ops;

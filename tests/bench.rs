@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use wgconv::bench::{Pair, Pass, SUITES, compare, read_cases, suite};
+use wgconv::bench::{ConvCase, Pass, SUITES, compare, named_apart, read_cases, suite};
 
 const HEADER: &str = "batch,in_channels,in_height,in_width,out_channels,kernel_height,kernel_width,\
                       pad_height,pad_width,stride_height,stride_width";
@@ -77,18 +77,41 @@ fn a_bad_file_of_cases_is_refused_with_its_line() {
 }
 
 #[test]
-fn suites_build_and_none_of_their_convolutions_is_there_twice() {
+fn suites_build_and_have_names_that_differ() {
     for name in SUITES {
-        let cases = suite(name).unwrap();
-        let sizes: HashSet<_> = cases.iter().map(|case| case.sizes).collect();
-        assert_eq!(sizes.len(), cases.len(), "{name}");
+        let cases = named_apart(suite(name).unwrap());
+        let names: HashSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!(names.len(), cases.len(), "{name}");
         assert!(cases.iter().all(|case| case.geometry.flops() > 0));
     }
     let small: Vec<String> = suite("small").unwrap().into_iter().map(|case| case.name).collect();
+    assert_eq!(small.len(), 6);
     assert_eq!(small[0], "16x64x28x28 k64 3x3 p1");
     assert_eq!(small[3], "8x3x64x64 k32 7x7 p3 s2");
-    assert_eq!(suite("resnet50").unwrap().len(), 23);
+    let resnet50 = suite("resnet50").unwrap();
+    let sizes: HashSet<_> = resnet50.iter().map(|case| case.sizes).collect();
+    assert_eq!((resnet50.len(), sizes.len()), (23, 23));
     assert!(suite("large").is_err());
+}
+
+#[test]
+fn deepbench_is_all_there() {
+    let cases = suite("deepbench").unwrap();
+    assert_eq!(cases.len(), 94);
+    let flops: u64 = cases.iter().map(|case| case.geometry.flops()).sum();
+    assert_eq!(flops, 562_504_360_960);
+    let sizes: HashSet<_> = cases.iter().map(|case| case.sizes).collect();
+    assert_eq!(sizes.len(), 90);
+    assert_eq!(cases[0].name, "4x1x161x700 k32 5x20 s2");
+}
+
+#[test]
+fn a_name_that_was_there_before_gets_a_number() {
+    let sizes = suite("small").unwrap()[0].sizes;
+    let given = ["a", "b", "a", "a #2", "a"];
+    let cases = given.map(|name| ConvCase::new(sizes).unwrap().named(name));
+    let names: Vec<String> = named_apart(cases.to_vec()).into_iter().map(|case| case.name).collect();
+    assert_eq!(names, ["a", "b", "a #2", "a #2 #2", "a #3"]);
 }
 
 /// A row as the program writes that prints CSV columns as text.
@@ -129,18 +152,101 @@ fn a_comparison_pairs_the_same_work_whoever_measured_it() {
         foreign(4, "forward", 4.0),      // only here
     ];
     let ((_a, first), (_b, second)) = (file(&a.concat()), file(&b.concat()));
-    let comparison = compare(&first, &second).unwrap();
-    let found: Vec<_> =
-        comparison.pairs.iter().map(|pair| (pair.sizes.batch_size, pair.pass, pair.ratio())).collect();
-    assert_eq!(found, [(1, Pass::Forward, 2.0), (2, Pass::Forward, 18.0), (1, Pass::GradInput, 0.5)]);
-    assert_eq!(comparison.unmatched, [1, 2]);
+    let comparison = compare(&[&first, &second]).unwrap();
+    let found: Vec<_> = comparison
+        .work
+        .iter()
+        .map(|work| (work.sizes.batch_size, work.pass, work.ratio(1).unwrap(), work.ratio(0).unwrap()))
+        .collect();
+    assert_eq!(
+        found,
+        [(1, Pass::Forward, 2.0, 1.0), (2, Pass::Forward, 18.0, 1.0), (1, Pass::GradInput, 0.5, 1.0)]
+    );
+    let unmatched: Vec<usize> = comparison.files.iter().map(|file| file.unmatched).collect();
+    assert_eq!(unmatched, [1, 2]);
+    // Both files are called `file`.
+    let names: Vec<&str> = comparison.files.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["A", "B"]);
+    // 2*N*K*P*Q*C*R*S in 2 milliseconds.
+    let gflops = comparison.work[0].gflops(0).unwrap();
+    assert!((gflops / (2.0 * 8.0 * 81.0 * 9.0 / 2e6) - 1.0).abs() < 1e-12, "{gflops}");
     // The root of 2 * 18 is 6.
-    let means = comparison.geometric_means();
-    assert_eq!(means.iter().map(|(pass, _)| *pass).collect::<Vec<_>>(), [Pass::Forward, Pass::GradInput]);
-    assert!((means[0].1 - 6.0).abs() < 1e-12 && (means[1].1 - 0.5).abs() < 1e-12, "{means:?}");
+    assert_eq!(comparison.passes().collect::<Vec<_>>(), [Pass::Forward, Pass::GradInput]);
+    let (mean, count) = comparison.geometric_mean(Pass::Forward, 1).unwrap();
+    assert!((mean - 6.0).abs() < 1e-12 && count == 2, "{mean}");
+    assert_eq!(comparison.geometric_mean(Pass::GradInput, 1), Some((0.5, 1)));
+    assert_eq!(comparison.geometric_mean(Pass::GradFilters, 1), None);
 
-    let back = compare(&second, &first).unwrap();
-    assert_eq!(back.pairs.iter().map(Pair::ratio).product::<f64>(), 1.0 / 18.0);
+    let back = compare(&[&second, &first]).unwrap();
+    assert_eq!(back.work.iter().map(|work| work.ratio(1).unwrap()).product::<f64>(), 1.0 / 18.0);
+}
+
+#[test]
+fn three_files_are_compared_with_the_first_and_need_not_have_the_same_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let about = |row: String, about: &str| row.replacen('{', &format!("{{{about},"), 1);
+    let content = [
+        ("ours", ours(1, "forward", 2.0) + &ours(2, "forward", 1.0) + &ours(3, "forward", 5.0)),
+        (
+            "burn",
+            about(ours(2, "forward", 8.0), "\"program\":\"burn\",\"version\":\"0.22\",\"warm_cache\":false"),
+        ),
+        (
+            "torch",
+            about(
+                foreign(1, "forward", 1.0),
+                "\"adapter\":\"H200\",\"backend\":\"cuda\",\"warm_cache\":true",
+            ) + &foreign(2, "forward", 4.0)
+                + &foreign(4, "forward", 4.0),
+        ),
+    ];
+    let paths: Vec<PathBuf> = content
+        .iter()
+        .map(|(name, rows)| {
+            let path = folder.path().join(format!("{name}.jsonl"));
+            fs::write(&path, rows).unwrap();
+            path
+        })
+        .collect();
+    let comparison = compare(&paths).unwrap();
+    let found: Vec<_> =
+        comparison.work.iter().map(|work| (work.sizes.batch_size, work.milliseconds.clone())).collect();
+    assert_eq!(found, [(1, vec![Some(2.0), None, Some(1.0)]), (2, vec![Some(1.0), Some(8.0), Some(4.0)])]);
+    let files: Vec<_> = comparison
+        .files
+        .iter()
+        .map(|file| (&*file.name, &*file.about, file.warm_cache, file.unmatched))
+        .collect();
+    assert_eq!(
+        files,
+        [
+            ("ours", "", None, 1),
+            ("burn", "burn 0.22", Some(false), 0),
+            ("torch", "on H200 (cuda)", Some(true), 1)
+        ]
+    );
+    let (mean, count) = comparison.geometric_mean(Pass::Forward, 1).unwrap();
+    assert!((mean - 8.0).abs() < 1e-12 && count == 1);
+    let (mean, count) = comparison.geometric_mean(Pass::Forward, 2).unwrap();
+    // The root of 1/2 * 4.
+    assert!((mean - 2f64.sqrt()).abs() < 1e-12 && count == 2);
+
+    let arguments: Vec<&str> =
+        ["--compare"].into_iter().chain(paths.iter().map(|path| path.to_str().unwrap())).collect();
+    let (code, stdout, stderr) = bench(&arguments);
+    assert_eq!(code, 0);
+    let heading = stdout.lines().find(|line| line.starts_with("case")).unwrap();
+    for column in ["ours ms", "burn ms", "torch ms", "torch GFLOP/s", "burn/ours", "torch/ours"] {
+        assert!(heading.contains(column), "{stdout}");
+    }
+    let row = stdout.lines().find(|line| line.starts_with("1x1x9x9")).unwrap();
+    // A dash for the milliseconds, the GFLOP/s and the ratio that Burn has not.
+    assert_eq!(row.split_whitespace().filter(|&cell| cell == "-").count(), 3, "{stdout}");
+    assert!(
+        stdout.contains("   8.00 burn/ours, cases: 1") && stdout.contains("   1.41 torch/ours, cases: 2")
+    );
+    assert!(stdout.contains("left out, rows without a match: 1 of ours, 1 of torch"), "{stdout}");
+    assert!(stderr.contains("not like for like: only torch"), "{stderr}");
 }
 
 #[test]
@@ -160,7 +266,7 @@ fn files_that_cannot_be_compared_are_refused_with_their_line() {
     let (_a, first) = file(&good);
     for (content, culprit) in bad {
         let (_b, second) = file(&content);
-        let error = compare(&first, &second).expect_err(culprit).to_string();
+        let error = compare(&[&first, &second]).expect_err(culprit).to_string();
         assert!(
             error.contains(culprit) && error.lines().count() == 1,
             "expected {culprit:?}, found {error:?}"
@@ -173,6 +279,8 @@ fn bench(arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_wgconv"))
         .arg("bench")
         .args(arguments)
+        // Nothing is left in the folder of whoever runs the tests.
+        .env("WGCONV_CACHE", "")
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -200,6 +308,8 @@ fn a_row_says_what_was_measured_and_where() {
         assert_eq!((row["implementation"].as_str(), row["status"].as_str()), (Some("cpu"), Some("PASSED")));
         assert_eq!((row["adapter"].as_str(), row["backend"].as_str()), (Some("cpu"), Some("cpu")));
         assert_eq!((&row["dtype"], &row["version"]), (&"f32".into(), &env!("CARGO_PKG_VERSION").into()));
+        assert_eq!((&row["program"], &row["warm_cache"]), (&"wgconv".into(), &false.into()));
+        assert_commit(&row["commit"]);
         assert!(row["threads"].as_u64().unwrap() >= 1);
         let number = |name: &str| row[name].as_f64().filter(|&number| number > 0.0).expect(name);
         // 2*N*K*P*Q*(C/groups)*R*S for an output of 5x6.
@@ -213,6 +323,66 @@ fn a_row_says_what_was_measured_and_where() {
     }
     let summaries = lines.iter().filter(|line| line.get("summary").is_some()).count();
     assert_eq!((summaries, lines.len()), (3, 7));
+}
+
+/// The commit of the checkout that this was built in, perhaps with changes; null where there is no git.
+fn assert_commit(commit: &Value) {
+    let git = Command::new("git").args(["rev-parse", "--show-prefix"]).output();
+    if git.is_ok_and(|output| output.status.success() && output.stdout.trim_ascii().is_empty()) {
+        let commit = commit.as_str().expect("a commit");
+        let hash = commit.strip_suffix("-dirty").unwrap_or(commit);
+        assert!(hash.len() >= 12 && hash.chars().all(|digit| digit.is_ascii_hexdigit()), "{commit}");
+    } else {
+        assert!(commit.is_null(), "{commit}");
+    }
+}
+
+#[test]
+fn inputs_rotate_unless_a_warm_cache_is_asked_for() {
+    // Input 1x64x64x64 and filters 8x1x1x64: a little over 1 MiB; the cache is taken to be 128 MiB.
+    let case =
+        "-n 1 -c 64 -H 64 -W 64 -k 8 -y 1 -x 1 --pass forward --device cpu --budget 0.001 --json --verify";
+    let copies = |option: &str| {
+        let arguments = [case, option].join(" ");
+        let (code, stdout, _) = bench(&arguments.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(code, 0);
+        let rows = stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let row = rows.into_iter().find(|row| row.get("case").is_some()).unwrap();
+        assert_eq!((&row["status"], &row["warm_cache"]), (&"PASSED".into(), &(!option.is_empty()).into()));
+        row["input_copies"].as_u64().unwrap()
+    };
+    assert_eq!((copies(""), copies("--warm-cache")), (128, 1));
+}
+
+#[test]
+fn a_row_says_who_chose_the_implementation_and_by_which_clock() {
+    let Some(adapter) = wgconv::gpu::adapters().into_iter().next() else { return };
+    let op = Pass::Forward.op(suite("small").unwrap()[1].clone().with_batch_size(1).unwrap().geometry);
+    let guess = op.implementations(adapter.profile())[0].name;
+    let convolution = "-n 1 -c 1 -H 28 -W 28 -k 16 -y 5 -x 5 -p 2 -q 2 --budget 0.001 --json";
+    let rows = |more: &str| -> Vec<(String, String)> {
+        let arguments = format!("{convolution} {more}");
+        let (code, stdout, stderr) = bench(&arguments.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(code, 0, "{stderr}");
+        let lines = stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let rows: Vec<Value> = lines.filter(|line| line.get("case").is_some()).collect();
+        for row in &rows {
+            let clock = row["timed_by"].as_str().unwrap();
+            assert!(["gpu timestamps", "host clock"].contains(&clock), "{row}");
+            assert!(row["ms"].as_f64().unwrap() > 0.0, "{row}");
+        }
+        let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_string();
+        rows.iter().map(|row| (text(row, "chosen_by"), text(row, "implementation"))).collect()
+    };
+    let row = |by: &str, name: &str| (by.to_string(), name.to_string());
+    assert_eq!(rows("--device 0 --pass forward --no-tune"), [row("rules", guess)]);
+    assert_eq!(rows("--device 0 --pass forward --implementation direct"), [row("flag", "direct")]);
+    let all = rows("--device 0 --pass forward --all-implementations");
+    assert!(all.len() > 1 && all.iter().all(|(by, _)| by == "flag"), "{all:?}");
+    // On a busy machine there may be too little time for some.
+    let tuned = rows("--device 0");
+    assert!(tuned.len() == 3 && tuned.iter().any(|(by, _)| by == "tuning"), "{tuned:?}");
+    assert_eq!(rows("--device cpu --pass forward"), [row("rules", "cpu")]);
 }
 
 #[test]
@@ -247,12 +417,19 @@ fn a_convolution_that_is_listed_twice_counts_twice() {
 fn results_are_compared_from_the_command_line() {
     let ((_a, first), (_b, second)) = (file(&ours(1, "forward", 2.0)), file(&foreign(1, "forward", 3.0)));
     let paths = [first.to_str().unwrap(), second.to_str().unwrap()];
-    let (code, stdout, _) = bench(&["--compare", paths[0], paths[1]]);
+    let (code, stdout, stderr) = bench(&["--compare", paths[0], paths[1]]);
     assert_eq!(code, 0);
     assert!(stdout.contains("1x1x9x9 k8 3x3 p1") && stdout.contains("1.50"), "{stdout}");
+    assert_eq!(stderr, "");
     let (_, stdout, _) = bench(&["--json", "--compare", paths[0], paths[1]]);
     let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((&lines[0]["ratio"], &lines[1]["summary"]), (&1.5.into(), &"forward".into()));
+    let [a, b, row, summary] = lines.as_slice() else { panic!("{stdout}") };
+    assert_eq!((&a["file"], &b["file"]), (&"A".into(), &"B".into()));
+    assert_eq!(
+        (&row["ms"]["A"], &row["ms"]["B"], &row["ratio"]["B"]),
+        (&2.0.into(), &3.0.into(), &1.5.into())
+    );
+    assert_eq!((&summary["summary"], &summary["geometric_mean_ratio"]), (&"forward".into(), &1.5.into()));
 }
 
 #[test]

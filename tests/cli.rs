@@ -33,6 +33,8 @@ impl Workplace {
     fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wgconv"));
         command.args(arguments.split_whitespace()).current_dir(&self.0).stdin(Stdio::null());
+        // Nothing is left in the folder of whoever runs the tests.
+        command.env("WGCONV_CACHE", "");
         command
     }
 
@@ -647,6 +649,75 @@ mod devices {
     }
 }
 
+mod caches {
+    use super::*;
+
+    /// Trains in a moment on the first adapter, with `WGCONV_CACHE` as given; none without an adapter.
+    fn train(place: &Workplace, cache: Option<&str>, more: &str) -> Option<Run> {
+        wgconv::gpu::adapters().first()?;
+        files::idx(place, "data", 0);
+        let arguments = format!("train --model linear --data data --epochs 1 --device 0 {more}");
+        let mut command = place.command(&arguments);
+        match cache {
+            Some(cache) => command.env("WGCONV_CACHE", cache),
+            None => command.env_remove("WGCONV_CACHE"),
+        };
+        // Drivers have caches of their own.
+        command.env("XDG_CACHE_HOME", place.path("home")).env("MESA_SHADER_CACHE_DISABLE", "true");
+        let run = Run::of(&mut command);
+        assert_eq!(run.code, 0, "{run:?}");
+        Some(run)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).map(|entries| entries.map(|entry| entry.unwrap().file_name()));
+        let mut names: Vec<String> =
+            entries.into_iter().flatten().map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_was_measured_is_kept_and_said_once() {
+        let place = Workplace::new();
+        let Some(first) = train(&place, Some("cache"), "") else { return };
+        assert!(first.stderr.starts_with("tuned ") && first.stderr.contains(" operations in "), "{first:?}");
+        assert!(first.stderr.contains("(cached in cache/tuning-"), "{first:?}");
+        let is_tuning = |name: &String| name.starts_with("tuning-") && name.ends_with(".json");
+        assert_eq!(names(&place.path("cache")).iter().filter(|name| is_tuning(name)).count(), 1);
+        // On a busy machine it may take more than one start until there is nothing left to say.
+        let mut silent = Vec::new();
+        for number in 0..12 {
+            let run = train(&place, Some("cache"), &format!("--out {number}")).unwrap();
+            if !run.stderr.is_empty() {
+                silent.clear();
+                continue;
+            }
+            silent.push(fs::read(place.path(&number.to_string()).join("last.safetensors")).unwrap());
+            if let [first, second] = silent.as_slice() {
+                assert!(first == second, "the same cache gives the same bits");
+                return;
+            }
+        }
+        panic!("there is always something to measure");
+    }
+
+    #[test]
+    fn without_tuning_nothing_is_measured_and_without_caches_nothing_is_kept() {
+        let place = Workplace::new();
+        let Some(run) = train(&place, Some("cache"), "--no-tune") else { return };
+        assert_eq!(run.stderr, "");
+        assert!(!names(&place.path("cache")).iter().any(|name| name.starts_with("tuning")));
+        let run = train(&place, Some(""), "").unwrap();
+        assert!(run.stderr.contains("tuned ") && !run.stderr.contains("cached"), "{run:?}");
+        assert_eq!(names(&place.path("home")), Vec::<String>::new());
+        train(&place, None, "--no-tune --out run").unwrap();
+        assert!(names(&place.path("home")).iter().all(|name| name == "wgconv"));
+        train(&place, None, "").unwrap();
+        assert_eq!(names(&place.path("home")), ["wgconv"]);
+    }
+}
+
 mod conv {
     use safetensors::tensor::{Dtype, TensorView, serialize};
 
@@ -815,7 +886,10 @@ mod conv {
             ("case.safetensors", "nowhere/out", "cannot write nowhere/out: "),
             ("case.safetensors", "folder", "cannot write folder: "),
         ] {
-            place.assert_refused(&format!("conv {case} --out {out} --device cpu"), 1, culprit);
+            let command = format!("conv {case} --out {out} --device cpu");
+            place.assert_refused(&command, 1, culprit);
+            // Nothing was opened, nothing computed: the answers would have been listed.
+            assert_eq!(place.run(&command).stdout, "", "{command}");
         }
     }
 }
@@ -867,7 +941,7 @@ mod verify {
     fn repeat(command: &str) -> Run {
         let arguments = command.trim_start().strip_prefix("wgconv ").expect(command);
         let script = format!("'{}' {arguments}", env!("CARGO_BIN_EXE_wgconv"));
-        Run::of(Command::new("sh").args(["-c", &script]))
+        Run::of(Command::new("sh").args(["-c", &script]).env("WGCONV_CACHE", ""))
     }
 
     #[cfg(unix)]

@@ -188,7 +188,7 @@ fn report(kind: &str, results: Vec<[Result<f64, String>; 2]>) {
 
 /// Rows and channels of an output, as its bias sees it.
 fn bias(rows: usize, channels: usize) -> (BiasForward, BiasGrad) {
-    (BiasForward { rows, channels }, BiasGrad { rows, channels })
+    (BiasForward { rows, channels }, BiasGrad::new(rows, channels))
 }
 
 fn convolution(case: &Case) -> Vec<Box<dyn Op>> {
@@ -200,11 +200,11 @@ fn convolution(case: &Case) -> Vec<Box<dyn Op>> {
     let geometry = geometry.unwrap_or_else(|error| panic!("{}: {error}", case.name));
     let (bias, grad_bias) = bias(batch_size * geometry.positions(), out_channels);
     vec![
-        Box::new(ConvForward(geometry)),
+        Box::new(ConvForward::new(geometry)),
         Box::new(bias),
-        Box::new(ConvGradFilters(geometry)),
+        Box::new(ConvGradFilters::new(geometry)),
         Box::new(grad_bias),
-        Box::new(ConvGradInput(geometry)),
+        Box::new(ConvGradInput::new(geometry)),
     ]
 }
 
@@ -265,11 +265,11 @@ fn dense_layers_are_pytorchs() {
         let size = DenseSize::new(batch_size, in_features, out_features).unwrap();
         let (bias, grad_bias) = bias(batch_size, out_features);
         vec![
-            Box::new(DenseForward(size)),
+            Box::new(DenseForward::new(size)),
             Box::new(bias),
-            Box::new(DenseGradWeight(size)),
+            Box::new(DenseGradWeight::new(size)),
             Box::new(grad_bias),
-            Box::new(DenseGradInput(size)),
+            Box::new(DenseGradInput::new(size)),
         ]
     });
 }

@@ -16,7 +16,7 @@ use wgconv::network::{Conv2d, Network, Parameter};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::optimizer::SgdOptions;
 use wgconv::plan::{
-    BufferId, DataParts, Executor, HostExecutor, Plan, Prepared, Real, TrainOptions, train_plan,
+    BufferId, DataParts, Executor, HostExecutor, Plan, Prepared, Prologues, Real, TrainOptions, train_plan,
 };
 use wgconv::reference::ReferenceExecutor;
 use wgconv::tensor::{ImageShape, Shape, Tensor};
@@ -70,7 +70,12 @@ fn tensor(stored: &Stored) -> Tensor {
 }
 
 impl Training {
+    /// What a trainer runs.
     fn read() -> Training {
+        Training::read_with(|plan| plan.fused(Prologues::WhereTheyPay))
+    }
+
+    fn read_with(fuse: impl FnOnce(Plan) -> Plan) -> Training {
         let file = File::read("network.safetensors");
         let settings: Settings = file.described();
         let &[rows, channels, height, width] = file.given["images"].sizes.as_slice() else {
@@ -84,7 +89,7 @@ impl Training {
             data: DataParts { name: "train", image, classes: 10, rows: vec![rows] },
             sgd: SgdOptions { momentum: settings.momentum, ..SgdOptions::default() },
         };
-        let plan = Arc::new(train_plan(&network, &options).unwrap());
+        let plan = Arc::new(fuse(train_plan(&network, &options).unwrap()));
         Training { file, settings, network, plan, steps: options.steps }
     }
 
@@ -183,9 +188,11 @@ fn report(device: &str, result: Result<[f64; 2], String>) {
 
 #[test]
 fn the_reference_trains_as_pytorch_does() {
-    let training = Training::read();
-    let trained = training.run_on_host(ReferenceExecutor::new());
-    report("reference", training.compare(&trained, REFERENCE_TOLERANCE));
+    let forms: [fn(Plan) -> Plan; 2] = [|plan| plan, |plan| plan.fused(Prologues::Everywhere)];
+    for training in forms.map(Training::read_with) {
+        let trained = training.run_on_host(ReferenceExecutor::new());
+        report("reference", training.compare(&trained, REFERENCE_TOLERANCE));
+    }
 }
 
 #[test]

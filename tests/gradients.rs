@@ -11,7 +11,7 @@ use wgconv::ops::bias::{BiasForward, BiasGrad};
 use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
 use wgconv::ops::pool::{PoolForward, PoolGrad};
-use wgconv::ops::{Element, HostBuffer, Op, Operand, Operands};
+use wgconv::ops::{Element, Epilogue, HostBuffer, Op, Operand, Operands};
 use wgconv::verify::cases::{self, conv, dense, elementwise, pool, training};
 
 /// Half the distance of the two points of a difference.
@@ -21,7 +21,8 @@ const DISTANCE: f64 = 1e-5;
 const TOLERANCE: f64 = 1e-6;
 
 /// A gradient with what it is a gradient of. Operands are paired by their words: `gradient` reads operands
-/// of `forward` and `grad_` + `output`, and writes `grad_` + `variable`.
+/// of `forward` and `grad_` + `output`, and writes `grad_` + `variable`; a gradient that starts behind an
+/// activation knows the output as `activated`.
 struct Pair {
     name: String,
     forward: Box<dyn Op>,
@@ -74,7 +75,8 @@ impl Pair {
             } else if operand.name == grad_variable {
                 HostBuffer::real(vec![f64::NAN; operand.shape.elements()])
             } else {
-                given[position(&forward, operand.name)].clone()
+                let name = if operand.name == "activated" { self.output } else { operand.name };
+                given[position(&forward, name)].clone()
             }
         });
         let mut answer = Operands::new(buffers.collect());
@@ -115,9 +117,20 @@ impl Pair {
 fn pairs() -> Vec<Pair> {
     let mut pairs = Vec::new();
     for (name, geometry) in conv::geometries() {
-        let forward = ConvForward(geometry);
-        pairs.push(Pair::new(name, forward, ConvGradFilters(geometry), "output", "filters"));
-        pairs.push(Pair::new(name, forward, ConvGradInput(geometry), "output", "input"));
+        let forward = ConvForward::new(geometry);
+        pairs.push(Pair::new(name, forward, ConvGradFilters::new(geometry), "output", "filters"));
+        pairs.push(Pair::new(name, forward, ConvGradInput::new(geometry), "output", "input"));
+    }
+    for (name, geometry, prologue) in conv::prologues() {
+        let epilogue = Epilogue { bias: true, activation: prologue.activation() };
+        let forward = ConvForward::new(geometry).with_epilogue(epilogue);
+        let filters = ConvGradFilters::new(geometry).with_prologue(prologue);
+        let input = ConvGradInput::new(geometry).with_prologue(prologue);
+        let (rows, channels) = (geometry.batch_size * geometry.positions(), geometry.out_channels);
+        let bias = BiasGrad::new(rows, channels).with_prologue(prologue);
+        pairs.push(Pair::new(&name, forward, filters, "output", "filters"));
+        pairs.push(Pair::new(&name, forward, input, "output", "input"));
+        pairs.push(Pair::new(&name, forward, bias, "output", "bias"));
     }
     for (name, geometry) in pool::geometries() {
         for kind in pool::KINDS {
@@ -126,12 +139,19 @@ fn pairs() -> Vec<Pair> {
         }
     }
     for (name, size) in dense::sizes() {
-        let forward = DenseForward(size);
-        pairs.push(Pair::new(name, forward, DenseGradWeight(size), "output", "weight"));
-        pairs.push(Pair::new(name, forward, DenseGradInput(size), "output", "input"));
+        let forward = DenseForward::new(size);
+        pairs.push(Pair::new(name, forward, DenseGradWeight::new(size), "output", "weight"));
+        pairs.push(Pair::new(name, forward, DenseGradInput::new(size), "output", "input"));
+    }
+    for (name, size, epilogue, prologue) in dense::fused() {
+        let forward = DenseForward::new(size).with_epilogue(epilogue);
+        let weight = DenseGradWeight::new(size).with_prologue(prologue);
+        let input = DenseGradInput::new(size).with_prologue(prologue);
+        pairs.push(Pair::new(&name, forward, weight, "output", "weight"));
+        pairs.push(Pair::new(&name, forward, input, "output", "input"));
     }
     for [rows, channels] in [[1, 1], [7, 5], [60, 3]] {
-        let (forward, gradient) = (BiasForward { rows, channels }, BiasGrad { rows, channels });
+        let (forward, gradient) = (BiasForward { rows, channels }, BiasGrad::new(rows, channels));
         pairs.push(Pair::new("bias", forward, gradient, "output", "bias"));
     }
     for activation in elementwise::ACTIVATIONS {

@@ -4,8 +4,10 @@
 mod common;
 
 use wgconv::cpu::CpuExecutor;
+use wgconv::device::DeviceProfile;
 use wgconv::gpu::{Preference, ShaderChecks};
-use wgconv::ops::HostBuffer;
+use wgconv::ops::kernel::Implementation;
+use wgconv::ops::{HostBuffer, Op, Operand, Operands, Precision};
 use wgconv::plan::Executor;
 use wgconv::verify::cases::{self, Case};
 use wgconv::verify::{Data, Trial};
@@ -27,7 +29,11 @@ fn run_all<E: Executor>(
     let mut trials = 0;
     for data in DATA {
         for (name, trial) in cases::all().into_iter().filter_map(|case| trial(case, data)) {
+            let op = trial.plan().forward[0].op.as_ref();
             for implementation in names(executor, &trial) {
+                if data == Data::Integers && !executor.is_exact_on_integers(op, &implementation) {
+                    continue;
+                }
                 executor.clear();
                 choose(executor, &implementation);
                 trials += 1;
@@ -68,6 +74,73 @@ fn the_gpu_matches_the_definitions_without_shader_checks() {
 #[test]
 fn the_gpu_matches_the_definitions_with_shader_checks() {
     gpu_matches("the_gpu_matches_the_definitions_with_shader_checks", ShaderChecks::On);
+}
+
+/// An operation whose launches are all cut into pieces.
+#[derive(Debug)]
+struct InPieces(Box<dyn Op>);
+
+impl Op for InPieces {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        self.0.operands()
+    }
+
+    fn define(&self, operands: &mut Operands<f64>) {
+        self.0.define(operands);
+    }
+
+    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
+        self.0.run_on_cpu(operands);
+    }
+
+    fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
+        let mut implementations = self.0.implementations(device);
+        for implementation in &mut implementations {
+            let calls = implementation.calls.drain(..).flat_map(|call| call.in_pieces(3));
+            implementation.calls = calls.collect::<Vec<_>>();
+        }
+        implementations
+    }
+
+    fn flops(&self) -> u64 {
+        self.0.flops()
+    }
+
+    fn precision(&self) -> Precision {
+        self.0.precision()
+    }
+}
+
+/// A convolution that would run for seconds is cut into launches that each do a part of the workgroups.
+#[test]
+fn convolutions_in_pieces_match_the_definitions() {
+    let Some(mut gpu) = common::gpu("convolutions_in_pieces_match_the_definitions", ShaderChecks::Off) else {
+        return;
+    };
+    let mut cut = 0;
+    let wanted = ["lenet 2", "stride, odd input", "groups and dilation", "several tiles, ragged"];
+    for case in cases::all().into_iter().filter(|case| wanted.contains(&case.name.as_str())) {
+        let name = case.to_string();
+        let calls = |op: &dyn Op, device: &DeviceProfile| {
+            op.implementations(device).iter().map(|implementation| implementation.calls.len()).sum::<usize>()
+        };
+        let whole = calls(case.op.as_ref(), gpu.profile());
+        let op = InPieces(case.op);
+        cut += usize::from(calls(&op, gpu.profile()) > whole);
+        let implementations = op.implementations(gpu.profile());
+        let trial = Trial::new(Box::new(op), Data::Reals, 7).expect("reals suit every operation");
+        for implementation in implementations {
+            gpu.clear();
+            gpu.set_preference(Preference::Named(implementation.name.into()));
+            let answer = trial.run(&mut gpu).expect("a device that works");
+            assert!(answer.is_ok(), "{name}, {}: {}", implementation.name, answer.unwrap_err());
+        }
+    }
+    assert!(cut >= 3 * wanted.len(), "only {cut} operations were cut");
 }
 
 /// The check itself: a wrong element, a NaN, an infinity, an element left out and a changed input all fail.

@@ -13,7 +13,7 @@ use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
 use wgconv::ops::optimizer::SgdOptions;
 use wgconv::ops::pool::PoolKind;
-use wgconv::plan::{BufferId, DataParts, Executor, Plan, Prepared, TrainOptions, train_plan};
+use wgconv::plan::{BufferId, DataParts, Executor, Plan, Prepared, Prologues, TrainOptions, train_plan};
 use wgconv::reference::ReferenceExecutor;
 use wgconv::tensor::ImageShape;
 
@@ -41,7 +41,24 @@ fn networks() -> Vec<Network> {
         .dense(10)
         .build()
         .unwrap();
-    vec![small_lenet, residual]
+    // Activations behind a bias, behind none and behind a pool, one behind another, and outputs with two
+    // readers, before the activation (conv2) and behind it (leaky_relu1).
+    let branching = Network::builder("branching", IMAGE)
+        .conv2d(Conv2d::new(5, [1, 1]).without_bias())
+        .activation(Activation::LeakyRelu { slope: 0.1 })
+        .conv2d(Conv2d::new(5, [3, 3]).same())
+        .activation(Activation::Elu { alpha: 0.8 })
+        .activation(Activation::Tanh)
+        .add("conv2")
+        .add("leaky_relu1")
+        .conv2d(Conv2d::new(6, [1, 1]))
+        .max_pool(2)
+        .activation(Activation::Sigmoid)
+        .flatten()
+        .dense(10)
+        .build()
+        .unwrap();
+    vec![small_lenet, residual, branching]
 }
 
 /// A training step without an update: the learning rate is zero, and the gradients are kept.
@@ -52,7 +69,11 @@ struct Probe<E> {
 }
 
 impl<E: Executor> Probe<E> {
-    fn new(mut executor: E, network: &Network) -> Self {
+    fn new(executor: E, network: &Network, prologues: Prologues) -> Self {
+        Probe::of_plan(executor, network, |plan| plan.fused(prologues))
+    }
+
+    fn of_plan(mut executor: E, network: &Network, fuse: impl FnOnce(Plan) -> Plan) -> Self {
         let image = network.input();
         let data = DataParts { name: "train", image, classes: 10, rows: vec![BATCH_SIZE] };
         let sgd = SgdOptions { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
@@ -61,7 +82,7 @@ impl<E: Executor> Probe<E> {
         for parameter in network.parameters() {
             plan.keep(plan.expect(&format!("{}.grad", parameter.name)));
         }
-        let plan = Arc::new(plan);
+        let plan = Arc::new(fuse(plan));
         let prepared = executor.prepare(plan.clone()).unwrap();
         let mut probe = Probe { executor, plan, prepared };
 
@@ -142,7 +163,7 @@ impl Probe<ReferenceExecutor> {
 #[test]
 fn the_reference_matches_central_differences() {
     for network in networks() {
-        let mut probe = Probe::new(ReferenceExecutor::new(), &network);
+        let mut probe = Probe::new(ReferenceExecutor::new(), &network, Prologues::Everywhere);
         probe.step();
         let gradients: Vec<Vec<f64>> =
             network.parameters().map(|parameter| probe.exact(&format!("{}.grad", parameter.name))).collect();
@@ -173,17 +194,47 @@ fn assert_same(device: &str, network: &Network, expected: &[Vec<f32>], found: &[
     }
 }
 
+/// However few the steps, the loss and every gradient are the same, up to the rounding of f64.
+#[test]
+fn fusion_changes_no_gradient() {
+    for network in networks() {
+        let mut apart = Probe::of_plan(ReferenceExecutor::new(), &network, |plan| plan);
+        apart.step();
+        let names: Vec<String> =
+            network.parameters().map(|parameter| format!("{}.grad", parameter.name)).collect();
+        let mut steps = vec![apart.plan.steps().count()];
+        for prologues in [Prologues::Nowhere, Prologues::WhereTheyPay, Prologues::Everywhere] {
+            let mut fused = Probe::new(ReferenceExecutor::new(), &network, prologues);
+            fused.step();
+            for name in names.iter().map(String::as_str).chain(["train/loss"]) {
+                let (expected, found) = (apart.exact(name), fused.exact(name));
+                let size = expected.iter().fold(0.0f64, |size, value| size.max(value.abs()));
+                for (expected, found) in expected.iter().zip(found) {
+                    let difference = (expected - found).abs();
+                    assert!(difference <= 1e-12 * size, "{}, {name}: off by {difference:e}", network.name());
+                }
+            }
+            steps.push(fused.plan.steps().count());
+        }
+        assert!(steps[0] > steps[1] && steps[1] >= steps[2] && steps[2] >= steps[3], "{steps:?}");
+        println!("{}: {steps:?} steps", network.name());
+    }
+}
+
 #[test]
 fn the_fast_executors_match_the_reference() {
     const TEST: &str = "the_fast_executors_match_the_reference";
     for network in networks() {
-        let expected = Probe::new(ReferenceExecutor::new(), &network).gradients(&network);
-        let cpu = Probe::new(CpuExecutor::new(), &network).gradients(&network);
-        assert_same("CPU", &network, &expected, &cpu);
-        for checks in [ShaderChecks::Off, ShaderChecks::On] {
-            let Some(gpu) = common::gpu(TEST, checks) else { return };
-            let found = Probe::new(gpu, &network).gradients(&network);
-            assert_same("GPU", &network, &expected, &found);
+        let mut reference = Probe::of_plan(ReferenceExecutor::new(), &network, |plan| plan);
+        let expected = reference.gradients(&network);
+        for prologues in [Prologues::WhereTheyPay, Prologues::Everywhere] {
+            let cpu = Probe::new(CpuExecutor::new(), &network, prologues).gradients(&network);
+            assert_same("CPU", &network, &expected, &cpu);
+            for checks in [ShaderChecks::Off, ShaderChecks::On] {
+                let Some(gpu) = common::gpu(TEST, checks) else { continue };
+                let found = Probe::new(gpu, &network, prologues).gradients(&network);
+                assert_same("GPU", &network, &expected, &found);
+            }
         }
     }
 }

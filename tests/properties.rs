@@ -9,12 +9,13 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRng, TestRunner};
 use wgconv::cpu::CpuExecutor;
 use wgconv::gpu::{GpuExecutor, Preference, ShaderChecks};
-use wgconv::ops::Op;
 use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use wgconv::ops::window::{Padding, WindowOptions};
+use wgconv::ops::{Epilogue, Op, Prologue};
 use wgconv::plan::Executor;
 use wgconv::tensor::ImageShape;
+use wgconv::verify::cases::elementwise::ACTIVATIONS;
 use wgconv::verify::{Data, Trial};
 
 /// Windows of every kind: not square, even, with remainders, dilated, padded on each side by itself.
@@ -56,15 +57,26 @@ fn pools() -> impl Strategy<Value = PoolGeometry> {
     )
 }
 
-/// Runs `ops` on the CPU and on the GPU, in every implementation; integers where they are exact.
-fn check(gpu: &mut Option<GpuExecutor>, ops: Vec<Box<dyn Op>>) -> Result<(), TestCaseError> {
-    for op in ops {
-        let data = if op.precision().exact_on_integers { Data::Integers } else { Data::Reals };
+/// Runs the operations that `ops` makes on the CPU and on the GPU, in every implementation: on integers those that
+/// are exact there, on reals the others.
+fn check(gpu: &mut Option<GpuExecutor>, ops: impl Fn() -> Vec<Box<dyn Op>>) -> Result<(), TestCaseError> {
+    let trials = Data::ALL.into_iter().flat_map(|data| ops().into_iter().map(move |op| (data, op)));
+    for (data, op) in trials {
+        let exact_op = op.precision().exact_on_integers;
+        let is_wanted = |exact: bool| (data == Data::Integers) == (exact_op && exact);
+        let mut implementations =
+            gpu.as_ref().map(|gpu| op.implementations(gpu.profile())).unwrap_or_default();
+        implementations.retain(|implementation| is_wanted(implementation.exact_on_integers));
+        if !is_wanted(true) && implementations.is_empty() {
+            continue;
+        }
         let trial = Trial::new(op, data, 5).expect("an operation that takes these data");
-        let verdict = trial.run(&mut CpuExecutor::new()).expect("the CPU does not fail");
-        prop_assert!(verdict.is_ok(), "CPU: {}", verdict.unwrap_err());
+        if is_wanted(true) {
+            let verdict = trial.run(&mut CpuExecutor::new()).expect("the CPU does not fail");
+            prop_assert!(verdict.is_ok(), "CPU: {}", verdict.unwrap_err());
+        }
         let Some(gpu) = gpu else { continue };
-        for implementation in trial.plan().forward[0].op.implementations(gpu.profile()) {
+        for implementation in implementations {
             gpu.clear();
             gpu.set_preference(Preference::Named(implementation.name.into()));
             let verdict = trial.run(gpu).expect("the GPU does not fail");
@@ -84,13 +96,17 @@ fn runner(cases: u32) -> TestRunner {
 #[test]
 fn every_convolution_agrees_with_its_definition() {
     let gpu = RefCell::new(common::gpu("every_convolution_agrees_with_its_definition", ShaderChecks::Off));
-    let result = runner(60).run(&convolutions(), |geometry| {
-        let ops: [Box<dyn Op>; 3] = [
-            Box::new(ConvForward(geometry)),
-            Box::new(ConvGradFilters(geometry)),
-            Box::new(ConvGradInput(geometry)),
-        ];
-        check(&mut gpu.borrow_mut(), ops.into())
+    let epilogues = (any::<bool>(), prop::option::of(prop::sample::select(&ACTIVATIONS)));
+    let result = runner(60).run(&(convolutions(), epilogues), |(geometry, (bias, activation))| {
+        let epilogue = Epilogue { bias, activation };
+        let prologue = activation.and_then(Prologue::of).unwrap_or_default();
+        check(&mut gpu.borrow_mut(), || -> Vec<Box<dyn Op>> {
+            vec![
+                Box::new(ConvForward::new(geometry).with_epilogue(epilogue)),
+                Box::new(ConvGradFilters::new(geometry).with_prologue(prologue)),
+                Box::new(ConvGradInput::new(geometry).with_prologue(prologue)),
+            ]
+        })
     });
     if let Err(error) = result {
         panic!("{error}");
@@ -101,10 +117,12 @@ fn every_convolution_agrees_with_its_definition() {
 fn every_pool_agrees_with_its_definition() {
     let gpu = RefCell::new(common::gpu("every_pool_agrees_with_its_definition", ShaderChecks::Off));
     let result = runner(40).run(&pools(), |geometry| {
-        let ops = [PoolKind::Max, PoolKind::Average].into_iter().flat_map(|kind| -> [Box<dyn Op>; 2] {
-            [Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad { kind, geometry })]
-        });
-        check(&mut gpu.borrow_mut(), ops.collect())
+        check(&mut gpu.borrow_mut(), || {
+            let both = |kind| -> [Box<dyn Op>; 2] {
+                [Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad { kind, geometry })]
+            };
+            [PoolKind::Max, PoolKind::Average].into_iter().flat_map(both).collect()
+        })
     });
     if let Err(error) = result {
         panic!("{error}");

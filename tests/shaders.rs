@@ -25,11 +25,14 @@ use wgconv::verify::cases;
 /// Buffers that every device lets a kernel bind.
 const MAX_BINDINGS: usize = 8;
 
-/// A kernel that serves any operation has names of its own for what it binds. No other is excused from
+/// A kernel that serves any operation has names of its own for what it binds itself. No other is excused from
 /// naming its operands.
-const GENERIC: [(&str, &[&str]); 1] = [("gemm/sum_slices.wgsl", &["slices", "result"])];
+const GENERIC: [(&str, &[&str]); 2] = [
+    ("gemm/sum_slices.wgsl", &["slices", "result"]),
+    ("gemm/sum_slices_side_by_side.wgsl", &["slices", "result"]),
+];
 
-/// The smallest device there is, a large one, and a software rasteriser, which has tiles of its own.
+/// The smallest device there is, a large one, and a software rasteriser, which has kernels of its own.
 fn devices() -> [DeviceProfile; 3] {
     let portable = DeviceProfile::portable();
     let large = DeviceProfile {
@@ -40,7 +43,12 @@ fn devices() -> [DeviceProfile; 3] {
         max_binding_bytes: (4 << 30) - 4,
         ..DeviceProfile::portable()
     };
-    let software = DeviceProfile { name: "software".into(), kind: DeviceKind::Software, ..portable.clone() };
+    let software = DeviceProfile {
+        name: "software".into(),
+        kind: DeviceKind::Software,
+        min_subgroup_size: 8,
+        ..portable.clone()
+    };
     [portable, large, software]
 }
 
@@ -68,7 +76,11 @@ fn check_call(
 ) -> Result<(), String> {
     let source = call.source.compose();
     let module = naga::front::wgsl::parse_str(&source).map_err(|error| error.emit_to_string(&source))?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    let capabilities = match device.min_subgroup_size {
+        0 => Capabilities::empty(),
+        _ => Capabilities::SUBGROUP,
+    };
+    let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|error| error.emit_to_string(&source))?;
     check_bindings(operands, workspace, call, &module)?;
@@ -115,7 +127,7 @@ fn check_bindings(
     for (number, (name, variable)) in declared {
         let binding = call.bindings[number as usize];
         let element = match &module.types[variable.ty].inner {
-            TypeInner::Array { base, size: ArraySize::Dynamic, .. } => scalar(module, *base),
+            TypeInner::Array { base, size: ArraySize::Dynamic, .. } => element(module, *base),
             _ => None,
         };
         let writes = match variable.space {
@@ -123,22 +135,23 @@ fn check_bindings(
             AddressSpace::Storage { access } if access == StorageAccess::LOAD | StorageAccess::STORE => true,
             space => return Err(format!("{name} is in {space:?}, expected storage")),
         };
-        let (operand_name, expected_element) = match binding {
+        let (operand_name, expected_element, elements) = match binding {
             Binding::Operand(operand) => {
                 let operand =
                     operands.get(operand).ok_or_else(|| format!("there is no operand {operand}"))?;
                 if operand.access.writes() != writes {
                     return Err(format!("{name} has writes: {writes}, expected {:?}", operand.access));
                 }
-                (Some(operand.name), operand.element)
+                (Some(operand.name), operand.element, operand.shape.elements())
             }
             Binding::Workspace(buffer) => {
-                workspace.get(buffer).ok_or_else(|| format!("there is no workspace {buffer}"))?;
-                (None, Element::Real)
+                let elements =
+                    workspace.get(buffer).ok_or_else(|| format!("there is no workspace {buffer}"))?;
+                (None, Element::Real, *elements)
             }
         };
         let expected_name = match generic {
-            Some(names) => names.get(number as usize).copied(),
+            Some(names) => names.get(number as usize).copied().or(operand_name),
             None => operand_name,
         };
         if expected_name.is_some_and(|expected| expected != name) {
@@ -151,8 +164,11 @@ fn check_bindings(
             Element::Real => Scalar::F32,
             Element::Index | Element::Byte => Scalar::U32,
         };
-        if element != Some(scalar) {
+        let Some((_, width)) = element.filter(|(found, _)| *found == scalar) else {
             return Err(format!("{name} has elements {element:?}, expected {expected_element:?}"));
+        };
+        if !elements.is_multiple_of(width) {
+            return Err(format!("{name} is read {width} at a time, and has {elements} elements"));
         }
     }
     Ok(())
@@ -162,6 +178,15 @@ fn check_bindings(
 fn scalar(module: &Module, ty: Handle<Type>) -> Option<Scalar> {
     match module.types[ty].inner {
         TypeInner::Scalar(scalar) => Some(scalar),
+        _ => None,
+    }
+}
+
+/// The scalars of an array's elements, and their number in each: one, or those of a vector.
+fn element(module: &Module, ty: Handle<Type>) -> Option<(Scalar, usize)> {
+    match module.types[ty].inner {
+        TypeInner::Scalar(scalar) => Some((scalar, 1)),
+        TypeInner::Vector { size, scalar } => Some((scalar, size as usize)),
         _ => None,
     }
 }
@@ -342,10 +367,10 @@ fn replace(call: &mut KernelCall, from: &str, to: &str) {
 
 #[test]
 fn every_kind_of_disagreement_is_reported() {
-    let add = Add { elements: 100 };
+    let add = Add { elements: 102 };
     assert_eq!(check_changed(&add, |_| ()), Ok(()));
     type Change = fn(&mut KernelCall);
-    let changes: [(&str, Change); 17] = [
+    let changes: [(&str, Change); 18] = [
         ("binding 0 is other, expected a", |call| {
             replace(call, "> a: ", "> other: ");
             replace(call, "= a[index]", "= other[index]");
@@ -360,12 +385,16 @@ fn every_kind_of_disagreement_is_reported() {
         ("is in group 1", |call| replace(call, "@group(0) @binding(2)", "@group(1) @binding(2)")),
         ("a has writes: true, expected Read", |call| replace(call, "read> a:", "read_write> a:")),
         ("a is in Uniform", |call| {
-            replace(call, "var<storage, read> a: array<f32>", "var<uniform> a: array<vec4<f32>, 25>");
+            replace(call, "var<storage, read> a: array<f32>", "var<uniform> a: array<vec4<f32>, 26>");
             replace(call, "a[index]", "a[index / 4u].x");
         }),
         ("b has elements", |call| {
             replace(call, "b: array<f32>", "b: array<u32>");
             replace(call, "b[index]", "f32(b[index])");
+        }),
+        ("a is read 4 at a time, and has 102 elements", |call| {
+            replace(call, "a: array<f32>", "a: array<vec4<f32>>");
+            replace(call, "a[index]", "a[index / 4u].x");
         }),
         ("override ELEMENTS is not supplied", |call| call.constants.clear()),
         ("constant MORE has no override", |call| call.constants.push(("MORE", 1u32.into()))),
@@ -390,7 +419,7 @@ fn every_kind_of_disagreement_is_reported() {
 
 #[test]
 fn limits_of_a_device_are_checked() {
-    let op = BiasGrad { rows: 1000, channels: 300 };
+    let op = BiasGrad::new(1000, 300);
     let implementation = op.implementations(&DeviceProfile::portable()).remove(0);
     let few = DeviceProfile { max_workgroup_invocations: 128, ..DeviceProfile::portable() };
     assert!(check(&op, &implementation, &few).unwrap_err().contains("256 invocations"));
@@ -400,7 +429,7 @@ fn limits_of_a_device_are_checked() {
 
 #[test]
 fn a_generic_kernel_is_excused_by_name_alone() {
-    let op = BiasGrad { rows: 10_000, channels: 3 };
+    let op = BiasGrad::new(10_000, 3);
     assert_eq!(check_changed(&op, |_| ()), Ok(()));
     let error = check_changed(&op, |call| call.source.name = "another.wgsl").unwrap_err();
     assert!(error.contains("binding 1 is result, expected grad_bias"), "{error}");

@@ -29,7 +29,7 @@ impl Wrong {
             let image = ImageShape { height: 7, width: 6, channels: 5 };
             let padding = Padding::Sides { top: before, bottom: after, left: 1, right: 1 };
             let window = WindowOptions { padding, ..WindowOptions::new([3, 3]) };
-            ConvForward(ConvGeometry::new(2, image, 9, 1, &window).unwrap())
+            ConvForward::new(ConvGeometry::new(2, image, 9, 1, &window).unwrap())
         };
         Wrong { defined: forward([1, 1]), shifted: forward([2, 0]) }
     }
@@ -163,6 +163,22 @@ fn what_is_not_exact_on_integers_is_skipped_there() {
         verdicts(&mut CpuExecutor::new(), op).into_iter().partition(|verdict| verdict.data == Data::Integers);
     assert_all(&integers, Status::Skipped, "not exact on integers");
     assert_all(&reals, Status::Passed, "");
+}
+
+#[test]
+fn an_implementation_that_is_not_exact_on_integers_is_skipped_there() {
+    let Some(mut gpu) =
+        common::gpu("an_implementation_that_is_not_exact_on_integers_is_skipped_there", ShaderChecks::Off)
+    else {
+        return;
+    };
+    let inexact = |implementation: &mut Implementation| implementation.exact_on_integers = false;
+    let op = Spoilt { right: Wrong::new().defined, spoil: inexact };
+    let (skipped, others): (Vec<_>, Vec<_>) = verdicts(&mut gpu, op)
+        .into_iter()
+        .partition(|verdict| verdict.implementation == "direct" && verdict.data == Data::Integers);
+    assert_all(&skipped, Status::Skipped, "not exact on integers");
+    assert_all(&others, Status::Passed, "");
 }
 
 #[test]

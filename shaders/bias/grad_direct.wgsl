@@ -21,7 +21,7 @@ fn main(
     }
     var sum = 0.0;
     for (var row = 0u; row < ROWS; row++) {
-        sum += grad_output[row * CHANNELS + k];
+        sum += grad_output_at(row * CHANNELS + k);
     }
     grad_bias[k] = sum;
 }

@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (k < CHANNELS && lane < LANES) {
         let end_row = min((slice + 1u) * SLICE_ROWS, ROWS);
         for (var row = slice * SLICE_ROWS + lane; row < end_row; row += LANES) {
-            sum += grad_output[row * CHANNELS + k];
+            sum += grad_output_at(row * CHANNELS + k);
         }
     }
     lane_sums[invocation] = sum;

@@ -40,5 +40,5 @@ fn main(
             }
         }
     }
-    output[index] = sum;
+    output[index] = finish(k, sum);
 }

@@ -22,6 +22,10 @@ override PADDING_LEFT: u32;
 
 override GROUP_IN_CHANNELS: u32 = IN_CHANNELS / GROUPS;
 override GROUP_OUT_CHANNELS: u32 = OUT_CHANNELS / GROUPS;
+// Whether some window reaches beyond the input.
+override WINDOWS_MEET_PADDING: bool = PADDING_TOP + PADDING_LEFT > 0u
+    || (OUT_HEIGHT - 1u) * STRIDE_HEIGHT + (KERNEL_HEIGHT - 1u) * DILATION_HEIGHT >= IN_HEIGHT
+    || (OUT_WIDTH - 1u) * STRIDE_WIDTH + (KERNEL_WIDTH - 1u) * DILATION_WIDTH >= IN_WIDTH;
 
 // Row h of the input, or a number past its end for a row of the padding: the subtraction wraps.
 fn input_row(p: u32, r: u32) -> u32 {

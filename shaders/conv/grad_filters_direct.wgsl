@@ -39,7 +39,7 @@ fn main(
         let h = input_row(p, r);
         let w = input_column(q, s);
         if (h < IN_HEIGHT && w < IN_WIDTH) {
-            sum += grad_output[position * OUT_CHANNELS + k] * input[input_index(n, h, w, in_channel)];
+            sum += grad_output_at(position * OUT_CHANNELS + k) * input[input_index(n, h, w, in_channel)];
         }
     }
     grad_filters[index] = sum;

@@ -35,7 +35,7 @@ fn main(
                 continue;
             }
             for (var k = first_filter; k < first_filter + GROUP_OUT_CHANNELS; k++) {
-                sum += grad_output[output_index(n, p, q, k)] * filters[filters_index(k, r, s, c)];
+                sum += grad_output_at(output_index(n, p, q, k)) * filters[filters_index(k, r, s, c)];
             }
         }
     }

@@ -1,35 +1,116 @@
 // conv2d.grad_input, tiled: implicit GEMM, the windows that saw a position times the filters; appended to gemm/tiled.wgsl.
-// grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c], with m = (n,h,w), n = c, k = (r,s,k); a part is a group.
+// grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c], with GEMM's m = (n,h,w), n = c, k = (r,s,k).
+// Positions with the same remainder by the stride (a phase) meet the same taps: a part is a phase of a group, and
+// within a part nothing is left of the stride. m counts the positions of a phase, k the taps that it meets.
 // An invocation owns THREAD_M positions x THREAD_N channels of the input.
 // Defined in src/ops/conv/grad_input.rs.
 
-@group(0) @binding(0) var<storage, read> filters: array<f32>;
-@group(0) @binding(1) var<storage, read> grad_output: array<f32>;
-@group(0) @binding(2) var<storage, read_write> grad_input: array<f32>;
+@group(0) @binding(0) var<storage, read> filters: array<BPacket>;
+@group(0) @binding(1) var<storage, read> grad_output: array<APacket>;
+@group(0) @binding(2) var<storage, read_write> grad_input: array<ResultPacket>;
+
+// Positions of a phase.
+override PHASE_HEIGHT: u32;
+override PHASE_WIDTH: u32;
+// From one tap of a phase to the next, stride / gcd(stride, dilation), and the inverse of dilation / gcd modulo that.
+override TAP_STEP_HEIGHT: u32;
+override TAP_STEP_WIDTH: u32;
+override TAP_INVERSE_HEIGHT: u32;
+override TAP_INVERSE_WIDTH: u32;
 
 const A_CONTIGUOUS_IN_K: bool = true;
 const B_CONTIGUOUS_IN_K: bool = false;
 
-fn load_a(group: u32, m: u32, k: u32) -> f32 {
-    let s = k / GROUP_OUT_CHANNELS % KERNEL_WIDTH;
-    let r = k / (GROUP_OUT_CHANNELS * KERNEL_WIDTH);
-    let w = m % IN_WIDTH;
-    let h = m / IN_WIDTH % IN_HEIGHT;
-    let n = m / (IN_WIDTH * IN_HEIGHT);
-    let p = output_row(h, r);
-    let q = output_column(w, s);
-    if (p >= OUT_HEIGHT || q >= OUT_WIDTH) {
-        return 0.0;
+// The taps that a phase meets along one axis.
+struct Taps {
+    first: u32,
+    count: u32,
+    // Output position that the first tap brings to the phase's first position; may wrap.
+    start: u32,
+}
+
+// Taps t with t * dilation = reach modulo stride, where reach is the phase plus the padding.
+fn taps(reach: u32, kernel: u32, stride: u32, dilation: u32, tap_step: u32, tap_inverse: u32) -> Taps {
+    let divisor = stride / tap_step;
+    let first = reach / divisor * tap_inverse % tap_step;
+    if (reach % divisor != 0u || first >= kernel) {
+        return Taps();
     }
-    return grad_output[output_index(n, p, q, group * GROUP_OUT_CHANNELS + k % GROUP_OUT_CHANNELS)];
+    let start = (i32(reach) - i32(first * dilation)) / i32(stride);
+    return Taps(first, (kernel - first + tap_step - 1u) / tap_step, u32(start));
 }
 
-fn load_b(group: u32, k: u32, n: u32) -> f32 {
-    let s = k / GROUP_OUT_CHANNELS % KERNEL_WIDTH;
-    let r = k / (GROUP_OUT_CHANNELS * KERNEL_WIDTH);
-    return filters[filters_index(group * GROUP_OUT_CHANNELS + k % GROUP_OUT_CHANNELS, r, s, n)];
+fn row_taps(part: u32) -> Taps {
+    let phase = part / STRIDE_WIDTH % STRIDE_HEIGHT;
+    return taps(phase + PADDING_TOP, KERNEL_HEIGHT, STRIDE_HEIGHT, DILATION_HEIGHT, TAP_STEP_HEIGHT, TAP_INVERSE_HEIGHT);
 }
 
-fn store(group: u32, slice: u32, m: u32, n: u32, value: f32) {
-    grad_input[m * IN_CHANNELS + group * GROUP_IN_CHANNELS + n] = value;
+fn column_taps(part: u32) -> Taps {
+    let phase = part % STRIDE_WIDTH;
+    return taps(phase + PADDING_LEFT, KERNEL_WIDTH, STRIDE_WIDTH, DILATION_WIDTH, TAP_STEP_WIDTH, TAP_INVERSE_WIDTH);
+}
+
+fn group_of(part: u32) -> u32 {
+    return part / (STRIDE_HEIGHT * STRIDE_WIDTH);
+}
+
+fn reduction(part: u32) -> u32 {
+    return row_taps(part).count * column_taps(part).count * GROUP_OUT_CHANNELS;
+}
+
+fn a_line(part: u32, m: u32) -> Place {
+    let p = m / PHASE_WIDTH % PHASE_HEIGHT + row_taps(part).start;
+    let q = m % PHASE_WIDTH + column_taps(part).start;
+    let n = m / (PHASE_WIDTH * PHASE_HEIGHT);
+    return Place(output_index(n, p, q, group_of(part) * GROUP_OUT_CHANNELS), p, q);
+}
+
+// The number of a tap among the phase's, along both axes, and the channel: of step k.
+fn tap_of(part: u32, k: u32) -> vec3<u32> {
+    let tap = k / GROUP_OUT_CHANNELS;
+    let columns = column_taps(part).count;
+    return vec3(tap / columns, tap % columns, k % GROUP_OUT_CHANNELS);
+}
+
+fn a_step(part: u32, k: u32) -> Place {
+    let tap = tap_of(part, k);
+    let p = 0u - tap.x * (TAP_STEP_HEIGHT * DILATION_HEIGHT / STRIDE_HEIGHT);
+    let q = 0u - tap.y * (TAP_STEP_WIDTH * DILATION_WIDTH / STRIDE_WIDTH);
+    return Place(output_index(0u, p, q, tap.z), p, q);
+}
+
+fn a_present(line: Place, step: Place) -> bool {
+    return line.row + step.row < OUT_HEIGHT && line.column + step.column < OUT_WIDTH;
+}
+
+fn a_packet(index: u32) -> APacket {
+    return grad_output_packet(index);
+}
+
+fn b_line(part: u32, n: u32) -> Place {
+    return Place(n, 0u, 0u);
+}
+
+fn b_step(part: u32, k: u32) -> Place {
+    let tap = tap_of(part, k);
+    let r = row_taps(part).first + tap.x * TAP_STEP_HEIGHT;
+    let s = column_taps(part).first + tap.y * TAP_STEP_WIDTH;
+    return Place(filters_index(group_of(part) * GROUP_OUT_CHANNELS + tap.z, r, s, 0u), 0u, 0u);
+}
+
+fn b_present(line: Place, step: Place) -> bool {
+    return true;
+}
+
+fn b_packet(index: u32) -> BPacket {
+    return filters[index];
+}
+
+fn store(part: u32, slice: u32, m: u32, n: u32, value: ResultPacket) {
+    let w = m % PHASE_WIDTH * STRIDE_WIDTH + part % STRIDE_WIDTH;
+    let h = m / PHASE_WIDTH % PHASE_HEIGHT * STRIDE_HEIGHT + part / STRIDE_WIDTH % STRIDE_HEIGHT;
+    let image = slice * BATCH_SIZE + m / (PHASE_WIDTH * PHASE_HEIGHT);
+    if (h < IN_HEIGHT && w < IN_WIDTH) {
+        grad_input[input_index(image, h, w, group_of(part) * GROUP_IN_CHANNELS + n) / RESULT_WIDTH] = value;
+    }
 }

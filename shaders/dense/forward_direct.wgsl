@@ -23,5 +23,5 @@ fn main(
     for (var i = 0u; i < IN_FEATURES; i++) {
         sum += input[n * IN_FEATURES + i] * weight[o * IN_FEATURES + i];
     }
-    output[index] = sum;
+    output[index] = finish(o, sum);
 }

@@ -3,22 +3,50 @@
 // An invocation owns THREAD_M samples x THREAD_N features of the output in one slice of the sum; gemm/sum_slices.wgsl adds the slices.
 // Defined in src/ops/dense/forward.rs.
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
+@group(0) @binding(0) var<storage, read> input: array<APacket>;
+@group(0) @binding(1) var<storage, read> weight: array<BPacket>;
 // [SLICES,N,O]
-@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+@group(0) @binding(2) var<storage, read_write> output: array<ResultPacket>;
 
 const A_CONTIGUOUS_IN_K: bool = true;
 const B_CONTIGUOUS_IN_K: bool = true;
 
-fn load_a(group: u32, m: u32, k: u32) -> f32 {
-    return input[m * IN_FEATURES + k];
+fn reduction(part: u32) -> u32 {
+    return GEMM_K;
 }
 
-fn load_b(group: u32, k: u32, n: u32) -> f32 {
-    return weight[n * IN_FEATURES + k];
+fn a_line(part: u32, m: u32) -> Place {
+    return Place(m * IN_FEATURES, 0u, 0u);
 }
 
-fn store(group: u32, slice: u32, m: u32, n: u32, value: f32) {
-    output[(slice * GEMM_M + m) * GEMM_N + n] = value;
+fn a_step(part: u32, k: u32) -> Place {
+    return Place(k, 0u, 0u);
+}
+
+fn a_present(line: Place, step: Place) -> bool {
+    return true;
+}
+
+fn a_packet(index: u32) -> APacket {
+    return input[index];
+}
+
+fn b_line(part: u32, n: u32) -> Place {
+    return Place(n * IN_FEATURES, 0u, 0u);
+}
+
+fn b_step(part: u32, k: u32) -> Place {
+    return Place(k, 0u, 0u);
+}
+
+fn b_present(line: Place, step: Place) -> bool {
+    return true;
+}
+
+fn b_packet(index: u32) -> BPacket {
+    return weight[index];
+}
+
+fn store(part: u32, slice: u32, m: u32, n: u32, value: ResultPacket) {
+    output[((slice * GEMM_M + m) * GEMM_N + n) / RESULT_WIDTH] = finish_packet(n, value);
 }

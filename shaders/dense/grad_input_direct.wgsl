@@ -21,7 +21,7 @@ fn main(
     let i = index % IN_FEATURES;
     var sum = 0.0;
     for (var o = 0u; o < OUT_FEATURES; o++) {
-        sum += grad_output[n * OUT_FEATURES + o] * weight[o * IN_FEATURES + i];
+        sum += grad_output_at(n * OUT_FEATURES + o) * weight[o * IN_FEATURES + i];
     }
     grad_input[index] = sum;
 }

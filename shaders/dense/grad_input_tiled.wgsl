@@ -3,22 +3,50 @@
 // An invocation owns THREAD_M samples x THREAD_N features of the input in one slice of the sum; gemm/sum_slices.wgsl adds the slices.
 // Defined in src/ops/dense/grad_input.rs.
 
-@group(0) @binding(0) var<storage, read> weight: array<f32>;
-@group(0) @binding(1) var<storage, read> grad_output: array<f32>;
+@group(0) @binding(0) var<storage, read> weight: array<BPacket>;
+@group(0) @binding(1) var<storage, read> grad_output: array<APacket>;
 // [SLICES,N,I]
-@group(0) @binding(2) var<storage, read_write> grad_input: array<f32>;
+@group(0) @binding(2) var<storage, read_write> grad_input: array<ResultPacket>;
 
 const A_CONTIGUOUS_IN_K: bool = true;
 const B_CONTIGUOUS_IN_K: bool = false;
 
-fn load_a(group: u32, m: u32, k: u32) -> f32 {
-    return grad_output[m * OUT_FEATURES + k];
+fn reduction(part: u32) -> u32 {
+    return GEMM_K;
 }
 
-fn load_b(group: u32, k: u32, n: u32) -> f32 {
-    return weight[k * IN_FEATURES + n];
+fn a_line(part: u32, m: u32) -> Place {
+    return Place(m * OUT_FEATURES, 0u, 0u);
 }
 
-fn store(group: u32, slice: u32, m: u32, n: u32, value: f32) {
-    grad_input[(slice * GEMM_M + m) * GEMM_N + n] = value;
+fn a_step(part: u32, k: u32) -> Place {
+    return Place(k, 0u, 0u);
+}
+
+fn a_present(line: Place, step: Place) -> bool {
+    return true;
+}
+
+fn a_packet(index: u32) -> APacket {
+    return grad_output_packet(index);
+}
+
+fn b_line(part: u32, n: u32) -> Place {
+    return Place(n, 0u, 0u);
+}
+
+fn b_step(part: u32, k: u32) -> Place {
+    return Place(k * IN_FEATURES, 0u, 0u);
+}
+
+fn b_present(line: Place, step: Place) -> bool {
+    return true;
+}
+
+fn b_packet(index: u32) -> BPacket {
+    return weight[index];
+}
+
+fn store(part: u32, slice: u32, m: u32, n: u32, value: ResultPacket) {
+    grad_input[((slice * GEMM_M + m) * GEMM_N + n) / RESULT_WIDTH] = value;
 }

@@ -21,7 +21,7 @@ fn main(
     let i = index % IN_FEATURES;
     var sum = 0.0;
     for (var n = 0u; n < BATCH_SIZE; n++) {
-        sum += grad_output[n * OUT_FEATURES + o] * input[n * IN_FEATURES + i];
+        sum += grad_output_at(n * OUT_FEATURES + o) * input[n * IN_FEATURES + i];
     }
     grad_weight[index] = sum;
 }

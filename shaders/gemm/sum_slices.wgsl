@@ -1,4 +1,4 @@
-// Second pass of a split sum: result[i] = sum over slices of slices[slice][i], first slice first.
+// Second pass of a split sum: result[i] = finish(sum over slices of slices[slice][i]), first slice first.
 // The order is fixed, so the same data give the same bits.
 // An invocation owns one result; a workgroup owns 64 that follow one another in memory.
 // Launched by src/ops/gemm.rs.
@@ -7,6 +7,8 @@
 @group(0) @binding(1) var<storage, read_write> result: array<f32>;
 
 override ELEMENTS: u32;
+// Of a result [..,CHANNELS].
+override CHANNELS: u32;
 override SLICES: u32;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -23,5 +25,5 @@ fn main(
     for (var slice = 0u; slice < SLICES; slice++) {
         sum += slices[slice * ELEMENTS + index];
     }
-    result[index] = sum;
+    result[index] = finish(index % CHANNELS, sum);
 }

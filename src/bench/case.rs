@@ -1,5 +1,6 @@
 //! The convolutions to be timed: their sizes, and files of them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -159,19 +160,35 @@ impl ConvCase {
 /// [`Error::Io`] for a file that cannot be read; [`Error::File`], with the line, for one that holds something
 /// else, or sizes that make no convolution.
 pub fn read_cases(path: &Path) -> Result<Vec<ConvCase>> {
-    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    parse_cases(path, &fs::read_to_string(path).map_err(Error::io("read", path))?)
+}
+
+/// The same for a file that has been read.
+pub(super) fn parse_cases(path: &Path, text: &str) -> Result<Vec<ConvCase>> {
     let text = text.trim_start_matches('\u{feff}');
     let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let cells = |line: &str| -> Vec<String> { line.split(',').map(|cell| cell.trim().to_owned()).collect() };
     let (_, header) = lines.next().ok_or_else(|| Error::file(path, "a line of column names", "nothing"))?;
     let header = cells(header);
-    let cases: Result<Vec<ConvCase>> =
-        lines.map(|(number, line)| case(path, number, &header, cells(line))).collect();
-    let cases = cases?;
+    let cases: Vec<ConvCase> =
+        lines.map(|(number, line)| case(path, number, &header, cells(line))).collect::<Result<_>>()?;
     if cases.is_empty() {
         return Err(Error::file(path, "a line a convolution below the column names", "none"));
     }
     Ok(cases)
+}
+
+/// The same cases under names that differ: of several with one name the second becomes `NAME #2`, and so on.
+pub fn named_apart(cases: Vec<ConvCase>) -> Vec<ConvCase> {
+    let mut taken: HashSet<String> = HashSet::new();
+    let apart = |case: ConvCase| {
+        let numbered = (2..).map(|number| format!("{} #{number}", case.name));
+        let mut names = std::iter::once(case.name.clone()).chain(numbered);
+        let name = names.find(|name| !taken.contains(name)).expect("numbers do not end");
+        taken.insert(name.clone());
+        case.named(name)
+    };
+    cases.into_iter().map(apart).collect()
 }
 
 fn case(path: &Path, number: usize, header: &[String], cells: Vec<String>) -> Result<ConvCase> {

@@ -1,6 +1,6 @@
 //! What the device could do at best: multiply-adds without memory, and memory without multiply-adds.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
@@ -63,11 +63,11 @@ impl Ceilings {
         let gflops = match device {
             BenchDevice::Cpu(_) => cpu_gflops()?,
             BenchDevice::Gpu(_, executor) => {
-                let milliseconds = time_op(executor.as_mut(), Box::new(fma), Self::BUDGET)?.least;
+                let milliseconds = time_op(executor.as_mut(), &|| Box::new(fma), 1, Self::BUDGET)?.least;
                 fma.flops() as f64 / milliseconds / 1e6
             }
         };
-        let milliseconds = time_op(device.executor(), Box::new(copy), Self::BUDGET)?.least;
+        let milliseconds = time_op(device.executor(), &|| Box::new(copy), 1, Self::BUDGET)?.least;
         Ok(Ceilings { gflops, gigabytes: 8.0 * copy.elements as f64 / milliseconds / 1e6 })
     }
 
@@ -87,6 +87,7 @@ fn cpu_gflops() -> Result<f64> {
     let mut product = vec![0.0f32; SIZE * SIZE];
     let rows = SIZE.div_ceil(rayon::current_num_threads());
     let timing = time(Ceilings::BUDGET, |times| {
+        let start = Instant::now();
         for _ in 0..times {
             product.par_chunks_mut(rows * SIZE).zip(a.par_chunks(rows * SIZE)).for_each(|(product, a)| {
                 let rows = a.len() / SIZE;
@@ -94,7 +95,7 @@ fn cpu_gflops() -> Result<f64> {
                 multiply(product, Matrix::row_major(a, rows, SIZE), Matrix::row_major(&b, SIZE, SIZE), false);
             });
         }
-        Ok(())
+        Ok(start.elapsed())
     })?;
     Ok(2.0 * (SIZE as f64).powi(3) / timing.least / 1e6)
 }

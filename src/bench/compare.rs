@@ -1,8 +1,8 @@
-//! Two files of results side by side, ours or those of another program.
+//! Files of results side by side, ours or those of other programs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -10,75 +10,123 @@ use super::timing::geometric_mean;
 use super::{ConvSizes, Pass};
 use crate::{Error, Result};
 
-/// The same work in two files.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pair {
+/// The same work in several files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Work {
     /// The convolution.
     pub sizes: ConvSizes,
     /// Its pass.
     pub pass: Pass,
-    /// Milliseconds in the first file and in the second.
-    pub milliseconds: [f64; 2],
+    /// Milliseconds in each file that has it.
+    pub milliseconds: Vec<Option<f64>>,
 }
 
-impl Pair {
-    /// The second file's time by the first's: above 1 the first is faster.
-    pub fn ratio(&self) -> f64 {
-        self.milliseconds[1] / self.milliseconds[0]
+impl Work {
+    /// A file's time by the first's: above 1 the first is faster.
+    pub fn ratio(&self, file: usize) -> Option<f64> {
+        Some(self.milliseconds[file]? / self.milliseconds[0]?)
+    }
+
+    /// Floating-point operations a second in a file, in billions, counted as [`ConvGeometry::flops`] does.
+    ///
+    /// [`ConvGeometry::flops`]: crate::ops::conv::ConvGeometry::flops
+    pub fn gflops(&self, file: usize) -> Option<f64> {
+        let flops = self.sizes.geometry().ok()?.flops();
+        Some(flops as f64 / self.milliseconds[file]? / 1e6)
     }
 }
 
-/// What two files have in common.
+/// A file of a comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compared {
+    /// The file's name without folder and ending, where the files of a comparison differ in it; else a letter.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The program, its version and the device, as far as the rows say.
+    pub about: String,
+    /// Whether runs read the same inputs each time, if the rows say so.
+    pub warm_cache: Option<bool>,
+    /// Rows without a match.
+    pub unmatched: usize,
+}
+
+/// What files have in common with the first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// Pairs, in the order of the first file.
-    pub pairs: Vec<Pair>,
-    /// Rows of each file that the other has not.
-    pub unmatched: [usize; 2],
+    /// The files.
+    pub files: Vec<Compared>,
+    /// Work of the first file that another has too, in the first file's order.
+    pub work: Vec<Work>,
 }
 
 impl Comparison {
-    /// The geometric mean of the ratios of each pass that has any.
-    pub fn geometric_means(&self) -> Vec<(Pass, f64)> {
-        let mean = |pass: Pass| {
-            let ratios = self.pairs.iter().filter(|pair| pair.pass == pass).map(Pair::ratio);
-            geometric_mean(ratios).map(|mean| (pass, mean))
-        };
-        Pass::ALL.into_iter().filter_map(mean).collect()
+    /// For a pass, the geometric mean of a file's ratios and their number; none where it has none.
+    pub fn geometric_mean(&self, pass: Pass, file: usize) -> Option<(f64, usize)> {
+        let work = self.work.iter().filter(|work| work.pass == pass);
+        let ratios: Vec<f64> = work.filter_map(|work| work.ratio(file)).collect();
+        let count = ratios.len();
+        geometric_mean(ratios).map(|mean| (mean, count))
     }
+
+    /// The passes that some work is of.
+    pub fn passes(&self) -> impl Iterator<Item = Pass> {
+        Pass::ALL.into_iter().filter(|&pass| self.work.iter().any(|work| work.pass == pass))
+    }
+}
+
+/// Compares files with a JSON object a line.
+///
+/// A row has `case`, an object of sizes by name, as numbers or text; `pass`; and `ms`. `program`, `version`,
+/// `commit`, `adapter`, `backend` and `warm_cache` are shown where a row has them. Lines without a `case` are passed
+/// over; of several rows for the same work the fastest counts.
+///
+/// # Errors
+/// [`Error::Io`] for a file that cannot be read; [`Error::File`], with the line, for one that holds something
+/// else; [`Error::Invalid`] when no file has a row in common with the first.
+pub fn compare(paths: &[impl AsRef<Path>]) -> Result<Comparison> {
+    let results: Vec<Results> =
+        paths.iter().map(|path| Results::read(path.as_ref())).collect::<Result<_>>()?;
+    let found = || {
+        let rows: Vec<String> = results.iter().map(|file| file.order.len().to_string()).collect();
+        format!("{} rows, none in common", rows.join(" and "))
+    };
+    let none = || Error::invalid("--compare", "rows of the same case and pass as in the first file", found());
+    let (first, others) = results.split_first().ok_or_else(none)?;
+    let shared = first.order.iter().filter(|key| others.iter().any(|other| other.fastest.contains_key(key)));
+    let work: Vec<Work> = shared
+        .map(|key| {
+            let milliseconds = results.iter().map(|file| file.fastest.get(key).copied()).collect();
+            Work { sizes: key.0, pass: key.1, milliseconds }
+        })
+        .collect();
+    if work.is_empty() {
+        return Err(none());
+    }
+    let names = names(paths);
+    let files = (0..).zip(&results).zip(names).zip(paths).map(|(((file, results), name), path)| {
+        let matched = work.iter().filter(|work| work.milliseconds[file].is_some()).count();
+        let unmatched = results.order.len() - matched;
+        let (about, warm_cache) = (results.about.clone(), results.warm_cache);
+        Compared { name, path: path.as_ref().into(), about, warm_cache, unmatched }
+    });
+    Ok(Comparison { files: files.collect(), work })
+}
+
+fn names(paths: &[impl AsRef<Path>]) -> Vec<String> {
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let stems: Option<Vec<String>> = paths.iter().map(|path| stem(path.as_ref())).collect();
+    let differ = |stems: &Vec<String>| stems.iter().collect::<HashSet<_>>().len() == stems.len();
+    stems.filter(differ).unwrap_or_else(|| ('A'..).take(paths.len()).map(String::from).collect())
 }
 
 /// Rows of a file by what was done, and the order in which they came.
 #[derive(Default)]
 struct Results {
-    milliseconds: HashMap<(ConvSizes, Pass), f64>,
+    fastest: HashMap<(ConvSizes, Pass), f64>,
     order: Vec<(ConvSizes, Pass)>,
-}
-
-/// Compares two files with a JSON object a line.
-///
-/// A row has `case`, an object of sizes by name, as numbers or text; `pass`; and `ms`. Lines without a `case`
-/// are passed over; of several rows for the same work the fastest counts.
-///
-/// # Errors
-/// [`Error::Io`] for a file that cannot be read; [`Error::File`], with the line, for one that holds something
-/// else; [`Error::Invalid`] when the files have no row in common.
-pub fn compare(first: &Path, second: &Path) -> Result<Comparison> {
-    let [a, b] = [Results::read(first)?, Results::read(second)?];
-    let pairs: Vec<Pair> = a
-        .order
-        .iter()
-        .filter_map(|key| {
-            let &(sizes, pass) = key;
-            Some(Pair { sizes, pass, milliseconds: [a.milliseconds[key], *b.milliseconds.get(key)?] })
-        })
-        .collect();
-    if pairs.is_empty() {
-        let found = format!("{} and {} rows, none in common", a.order.len(), b.order.len());
-        return Err(Error::invalid("--compare", "rows of the same case and pass in both files", found));
-    }
-    let unmatched = [a.order.len() - pairs.len(), b.order.len() - pairs.len()];
-    Ok(Comparison { pairs, unmatched })
+    about: String,
+    warm_cache: Option<bool>,
 }
 
 impl Results {
@@ -102,15 +150,29 @@ impl Results {
                 .as_f64()
                 .filter(|&ms| ms > 0.0)
                 .ok_or_else(|| wrong("ms above zero", row["ms"].to_string()))?;
+            if results.order.is_empty() {
+                results.about = about(&row);
+                results.warm_cache = row["warm_cache"].as_bool();
+            }
             let key = (sizes, pass);
-            match results.milliseconds.get_mut(&key) {
+            match results.fastest.get_mut(&key) {
                 Some(fastest) => *fastest = fastest.min(milliseconds),
                 None => {
-                    results.milliseconds.insert(key, milliseconds);
+                    results.fastest.insert(key, milliseconds);
                     results.order.push(key);
                 }
             }
         }
         Ok(results)
     }
+}
+
+/// `wgconv 0.1.0 1234abcd on NVIDIA H200 (vulkan)`, as far as a row says.
+fn about(row: &Value) -> String {
+    let text = |key: &str| row[key].as_str();
+    let mut words: Vec<&str> = ["program", "version", "commit"].into_iter().filter_map(text).collect();
+    words.extend(text("adapter").into_iter().flat_map(|adapter| ["on", adapter]));
+    let backend = text("backend").map(|backend| format!("({backend})"));
+    words.extend(backend.as_deref());
+    words.join(" ")
 }

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::cpu::CpuExecutor;
-use crate::device::DeviceChoice;
-use crate::executors::{Chosen, choose};
+use crate::device::{DeviceChoice, DeviceKind};
+use crate::executors::{Chosen, OpenOptions, choose};
 use crate::gpu::{Adapter, GpuExecutor};
 use crate::plan::Executor;
 use crate::{Error, Result};
@@ -21,13 +21,13 @@ impl BenchDevice {
     /// Opens the device for `choice`; the line names it and the reason for it.
     ///
     /// # Errors
-    /// As [`executors::open`](crate::executors::open); [`Error::Invalid`] for the reference.
-    pub fn open(choice: &DeviceChoice, allow_software: bool) -> Result<(BenchDevice, String)> {
-        let (chosen, reason) = choose(choice, allow_software)?;
+    /// As [`executors::open_with`](crate::executors::open_with); [`Error::Invalid`] for the reference.
+    pub fn open(choice: &DeviceChoice, options: &OpenOptions) -> Result<(BenchDevice, String)> {
+        let (chosen, reason) = choose(choice, options.allow_software)?;
         let device = match chosen {
             Chosen::Cpu => BenchDevice::Cpu(CpuExecutor::new()),
             Chosen::Gpu(adapter) => {
-                let executor = Box::new(GpuExecutor::open(&adapter)?);
+                let executor = Box::new(options.open_gpu(&adapter)?);
                 BenchDevice::Gpu(adapter, executor)
             }
             Chosen::Reference => {
@@ -42,6 +42,14 @@ impl BenchDevice {
         match self {
             BenchDevice::Cpu(executor) => executor,
             BenchDevice::Gpu(_, executor) => executor.as_mut(),
+        }
+    }
+
+    /// More bytes than its last cache holds: 128 MiB on a CPU, 256 on a GPU. No driver says how many it holds.
+    pub fn cache_bytes(&self) -> u64 {
+        match self {
+            BenchDevice::Gpu(adapter, _) if adapter.profile().kind != DeviceKind::Software => 256 << 20,
+            _ => 128 << 20,
         }
     }
 

@@ -5,13 +5,14 @@ mod ceilings;
 mod compare;
 mod device;
 mod pass;
+mod rotation;
 mod row;
 mod suites;
 mod timing;
 
-pub use case::{ConvCase, ConvSizes, read_cases};
+pub use case::{ConvCase, ConvSizes, named_apart, read_cases};
 pub use ceilings::{Ceilings, CopyRate, FmaRate, Roof};
-pub use compare::{Comparison, Pair, compare};
+pub use compare::{Compared, Comparison, Work, compare};
 pub use device::BenchDevice;
 pub use pass::Pass;
 pub use row::{Request, Row, Status, Summary, summaries};

@@ -37,9 +37,9 @@ impl Pass {
     /// The operation that does this pass.
     pub fn op(self, geometry: ConvGeometry) -> Box<dyn Op> {
         match self {
-            Pass::Forward => Box::new(ConvForward(geometry)),
-            Pass::GradFilters => Box::new(ConvGradFilters(geometry)),
-            Pass::GradInput => Box::new(ConvGradInput(geometry)),
+            Pass::Forward => Box::new(ConvForward::new(geometry)),
+            Pass::GradFilters => Box::new(ConvGradFilters::new(geometry)),
+            Pass::GradInput => Box::new(ConvGradInput::new(geometry)),
         }
     }
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::rotation::copies;
 use super::timing::{geometric_mean, time_op};
 use super::{BenchDevice, Ceilings, ConvCase, Pass, Roof, Timing};
 use crate::Result;
 use crate::ops::Element;
+use crate::plan::{ChosenBy, TimedBy};
 use crate::verify::{Data, Trial};
 
 /// Definitions of more operations than this take minutes; they are not run.
@@ -25,8 +27,12 @@ pub struct Request<'a> {
     pub pass: Pass,
     /// Name of the way to do it.
     pub implementation: &'static str,
+    /// Who chose it.
+    pub chosen_by: ChosenBy,
     /// Time to spend at least.
     pub budget: Duration,
+    /// Whether every run reads the same inputs, and may find them in a cache.
+    pub warm_cache: bool,
 }
 
 /// Whether an answer is the definition's.
@@ -62,8 +68,16 @@ pub struct Row {
     pub pass: Pass,
     /// The way it was done.
     pub implementation: &'static str,
+    /// Whether every run read the same inputs.
+    pub warm_cache: bool,
+    /// Copies of the inputs that runs read in turn.
+    pub input_copies: usize,
+    /// Who chose it.
+    pub chosen_by: ChosenBy,
     /// Time of one run.
     pub timing: Timing,
+    /// The clock.
+    pub timed_by: TimedBy,
     /// Floating-point operations a second, in billions.
     pub gflops: f64,
     /// Bytes a second, in billions, if each operand moved once.
@@ -76,6 +90,15 @@ pub struct Row {
 }
 
 impl Request<'_> {
+    /// The same request for the implementation that the device chooses, unless somebody asked for one by name.
+    pub fn for_device(self, device: &mut BenchDevice) -> Self {
+        if self.chosen_by == ChosenBy::Flag {
+            return self;
+        }
+        let (implementation, chosen_by) = device.executor().choose(self.pass.op(self.case.geometry).as_ref());
+        Request { implementation, chosen_by, ..self }
+    }
+
     /// Compares the answer with the definition's, on reals.
     ///
     /// # Errors
@@ -102,15 +125,22 @@ impl Request<'_> {
         let op = self.pass.op(self.case.geometry);
         let flops = op.flops();
         let bytes = op.operands().iter().map(|operand| Element::Real.bytes(operand.shape.elements())).sum();
+        let cache_bytes = if self.warm_cache { 0 } else { device.cache_bytes() };
+        let input_copies = copies(op.as_ref(), cache_bytes);
         device.executor().prefer(self.implementation);
-        let timing = time_op(device.executor(), op, self.budget)?;
+        let op = || self.pass.op(self.case.geometry);
+        let timing = time_op(device.executor(), &op, input_copies, self.budget)?;
         let (least, roof) = ceilings.roof(flops, bytes);
         Ok(Row {
             number: self.number,
             case: self.case.clone(),
             pass: self.pass,
             implementation: self.implementation,
+            warm_cache: self.warm_cache,
+            input_copies,
+            chosen_by: self.chosen_by,
             timing,
+            timed_by: device.executor().timed_by(),
             gflops: flops as f64 / timing.median / 1e6,
             gigabytes: bytes as f64 / timing.median / 1e6,
             share: least / timing.median,
@@ -127,7 +157,11 @@ impl Row {
             "case": self.case.sizes,
             "pass": self.pass.name(),
             "implementation": self.implementation,
+            "chosen_by": self.chosen_by,
+            "timed_by": self.timed_by.to_string(),
             "dtype": "f32",
+            "warm_cache": self.warm_cache,
+            "input_copies": self.input_copies,
             "ms": self.timing.median,
             "ms_quartiles": self.timing.quartiles,
             "gflops": self.gflops,

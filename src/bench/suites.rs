@@ -1,79 +1,32 @@
-//! Built-in lists of convolutions.
+//! Built-in lists of convolutions, as files like those of `--cases`.
 
-use super::{ConvCase, ConvSizes};
+use std::path::Path;
+
+use super::ConvCase;
+use super::case::parse_cases;
 use crate::{Error, Result};
 
 /// Names that [`suite`] knows.
-pub const SUITES: [&str; 2] = ["small", "resnet50"];
-
-/// [batch, channels, height and width], filters, kernel, padding, stride; all square.
-type Square = ([usize; 3], usize, usize, usize, usize);
-
-/// Six of the kinds that small networks are made of: milliseconds each on any device.
-const SMALL: [Square; 6] = [
-    ([16, 64, 28], 64, 3, 1, 1),
-    ([32, 1, 28], 16, 5, 2, 1),
-    ([32, 16, 14], 32, 5, 2, 1),
-    ([8, 3, 64], 32, 7, 3, 2),
-    ([8, 128, 14], 128, 3, 1, 1),
-    ([8, 256, 14], 64, 1, 0, 1),
-];
-
-/// Every shape of convolution in ResNet-50 with the stride in its 3x3 layers, as torchvision builds it.
-const RESNET50: [Square; 23] = [
-    ([16, 3, 224], 64, 7, 3, 2),
-    ([16, 64, 56], 64, 1, 0, 1),
-    ([16, 64, 56], 64, 3, 1, 1),
-    ([16, 64, 56], 256, 1, 0, 1),
-    ([16, 256, 56], 64, 1, 0, 1),
-    ([16, 256, 56], 128, 1, 0, 1),
-    ([16, 128, 56], 128, 3, 1, 2),
-    ([16, 128, 28], 512, 1, 0, 1),
-    ([16, 256, 56], 512, 1, 0, 2),
-    ([16, 512, 28], 128, 1, 0, 1),
-    ([16, 128, 28], 128, 3, 1, 1),
-    ([16, 512, 28], 256, 1, 0, 1),
-    ([16, 256, 28], 256, 3, 1, 2),
-    ([16, 256, 14], 1024, 1, 0, 1),
-    ([16, 512, 28], 1024, 1, 0, 2),
-    ([16, 1024, 14], 256, 1, 0, 1),
-    ([16, 256, 14], 256, 3, 1, 1),
-    ([16, 1024, 14], 512, 1, 0, 1),
-    ([16, 512, 14], 512, 3, 1, 2),
-    ([16, 512, 7], 2048, 1, 0, 1),
-    ([16, 1024, 14], 2048, 1, 0, 2),
-    ([16, 2048, 7], 512, 1, 0, 1),
-    ([16, 512, 7], 512, 3, 1, 1),
-];
+///
+/// - `small`: six of the kinds that small networks are made of, milliseconds each on any device.
+/// - `resnet50`: every shape of convolution in ResNet-50 with the stride in its 3x3 layers, as torchvision builds it,
+///   16 images.
+/// - `deepbench`: the 94 convolutions of DeepBench's training set, four of which are listed twice.
+pub const SUITES: [&str; 3] = ["small", "resnet50", "deepbench"];
 
 /// The convolutions of a built-in suite.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a name that is none of [`SUITES`].
+///
+/// # Source
+/// `deepbench`: <https://github.com/baidu-research/DeepBench>, `code/kernels/conv_problems.h`, `training_set`.
 pub fn suite(name: &str) -> Result<Vec<ConvCase>> {
-    let rows: &[Square] = match name {
-        "small" => &SMALL,
-        "resnet50" => &RESNET50,
+    let text = match name {
+        "small" => include_str!("suites/small.csv"),
+        "resnet50" => include_str!("suites/resnet50.csv"),
+        "deepbench" => include_str!("suites/deepbench.csv"),
         _ => return Err(Error::invalid("suite", SUITES.join(" or "), name)),
     };
-    rows.iter().map(|&row| ConvCase::new(square(row))).collect()
-}
-
-fn square(([batch_size, in_channels, size], out_channels, kernel, padding, stride): Square) -> ConvSizes {
-    ConvSizes {
-        batch_size,
-        in_channels,
-        in_height: size,
-        in_width: size,
-        out_channels,
-        kernel_height: kernel,
-        kernel_width: kernel,
-        padding_height: padding,
-        padding_width: padding,
-        stride_height: stride,
-        stride_width: stride,
-        dilation_height: 1,
-        dilation_width: 1,
-        groups: 1,
-    }
+    parse_cases(Path::new(name), text)
 }

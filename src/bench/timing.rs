@@ -1,24 +1,17 @@
-//! Medians of repeated runs by the host's clock.
+//! Medians of repeated runs.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::rngs::ChaCha8Rng;
-use rand::{RngExt, SeedableRng};
-
+use super::rotation::Rotation;
 use crate::Result;
-use crate::ops::{Element, HostBuffer, Op};
-use crate::plan::{Executor, Plan};
+use crate::ops::Op;
+use crate::plan::Executor;
 
 /// Fewer samples than this have no quartiles worth printing.
 const FEWEST_SAMPLES: usize = 5;
 
 /// Runs that are sent to the device at once, at most.
 const MOST_RUNS: usize = 1000;
-
-/// A sample lasts at least this long where the budget allows, so that the clock and one wait for the device
-/// weigh nothing.
-const LONG_ENOUGH: Duration = Duration::from_millis(20);
 
 /// Time of one run in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,47 +38,44 @@ impl Timing {
         };
         Timing { least: at(0.0), median: at(0.5), quartiles: [at(0.25), at(0.75)] }
     }
-}
 
-/// Times `op` on random inputs: warm-up, then samples until there are enough and `budget` is spent. A sample is
-/// the mean of many runs with one wait at their end.
-pub fn time_op(executor: &mut dyn Executor, op: Box<dyn Op>, budget: Duration) -> Result<Timing> {
-    let operands = op.operands();
-    let plan = Arc::new(Plan::of_op(op));
-    // Buffers are shared by name, and the last operation's have other sizes.
-    executor.clear();
-    let prepared = executor.prepare(plan.clone())?;
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    for (operand, &buffer) in operands.iter().zip(&plan.forward[0].operands) {
-        if operand.access.reads() && operand.element == Element::Real {
-            let values = (0..operand.shape.elements()).map(|_| rng.random_range(-1.0f32..=1.0)).collect();
-            executor.write(prepared, buffer, &HostBuffer::real(values))?;
-        }
+    /// The time of one run, where each sample was of several.
+    fn divided_by(self, runs: usize) -> Timing {
+        let one = |milliseconds: f64| milliseconds / runs as f64;
+        Timing { least: one(self.least), median: one(self.median), quartiles: self.quartiles.map(one) }
     }
-    let timing = time(budget, |times| {
-        executor.run(prepared, times)?;
-        executor.wait()
-    });
-    executor.clear();
-    timing
 }
 
-/// Times `run`, which is told how many runs to do and returns when they are done.
-pub fn time(budget: Duration, mut run: impl FnMut(usize) -> Result<()>) -> Result<Timing> {
+/// Times an operation on random inputs, of which runs read `copies` in turn: warm-up, then samples until there are
+/// enough and `budget` is spent. A sample is the mean of many runs with one wait at their end.
+pub fn time_op(
+    executor: &mut dyn Executor,
+    op: &dyn Fn() -> Box<dyn Op>,
+    copies: usize,
+    budget: Duration,
+) -> Result<Timing> {
+    let mut rotation = Rotation::prepare(executor, op, copies, sample_length(budget))?;
+    let timing = time(budget, |times| rotation.time(executor, times));
+    executor.clear();
+    Ok(timing?.divided_by(rotation.runs_each()))
+}
+
+/// A sample lasts at least this long, so that the clock and one wait for the device weigh nothing; less where the
+/// budget is small.
+fn sample_length(budget: Duration) -> Duration {
+    Duration::from_millis(20).min(budget / FEWEST_SAMPLES as u32)
+}
+
+/// Times `run`, which is told how many runs to do, and returns how long they took when they are done.
+///
+/// The budget is of the host's time, whichever clock `run` goes by.
+pub fn time(budget: Duration, mut run: impl FnMut(usize) -> Result<Duration>) -> Result<Timing> {
     run(1)?;
-    let mut clocked = |times: usize| -> Result<Duration> {
-        let start = Instant::now();
-        run(times)?;
-        Ok(start.elapsed())
-    };
-    let once = clocked(1)?.max(Duration::from_nanos(1));
-    let sample = LONG_ENOUGH.min(budget / FEWEST_SAMPLES as u32);
-    let times = ((sample.as_secs_f64() / once.as_secs_f64()) as usize).clamp(1, MOST_RUNS);
-    let (mut samples, mut spent) = (Vec::new(), Duration::ZERO);
-    while samples.len() < FEWEST_SAMPLES || spent < budget {
-        let elapsed = clocked(times)?;
-        spent += elapsed;
-        samples.push(elapsed.as_secs_f64() * 1e3 / times as f64);
+    let once = run(1)?.max(Duration::from_nanos(1));
+    let times = ((sample_length(budget).as_secs_f64() / once.as_secs_f64()) as usize).clamp(1, MOST_RUNS);
+    let (mut samples, start) = (Vec::new(), Instant::now());
+    while samples.len() < FEWEST_SAMPLES || start.elapsed() < budget {
+        samples.push(run(times)?.as_secs_f64() * 1e3 / times as f64);
     }
     Ok(Timing::of(samples))
 }
@@ -112,11 +102,11 @@ mod tests {
         let mut runs = 0;
         let budget = Duration::from_millis(20);
         let start = Instant::now();
-        time(budget, |times| {
+        let timing = time(budget, |times| {
             runs += times;
-            Ok(())
-        })
-        .unwrap();
+            Ok(Duration::from_micros(3 * times as u64))
+        });
+        assert_eq!(timing.unwrap().quartiles, [0.003; 2]);
         assert!(runs > 100 && start.elapsed() >= budget);
     }
 

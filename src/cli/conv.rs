@@ -1,18 +1,18 @@
 //! `wgconv conv`: one convolution of a file's tensors, for checking against another framework.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::json;
 use wgconv::convolution::{forward, grad_bias, grad_filters, grad_input};
 use wgconv::executors::Opened;
+use wgconv::files::check_writable;
 use wgconv::ops::conv::ConvGeometry;
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::tensor::{ImageShape, Shape, Tensor};
-use wgconv::train::write_atomically;
+use wgconv::train::save_tensors;
 use wgconv::{Error, Result};
 
 use super::Outcome;
@@ -58,6 +58,7 @@ impl Conv {
         self.device.start_threads();
         let case = Case::read(&self.case)?;
         let geometry = self.geometry(&case)?;
+        check_writable(&self.out)?;
         let Opened { mut executor, reason } = self.device.open()?;
         self.output.say(format_args!("device: {reason}"))?;
         let executor = executor.as_mut();
@@ -72,18 +73,18 @@ impl Conv {
             answers.push(("grad_input", grad_input(executor, &geometry, &filters, &grad_output)?));
             answers.push(("grad_bias", grad_bias(executor, &geometry, &grad_output)?));
         }
-        let answers: Vec<(&str, Tensor)> = answers
+        let answers: Vec<(String, Tensor)> = answers
             .into_iter()
             .map(|(name, tensor)| match tensor.shape().sizes().len() {
-                4 => (name, tensor.permuted(&CHANNELS_SECOND)),
-                _ => (name, tensor),
+                4 => (name.into(), tensor.permuted(&CHANNELS_SECOND)),
+                _ => (name.into(), tensor),
             })
             .collect();
         for (name, tensor) in &answers {
             self.output.say(format_args!("{name} {}", tensor.shape()))?;
             self.output.json(&json!({ "tensor": name, "shape": tensor.shape().sizes() }))?;
         }
-        write_atomically(&self.out, &to_safetensors(&answers))?;
+        save_tensors(&self.out, &answers)?;
         self.output.say(format_args!("written to {}", self.out.display()))?;
         Ok(Outcome::Done)
     }
@@ -155,15 +156,6 @@ impl Case {
             grad_output: optional("grad_output", 4)?,
         })
     }
-}
-
-fn to_safetensors(tensors: &[(&str, Tensor)]) -> Vec<u8> {
-    let views = tensors.iter().map(|(name, tensor)| {
-        let bytes = bytemuck::cast_slice(tensor.data());
-        let view = TensorView::new(Dtype::F32, tensor.shape().sizes().to_vec(), bytes);
-        (*name, view.expect("a tensor's data fit its shape"))
-    });
-    serialize(views, None::<HashMap<String, String>>).expect("names are unique and data fit their shapes")
 }
 
 fn numbers(text: &str) -> Option<Vec<usize>> {

@@ -61,7 +61,7 @@ impl Devices {
             .collect();
         self.output.say(format_args!(
             "{index}: {}\n  kind       {}\n  backend    {}, driver {}\n  limits     buffer {} MiB, binding {} MiB, \
-             workgroup {} invocations and {} KiB\n  features   {}\n  self-test  {}\n",
+             workgroup {} invocations and {} KiB{}\n  features   {}\n  self-test  {}\n",
             profile.name,
             profile.kind,
             adapter.backend(),
@@ -70,6 +70,7 @@ impl Devices {
             mib(profile.max_binding_bytes),
             profile.max_workgroup_invocations,
             profile.max_workgroup_bytes >> 10,
+            profile.multiprocessors.map_or(String::new(), |count| format!(", {count} multiprocessors")),
             features.join(", "),
             verdict(result)
         ))?;

@@ -12,7 +12,7 @@ use wgconv::train::{Evaluator, RunFolder};
 use wgconv::{Error, Result};
 
 use super::Outcome;
-use super::options::{DeviceOptions, OutputOptions};
+use super::options::{DeviceOptions, OutputOptions, TuningOptions};
 
 /// Measure the weights of a run on a test set
 #[derive(Args)]
@@ -34,6 +34,8 @@ pub struct Evaluate {
     limit: Option<u32>,
     #[command(flatten)]
     device: DeviceOptions,
+    #[command(flatten)]
+    tuning: TuningOptions,
     #[command(flatten)]
     output: OutputOptions,
 }
@@ -59,7 +61,7 @@ impl Evaluate {
                 batch_size,
             ));
         }
-        let Opened { mut executor, reason } = self.device.open()?;
+        let Opened { mut executor, reason } = self.device.open_tuned(self.tuning)?;
         self.output.say(format_args!("device: {reason}"))?;
 
         let executor = executor.as_mut();

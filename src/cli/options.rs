@@ -2,12 +2,14 @@
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use clap::Args;
 use wgconv::bench::BenchDevice;
 use wgconv::device::DeviceChoice;
-use wgconv::executors::{self, Opened};
-use wgconv::gpu::ShaderChecks;
+use wgconv::executors::{self, OpenOptions, Opened};
+use wgconv::files::CacheFolder;
+use wgconv::gpu::{ShaderChecks, Tuning, TuningNotice};
 use wgconv::{Error, Result};
 
 /// Where to compute.
@@ -33,19 +35,55 @@ impl DeviceOptions {
         }
     }
 
-    /// Opens the executor that the options ask for.
+    /// Opens the executor that the options ask for: by rules alone, for commands that run each operation once.
     pub fn open(&self) -> Result<Opened> {
-        executors::open(&self.device, self.allow_software)
+        let options = OpenOptions { kernels: CacheFolder::of_user(), ..self.options() };
+        executors::open_with(&self.device, &options)
     }
 
-    /// The same, with kernels that check their indices, or that do not.
+    /// The same, with kernels that check their indices, or that do not, compiled anew.
     pub fn open_with(&self, checks: ShaderChecks) -> Result<Opened> {
-        executors::open_with(&self.device, self.allow_software, checks)
+        executors::open_with(&self.device, &OpenOptions { checks, ..self.options() })
+    }
+
+    /// The same, for commands that run the same operations again and again.
+    pub fn open_tuned(&self, tuning: TuningOptions) -> Result<Opened> {
+        executors::open_with(&self.device, &tuning.options(self.options(), |notice| note(notice)))
     }
 
     /// Opens the device that the options ask for, to be timed, with a line that names it.
-    pub fn open_bench(&self) -> Result<(BenchDevice, String)> {
-        BenchDevice::open(&self.device, self.allow_software)
+    pub fn open_bench(&self, tuning: TuningOptions) -> Result<(BenchDevice, String)> {
+        // The rows say what was chosen; a line each would drown them.
+        let only_failures = |notice: &TuningNotice| {
+            if let TuningNotice::Rejected { .. } = notice {
+                note(notice);
+            }
+        };
+        BenchDevice::open(&self.device, &tuning.options(self.options(), only_failures))
+    }
+
+    fn options(&self) -> OpenOptions {
+        OpenOptions { allow_software: self.allow_software, ..OpenOptions::default() }
+    }
+}
+
+/// How implementations are chosen.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct TuningOptions {
+    /// On a GPU, run what rules choose, instead of measuring for a few seconds what is fastest
+    #[arg(long)]
+    no_tune: bool,
+}
+
+impl TuningOptions {
+    fn options(
+        self,
+        options: OpenOptions,
+        report: impl Fn(&TuningNotice) + Send + Sync + 'static,
+    ) -> OpenOptions {
+        let kernels = CacheFolder::of_user();
+        let tuning = Tuning { cache: kernels.clone(), report: Arc::new(report), ..Tuning::default() };
+        OpenOptions { kernels, tuning: (!self.no_tune).then_some(tuning), ..options }
     }
 }
 

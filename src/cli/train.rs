@@ -18,7 +18,7 @@ use wgconv::{Error, Result};
 
 use super::Outcome;
 use super::interrupt::Interrupt;
-use super::options::{DeviceOptions, OutputOptions, note};
+use super::options::{DeviceOptions, OutputOptions, TuningOptions, note};
 
 /// Train a network on labelled images
 // A negative number is refused as such, not as an unknown option.
@@ -64,6 +64,8 @@ pub struct Train {
     #[command(flatten)]
     device: DeviceOptions,
     #[command(flatten)]
+    tuning: TuningOptions,
+    #[command(flatten)]
     output: OutputOptions,
 }
 
@@ -77,7 +79,7 @@ impl Train {
         let data = data::load(&self.data, self.seed)?.head(self.limit().unwrap_or(usize::MAX));
         let image = data.train.image;
         let network = network::load(&self.model, image, data.train.classes.len())?;
-        let Opened { executor, reason } = self.device.open()?;
+        let Opened { executor, reason } = self.device.open_tuned(self.tuning)?;
         let device_name = executor.device_name();
         let memory = Trainer::memory(executor.as_ref(), &network, &data, &settings)?;
 

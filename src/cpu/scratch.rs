@@ -5,19 +5,19 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    // Those that are not in use; a call within a call takes the next one.
+    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Calls `work` with `elements` values of this thread's scratch memory, whatever they hold; the memory is
 /// kept for the next call.
 pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    // Taken out for the while, so that a call within a call finds an empty one instead of a panic.
-    let mut scratch = SCRATCH.take();
+    let mut scratch = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     if scratch.len() < elements {
         scratch.resize(elements, 0.0);
     }
     let result = work(&mut scratch[..elements]);
-    SCRATCH.set(scratch);
+    SCRATCH.with_borrow_mut(|unused| unused.push(scratch));
     result
 }
 

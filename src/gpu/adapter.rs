@@ -1,5 +1,6 @@
 //! The GPUs of this machine, and which one to take.
 
+use super::multiprocessors::multiprocessors;
 use crate::device::{DeviceKind, DeviceProfile};
 use crate::{Error, Result};
 
@@ -47,14 +48,20 @@ pub fn install_advice() -> &'static str {
 impl Adapter {
     fn new(adapter: wgpu::Adapter) -> Self {
         let (info, limits) = (adapter.get_info(), adapter.limits());
+        let kind = match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => DeviceKind::DiscreteGpu,
+            wgpu::DeviceType::IntegratedGpu => DeviceKind::IntegratedGpu,
+            wgpu::DeviceType::VirtualGpu => DeviceKind::VirtualGpu,
+            wgpu::DeviceType::Cpu => DeviceKind::Software,
+            wgpu::DeviceType::Other => DeviceKind::Other,
+        };
         let profile = DeviceProfile {
+            multiprocessors: multiprocessors(&info.name, kind),
             name: info.name,
-            kind: match info.device_type {
-                wgpu::DeviceType::DiscreteGpu => DeviceKind::DiscreteGpu,
-                wgpu::DeviceType::IntegratedGpu => DeviceKind::IntegratedGpu,
-                wgpu::DeviceType::VirtualGpu => DeviceKind::VirtualGpu,
-                wgpu::DeviceType::Cpu => DeviceKind::Software,
-                wgpu::DeviceType::Other => DeviceKind::Other,
+            kind,
+            min_subgroup_size: match adapter.features().contains(wgpu::Features::SUBGROUP) {
+                true => info.subgroup_min_size,
+                false => 0,
             },
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             max_workgroup_invocations: limits.max_compute_invocations_per_workgroup,
@@ -94,10 +101,20 @@ impl Adapter {
         .to_vec()
     }
 
-    /// A device on this adapter, with all of the adapter's limits.
+    /// The file name under which compiled kernels of this adapter are kept; none where its driver keeps none.
+    pub(super) fn pipeline_cache_name(&self) -> Option<String> {
+        let has_caches = self.adapter.features().contains(wgpu::Features::PIPELINE_CACHE);
+        wgpu::util::pipeline_cache_key(&self.adapter.get_info()).filter(|_| has_caches)
+    }
+
+    /// A device on this adapter, with all of the adapter's limits and those of its features that help.
     pub(super) fn open(&self) -> Result<(wgpu::Device, wgpu::Queue)> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgconv"),
+            required_features: self.adapter.features()
+                & (wgpu::Features::TIMESTAMP_QUERY
+                    | wgpu::Features::PIPELINE_CACHE
+                    | wgpu::Features::SUBGROUP),
             required_limits: self.adapter.limits(),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()

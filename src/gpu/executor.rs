@@ -1,61 +1,55 @@
 //! The executor that runs plans on a GPU.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::Adapter;
+use super::context::{Context, Dispatch};
 use super::pipeline::Pipelines;
+use super::pipeline_cache::PipelineCache;
+use super::submission::in_pieces;
+use super::timestamps::Clock;
 use super::transfer::{Download, to_device};
+use super::tuning::{Tuner, Tuning};
+use crate::Result;
 use crate::device::DeviceProfile;
+use crate::files::CacheFolder;
 use crate::ops::kernel::{Binding, Implementation};
 use crate::ops::{Element, HostBuffer, Op};
-use crate::plan::{Allocation, BufferId, Executor, Memory, Pending, Plan, Prepared};
-use crate::{Error, Result};
+use crate::plan::{Allocation, BufferId, ChosenBy, Executor, Memory, Pending, Plan, Prepared, TimedBy};
 
 /// Whether kernels check their indices and bound their loops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ShaderChecks {
     /// As a browser would: slower, and safe with any kernel.
     On,
     /// As trusted code: the kernels of this crate are tested with the checks on and off.
+    #[default]
     Off,
 }
 
 /// Which of an operation's implementations to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Preference {
-    /// The operation's own best guess for the device.
+    /// The fastest, where the executor measures, else the operation's own best guess for the device.
     #[default]
     BestGuess,
-    /// The one of this name where an operation has it, else the best guess.
+    /// The one of this name where an operation has it, else as [`Preference::BestGuess`].
     Named(String),
-}
-
-impl Preference {
-    fn choose(&self, mut implementations: Vec<Implementation>) -> Implementation {
-        let position = match self {
-            Preference::BestGuess => 0,
-            Preference::Named(name) => {
-                implementations.iter().position(|implementation| implementation.name == name).unwrap_or(0)
-            }
-        };
-        implementations.swap_remove(position)
-    }
 }
 
 /// Runs plans on a GPU.
 #[derive(Debug)]
 pub struct GpuExecutor {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
-    profile: DeviceProfile,
-    checks: ShaderChecks,
+    adapter: Adapter,
+    context: Context,
     preference: Preference,
     pipelines: Pipelines,
+    clock: Clock,
+    tuner: Option<Tuner>,
     persistent: HashMap<String, wgpu::Buffer>,
     plans: Vec<PreparedPlan>,
-    // The first message from the driver that no call returned.
-    fault: Arc<Mutex<Option<String>>>,
 }
 
 #[derive(Debug)]
@@ -65,53 +59,56 @@ struct PreparedPlan {
     dispatches: Vec<Dispatch>,
 }
 
-#[derive(Debug)]
-struct Dispatch {
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
-    workgroups: [u32; 3],
-}
-
 impl GpuExecutor {
-    /// Opens an adapter.
+    /// Opens an adapter. Its operations run by their rules, and nothing is kept from start to start.
     ///
     /// # Errors
-    /// [`Error::Device`] when the driver refuses.
+    /// [`Error::Device`](crate::Error::Device) when the driver refuses.
     pub fn open(adapter: &Adapter) -> Result<Self> {
-        let (device, queue) = adapter.open()?;
-        let fault = Arc::new(Mutex::new(None));
-        let note = |fault: &Arc<Mutex<Option<String>>>, message: String| {
-            fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
-        };
-        let uncaptured = fault.clone();
-        device.on_uncaptured_error(Arc::new(move |error| note(&uncaptured, error.to_string())));
-        let lost = fault.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                note(&lost, format!("the device was lost ({message}); try a smaller batch, or --device cpu"));
-            }
-        });
+        let context = Context::open(adapter)?;
         Ok(GpuExecutor {
-            device,
-            queue,
-            profile: adapter.profile().clone(),
-            checks: ShaderChecks::Off,
+            adapter: adapter.clone(),
+            clock: Clock::new(&context),
+            context,
             preference: Preference::default(),
-            pipelines: Pipelines::default(),
+            pipelines: Pipelines::new(ShaderChecks::default()),
+            tuner: None,
             persistent: HashMap::new(),
             plans: Vec::new(),
-            fault,
         })
     }
 
     /// The same executor with kernels that check their indices, or that do not.
-    pub fn with_checks(self, checks: ShaderChecks) -> Self {
-        GpuExecutor { checks, pipelines: Pipelines::default(), ..self }
+    ///
+    /// # Panics
+    /// On an executor that tunes: what it knows holds for one kind of kernels. Ask for the checks first.
+    pub fn with_checks(mut self, checks: ShaderChecks) -> Self {
+        assert!(self.tuner.is_none(), "shader checks are asked for before tuning");
+        self.pipelines.restart(checks);
+        self
+    }
+
+    /// The same executor, which keeps compiled kernels in `folder`, where the driver lets them be kept.
+    pub fn with_pipeline_cache(mut self, folder: CacheFolder) -> Self {
+        let cache = self
+            .adapter
+            .pipeline_cache_name()
+            .and_then(|name| PipelineCache::open(&self.context, folder, name));
+        self.pipelines.set_cache(cache);
+        self
+    }
+
+    /// The same executor, which measures the implementations of a plan's operations when the plan is prepared, and
+    /// runs the fastest that is right. Which one that is may differ from start to start, and the last bits of the
+    /// answers with it, unless the findings are kept.
+    pub fn with_tuning(mut self, tuning: Tuning) -> Self {
+        self.tuner = Some(Tuner::new(tuning, &self.adapter, self.pipelines.checks()));
+        self
     }
 
     /// What operations choose their kernels by.
     pub fn profile(&self) -> &DeviceProfile {
-        &self.profile
+        &self.context.profile
     }
 
     /// Which implementations the plans prepared from now on run.
@@ -119,28 +116,34 @@ impl GpuExecutor {
         self.preference = preference;
     }
 
-    fn choose(&self, plan: &Plan) -> Vec<Implementation> {
-        plan.steps().map(|step| self.preference.choose(step.op.implementations(&self.profile))).collect()
+    /// The position of the implementation that [`Executor::choose`] names, as far as it is known.
+    fn default_choice(&self, op: &dyn Op, implementations: &[Implementation]) -> (usize, ChosenBy) {
+        match &self.tuner {
+            None => (0, ChosenBy::Rules),
+            Some(tuner) => tuner.choose(op, self.profile(), implementations),
+        }
+    }
+
+    fn implementation(&self, op: &dyn Op) -> Implementation {
+        let mut implementations = op.implementations(self.profile());
+        let named = match &self.preference {
+            Preference::BestGuess => None,
+            Preference::Named(name) => {
+                implementations.iter().position(|implementation| implementation.name == name)
+            }
+        };
+        let position = named.unwrap_or_else(|| self.default_choice(op, &implementations).0);
+        in_pieces(self.profile(), op, implementations.swap_remove(position))
+    }
+
+    fn chosen(&self, plan: &Plan) -> Vec<Implementation> {
+        plan.steps().map(|step| self.implementation(step.op.as_ref())).collect()
     }
 
     fn allocate(plan: &Plan, chosen: &[Implementation]) -> Allocation {
         let workspace: Vec<Vec<usize>> =
             chosen.iter().map(|implementation| implementation.workspace.clone()).collect();
         Allocation::new(plan, &workspace)
-    }
-
-    fn failed(&self, operation: impl Into<String>, cause: impl ToString) -> Error {
-        let (device, operation) = (self.profile.name.clone(), operation.into());
-        // Drivers' messages run over many lines; one says what failed.
-        let cause = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        Error::Device { device, operation, cause }
-    }
-
-    fn check_fault(&self, operation: &str) -> Result<()> {
-        match self.fault.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            Some(message) => Err(self.failed(operation, message)),
-            None => Ok(()),
-        }
     }
 
     fn check_limits(&self, plan: &Plan, allocation: &Allocation) -> Result<()> {
@@ -151,7 +154,7 @@ impl GpuExecutor {
                 bytes.div_ceil(1 << 20),
                 limit >> 20
             );
-            Err(self.failed("preparing a plan", cause))
+            Err(self.context.failed("preparing a plan", cause))
         };
         if let Some(buffer) = plan.buffers.iter().find(|buffer| buffer.bytes() > limit) {
             return refused(&buffer.name, buffer.bytes());
@@ -162,26 +165,17 @@ impl GpuExecutor {
         }
     }
 
-    fn create_buffer(&self, label: &str, element: Element, elements: usize) -> wgpu::Buffer {
-        self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size: element.bytes(elements.max(1)),
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        })
-    }
-
     /// A buffer for each slot of the allocation and each persistent buffer that is not there yet.
     fn create_buffers(
         &mut self,
         plan: &Plan,
         allocation: &Allocation,
     ) -> Result<(Vec<wgpu::Buffer>, Vec<Option<wgpu::Buffer>>)> {
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let scope = self.context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let slots: Vec<wgpu::Buffer> = allocation
             .slots
             .iter()
-            .map(|slot| self.create_buffer("slot", slot.element, slot.elements))
+            .map(|slot| self.context.create_buffer("slot", slot.element, slot.elements))
             .collect();
         let mut buffers = Vec::new();
         for (buffer, slot) in plan.buffers.iter().zip(&allocation.of_buffer) {
@@ -189,7 +183,7 @@ impl GpuExecutor {
             buffers.push(if buffer.role.is_persistent() {
                 let shared = match self.persistent.get(&buffer.name) {
                     Some(shared) => shared.clone(),
-                    None => self.create_buffer(&buffer.name, buffer.element, elements),
+                    None => self.context.create_buffer(&buffer.name, buffer.element, elements),
                 };
                 assert_eq!(
                     shared.size(),
@@ -208,7 +202,7 @@ impl GpuExecutor {
                 let total = Memory::new(plan, allocation).total().div_ceil(1 << 20);
                 let cause =
                     format!("out of memory at {total} MiB in all; try a smaller batch, or --device cpu");
-                Err(self.failed("preparing a plan", cause))
+                Err(self.context.failed("preparing a plan", cause))
             }
             None => Ok((slots, buffers)),
         }
@@ -217,15 +211,29 @@ impl GpuExecutor {
 
 impl Executor for GpuExecutor {
     fn device_name(&self) -> String {
-        self.profile.name.clone()
+        self.profile().name.clone()
     }
 
     fn max_buffer_bytes(&self) -> u64 {
-        self.profile.max_binding_bytes.min(self.profile.max_buffer_bytes)
+        self.context.max_buffer_bytes()
     }
 
     fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
-        op.implementations(&self.profile).iter().map(|implementation| implementation.name).collect()
+        op.implementations(self.profile()).iter().map(|implementation| implementation.name).collect()
+    }
+
+    fn choose(&mut self, op: &dyn Op) -> (&'static str, ChosenBy) {
+        if let Some(tuner) = &mut self.tuner {
+            tuner.tune_op(op, &self.context, &mut self.pipelines, &mut self.clock);
+        }
+        let implementations = op.implementations(self.profile());
+        let (position, by) = self.default_choice(op, &implementations);
+        (implementations[position].name, by)
+    }
+
+    fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool {
+        let implementations = op.implementations(self.profile());
+        implementations.iter().all(|found| found.name != implementation || found.exact_on_integers)
     }
 
     fn prefer(&mut self, implementation: &str) {
@@ -233,62 +241,51 @@ impl Executor for GpuExecutor {
     }
 
     fn forget_kernels(&mut self) {
-        self.pipelines = Pipelines::default();
+        self.pipelines.restart(self.pipelines.checks());
     }
 
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
         plan.assert_valid();
-        let chosen = self.choose(&plan);
+        self.context.check_fault("preparing a plan")?;
+        if let (Some(tuner), Preference::BestGuess) = (&mut self.tuner, &self.preference) {
+            tuner.tune_plan(&plan, &self.context, &mut self.pipelines, &mut self.clock);
+        }
+        let chosen = self.chosen(&plan);
         let allocation = Self::allocate(&plan, &chosen);
         self.check_limits(&plan, &allocation)?;
-        let calls: Vec<_> = chosen.iter().flat_map(|implementation| &implementation.calls).collect();
-        self.pipelines
-            .compile(&self.device, self.checks, &calls)
-            .map_err(|message| self.failed("compiling a kernel", message))?;
+        let implementations: Vec<&Implementation> = chosen.iter().collect();
+        let compiled: std::result::Result<(), String> =
+            self.pipelines.compile(&self.context.device, &implementations).into_iter().collect();
+        compiled.map_err(|message| self.context.failed("compiling a kernel", message))?;
+        self.pipelines.save_now_and_then();
         let (slots, buffers) = self.create_buffers(&plan, &allocation)?;
 
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let scope = self.context.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let mut dispatches = Vec::new();
         for ((step, implementation), scratch) in plan.steps().zip(&chosen).zip(&allocation.of_workspace) {
-            for call in &implementation.calls {
-                let entries: Vec<wgpu::BindGroupEntry> = (0..)
-                    .zip(&call.bindings)
-                    .map(|(binding, &source)| {
-                        let (buffer, bytes) = match source {
-                            Binding::Operand(operand) => {
-                                let id = step.operands[operand];
-                                let buffer = buffers[id.index()].as_ref().expect("every operand has memory");
-                                (buffer, plan.buffer(id).bytes())
-                            }
-                            Binding::Workspace(number) => (
-                                &slots[scratch[number]],
-                                Element::Real.bytes(implementation.workspace[number]),
-                            ),
-                        };
-                        let size = std::num::NonZeroU64::new(bytes.max(4));
-                        let resource =
-                            wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size });
-                        wgpu::BindGroupEntry { binding, resource }
-                    })
-                    .collect();
-                let pipeline = self.pipelines.get(call).clone();
-                let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                    label: Some(call.source.name),
-                    layout: &pipeline.get_bind_group_layout(0),
-                    entries: &entries,
-                });
-                dispatches.push(Dispatch { pipeline, bind_group, workgroups: call.workgroups });
-            }
+            let bound = |binding| match binding {
+                Binding::Operand(operand) => {
+                    let id = step.operands[operand];
+                    let buffer = buffers[id.index()].as_ref().expect("every operand has memory");
+                    (buffer, plan.buffer(id).bytes())
+                }
+                Binding::Workspace(number) => {
+                    (&slots[scratch[number]], Element::Real.bytes(implementation.workspace[number]))
+                }
+            };
+            let op = step.op.as_ref();
+            dispatches.extend(self.context.dispatches(op, implementation, &self.pipelines, bound));
         }
         if let Some(error) = pollster::block_on(scope.pop()) {
-            return Err(self.failed("binding buffers", error));
+            return Err(self.context.failed("binding buffers", error));
         }
+        self.context.check_fault("preparing a plan")?;
         self.plans.push(PreparedPlan { plan, buffers, dispatches });
         Ok(Prepared(self.plans.len() - 1))
     }
 
     fn memory(&self, plan: &Plan) -> Memory {
-        Memory::new(plan, &Self::allocate(plan, &self.choose(plan)))
+        Memory::new(plan, &Self::allocate(plan, &self.chosen(plan)))
     }
 
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {
@@ -296,31 +293,25 @@ impl Executor for GpuExecutor {
         plan.check_content(buffer, data)?;
         // A buffer that no step uses has no memory, and nobody will miss its content.
         if let Some(buffer) = &buffers[buffer.index()] {
-            to_device(&self.queue, buffer, data);
+            to_device(&self.context.queue, buffer, data);
         }
-        self.check_fault("writing a buffer")
+        self.context.check_fault("writing a buffer")
     }
 
     fn run(&mut self, prepared: Prepared, times: usize) -> Result<()> {
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        let mut pass = encoder.begin_compute_pass(&Default::default());
-        for _ in 0..times {
-            for Dispatch { pipeline, bind_group, workgroups: [x, y, z] } in &self.plans[prepared.0].dispatches
-            {
-                pass.set_pipeline(pipeline);
-                pass.set_bind_group(0, bind_group, &[]);
-                pass.dispatch_workgroups(*x, *y, *z);
-            }
-        }
-        drop(pass);
-        self.queue.submit([encoder.finish()]);
-        self.check_fault("running a plan")
+        self.context.submit(&self.plans[prepared.0].dispatches, times, None)
+    }
+
+    fn time(&mut self, prepared: Prepared, times: usize) -> Result<Duration> {
+        self.clock.measure(&self.context, &self.plans[prepared.0].dispatches, times)
+    }
+
+    fn timed_by(&self) -> TimedBy {
+        self.clock.timed_by()
     }
 
     fn wait(&mut self) -> Result<()> {
-        let wait = wgpu::PollType::wait_indefinitely();
-        self.device.poll(wait).map_err(|error| self.failed("running a plan", error))?;
-        self.check_fault("running a plan")
+        self.context.wait()
     }
 
     fn clear(&mut self) {
@@ -333,12 +324,58 @@ impl Executor for GpuExecutor {
         let PreparedPlan { plan, buffers, .. } = &self.plans[prepared.0];
         let spec = plan.buffer(buffer);
         let Some(source) = &buffers[buffer.index()] else {
-            return Err(self.failed("reading a buffer back", format!("no step uses {}", spec.name)));
+            let cause = format!("no step uses {}", spec.name);
+            return Err(self.context.failed("reading a buffer back", cause));
         };
-        let elements = spec.shape.elements();
-        let download =
-            Download::start(&self.device, &self.queue, &self.profile.name, source, spec.element, elements);
-        self.check_fault("reading a buffer back")?;
+        let download = Download::start(&self.context, source, spec.element, spec.shape.elements());
+        self.context.check_fault("reading a buffer back")?;
         Ok(Box::new(download))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::adapters;
+    use crate::ops::add::Add;
+
+    #[test]
+    fn a_lost_device_says_so_in_one_line_whatever_is_asked_of_it() {
+        let Some(adapter) = adapters().into_iter().next() else {
+            let required = std::env::var("WGCONV_REQUIRE_GPU").is_ok_and(|value| value == "1");
+            assert!(!required, "WGCONV_REQUIRE_GPU=1, and there is no adapter");
+            return eprintln!("SKIPPED a_lost_device_says_so: there is no adapter");
+        };
+        let mut gpu = GpuExecutor::open(&adapter).unwrap().with_tuning(Tuning::default());
+        let plan = Arc::new(Plan::of_op(Box::new(Add { elements: 100 })));
+        let prepared = gpu.prepare(plan.clone()).unwrap();
+        let sum = plan.expect("sum");
+        gpu.run(prepared, 1).unwrap();
+        let under_way = gpu.read_later(prepared, sum).unwrap();
+
+        gpu.context.fault.explain("nothing to explain");
+        assert!(gpu.wait().is_ok());
+        gpu.context.fault.note_lost("the driver says:\n  ring 0 hangs.\n");
+        gpu.context.device.destroy();
+        let ones = HostBuffer::real(vec![1.0; 100]);
+        let errors = [
+            gpu.run(prepared, 1).unwrap_err(),
+            gpu.time(prepared, 1).unwrap_err(),
+            gpu.wait().unwrap_err(),
+            gpu.write(prepared, plan.expect("a"), &ones).unwrap_err(),
+            gpu.read(prepared, sum).unwrap_err(),
+            gpu.prepare(plan.clone()).unwrap_err(),
+        ];
+        let name = gpu.device_name();
+        for error in errors {
+            let text = error.to_string();
+            let lost = "failed: the device was lost (the driver says: ring 0 hangs); try a smaller batch";
+            assert!(text.starts_with(&name) && text.contains(lost), "{text}");
+            assert_eq!(text.lines().count(), 1, "{text}");
+        }
+        // What the device finished before it was lost may still arrive.
+        if let Err(error) = under_way.wait() {
+            assert!(error.to_string().contains("the device was lost"), "{error}");
+        }
     }
 }

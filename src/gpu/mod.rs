@@ -1,9 +1,16 @@
-//! How plans run on a GPU, through wgpu: adapters, pipelines, transfers. Names no op.
+//! How plans run on a GPU, through wgpu: adapters, pipelines, transfers, timing, tuning. Names no op.
 
 mod adapter;
+mod context;
 mod executor;
+mod multiprocessors;
 mod pipeline;
+mod pipeline_cache;
+mod submission;
+mod timestamps;
 mod transfer;
+mod tuning;
 
 pub use adapter::{Adapter, adapters, install_advice};
 pub use executor::{GpuExecutor, Preference, ShaderChecks};
+pub use tuning::{Tuning, TuningNotice};

@@ -5,12 +5,15 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::executor::ShaderChecks;
-use crate::ops::kernel::{Constant, ENTRY_POINT, KernelCall};
+use super::pipeline_cache::PipelineCache;
+use crate::ops::kernel::{Constant, ENTRY_POINT, Implementation, KernelCall};
 
 /// Compiled pipelines by source and constants.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pipelines {
+    checks: ShaderChecks,
     compiled: HashMap<PipelineKey, wgpu::ComputePipeline>,
+    cache: Option<PipelineCache>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,29 +39,71 @@ impl PipelineKey {
 }
 
 impl Pipelines {
-    /// Compiles what `calls` need and is not there yet.
+    /// None yet.
+    pub fn new(checks: ShaderChecks) -> Self {
+        Pipelines { checks, compiled: HashMap::new(), cache: None }
+    }
+
+    /// Takes compiled kernels from `cache`, and leaves new ones there.
+    pub fn set_cache(&mut self, cache: Option<PipelineCache>) {
+        self.cache = cache;
+    }
+
+    /// Forgets all, and compiles with `checks` or without from now on.
+    pub fn restart(&mut self, checks: ShaderChecks) {
+        self.checks = checks;
+        self.compiled.clear();
+    }
+
+    /// Whether kernels check their indices.
+    pub fn checks(&self) -> ShaderChecks {
+        self.checks
+    }
+
+    /// Compiles what `implementations` need and is not there yet, and says of each whether it can run.
     ///
     /// # Errors
-    /// The driver's message about the first kernel that it refuses.
+    /// The driver's message about an implementation's first kernel that it refuses.
     pub fn compile(
         &mut self,
         device: &wgpu::Device,
-        checks: ShaderChecks,
-        calls: &[&KernelCall],
-    ) -> Result<(), String> {
+        implementations: &[&Implementation],
+    ) -> Vec<Result<(), String>> {
         let mut missing: HashMap<PipelineKey, &KernelCall> = HashMap::new();
-        for call in calls {
+        for call in implementations.iter().flat_map(|implementation| &implementation.calls) {
             let key = PipelineKey::new(call);
             if !self.compiled.contains_key(&key) {
                 missing.insert(key, call);
             }
         }
-        let compiled: Result<Vec<_>, String> = missing
+        let (checks, cache) = (self.checks, self.cache.as_ref().map(PipelineCache::handle));
+        let new: Vec<(PipelineKey, Result<wgpu::ComputePipeline, String>)> = missing
             .into_par_iter()
-            .map(|(key, call)| compile(device, checks, &key.source, call).map(|pipeline| (key, pipeline)))
+            .map(|(key, call)| {
+                let compiled = compile(device, checks, cache, &key.source, call);
+                (key, compiled)
+            })
             .collect();
-        self.compiled.extend(compiled?);
-        Ok(())
+        if !new.is_empty() {
+            self.cache.iter_mut().for_each(PipelineCache::note_news);
+        }
+        let mut refused = HashMap::new();
+        for (key, compiled) in new {
+            match compiled {
+                Ok(pipeline) => drop(self.compiled.insert(key, pipeline)),
+                Err(message) => drop(refused.insert(key, message)),
+            }
+        }
+        let can_run = |implementation: &&Implementation| {
+            let mut keys = implementation.calls.iter().map(PipelineKey::new);
+            keys.find_map(|key| refused.get(&key).cloned()).map_or(Ok(()), Err)
+        };
+        implementations.iter().map(can_run).collect()
+    }
+
+    /// Leaves what was compiled to the next start of the program, unless it did so a moment ago.
+    pub fn save_now_and_then(&mut self) {
+        self.cache.iter_mut().for_each(PipelineCache::save_now_and_then);
     }
 
     /// The pipeline of a call that was compiled.
@@ -70,6 +115,7 @@ impl Pipelines {
 fn compile(
     device: &wgpu::Device,
     checks: ShaderChecks,
+    cache: Option<&wgpu::PipelineCache>,
     source: &str,
     call: &KernelCall,
 ) -> Result<wgpu::ComputePipeline, String> {
@@ -95,7 +141,7 @@ fn compile(
             constants: &constants,
             zero_initialize_workgroup_memory: checks == ShaderChecks::On,
         },
-        cache: None,
+        cache,
     });
     match pollster::block_on(scope.pop()) {
         Some(error) => Err(format!("{}: {error}", call.source.name)),

@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use super::context::Context;
 use crate::ops::{Element, HostBuffer};
 use crate::plan::Pending;
 use crate::{Error, Result};
@@ -31,8 +32,7 @@ const LONGEST_MAPPING: Duration = Duration::from_secs(10);
 
 /// A copy of a device buffer on its way to the host.
 pub struct Download {
-    device: wgpu::Device,
-    device_name: String,
+    context: Context,
     submission: wgpu::SubmissionIndex,
     staging: wgpu::Buffer,
     mapped: Receiver<Result<(), wgpu::BufferAsyncError>>,
@@ -41,40 +41,39 @@ pub struct Download {
 }
 
 impl Download {
-    /// Starts the copy, behind all work submitted so far.
-    pub fn start(
-        device: &wgpu::Device,
-        queue: &wgpu::Queue,
-        device_name: &str,
+    /// Starts the copy of all of `buffer`'s `elements`, behind all work submitted so far.
+    pub fn start(context: &Context, buffer: &wgpu::Buffer, element: Element, elements: usize) -> Self {
+        Self::start_at(context, buffer, 0, element, elements)
+    }
+
+    /// Starts the copy of `elements` from byte `offset` on.
+    pub fn start_at(
+        context: &Context,
         buffer: &wgpu::Buffer,
+        offset: u64,
         element: Element,
         elements: usize,
     ) -> Self {
         let size = element.bytes(elements);
-        let staging = device.create_buffer(&wgpu::BufferDescriptor {
+        let staging = context.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("download"),
             size,
             usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
             mapped_at_creation: false,
         });
-        let mut encoder = device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, size);
-        let submission = queue.submit([encoder.finish()]);
+        let mut encoder = context.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, size);
+        let submission = context.queue.submit([encoder.finish()]);
         let (sender, mapped) = channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
             // Nobody listens any more when the download was dropped.
             let _ = sender.send(result);
         });
-        let device_name = device_name.into();
-        Download { device: device.clone(), device_name, submission, staging, mapped, element, elements }
+        Download { context: context.clone(), submission, staging, mapped, element, elements }
     }
 
     fn failed(&self, cause: impl ToString) -> Error {
-        Error::Device {
-            device: self.device_name.clone(),
-            operation: "reading a buffer back".into(),
-            cause: cause.to_string(),
-        }
+        self.context.failed("reading a buffer back", cause)
     }
 }
 
@@ -83,7 +82,7 @@ impl Pending for Download {
         // For this copy alone: what was submitted after it goes on meanwhile.
         let submission_index = Some(self.submission.clone());
         let wait = wgpu::PollType::Wait { submission_index, timeout: None };
-        self.device.poll(wait).map_err(|error| self.failed(error))?;
+        self.context.device.poll(wait).map_err(|error| self.failed(error))?;
         match self.mapped.recv_timeout(LONGEST_MAPPING) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(self.failed(error)),

@@ -1,8 +1,12 @@
 //! Launching `shaders/gemm`: matrix products in tiles, whatever the matrices are made of.
 
+use super::epilogue::Epilogue;
+use super::gemm_subgroup;
 use super::kernel::{
-    Binding, Constant, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, Source, grid, shader,
+    Binding, Constant, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, Source,
+    grid, shader,
 };
+use super::prologue::Prologue;
 use crate::device::{DeviceKind, DeviceProfile};
 
 /// A product `result[m,n] = sum over k of a(m,k) * b(k,n)`, done `parts` times over different data.
@@ -18,35 +22,96 @@ pub struct Product {
     pub parts: usize,
 }
 
-/// Sizes of the blocks in which a product is done.
+/// What an operation brings to `gemm/tiled.wgsl`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TiledKernel {
+    /// Where the values lie: `a_line`, `a_step`, `a_present`, `a_packet`, likewise `b`, and `store`.
+    pub source: Source,
+    /// The overrides that the source declares.
+    pub constants: Vec<(&'static str, Constant)>,
+    /// Operands, bound in order.
+    pub operands: usize,
+    /// Number of the operand that is the result.
+    pub result: usize,
+    /// Its elements.
+    pub elements: usize,
+    /// What can be read and written four values at a time.
+    pub quads: Quads,
+    /// What happens to values of a as they are read, for a source that reads them through
+    /// `grad_output_packet`; its operand comes after `operands`.
+    pub prologue: Option<Prologue>,
+    /// What happens to results before they are stored, for a source that passes them through
+    /// `finish_packet`; its operand comes after `operands`.
+    pub epilogue: Option<Epilogue>,
+}
+
+/// Whether values lie in memory in fours, at offsets that are multiples of four, along the axis that is
+/// contiguous: 16-byte loads and stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quads {
+    /// Of a.
+    pub a: bool,
+    /// Of b.
+    pub b: bool,
+    /// Of the result, whose contiguous axis is n.
+    pub result: bool,
+}
+
+/// Sizes of the blocks in which a product is done.
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Tile {
-    name: &'static str,
+    // With the sum over k in one piece, and in slices.
+    names: [&'static str; 2],
     m: usize,
     n: usize,
     k: usize,
     thread_m: usize,
     thread_n: usize,
+    /// Expected share of the multiply-add rate that the tile reaches on a GPU whose multiprocessors are all
+    /// busy, when nothing of it is idle: what it reads from workgroup memory and beyond costs the rest.
+    efficiency: f64,
 }
 
-/// Largest first. A product takes the largest tile that leaves the device enough workgroups.
-const TILES: [Tile; 2] = [
-    Tile { name: "tiled_64x64", m: 64, n: 64, k: 16, thread_m: 4, thread_n: 4 },
-    Tile { name: "tiled_32x32", m: 32, n: 32, k: 16, thread_m: 4, thread_n: 4 },
+/// A tile as `tile!(m, n, k, thread_m, thread_n, efficiency)`.
+macro_rules! tile {
+    ($m:literal, $n:literal, $k:literal, $thread_m:literal, $thread_n:literal, $efficiency:literal) => {
+        Tile {
+            names: [concat!("tiled_", $m, "x", $n), concat!("tiled_", $m, "x", $n, "_split")],
+            m: $m,
+            n: $n,
+            k: $k,
+            thread_m: $thread_m,
+            thread_n: $thread_n,
+            efficiency: $efficiency,
+        }
+    };
+}
+
+const TILES: [Tile; 7] = [
+    tile!(128, 128, 16, 8, 8, 0.80),
+    tile!(128, 64, 16, 8, 4, 0.72),
+    tile!(64, 128, 16, 4, 8, 0.72),
+    tile!(64, 64, 16, 8, 4, 0.65),
+    tile!(128, 32, 8, 8, 4, 0.60),
+    tile!(32, 128, 8, 4, 8, 0.60),
+    tile!(32, 32, 16, 4, 4, 0.40),
 ];
 
-/// For software rasterisers: eight invocations are one vector of the CPU, so that barriers cost nothing, and
-/// many results an invocation make up for the price of a load.
-const SOFTWARE_TILE: Tile = Tile { name: "tiled_32x16", m: 32, n: 16, k: 16, thread_m: 8, thread_n: 8 };
+/// Below this many rows or columns most of a tile would be idle, and other kernels do better.
+const FEWEST_LINES: usize = 8;
 
-/// Below this many columns most of a tile would be idle, and the direct kernel does better.
-const FEWEST_COLUMNS: usize = 8;
+/// Tiles that a product offers, at most: the best guess and what may turn out better.
+const MOST_TILES: usize = 4;
 
-/// Workgroups that keep a large GPU busy.
-const ENOUGH_WORKGROUPS: usize = 256;
+/// Tiles that are expected to take longer than the best one by more than this factor are not worth a trial.
+const WORTH_A_TRIAL: f64 = 3.0;
+
+/// Multiply-adds that a GPU does while one f32 travels to memory or back: about 30 operations a byte lie between
+/// the rates of today's GPUs, in f32, and their memories' bandwidth.
+pub const MULTIPLY_ADDS_PER_ELEMENT: f64 = 40.0;
 
 /// Shorter slices than this cost more in their second pass than they gain.
-const SHORTEST_SLICE: usize = 256;
+pub(super) const SHORTEST_SLICE: usize = 256;
 
 /// Longer sums than this are cut where they can be: Mesa's software driver leaves an invocation's loops after
 /// 65,535 iterations in all, without a word, and long sums lose digits.
@@ -58,7 +123,7 @@ impl Tile {
     }
 
     fn workgroup_bytes(&self) -> usize {
-        4 * self.k * (self.m + self.n + 2)
+        4 * self.k * (self.m + self.n)
     }
 
     fn fits(&self, device: &DeviceProfile) -> bool {
@@ -67,101 +132,163 @@ impl Tile {
     }
 }
 
+/// A way to do a product.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Tiling {
+    tile: Tile,
+    slices: usize,
+    /// Expected time, in multiply-adds of one multiprocessor.
+    cost: f64,
+}
+
+impl Tiling {
+    fn name(&self) -> &'static str {
+        self.tile.names[usize::from(self.slices > 1)]
+    }
+}
+
 impl Product {
     fn workgroups(&self, tile: &Tile) -> usize {
         self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n) * self.parts
     }
 
+    /// `tile` with `slices`, and what that is expected to cost: workgroups run in rounds of one a multiprocessor,
+    /// and a second pass writes and reads the slices.
+    fn tiling(&self, tile: Tile, slices: usize, multiprocessors: usize) -> Tiling {
+        let elements = self.m * self.n * self.parts;
+        let rounds = (self.workgroups(&tile) * slices).div_ceil(multiprocessors) as f64;
+        let slice_k = self.k.div_ceil(slices).next_multiple_of(tile.k);
+        let products = rounds * (tile.m * tile.n * slice_k) as f64 / tile.efficiency;
+        let second_pass = if slices == 1 { 0 } else { elements * (2 * slices + 1) };
+        let cost = products + second_pass as f64 * MULTIPLY_ADDS_PER_ELEMENT / multiprocessors as f64;
+        Tiling { tile, slices, cost }
+    }
+
+    /// Slices that give every multiprocessor two workgroups, as far as k is long enough and memory lasts.
+    fn slices(&self, tile: &Tile, device: &DeviceProfile, multiprocessors: usize) -> usize {
+        let wanted = (2 * multiprocessors).div_ceil(self.workgroups(tile)).min(self.k / SHORTEST_SLICE);
+        slices(wanted, self.k, self.m * self.n * self.parts, device)
+    }
+
     /// Tiles for this product on `device`, best guess first; none where tiles do not pay.
-    fn tiles(&self, device: &DeviceProfile) -> Vec<Tile> {
-        let too_many_parts = self.parts > MAX_WORKGROUPS_PER_AXIS as usize;
-        if self.m < FEWEST_COLUMNS || self.n < FEWEST_COLUMNS || too_many_parts {
+    fn tilings(&self, device: &DeviceProfile) -> Vec<Tiling> {
+        if self.m < FEWEST_LINES || self.n < FEWEST_LINES {
             return Vec::new();
         }
-        let mut tiles: Vec<Tile> = TILES.into_iter().filter(|tile| tile.fits(device)).collect();
-        if device.kind == DeviceKind::Software {
-            // It has few cores to keep busy: small tiles first, if the product fills them.
-            tiles.reverse();
-            let position = if self.m > SOFTWARE_TILE.m / 2 { 0 } else { 1 };
-            tiles.insert(position.min(tiles.len()), SOFTWARE_TILE);
-        } else {
-            tiles.sort_by_key(|tile| self.n <= tile.n / 2 || self.workgroups(tile) < ENOUGH_WORKGROUPS);
-        }
-        tiles
-    }
-
-    /// Ways to compute this product with `source`, whose operands are bound in order.
-    pub fn implementations(
-        &self,
-        device: &DeviceProfile,
-        source: &Source,
-        constants: &[(&'static str, Constant)],
-        operands: usize,
-    ) -> Vec<Implementation> {
-        let implementation = |tile: Tile| {
-            let bindings = Binding::operands(operands);
-            Implementation::of(tile.name, self.call(&tile, source, constants, bindings, 1))
-        };
-        self.tiles(device).into_iter().map(implementation).collect()
-    }
-
-    /// The same, for products whose sum over k is long and whose result is the last operand: k is cut into
-    /// slices, each summed on its own, and a second pass adds the slices in a fixed order.
-    pub fn split_implementations(
-        &self,
-        device: &DeviceProfile,
-        source: &Source,
-        constants: &[(&'static str, Constant)],
-        operands: usize,
-    ) -> Vec<Implementation> {
-        let implementation = |tile: Tile| {
-            let elements = self.m * self.n * self.parts;
-            let room = (device.max_binding_bytes / 4) as usize / elements;
-            let slices =
-                (ENOUGH_WORKGROUPS / self.workgroups(&tile)).min(self.k / SHORTEST_SLICE).min(room).max(1);
-            let mut bindings = Binding::operands(operands);
-            if slices == 1 {
-                return Implementation::of(tile.name, self.call(&tile, source, constants, bindings, 1));
+        let multiprocessors = multiprocessors(device);
+        let mut tilings = Vec::new();
+        for tile in TILES.into_iter().filter(|tile| tile.fits(device)) {
+            let slices = self.slices(&tile, device, multiprocessors);
+            if slices == 1 || self.k <= LONGEST_SLICE {
+                tilings.push(self.tiling(tile, 1, multiprocessors));
             }
-            bindings[operands - 1] = Binding::Workspace(0);
-            let sum = KernelCall {
-                bindings: vec![Binding::Workspace(0), Binding::Operand(operands - 1)],
-                ..sum_slices(elements, slices)
-            };
-            let calls = vec![self.call(&tile, source, constants, bindings, slices), sum];
-            Implementation { name: tile.name, calls, workspace: vec![slices * elements] }
-        };
-        self.tiles(device).into_iter().map(implementation).collect()
+            if slices > 1 {
+                tilings.push(self.tiling(tile, slices, multiprocessors));
+            }
+        }
+        tilings.retain(|tiling| self.parts * tiling.slices <= MAX_WORKGROUPS_PER_AXIS as usize);
+        tilings.sort_by(|a, b| a.cost.total_cmp(&b.cost));
+        let worth = tilings.first().map_or(0.0, |best| WORTH_A_TRIAL * best.cost);
+        tilings.retain(|tiling| tiling.cost <= worth);
+        // A software rasteriser has better kernels than these, and compiles large ones slowly.
+        tilings.truncate(if device.kind == DeviceKind::Software { 1 } else { MOST_TILES });
+        tilings
     }
 
-    fn call(
+    /// Expected time of the best guess, in multiply-adds of one multiprocessor; none where tiles do not pay.
+    pub fn cost(&self, device: &DeviceProfile) -> Option<f64> {
+        self.tilings(device).first().map(|tiling| tiling.cost)
+    }
+
+    /// Ways to compute this product with `kernel`, best guess first; none where tiles do not pay.
+    ///
+    /// The kernel writes `[SLICES, result]`: where sums over k are long and workgroups few, k is cut into slices,
+    /// each summed on its own, and a second pass adds the slices in a fixed order.
+    pub fn implementations(&self, device: &DeviceProfile, kernel: &TiledKernel) -> Vec<Implementation> {
+        let tiled = self.tilings(device).into_iter().map(|tiling| {
+            let Tiling { tile, slices, .. } = tiling;
+            let Quads { a, b, .. } = kernel.quads;
+            let mut main = shader!("gemm/tiled.wgsl").with_sizes(&[
+                ("TILE_M", tile.m as u32),
+                ("TILE_N", tile.n as u32),
+                ("TILE_K", tile.k as u32),
+                ("THREAD_M", tile.thread_m as u32),
+                ("THREAD_N", tile.thread_n as u32),
+            ]);
+            main.files
+                .extend(if a { shader!("gemm/a_quads.wgsl") } else { shader!("gemm/a_scalars.wgsl") }.files);
+            main.files
+                .extend(if b { shader!("gemm/b_quads.wgsl") } else { shader!("gemm/b_scalars.wgsl") }.files);
+            self.implementation(tiling.name(), kernel, main, [tile.m, tile.n, tile.k], slices)
+        });
+        gemm_subgroup::implementation(self, device, kernel).into_iter().chain(tiled).collect()
+    }
+
+    /// The implementation of this name: `kernel` with the program `main`, which does the product in blocks of
+    /// m, n and k.
+    pub(super) fn implementation(
         &self,
-        tile: &Tile,
-        source: &Source,
-        constants: &[(&'static str, Constant)],
-        bindings: Vec<Binding>,
+        name: &'static str,
+        kernel: &TiledKernel,
+        main: Source,
+        block: [usize; 3],
         slices: usize,
-    ) -> KernelCall {
-        let slice_k = self.k.div_ceil(slices).next_multiple_of(tile.k);
-        let sizes = [
-            ("TILE_M", tile.m as u32),
-            ("TILE_N", tile.n as u32),
-            ("TILE_K", tile.k as u32),
-            ("THREAD_M", tile.thread_m as u32),
-            ("THREAD_N", tile.thread_n as u32),
-        ];
-        let mut source = source.clone().with_sizes(&sizes);
-        source.files.extend(shader!("gemm/tiled.wgsl").files);
-        let mut constants = constants.to_vec();
+    ) -> Implementation {
+        let operands = kernel.operands;
+        let mut call = self.call(kernel, main, block, slices);
+        if let Some(prologue) = kernel.prologue {
+            prologue.complete_packets(&mut call, operands, kernel.quads.a);
+        }
+        let Some(epilogue) = kernel.epilogue else {
+            return in_slices(name, call, kernel.result, kernel.elements, slices);
+        };
+        call.source.files.extend(match kernel.quads.result {
+            true => shader!("conv/finish_quads.wgsl").files,
+            false => shader!("conv/finish_scalars.wgsl").files,
+        });
+        if slices == 1 {
+            epilogue.complete(&mut call, operands);
+            return Implementation::of(name, call);
+        }
+        // What a slice sums is no result yet.
+        Epilogue::NONE.complete(&mut call, operands);
+        let mut sum = unfinished_sum_slices(kernel.elements, slices, self.n * self.parts);
+        epilogue.complete(&mut sum, operands);
+        two_passes(name, call, sum, kernel.result, slices * kernel.elements)
+    }
+
+    fn call(&self, kernel: &TiledKernel, main: Source, block: [usize; 3], slices: usize) -> KernelCall {
+        let [block_m, block_n, block_k] = block;
+        let slice_k = self.k.div_ceil(slices).next_multiple_of(block_k);
+        let results = match kernel.quads.result {
+            true => shader!("gemm/result_quads.wgsl"),
+            false => shader!("gemm/result_scalars.wgsl"),
+        };
+        let shared = shader!("gemm/product.wgsl", "grid.wgsl");
+        let mut source = kernel.source.clone().with_sizes(&main.sizes);
+        source.files.extend([main, results, shared].into_iter().flat_map(|source| source.files));
+        let mut constants = kernel.constants.clone();
         constants.extend([
+            FROM_THE_FIRST_WORKGROUP,
             ("GEMM_M", self.m.into()),
             ("GEMM_N", self.n.into()),
             ("GEMM_K", self.k.into()),
             ("SLICES", slices.into()),
             ("SLICE_K", slice_k.into()),
         ]);
-        let [x, y, _] = grid(self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n));
-        KernelCall { source, constants, bindings, workgroups: [x, y, (self.parts * slices) as u32] }
+        let [x, y, _] = grid(self.m.div_ceil(block_m) * self.n.div_ceil(block_n));
+        let workgroups = [x, y, (self.parts * slices) as u32];
+        KernelCall { source, constants, bindings: Binding::operands(kernel.operands), workgroups }
+    }
+}
+
+/// Multiprocessors of a device, or as many as devices of its kind have.
+pub fn multiprocessors(device: &DeviceProfile) -> usize {
+    match (device.multiprocessors, device.kind) {
+        (Some(known), _) => known as usize,
+        (None, DeviceKind::DiscreteGpu | DeviceKind::VirtualGpu) => 64,
+        (None, DeviceKind::IntegratedGpu | DeviceKind::Other) => 16,
+        (None, DeviceKind::Software) => 2,
     }
 }
 
@@ -172,22 +299,45 @@ pub fn slices(wanted: usize, length: usize, elements: usize, device: &DeviceProf
     wanted.max(length.div_ceil(LONGEST_SLICE)).min(room).max(1)
 }
 
-/// An implementation whose `call` writes `slices` partial sums of its `elements` results, the last of its
-/// bindings, and adds them up in a second pass.
-pub fn in_slices(name: &'static str, mut call: KernelCall, elements: usize, slices: usize) -> Implementation {
+/// An implementation whose `call` writes `slices` partial sums of its `elements` results, the operand of number
+/// `result`, and adds them up in a second pass.
+pub fn in_slices(
+    name: &'static str,
+    call: KernelCall,
+    result: usize,
+    elements: usize,
+    slices: usize,
+) -> Implementation {
     if slices == 1 {
         return Implementation::of(name, call);
     }
-    let result = call.bindings.pop().expect("a call binds its result");
-    call.bindings.push(Binding::Workspace(0));
-    let bindings = vec![Binding::Workspace(0), result];
-    let sum = KernelCall { bindings, ..sum_slices(elements, slices) };
-    Implementation { name, calls: vec![call, sum], workspace: vec![slices * elements] }
+    two_passes(name, call, sum_slices(elements, slices), result, slices * elements)
+}
+
+/// `call`, which writes slices of the operand of number `result`, and `sum`, which adds them up.
+fn two_passes(
+    name: &'static str,
+    mut call: KernelCall,
+    mut sum: KernelCall,
+    result: usize,
+    partial_sums: usize,
+) -> Implementation {
+    call.bindings[result] = Binding::Workspace(0);
+    sum.bindings[..2].copy_from_slice(&[Binding::Workspace(0), Binding::Operand(result)]);
+    Implementation::of_calls(name, vec![call, sum], vec![partial_sums])
 }
 
 /// The second pass of a split sum: `result[i] = sum over slices of slices[slice][i]`; binds the slices and
 /// the result, in that order.
 pub fn sum_slices(elements: usize, slices: usize) -> KernelCall {
-    let constants = vec![("ELEMENTS", elements.into()), ("SLICES", slices.into())];
+    let mut call = unfinished_sum_slices(elements, slices, 1);
+    Epilogue::NONE.complete(&mut call, 0);
+    call
+}
+
+/// The same for a result `[..,channels]`, which is still to be completed by an epilogue.
+fn unfinished_sum_slices(elements: usize, slices: usize, channels: usize) -> KernelCall {
+    let constants =
+        vec![("ELEMENTS", elements.into()), ("CHANNELS", channels.into()), ("SLICES", slices.into())];
     KernelCall::elementwise(shader!("gemm/sum_slices.wgsl", "grid.wgsl"), constants, 2, elements)
 }

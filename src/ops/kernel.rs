@@ -11,12 +11,21 @@ pub struct Implementation {
     pub calls: Vec<KernelCall>,
     /// Numbers of f32 elements of the scratch buffers.
     pub workspace: Vec<usize>,
+    /// Whether small integers give an exact answer, where the operation's
+    /// [`Precision`](super::Precision) says so: not where the way rounds on the road, as through fractions
+    /// that have no finite binary form.
+    pub exact_on_integers: bool,
 }
 
 impl Implementation {
     /// An implementation of one kernel launch that needs no scratch memory.
     pub fn of(name: &'static str, call: KernelCall) -> Self {
-        Implementation { name, calls: vec![call], workspace: Vec::new() }
+        Implementation::of_calls(name, vec![call], Vec::new())
+    }
+
+    /// An implementation of several kernel launches, with the f32 elements of each scratch buffer that they use.
+    pub fn of_calls(name: &'static str, calls: Vec<KernelCall>, workspace: Vec<usize>) -> Self {
+        Implementation { name, calls, workspace, exact_on_integers: true }
     }
 }
 
@@ -42,17 +51,44 @@ pub const WORKGROUP_SIZE: u32 = 64;
 /// The most workgroups that every device takes along one axis.
 pub const MAX_WORKGROUPS_PER_AXIS: u32 = 65_535;
 
+/// The constant of `shaders/grid.wgsl` for a launch in one piece.
+pub const FROM_THE_FIRST_WORKGROUP: (&str, Constant) = ("FIRST_WORKGROUP", Constant::U32(0));
+
 impl KernelCall {
     /// A launch with an invocation for each of `elements`, numbered by `global_index` of
     /// `shaders/grid.wgsl`; operands `0..operands` are bound in order.
     pub fn elementwise(
         source: Source,
-        constants: Vec<(&'static str, Constant)>,
+        mut constants: Vec<(&'static str, Constant)>,
         operands: usize,
         elements: usize,
     ) -> Self {
+        constants.push(FROM_THE_FIRST_WORKGROUP);
         let workgroups = grid(elements.div_ceil(WORKGROUP_SIZE as usize));
         KernelCall { source, constants, bindings: Binding::operands(operands), workgroups }
+    }
+}
+
+impl KernelCall {
+    /// The same work as launches of about equal length one after the other, `wanted` of them or a few more; one where
+    /// the kernel does not number its workgroups with `shaders/grid.wgsl`, and no more than it has workgroups along
+    /// x and y. No workgroup runs in two of them.
+    pub fn in_pieces(self, wanted: usize) -> Vec<KernelCall> {
+        let [x, y, z] = self.workgroups;
+        let workgroups = x as usize * y as usize;
+        let position = self.constants.iter().position(|&constant| constant == FROM_THE_FIRST_WORKGROUP);
+        let (Some(position), true) = (position, wanted > 1) else { return vec![self] };
+        // A piece that fits one axis does not run past its end.
+        let length = workgroups.div_ceil(wanted).min(MAX_WORKGROUPS_PER_AXIS as usize);
+        (0..workgroups)
+            .step_by(length)
+            .map(|first| {
+                let mut piece = self.clone();
+                piece.constants[position].1 = first.into();
+                piece.workgroups = [length.min(workgroups - first) as u32, 1, z];
+                piece
+            })
+            .collect()
     }
 }
 
@@ -163,6 +199,34 @@ pub(crate) use shader;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn call(workgroups: [u32; 3]) -> KernelCall {
+        let source = Source { name: "test", files: vec![], sizes: vec![] };
+        let constants = vec![("ELEMENTS", 7u32.into()), FROM_THE_FIRST_WORKGROUP];
+        KernelCall { source, constants, bindings: vec![], workgroups }
+    }
+
+    #[test]
+    fn pieces_cover_every_workgroup_once() {
+        for (workgroups, wanted) in [([1, 1, 4], 9), ([10, 1, 2], 3), ([65_535, 3, 1], 2), ([7, 5, 1], 35)] {
+            let pieces = call(workgroups).in_pieces(wanted);
+            let mut next = 0;
+            for piece in &pieces {
+                assert_eq!(piece.constants[1], ("FIRST_WORKGROUP", Constant::U32(next)));
+                assert_eq!(piece.workgroups[1..], [1, workgroups[2]]);
+                assert!(piece.workgroups[0] <= MAX_WORKGROUPS_PER_AXIS);
+                next += piece.workgroups[0];
+            }
+            assert_eq!(next, workgroups[0] * workgroups[1]);
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_number_its_workgroups_stays_whole() {
+        let whole = KernelCall { constants: vec![], ..call([100, 1, 1]) };
+        assert_eq!(whole.clone().in_pieces(5), [whole]);
+        assert_eq!(call([100, 1, 1]).in_pieces(1), [call([100, 1, 1])]);
+    }
 
     #[test]
     fn a_grid_covers_its_workgroups_within_the_limit_of_an_axis() {

@@ -6,12 +6,17 @@ pub mod batch;
 pub mod bias;
 pub mod conv;
 pub mod dense;
+mod epilogue;
 mod gemm;
+mod gemm_subgroup;
 pub mod kernel;
 pub mod loss;
 pub mod op;
 pub mod optimizer;
 pub mod pool;
+mod prologue;
 pub mod window;
 
+pub use epilogue::Epilogue;
 pub use op::{Access, Element, HostBuffer, Op, Operand, Operands, Precision};
+pub use prologue::Prologue;

@@ -1,5 +1,6 @@
 //! What an operation is: its operands, its definition, and the ways to run it.
 
+use std::any::Any;
 use std::fmt::Debug;
 
 use super::kernel::Implementation;
@@ -8,8 +9,9 @@ use crate::tensor::Shape;
 
 /// One operation: its definition and the ways to run it, side by side.
 ///
-/// Executors know operations by this trait alone; none of them names one.
-pub trait Op: Debug + Send + Sync {
+/// Executors know operations by this trait alone; none of them names one. What `Debug` prints must tell
+/// operations of one name apart, with all their sizes: what was measured of one holds for its equals.
+pub trait Op: Any + Debug + Send + Sync {
     /// Name of the operation, as messages and tables print it: `conv2d.forward`.
     fn name(&self) -> &'static str;
 
@@ -26,9 +28,14 @@ pub trait Op: Debug + Send + Sync {
     /// The answer must not depend on the number of threads.
     fn run_on_cpu(&self, operands: &mut Operands<f32>);
 
-    /// The ways to run the operation on `device`, best guess first. Never empty: the last one takes
-    /// every geometry on every device.
+    /// The ways to run the operation on `device`, best guess first, each under a name of its own. Never empty:
+    /// the last one takes every geometry on every device.
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation>;
+
+    /// The implementation that the others must agree with on the device itself: the plainest one.
+    fn reference_implementation(&self, device: &DeviceProfile) -> Implementation {
+        self.implementations(device).pop().expect("an operation has an implementation")
+    }
 
     /// Floating-point operations of one run; a fused multiply-add counts two.
     fn flops(&self) -> u64;
@@ -325,6 +332,17 @@ impl<T> Operands<T> {
             .as_mut_slice()
             .try_into()
             .unwrap_or_else(|_| panic!("expected {N} operands, found {found}"))
+    }
+
+    /// The first `N` buffers, and those that come after them.
+    ///
+    /// # Panics
+    /// When the operation has fewer than `N` operands: a bug in the operation.
+    pub fn split<const N: usize>(&mut self) -> (&mut [HostBuffer<T>; N], &mut [HostBuffer<T>]) {
+        let found = self.buffers.len();
+        self.buffers
+            .split_first_chunk_mut()
+            .unwrap_or_else(|| panic!("expected {N} operands or more, found {found}"))
     }
 
     /// Takes the buffers back.

@@ -1,6 +1,8 @@
 //! What every executor can do, wherever it runs.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{BufferId, Memory, Plan};
 use crate::Result;
@@ -9,6 +11,36 @@ use crate::ops::{HostBuffer, Op};
 /// Number of a plan that an executor has made ready to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prepared(pub(crate) usize);
+
+/// Who chose an implementation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChosenBy {
+    /// The operation's rules for the kind of device.
+    Rules,
+    /// Measurements on the device.
+    Tuning,
+    /// Whoever asked for it by name.
+    Flag,
+}
+
+/// The clock that a time was taken by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TimedBy {
+    /// The device's own.
+    GpuTimestamps,
+    /// The host's, around the runs and the wait for their end.
+    HostClock,
+}
+
+impl fmt::Display for TimedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            TimedBy::GpuTimestamps => "gpu timestamps",
+            TimedBy::HostClock => "host clock",
+        })
+    }
+}
 
 /// Runs plans on a device.
 ///
@@ -24,8 +56,19 @@ pub trait Executor {
     /// Names of the implementations of `op` that the device can run, best guess first.
     fn implementations(&self, op: &dyn Op) -> Vec<&'static str>;
 
+    /// Whether the implementation of this name gives an exact answer to small integers, where `op` does so at all.
+    fn is_exact_on_integers(&self, _op: &dyn Op, _implementation: &str) -> bool {
+        true
+    }
+
+    /// The implementation that `op` runs as unless another is preferred: the fastest, where this executor
+    /// measures, else the best guess.
+    fn choose(&mut self, op: &dyn Op) -> (&'static str, ChosenBy) {
+        (self.implementations(op)[0], ChosenBy::Rules)
+    }
+
     /// Lets the plans prepared from now on run the implementation of this name where an operation has it,
-    /// else the best guess. Nothing changes where there is no choice.
+    /// else the one that [`Executor::choose`] gives. Nothing changes where there is no choice.
     fn prefer(&mut self, _implementation: &str) {}
 
     /// Frees the kernels that were compiled so far; those of prepared plans live on in them.
@@ -51,6 +94,24 @@ pub trait Executor {
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device failed, now or in an earlier run.
     fn run(&mut self, prepared: Prepared, times: usize) -> Result<()>;
+
+    /// Device time of `times` runs of a plan, after whatever was under way: by the clock that
+    /// [`Executor::timed_by`] names afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed, now or in an earlier run.
+    fn time(&mut self, prepared: Prepared, times: usize) -> Result<Duration> {
+        self.wait()?;
+        let start = Instant::now();
+        self.run(prepared, times)?;
+        self.wait()?;
+        Ok(start.elapsed())
+    }
+
+    /// The clock of [`Executor::time`].
+    fn timed_by(&self) -> TimedBy {
+        TimedBy::HostClock
+    }
 
     /// Asks for a buffer's content as it is after all runs so far, without waiting for it.
     ///

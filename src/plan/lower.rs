@@ -203,7 +203,7 @@ impl<'a> Lowering<'a> {
             LayerKind::Conv2d(_) => {
                 let geometry = self.conv_geometry(layer)?;
                 let output = self.activation(layer, geometry.output_shape());
-                self.push_forward(ConvForward(geometry), &[input, parameters[0], output]);
+                self.push_forward(ConvForward::new(geometry), &[input, parameters[0], output]);
                 if let Some(&bias) = parameters.get(1) {
                     let (rows, channels) = bias_size(geometry.output_shape());
                     self.push_forward(BiasForward { rows, channels }, &[bias, output]);
@@ -213,7 +213,7 @@ impl<'a> Lowering<'a> {
             LayerKind::Dense(_) => {
                 let size = self.dense_size(layer)?;
                 let output = self.activation(layer, [size.batch_size, size.out_features].into());
-                self.push_forward(DenseForward(size), &[input, parameters[0], output]);
+                self.push_forward(DenseForward::new(size), &[input, parameters[0], output]);
                 if let Some(&bias) = parameters.get(1) {
                     let (rows, channels) = (size.batch_size, size.out_features);
                     self.push_forward(BiasForward { rows, channels }, &[bias, output]);
@@ -350,24 +350,27 @@ impl<'a> Lowering<'a> {
         match &layer.kind {
             LayerKind::Conv2d(_) => {
                 let geometry = self.conv_geometry(layer)?;
-                self.push_backward(ConvGradFilters(geometry), &[input, grad_output, gradients[0]]);
+                self.push_backward(ConvGradFilters::new(geometry), &[input, grad_output, gradients[0]]);
                 if let Some(&grad_bias) = gradients.get(1) {
                     let (rows, channels) = bias_size(geometry.output_shape());
-                    self.push_backward(BiasGrad { rows, channels }, &[grad_output, grad_bias]);
+                    self.push_backward(BiasGrad::new(rows, channels), &[grad_output, grad_bias]);
                 }
                 Ok(self.grad_input(wanted, input, |this, grad_input| {
-                    this.push_backward(ConvGradInput(geometry), &[parameters[0], grad_output, grad_input]);
+                    this.push_backward(
+                        ConvGradInput::new(geometry),
+                        &[parameters[0], grad_output, grad_input],
+                    );
                 }))
             }
             LayerKind::Dense(_) => {
                 let size = self.dense_size(layer)?;
-                self.push_backward(DenseGradWeight(size), &[input, grad_output, gradients[0]]);
+                self.push_backward(DenseGradWeight::new(size), &[input, grad_output, gradients[0]]);
                 if let Some(&grad_bias) = gradients.get(1) {
                     let (rows, channels) = (size.batch_size, size.out_features);
-                    self.push_backward(BiasGrad { rows, channels }, &[grad_output, grad_bias]);
+                    self.push_backward(BiasGrad::new(rows, channels), &[grad_output, grad_bias]);
                 }
                 Ok(self.grad_input(wanted, input, |this, grad_input| {
-                    this.push_backward(DenseGradInput(size), &[parameters[0], grad_output, grad_input]);
+                    this.push_backward(DenseGradInput::new(size), &[parameters[0], grad_output, grad_input]);
                 }))
             }
             LayerKind::Activation(activation) => {

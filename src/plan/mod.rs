@@ -1,11 +1,13 @@
 //! In what order: a network lowered to operations over numbered buffers, as plain data.
 
 mod executor;
+mod fuse;
 mod host;
 mod lower;
 mod memory;
 
-pub use executor::{Executor, Pending, Prepared};
+pub use executor::{ChosenBy, Executor, Pending, Prepared, TimedBy};
+pub use fuse::Prologues;
 pub use host::{HostExecutor, Real};
 pub use lower::{DataParts, EvaluateOptions, TrainOptions, evaluate_plan, predict_plan, train_plan};
 pub use memory::{Allocation, Memory, Slot};

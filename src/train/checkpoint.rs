@@ -6,7 +6,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
-use super::write_atomically;
+use crate::files::write_atomically;
 use crate::network::Network;
 use crate::tensor::{Shape, Tensor};
 use crate::{Error, Result};
@@ -23,6 +23,17 @@ pub fn save_weights(path: &Path, network: &Network, parameters: &[Vec<f32>]) -> 
         .zip(parameters)
         .map(|(parameter, values)| (parameter.name.clone(), parameter.to_pytorch(values)))
         .collect();
+    save_tensors(path, &tensors)
+}
+
+/// Writes tensors under their names as a safetensors file that says `format: pt`, as PyTorch's users expect.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be written; a file that was there before is then as it was.
+///
+/// # Panics
+/// When two tensors have the same name.
+pub fn save_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     let views = tensors.iter().map(|(name, tensor)| {
         let bytes = bytemuck::cast_slice(tensor.data());
         let view = TensorView::new(Dtype::F32, tensor.shape().sizes().to_vec(), bytes);

@@ -6,7 +6,7 @@ use super::feed;
 use crate::data::{Dataset, Normalisation};
 use crate::network::Network;
 use crate::ops::HostBuffer;
-use crate::plan::{EvaluateOptions, Executor, Memory, Plan, Prepared, evaluate_plan};
+use crate::plan::{EvaluateOptions, Executor, Memory, Plan, Prepared, Prologues, evaluate_plan};
 use crate::{Error, Result};
 
 /// Figures over a whole dataset.
@@ -69,7 +69,7 @@ impl Evaluator {
         if options.batch_size == 0 {
             return Err(Error::invalid("evaluation", "a batch size of at least 1", 0));
         }
-        evaluate_plan(network, options)
+        Ok(evaluate_plan(network, options)?.fused(Prologues::WhereTheyPay))
     }
 
     /// The memory that an evaluation takes on `executor`, beside the parameters.

@@ -10,7 +10,8 @@ use crate::plan::{EvaluateOptions, Executor, Role, evaluate_plan};
 /// Runs the step that went bad once more, forward, with every buffer kept, and names the first place that
 /// holds a value that is not finite.
 ///
-/// That works because a bad step changes nothing: the optimizer skips it, and the step's number stays.
+/// Each layer is a step of its own here, so that the place is a layer's, and not that of whichever step it was
+/// fused into. That works because a bad step changes nothing: the optimizer skips it, and the step's number stays.
 pub fn find(executor: &mut dyn Executor, network: &Network, options: &EvaluateOptions) -> Result<String> {
     let plan = Arc::new(evaluate_plan(network, options)?.for_inspection());
     let prepared = executor.prepare(plan.clone())?;

@@ -1,36 +1,17 @@
 //! The folder that a run leaves behind: settings, model, figures and weights.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{TrainSettings, load_weights, save_weights};
 use crate::data::Normalisation;
+use crate::files::write_atomically;
 use crate::network::{Network, NetworkFile};
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
-
-/// Writes a file under a temporary name beside `path` and renames it: whoever looks sees the old content
-/// or the new one, never a part.
-///
-/// # Errors
-/// [`Error::Io`] when the folder cannot be written.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("write", path))?;
-    file.write_all(content).map_err(Error::io("write", path))?;
-    #[cfg(unix)]
-    {
-        // A temporary file is private; a result may be read like any other new file.
-        use std::os::unix::fs::PermissionsExt;
-        let permissions = fs::Permissions::from_mode(0o644);
-        file.as_file().set_permissions(permissions).map_err(Error::io("write", path))?;
-    }
-    file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
-    Ok(())
-}
 
 /// What a run was started with, as `config.toml` holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

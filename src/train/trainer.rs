@@ -14,7 +14,7 @@ use crate::network::Network;
 use crate::ops::HostBuffer;
 use crate::ops::optimizer::SgdOptions;
 use crate::plan::{
-    BufferId, EvaluateOptions, Executor, Memory, Pending, Plan, Prepared, TrainOptions, train_plan,
+    BufferId, EvaluateOptions, Executor, Memory, Pending, Plan, Prepared, Prologues, TrainOptions, train_plan,
 };
 use crate::{Error, Result};
 
@@ -139,7 +139,7 @@ impl Trainer {
     ) -> Result<Self> {
         let options = Self::options(executor.as_ref(), &network, data, &settings)?;
         let normalisation = Normalisation::measure(&data.train);
-        let plan = Arc::new(train_plan(&network, &options)?);
+        let plan = Arc::new(train_plan(&network, &options)?.fused(Prologues::WhereTheyPay));
         let prepared = executor.prepare(plan.clone())?;
         feed::upload(executor.as_mut(), &plan, prepared, &options.data, &data.train, &normalisation)?;
         let evaluator =
@@ -191,7 +191,7 @@ impl Trainer {
         settings: &TrainSettings,
     ) -> Result<Memory> {
         let options = Self::options(executor, network, data, settings)?;
-        let training = executor.memory(&train_plan(network, &options)?);
+        let training = executor.memory(&train_plan(network, &options)?.fused(Prologues::WhereTheyPay));
         let evaluation = Evaluator::memory(executor, network, &data.test, settings.batch_size)?;
         // The parameters are the same ones.
         Ok(training + Memory { parameters: 0, ..evaluation })

@@ -4,12 +4,14 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use super::cases::Case;
+use super::cases::elementwise::ACTIVATIONS;
 use super::cases::pool::KINDS;
 use crate::ops::bias::{BiasForward, BiasGrad};
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
 use crate::ops::window::{Axis, Padding, WindowOptions};
+use crate::ops::{Epilogue, Prologue};
 use crate::tensor::ImageShape;
 
 /// What the definition of one case takes at most, so that it is done in a moment.
@@ -57,12 +59,15 @@ fn convolution(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
         geometry.groups,
         windows(&geometry.height, &geometry.width)
     );
+    let (epilogue, prologue) = fused(rng);
+    let finished = format!("{name}{}", described(&epilogue));
+    let behind = format!("{name}{}", after(&prologue));
     Some(vec![
-        Case::new(&name, ConvForward(geometry)),
-        Case::new(&name, ConvGradFilters(geometry)),
-        Case::new(&name, ConvGradInput(geometry)),
+        Case::new(finished, ConvForward::new(geometry).with_epilogue(epilogue)),
+        Case::new(&behind, ConvGradFilters::new(geometry).with_prologue(prologue)),
+        Case::new(&behind, ConvGradInput::new(geometry).with_prologue(prologue)),
         Case::new(&name, BiasForward { rows, channels }),
-        Case::new(&name, BiasGrad { rows, channels }),
+        Case::new(&behind, BiasGrad::new(rows, channels).with_prologue(prologue)),
     ])
 }
 
@@ -81,11 +86,32 @@ fn dense(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
     let [batch_size, in_features, out_features] = [100, 600, 200].map(|most| rng.random_range(1..=most));
     let size = DenseSize::new(batch_size, in_features, out_features).ok()?;
     let name = format!("random {seed}: {batch_size} samples, {in_features} to {out_features} features");
+    let (epilogue, prologue) = fused(rng);
+    let finished = format!("{name}{}", described(&epilogue));
+    let behind = format!("{name}{}", after(&prologue));
     Some(vec![
-        Case::new(&name, DenseForward(size)),
-        Case::new(&name, DenseGradWeight(size)),
-        Case::new(&name, DenseGradInput(size)),
+        Case::new(finished, DenseForward::new(size).with_epilogue(epilogue)),
+        Case::new(&behind, DenseGradWeight::new(size).with_prologue(prologue)),
+        Case::new(&behind, DenseGradInput::new(size).with_prologue(prologue)),
     ])
+}
+
+/// What stands behind a layer's sum and before its gradients: nothing, in one of four layers.
+fn fused(rng: &mut ChaCha8Rng) -> (Epilogue, Prologue) {
+    let activation = rng.random_bool(0.5).then(|| ACTIVATIONS[rng.random_range(0..ACTIVATIONS.len())]);
+    let epilogue = Epilogue { bias: rng.random(), activation };
+    (epilogue, activation.and_then(Prologue::of).unwrap_or_default())
+}
+
+fn described(epilogue: &Epilogue) -> String {
+    let bias = if epilogue.bias { ", bias" } else { "" };
+    let activation =
+        epilogue.activation.map_or(String::new(), |activation| format!(", {}", activation.name()));
+    format!("{bias}{activation}")
+}
+
+fn after(prologue: &Prologue) -> String {
+    prologue.activation().map_or(String::new(), |activation| format!(", after {}", activation.name()))
 }
 
 fn images(rng: &mut ChaCha8Rng, channels: usize) -> (usize, ImageShape) {

@@ -6,7 +6,7 @@ use super::{Data, Trial};
 use crate::Result;
 use crate::network::presets;
 use crate::ops::optimizer::SgdOptions;
-use crate::plan::{DataParts, Executor, TrainOptions, train_plan};
+use crate::plan::{DataParts, Executor, Prologues, TrainOptions, train_plan};
 use crate::tensor::ImageShape;
 
 /// What a self-test found.
@@ -33,7 +33,8 @@ pub fn self_test(executor: &mut dyn Executor, budget: Duration) -> Result<SelfTe
     let network = presets::lenet(image, 10)?;
     let data = DataParts { name: "train", image, classes: 10, rows: vec![16] };
     let sgd = SgdOptions { momentum: 0.5, nesterov: false, weight_decay: 0.0 };
-    let plan = train_plan(&network, &TrainOptions { batch_size: 4, steps: 4, data, sgd })?;
+    let plan = train_plan(&network, &TrainOptions { batch_size: 4, steps: 4, data, sgd })?
+        .fused(Prologues::WhereTheyPay);
     let mut result = SelfTest::default();
     for step in plan.forward.into_iter().chain(plan.backward).chain(plan.update) {
         if start.elapsed() > budget {

@@ -15,6 +15,7 @@ pub fn adapter(test: &str) -> Option<Adapter> {
 }
 
 /// An executor on the best adapter.
+#[allow(dead_code, reason = "not every kind of proof starts from an executor")]
 pub fn gpu(test: &str, checks: ShaderChecks) -> Option<GpuExecutor> {
     Some(GpuExecutor::open(&adapter(test)?).expect("an adapter that opens").with_checks(checks))
 }

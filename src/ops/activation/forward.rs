@@ -3,8 +3,9 @@
 use std::f32::consts::FRAC_1_SQRT_2;
 use std::f64::consts::SQRT_2;
 
-use super::Activation;
-use crate::cpu::map;
+use rayon::prelude::*;
+
+use super::{Activation, CHUNK};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
@@ -35,40 +36,24 @@ impl Op for ActivationForward {
     fn define(&self, operands: &mut Operands<f64>) {
         let [input, output] = operands.all();
         for (output, &x) in output.reals_mut().iter_mut().zip(input.reals()) {
-            *output = match self.activation {
-                Activation::Relu if x <= 0.0 => 0.0,
-                Activation::LeakyRelu { slope } if x <= 0.0 => f64::from(slope) * x,
-                Activation::Elu { alpha } if x <= 0.0 => f64::from(alpha) * (x.exp() - 1.0),
-                Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => x,
-                Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-                Activation::Tanh => x.tanh(),
-                Activation::Gelu => x / 2.0 * (1.0 + libm::erf(x / SQRT_2)),
-                Activation::Silu => x / (1.0 + (-x).exp()),
-            };
+            *output = self.activation.value(x);
         }
     }
 
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
         let [input, output] = operands.all();
-        let (input, output) = (input.reals(), output.reals_mut());
-        // A call for each, so that the loops are compiled for each function on its own.
-        match self.activation {
-            Activation::Relu => map(output, input, |x| if x <= 0.0 { 0.0 } else { x }),
-            Activation::LeakyRelu { slope } => map(output, input, |x| if x <= 0.0 { slope * x } else { x }),
-            Activation::Elu { alpha } => {
-                map(output, input, |x| if x <= 0.0 { alpha * x.exp_m1() } else { x });
-            }
-            Activation::Sigmoid => map(output, input, |x| 1.0 / (1.0 + (-x).exp())),
-            Activation::Tanh => map(output, input, f32::tanh),
-            Activation::Gelu => map(output, input, |x| 0.5 * x * libm::erfcf(-x * FRAC_1_SQRT_2)),
-            Activation::Silu => map(output, input, |x| x / (1.0 + (-x).exp())),
-        }
+        let inputs = input.reals().par_chunks(CHUNK);
+        output.reals_mut().par_chunks_mut(CHUNK).zip(inputs).for_each(|(output, input)| {
+            output.copy_from_slice(input);
+            self.activation.apply(output);
+        });
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
         let mut source = shader!("activation/forward.wgsl", "grid.wgsl");
         source.files.extend(self.activation.formula().files);
-        let constants = self.activation.constants(self.elements);
+        let mut constants = self.activation.constants();
+        constants.push(("ELEMENTS", self.elements.into()));
         vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 2, self.elements))]
     }
 
@@ -77,7 +62,42 @@ impl Op for ActivationForward {
     }
 
     fn precision(&self) -> Precision {
-        match self.activation {
+        self.activation.precision()
+    }
+}
+
+impl Activation {
+    /// The function at `x`, from its definition.
+    pub(in crate::ops) fn value(&self, x: f64) -> f64 {
+        match *self {
+            Activation::Relu if x <= 0.0 => 0.0,
+            Activation::LeakyRelu { slope } if x <= 0.0 => f64::from(slope) * x,
+            Activation::Elu { alpha } if x <= 0.0 => f64::from(alpha) * (x.exp() - 1.0),
+            Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => x,
+            Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Activation::Tanh => x.tanh(),
+            Activation::Gelu => x / 2.0 * (1.0 + libm::erf(x / SQRT_2)),
+            Activation::Silu => x / (1.0 + (-x).exp()),
+        }
+    }
+
+    /// Replaces every value by the function's, on the calling thread alone.
+    pub(in crate::ops) fn apply(&self, values: &mut [f32]) {
+        // A call for each, so that the loops are compiled for each function on its own.
+        match *self {
+            Activation::Relu => map(values, |x| if x <= 0.0 { 0.0 } else { x }),
+            Activation::LeakyRelu { slope } => map(values, |x| if x <= 0.0 { slope * x } else { x }),
+            Activation::Elu { alpha } => map(values, |x| if x <= 0.0 { alpha * x.exp_m1() } else { x }),
+            Activation::Sigmoid => map(values, |x| 1.0 / (1.0 + (-x).exp())),
+            Activation::Tanh => map(values, f32::tanh),
+            Activation::Gelu => map(values, |x| 0.5 * x * libm::erfcf(-x * FRAC_1_SQRT_2)),
+            Activation::Silu => map(values, |x| x / (1.0 + (-x).exp())),
+        }
+    }
+
+    /// Precision of the function at inputs in [-1, 1].
+    pub(in crate::ops) fn precision(&self) -> Precision {
+        match *self {
             Activation::Relu => Precision::EXACT,
             // One product, but by a slope that is seldom a small integer.
             Activation::LeakyRelu { slope } => Precision::approximate(f64::from(slope).max(1.0)),
@@ -88,4 +108,23 @@ impl Op for ActivationForward {
             Activation::Gelu => Precision::approximate(4.0),
         }
     }
+
+    /// The largest size of the derivative: how much of an input's error reaches the output, at most.
+    pub(in crate::ops) fn steepest(&self) -> f64 {
+        match *self {
+            Activation::Relu | Activation::Tanh => 1.0,
+            Activation::LeakyRelu { slope: parameter } | Activation::Elu { alpha: parameter } => {
+                f64::from(parameter).max(1.0)
+            }
+            Activation::Sigmoid => 0.25,
+            // At x = sqrt(2).
+            Activation::Gelu => 1.13,
+            // At x = 2.4.
+            Activation::Silu => 1.10,
+        }
+    }
+}
+
+fn map(values: &mut [f32], function: impl Fn(f32) -> f32) {
+    values.iter_mut().for_each(|value| *value = function(*value));
 }

@@ -3,8 +3,9 @@
 use std::f32::consts::FRAC_1_SQRT_2;
 use std::f64::consts::{PI, SQRT_2};
 
-use super::{Activation, Saved};
-use crate::cpu::zip_map;
+use rayon::prelude::*;
+
+use super::{Activation, CHUNK, Saved};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
@@ -52,52 +53,19 @@ impl Op for ActivationGrad {
         let [saved, grad_output, grad_input] = operands.all();
         let (saved, grad_output, grad_input) = (saved.reals(), grad_output.reals(), grad_input.reals_mut());
         for i in 0..self.elements {
-            let (x, y) = (saved[i], saved[i]);
-            let derivative = match self.activation {
-                Activation::Relu if y <= 0.0 => 0.0,
-                Activation::LeakyRelu { slope } if y <= 0.0 => slope.into(),
-                Activation::Elu { alpha } if y <= 0.0 => y + f64::from(alpha),
-                Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => 1.0,
-                Activation::Sigmoid => y * (1.0 - y),
-                Activation::Tanh => 1.0 - y * y,
-                Activation::Gelu => {
-                    let share = (1.0 + libm::erf(x / SQRT_2)) / 2.0;
-                    let density = (-x * x / 2.0).exp() / (2.0 * PI).sqrt();
-                    share + x * density
-                }
-                Activation::Silu => {
-                    let s = 1.0 / (1.0 + (-x).exp());
-                    s + x * s * (1.0 - s)
-                }
-            };
-            grad_input[i] = grad_output[i] * derivative;
+            grad_input[i] = grad_output[i] * self.activation.derivative(saved[i]);
         }
     }
 
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
         let [saved, grad_output, grad_input] = operands.all();
-        let (saved, grad, grad_input) = (saved.reals(), grad_output.reals(), grad_input.reals_mut());
-        // A call for each, so that the loops are compiled for each function on its own.
-        match self.activation {
-            Activation::Relu => zip_map(grad_input, saved, grad, |y, grad| if y <= 0.0 { 0.0 } else { grad }),
-            Activation::LeakyRelu { slope } => {
-                zip_map(grad_input, saved, grad, |y, grad| if y <= 0.0 { slope * grad } else { grad });
-            }
-            Activation::Elu { alpha } => {
-                zip_map(grad_input, saved, grad, |y, grad| if y <= 0.0 { (y + alpha) * grad } else { grad });
-            }
-            Activation::Sigmoid => zip_map(grad_input, saved, grad, |y, grad| y * (1.0 - y) * grad),
-            Activation::Tanh => zip_map(grad_input, saved, grad, |y, grad| (1.0 - y * y) * grad),
-            Activation::Gelu => zip_map(grad_input, saved, grad, |x, grad| {
-                let share = 0.5 * libm::erfcf(-x * FRAC_1_SQRT_2);
-                let density = DENSITY_AT_ZERO * (-0.5 * x * x).exp();
-                (share + x * density) * grad
-            }),
-            Activation::Silu => zip_map(grad_input, saved, grad, |x, grad| {
-                let s = 1.0 / (1.0 + (-x).exp());
-                (s + x * s * (1.0 - s)) * grad
-            }),
-        }
+        let given = grad_output.reals().par_chunks(CHUNK).zip(saved.reals().par_chunks(CHUNK));
+        grad_input.reals_mut().par_chunks_mut(CHUNK).zip(given).for_each(
+            |(grad_input, (grad_output, saved))| {
+                grad_input.copy_from_slice(grad_output);
+                self.activation.multiply_by_derivative(grad_input, saved);
+            },
+        );
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -106,7 +74,8 @@ impl Op for ActivationGrad {
             Saved::Input => shader!("activation/grad_from_input.wgsl", "grid.wgsl"),
         };
         source.files.extend(self.activation.formula().files);
-        let constants = self.activation.constants(self.elements);
+        let mut constants = self.activation.constants();
+        constants.push(("ELEMENTS", self.elements.into()));
         vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 3, self.elements))]
     }
 
@@ -115,7 +84,61 @@ impl Op for ActivationGrad {
     }
 
     fn precision(&self) -> Precision {
-        match self.activation {
+        self.activation.grad_precision()
+    }
+}
+
+impl Activation {
+    /// The derivative from what the activation [saves](Activation::saves), by its definition.
+    pub(in crate::ops) fn derivative(&self, saved: f64) -> f64 {
+        let (x, y) = (saved, saved);
+        match *self {
+            Activation::Relu if y <= 0.0 => 0.0,
+            Activation::LeakyRelu { slope } if y <= 0.0 => slope.into(),
+            Activation::Elu { alpha } if y <= 0.0 => y + f64::from(alpha),
+            Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => 1.0,
+            Activation::Sigmoid => y * (1.0 - y),
+            Activation::Tanh => 1.0 - y * y,
+            Activation::Gelu => {
+                let share = (1.0 + libm::erf(x / SQRT_2)) / 2.0;
+                let density = (-x * x / 2.0).exp() / (2.0 * PI).sqrt();
+                share + x * density
+            }
+            Activation::Silu => {
+                let s = 1.0 / (1.0 + (-x).exp());
+                s + x * s * (1.0 - s)
+            }
+        }
+    }
+
+    /// Multiplies every value of `grad` by the derivative, on the calling thread alone.
+    pub(in crate::ops) fn multiply_by_derivative(&self, grad: &mut [f32], saved: &[f32]) {
+        // A call for each, so that the loops are compiled for each function on its own.
+        match *self {
+            Activation::Relu => update(grad, saved, |grad, y| if y <= 0.0 { 0.0 } else { grad }),
+            Activation::LeakyRelu { slope } => {
+                update(grad, saved, |grad, y| if y <= 0.0 { slope * grad } else { grad });
+            }
+            Activation::Elu { alpha } => {
+                update(grad, saved, |grad, y| if y <= 0.0 { (y + alpha) * grad } else { grad });
+            }
+            Activation::Sigmoid => update(grad, saved, |grad, y| y * (1.0 - y) * grad),
+            Activation::Tanh => update(grad, saved, |grad, y| (1.0 - y * y) * grad),
+            Activation::Gelu => update(grad, saved, |grad, x| {
+                let share = 0.5 * libm::erfcf(-x * FRAC_1_SQRT_2);
+                let density = DENSITY_AT_ZERO * (-0.5 * x * x).exp();
+                (share + x * density) * grad
+            }),
+            Activation::Silu => update(grad, saved, |grad, x| {
+                let s = 1.0 / (1.0 + (-x).exp());
+                (s + x * s * (1.0 - s)) * grad
+            }),
+        }
+    }
+
+    /// Precision of a gradient times the derivative, for gradients and saved values in [-1, 1].
+    pub(in crate::ops) fn grad_precision(&self) -> Precision {
+        match *self {
             Activation::Relu => Precision::EXACT,
             // One product, but by a slope that is seldom a small integer.
             Activation::LeakyRelu { slope } => Precision::approximate(f64::from(slope).max(1.0)),
@@ -127,6 +150,10 @@ impl Op for ActivationGrad {
             Activation::Gelu | Activation::Silu => Precision::approximate(6.0),
         }
     }
+}
+
+fn update(grad: &mut [f32], saved: &[f32], function: impl Fn(f32, f32) -> f32) {
+    grad.iter_mut().zip(saved).for_each(|(grad, &saved)| *grad = function(*grad, saved));
 }
 
 /// `1/sqrt(2*pi)`.

@@ -98,7 +98,7 @@ impl Activation {
     }
 
     /// The files that define `activate` and `derivative`.
-    fn formula(&self) -> Source {
+    pub(super) fn formula(&self) -> Source {
         match self {
             Activation::Relu => shader!("activation/relu.wgsl"),
             Activation::LeakyRelu { .. } => shader!("activation/leaky_relu.wgsl"),
@@ -110,16 +110,18 @@ impl Activation {
         }
     }
 
-    /// The overrides of those files, and the number of elements.
-    fn constants(&self, elements: usize) -> Vec<(&'static str, Constant)> {
-        let elements = ("ELEMENTS", elements.into());
+    /// The overrides of those files.
+    pub(super) fn constants(&self) -> Vec<(&'static str, Constant)> {
         match *self {
-            Activation::LeakyRelu { slope } => vec![elements, ("SLOPE", slope.into())],
-            Activation::Elu { alpha } => vec![elements, ("ALPHA", alpha.into())],
-            _ => vec![elements],
+            Activation::LeakyRelu { slope } => vec![("SLOPE", slope.into())],
+            Activation::Elu { alpha } => vec![("ALPHA", alpha.into())],
+            _ => vec![],
         }
     }
 }
+
+/// Elements that a core takes at a time: few enough for its nearest cache, enough to be worth waking it up.
+const CHUNK: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -7,20 +7,26 @@ use crate::device::DeviceProfile;
 use crate::ops::gemm::sum_slices;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the bias.
 ///
 /// `grad_bias[k] = sum over rows of grad_output[row,k]`
 ///
 /// # Shapes
-/// grad_output `[rows,K]` -> grad_bias `[K]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// grad_output `[rows,K]` -> grad_bias `[K]`, then activated `[rows,K]` if there is a [`Prologue`].
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BiasGrad {
     /// Pixels of a batch of images, or samples of a dense layer.
     pub rows: usize,
     /// K.
     pub channels: usize,
+    /// What happens to each value of grad_output as it is read.
+    pub prologue: Prologue,
 }
+
+/// The number of `activated` among the operands.
+const ACTIVATED: usize = 2;
 
 /// Elements that a core sums at a time.
 const CHUNK_ELEMENTS: usize = 64 << 10;
@@ -44,9 +50,19 @@ const FEWEST_ROWS: usize = 32;
 const SHORTEST_LANE: usize = 16;
 
 impl BiasGrad {
+    /// The gradient for `grad_output` as it is.
+    pub fn new(rows: usize, channels: usize) -> Self {
+        BiasGrad { rows, channels, prologue: Prologue::NONE }
+    }
+
+    /// The same gradient with `prologue`.
+    pub fn with_prologue(self, prologue: Prologue) -> Self {
+        BiasGrad { prologue, ..self }
+    }
+
     /// Slices of rows, each summed by workgroups of its own; a second pass adds the slices.
     fn sliced(&self, device: &DeviceProfile) -> Option<Implementation> {
-        let BiasGrad { rows, channels } = *self;
+        let BiasGrad { rows, channels, .. } = *self;
         let fits = INVOCATIONS <= device.max_workgroup_invocations as usize;
         if !fits || rows < FEWEST_ROWS || channels >= ENOUGH_CHANNELS {
             return None;
@@ -73,7 +89,7 @@ impl BiasGrad {
             ..sum_slices(channels, slices)
         };
         let calls = vec![call(vec![Binding::Operand(0), Binding::Workspace(0)]), sum];
-        Some(Implementation { name: "sliced", calls, workspace: vec![slices * channels] })
+        Some(Implementation::of_calls("sliced", calls, vec![slices * channels]))
     }
 }
 
@@ -83,33 +99,38 @@ impl Op for BiasGrad {
     }
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
+        let mut operands = vec![
             Operand::read("grad_output", [self.rows, self.channels]),
             Operand::write("grad_bias", [self.channels]),
-        ]
+        ];
+        operands.extend(self.prologue.operand([self.rows, self.channels]));
+        operands
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let [grad_output, grad_bias] = operands.all();
-        let (grad_output, grad_bias) = (grad_output.reals(), grad_bias.reals_mut());
-        for (k, grad_bias) in grad_bias.iter_mut().enumerate() {
+        let ([grad_output, grad_bias], more) = operands.split();
+        let grad_output = self.prologue.define(grad_output.reals(), more);
+        for (k, grad_bias) in grad_bias.reals_mut().iter_mut().enumerate() {
             *grad_bias = (0..self.rows).map(|row| grad_output[row * self.channels + k]).sum();
         }
     }
 
     /// Each chunk of rows is summed on its own; the chunks are added in order.
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [grad_output, grad_bias] = operands.all();
+        let ([grad_output, grad_bias], more) = operands.split();
         let (grad_output, grad_bias) = (grad_output.reals(), grad_bias.reals_mut());
         let rows = (CHUNK_ELEMENTS / self.channels).max(FEWEST_CHUNK_ROWS);
         let mut sums = vec![0.0f32; self.rows.div_ceil(rows) * self.channels];
-        let chunks = grad_output.par_chunks(rows * self.channels);
-        sums.par_chunks_mut(self.channels).zip(chunks).for_each(|(sums, grad_output)| {
-            for row in grad_output.chunks_exact(self.channels) {
-                for (sum, value) in sums.iter_mut().zip(row) {
-                    *sum += value;
+        sums.par_chunks_mut(self.channels).enumerate().for_each(|(chunk, sums)| {
+            let first = chunk * rows;
+            let part = first * self.channels..self.rows.min(first + rows) * self.channels;
+            self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
+                for row in grad_output.chunks_exact(self.channels) {
+                    for (sum, value) in sums.iter_mut().zip(row) {
+                        *sum += value;
+                    }
                 }
-            }
+            });
         });
         add_in_order(grad_bias, &sums);
     }
@@ -119,7 +140,12 @@ impl Op for BiasGrad {
         let direct = shader!("bias/grad_direct.wgsl", "grid.wgsl");
         let direct =
             Implementation::of("direct", KernelCall::elementwise(direct, constants, 2, self.channels));
-        self.sliced(device).into_iter().chain([direct]).collect()
+        let mut implementations: Vec<_> = self.sliced(device).into_iter().chain([direct]).collect();
+        for implementation in &mut implementations {
+            // A call that adds up slices reads no gradient.
+            self.prologue.complete(&mut implementation.calls[0], ACTIVATED);
+        }
+        implementations
     }
 
     fn flops(&self) -> u64 {
@@ -127,6 +153,6 @@ impl Op for BiasGrad {
     }
 
     fn precision(&self) -> Precision {
-        Precision::sum_of_products(self.rows)
+        self.prologue.precision(Precision::sum_of_products(self.rows))
     }
 }

@@ -2,22 +2,42 @@
 
 use rayon::prelude::*;
 
-use super::{ConvGeometry, patches};
+use super::winograd::{Pass, with_winograd};
+use super::{ConvGeometry, OPERANDS, grouped, patches, stem};
 use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::Product;
+use crate::ops::epilogue::Epilogue;
+use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
 
-/// Convolution.
+/// Convolution, with a bias and an activation where the epilogue has them.
 ///
-/// `output[n,p,q,k] = sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c]`,
+/// `output[n,p,q,k] = activation(bias[k] + sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c])`,
 /// with `h = p*stride - padding + r*dilation`; terms outside the input are zero.
 ///
 /// # Shapes
-/// input `[N,H,W,C]`, filters `[K,R,S,C/groups]` -> output `[N,P,Q,K]`; see [`ConvGeometry`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvForward(pub ConvGeometry);
+/// input `[N,H,W,C]`, filters `[K,R,S,C/groups]` -> output `[N,P,Q,K]`, then bias `[K]` if there is one; see
+/// [`ConvGeometry`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConvForward {
+    /// The sizes.
+    pub geometry: ConvGeometry,
+    /// What happens to each value before it is stored.
+    pub epilogue: Epilogue,
+}
+
+impl ConvForward {
+    /// The convolution alone.
+    pub fn new(geometry: ConvGeometry) -> Self {
+        ConvForward { geometry, epilogue: Epilogue::NONE }
+    }
+
+    /// The same convolution with `epilogue`.
+    pub fn with_epilogue(self, epilogue: Epilogue) -> Self {
+        ConvForward { epilogue, ..self }
+    }
+}
 
 impl Op for ConvForward {
     fn name(&self) -> &'static str {
@@ -25,16 +45,18 @@ impl Op for ConvForward {
     }
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("input", self.0.input_shape()),
-            Operand::read("filters", self.0.filters_shape()),
-            Operand::write("output", self.0.output_shape()),
-        ]
+        let mut operands = vec![
+            Operand::read("input", self.geometry.input_shape()),
+            Operand::read("filters", self.geometry.filters_shape()),
+            Operand::write("output", self.geometry.output_shape()),
+        ];
+        operands.extend(self.epilogue.operand(self.geometry.out_channels));
+        operands
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let geometry = &self.0;
-        let [input, filters, output] = operands.all();
+        let geometry = &self.geometry;
+        let ([input, filters, output], more) = operands.split();
         let (input, filters, output) = (input.reals(), filters.reals(), output.reals_mut());
         let [_, in_height, in_width, in_channels] =
             [0, 1, 2, 3].map(|axis| geometry.input_shape().size(axis));
@@ -57,7 +79,7 @@ impl Op for ConvForward {
                                 }
                             }
                         }
-                        output[index] = sum;
+                        output[index] = self.epilogue.define(sum, k, more);
                         index += 1;
                     }
                 }
@@ -65,10 +87,10 @@ impl Op for ConvForward {
         }
     }
 
-    /// Strips of patches, each multiplied by the filters while it lies in the cache.
+    /// Strips of patches, each multiplied by the filters and finished while it lies in the cache.
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let geometry = &self.0;
-        let [input, filters, output] = operands.all();
+        let geometry = &self.geometry;
+        let ([input, filters, output], more) = operands.split();
         let (input, filters) = (input.reals(), filters.reals());
         let (taps, out_channels) = (geometry.taps(), geometry.out_channels);
         let group_out = geometry.group_out_channels();
@@ -83,32 +105,49 @@ impl Op for ConvForward {
                     multiply(output, Matrix::row_major(patches, rows, taps), filters.transposed(), false);
                 });
             }
+            self.epilogue.run_on_cpu(output, more);
         });
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
-        let geometry = &self.0;
+        let geometry = &self.geometry;
         let product = Product {
             m: geometry.batch_size * geometry.positions(),
             n: geometry.group_out_channels(),
             k: geometry.taps(),
             parts: geometry.groups,
         };
-        let constants = geometry.constants();
-        let tiled = shader!("conv/forward_tiled.wgsl", "conv/geometry.wgsl");
-        let mut implementations = product.implementations(device, &tiled, &constants, 3);
+        let tiled = TiledKernel {
+            source: shader!("conv/forward_tiled.wgsl", "conv/geometry.wgsl"),
+            constants: geometry.constants(),
+            operands: OPERANDS,
+            result: 2,
+            elements: geometry.output_shape().elements(),
+            quads: Quads {
+                a: geometry.group_in_channels().is_multiple_of(4),
+                b: geometry.taps().is_multiple_of(4),
+                result: geometry.group_out_channels().is_multiple_of(4),
+            },
+            prologue: None,
+            epilogue: Some(self.epilogue),
+        };
+        let mut implementations = Vec::from_iter(grouped::forward(geometry, &self.epilogue, device));
+        implementations.extend(stem::forward(geometry, &self.epilogue, device));
+        let pass = Pass::Forward(self.epilogue);
+        let products = product.implementations(device, &tiled);
+        implementations.extend(with_winograd(products, &product, geometry, pass, device));
         let direct = shader!("conv/forward_direct.wgsl", "conv/geometry.wgsl", "grid.wgsl");
-        let elements = geometry.output_shape().elements();
-        implementations
-            .push(Implementation::of("direct", KernelCall::elementwise(direct, constants, 3, elements)));
+        let mut call = KernelCall::elementwise(direct, geometry.constants(), OPERANDS, tiled.elements);
+        self.epilogue.complete(&mut call, OPERANDS);
+        implementations.push(Implementation::of("direct", call));
         implementations
     }
 
     fn flops(&self) -> u64 {
-        self.0.flops()
+        self.geometry.flops()
     }
 
     fn precision(&self) -> Precision {
-        self.0.forward_precision()
+        self.epilogue.precision(self.geometry.forward_precision())
     }
 }

@@ -2,12 +2,15 @@
 
 use rayon::prelude::*;
 
-use super::{ConvGeometry, patches};
+use super::phases::Phases;
+use super::winograd::{Pass, with_winograd};
+use super::{ConvGeometry, OPERANDS, grouped, patches, stem};
 use crate::cpu::{Matrix, MatrixMut, multiply, with_scratch};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::Product;
+use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the input.
 ///
@@ -16,9 +19,27 @@ use crate::ops::op::{Op, Operand, Operands, Precision};
 /// pass, each handed back to the input value that it was made from.
 ///
 /// # Shapes
-/// filters `[K,R,S,C/groups]`, grad_output `[N,P,Q,K]` -> grad_input `[N,H,W,C]`; see [`ConvGeometry`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvGradInput(pub ConvGeometry);
+/// filters `[K,R,S,C/groups]`, grad_output `[N,P,Q,K]` -> grad_input `[N,H,W,C]`, then activated `[N,P,Q,K]` if
+/// there is a [`Prologue`]; see [`ConvGeometry`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConvGradInput {
+    /// The sizes.
+    pub geometry: ConvGeometry,
+    /// What happens to each value of grad_output as it is read.
+    pub prologue: Prologue,
+}
+
+impl ConvGradInput {
+    /// The gradient for `grad_output` as it is.
+    pub fn new(geometry: ConvGeometry) -> Self {
+        ConvGradInput { geometry, prologue: Prologue::NONE }
+    }
+
+    /// The same gradient with `prologue`.
+    pub fn with_prologue(self, prologue: Prologue) -> Self {
+        ConvGradInput { prologue, ..self }
+    }
+}
 
 impl Op for ConvGradInput {
     fn name(&self) -> &'static str {
@@ -26,18 +47,20 @@ impl Op for ConvGradInput {
     }
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("filters", self.0.filters_shape()),
-            Operand::read("grad_output", self.0.output_shape()),
-            Operand::write("grad_input", self.0.input_shape()),
-        ]
+        let mut operands = vec![
+            Operand::read("filters", self.geometry.filters_shape()),
+            Operand::read("grad_output", self.geometry.output_shape()),
+            Operand::write("grad_input", self.geometry.input_shape()),
+        ];
+        operands.extend(self.prologue.operand(self.geometry.output_shape()));
+        operands
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let geometry = &self.0;
-        let [filters, grad_output, grad_input] = operands.all();
-        let (filters, grad_output, grad_input) =
-            (filters.reals(), grad_output.reals(), grad_input.reals_mut());
+        let geometry = &self.geometry;
+        let ([filters, grad_output, grad_input], more) = operands.split();
+        let grad_output = self.prologue.define(grad_output.reals(), more);
+        let (filters, grad_input) = (filters.reals(), grad_input.reals_mut());
         let [_, in_height, in_width, in_channels] =
             [0, 1, 2, 3].map(|axis| geometry.input_shape().size(axis));
         let (group_in, group_out) = (geometry.group_in_channels(), geometry.group_out_channels());
@@ -69,8 +92,8 @@ impl Op for ConvGradInput {
 
     /// An image at a time: strips of `grad_output * filters`, added back where their patches came from.
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let geometry = &self.0;
-        let [filters, grad_output, grad_input] = operands.all();
+        let geometry = &self.geometry;
+        let ([filters, grad_output, grad_input], more) = operands.split();
         let (filters, grad_output) = (filters.reals(), grad_output.reals());
         let (taps, out_channels) = (geometry.taps(), geometry.out_channels);
         let group_out = geometry.group_out_channels();
@@ -79,46 +102,90 @@ impl Op for ConvGradInput {
         let image_elements = geometry.input_shape().elements() / geometry.batch_size;
         grad_input.reals_mut().par_chunks_mut(image_elements).enumerate().for_each(|(image, grad_input)| {
             grad_input.fill(0.0);
-            let grad_output = &grad_output[image * positions * out_channels..][..positions * out_channels];
-            for (strip, grad_output) in grad_output.chunks(strip_rows * out_channels).enumerate() {
-                let rows = grad_output.len() / out_channels;
-                for group in 0..geometry.groups {
-                    let grad_output =
-                        Matrix::columns(grad_output, rows, out_channels, group * group_out, group_out);
-                    let filters = &filters[group * group_out * taps..][..group_out * taps];
-                    with_scratch(rows * taps, |patches| {
-                        let product = MatrixMut::row_major(patches, rows, taps);
-                        multiply(product, grad_output, Matrix::row_major(filters, group_out, taps), false);
-                        patches::add_patches(geometry, patches, strip * strip_rows, group, grad_input);
-                    });
-                }
+            for first in (0..positions).step_by(strip_rows) {
+                let rows = strip_rows.min(positions - first);
+                let start = (image * positions + first) * out_channels;
+                self.prologue.run_on_cpu(
+                    grad_output,
+                    start..start + rows * out_channels,
+                    more,
+                    |grad_output| {
+                        for group in 0..geometry.groups {
+                            let grad_output = Matrix::columns(
+                                grad_output,
+                                rows,
+                                out_channels,
+                                group * group_out,
+                                group_out,
+                            );
+                            let filters = &filters[group * group_out * taps..][..group_out * taps];
+                            with_scratch(rows * taps, |patches| {
+                                let filters = Matrix::row_major(filters, group_out, taps);
+                                multiply(
+                                    MatrixMut::row_major(patches, rows, taps),
+                                    grad_output,
+                                    filters,
+                                    false,
+                                );
+                                patches::add_patches(geometry, patches, first, group, grad_input);
+                            });
+                        }
+                    },
+                );
             }
         });
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
-        let geometry = &self.0;
+        let geometry = &self.geometry;
+        let (height, width) = (Phases::new(&geometry.height), Phases::new(&geometry.width));
         let product = Product {
-            m: geometry.batch_size * geometry.height.input * geometry.width.input,
+            m: geometry.batch_size * height.positions * width.positions,
             n: geometry.group_in_channels(),
-            k: geometry.height.kernel * geometry.width.kernel * geometry.group_out_channels(),
-            parts: geometry.groups,
+            k: height.most_taps * width.most_taps * geometry.group_out_channels(),
+            parts: geometry.groups * height.count * width.count,
         };
-        let constants = geometry.constants();
-        let tiled = shader!("conv/grad_input_tiled.wgsl", "conv/geometry.wgsl");
-        let mut implementations = product.implementations(device, &tiled, &constants, 3);
+        let mut constants = geometry.constants();
+        constants.extend([
+            ("PHASE_HEIGHT", height.positions.into()),
+            ("PHASE_WIDTH", width.positions.into()),
+            ("TAP_STEP_HEIGHT", height.tap_step.into()),
+            ("TAP_STEP_WIDTH", width.tap_step.into()),
+            ("TAP_INVERSE_HEIGHT", height.tap_inverse.into()),
+            ("TAP_INVERSE_WIDTH", width.tap_inverse.into()),
+        ]);
+        let group_in_quads = geometry.group_in_channels().is_multiple_of(4);
+        let tiled = TiledKernel {
+            source: shader!("conv/grad_input_tiled.wgsl", "conv/geometry.wgsl"),
+            constants,
+            operands: OPERANDS,
+            result: 2,
+            elements: geometry.input_shape().elements(),
+            quads: Quads {
+                a: geometry.group_out_channels().is_multiple_of(4),
+                b: group_in_quads,
+                result: group_in_quads,
+            },
+            prologue: Some(self.prologue),
+            epilogue: None,
+        };
+        let mut implementations = Vec::from_iter(grouped::grad_input(geometry, &self.prologue, device));
+        implementations.extend(stem::grad_input(geometry, &self.prologue, device));
+        let pass = Pass::GradInput(self.prologue);
+        let products = product.implementations(device, &tiled);
+        implementations.extend(with_winograd(products, &product, geometry, pass, device));
         let direct = shader!("conv/grad_input_direct.wgsl", "conv/geometry.wgsl", "grid.wgsl");
-        let elements = geometry.input_shape().elements();
-        implementations
-            .push(Implementation::of("direct", KernelCall::elementwise(direct, constants, 3, elements)));
+        let mut call = KernelCall::elementwise(direct, geometry.constants(), OPERANDS, tiled.elements);
+        self.prologue.complete(&mut call, OPERANDS);
+        implementations.push(Implementation::of("direct", call));
         implementations
     }
 
     fn flops(&self) -> u64 {
-        self.0.flops()
+        self.geometry.flops()
     }
 
     fn precision(&self) -> Precision {
-        self.0.grad_input_precision()
+        self.prologue.precision(self.geometry.grad_input_precision())
     }
 }

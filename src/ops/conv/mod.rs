@@ -6,9 +6,19 @@ mod forward;
 mod geometry;
 mod grad_filters;
 mod grad_input;
+mod grouped;
+mod partial_sums;
 mod patches;
+mod phases;
+mod stem;
+mod strip;
+mod winograd;
+mod workgroups;
 
 pub use forward::ConvForward;
 pub use geometry::ConvGeometry;
 pub use grad_filters::ConvGradFilters;
 pub use grad_input::ConvGradInput;
+
+/// Operands of each pass; that of an epilogue or a prologue comes after them.
+const OPERANDS: usize = 3;

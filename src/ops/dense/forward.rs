@@ -5,18 +5,39 @@ use rayon::prelude::*;
 use super::{CHUNK_ROWS, DenseSize};
 use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::Product;
+use crate::ops::epilogue::Epilogue;
+use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
 
-/// A dense layer.
+/// A dense layer, with a bias and an activation where the epilogue has them.
 ///
-/// `output[n,o] = sum over i of input[n,i] * weight[o,i]`
+/// `output[n,o] = activation(bias[o] + sum over i of input[n,i] * weight[o,i])`
 ///
 /// # Shapes
-/// input `[N,I]`, weight `[O,I]` -> output `[N,O]`; see [`DenseSize`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DenseForward(pub DenseSize);
+/// input `[N,I]`, weight `[O,I]` -> output `[N,O]`, then bias `[O]` if there is one; see [`DenseSize`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DenseForward {
+    /// The sizes.
+    pub size: DenseSize,
+    /// What happens to each value before it is stored.
+    pub epilogue: Epilogue,
+}
+
+/// The bias's number among the operands: it comes after those that every dense layer has.
+const BIAS: usize = 3;
+
+impl DenseForward {
+    /// The product alone.
+    pub fn new(size: DenseSize) -> Self {
+        DenseForward { size, epilogue: Epilogue::NONE }
+    }
+
+    /// The same layer with `epilogue`.
+    pub fn with_epilogue(self, epilogue: Epilogue) -> Self {
+        DenseForward { epilogue, ..self }
+    }
+}
 
 impl Op for DenseForward {
     fn name(&self) -> &'static str {
@@ -24,58 +45,74 @@ impl Op for DenseForward {
     }
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("input", self.0.input_shape()),
-            Operand::read("weight", self.0.weight_shape()),
-            Operand::write("output", self.0.output_shape()),
-        ]
+        let mut operands = vec![
+            Operand::read("input", self.size.input_shape()),
+            Operand::read("weight", self.size.weight_shape()),
+            Operand::write("output", self.size.output_shape()),
+        ];
+        operands.extend(self.epilogue.operand(self.size.out_features));
+        operands
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let DenseSize { batch_size, in_features, out_features } = self.0;
-        let [input, weight, output] = operands.all();
+        let DenseSize { batch_size, in_features, out_features } = self.size;
+        let ([input, weight, output], more) = operands.split();
         let (input, weight, output) = (input.reals(), weight.reals(), output.reals_mut());
         for n in 0..batch_size {
             for o in 0..out_features {
-                output[n * out_features + o] =
-                    (0..in_features).map(|i| input[n * in_features + i] * weight[o * in_features + i]).sum();
+                let products =
+                    (0..in_features).map(|i| input[n * in_features + i] * weight[o * in_features + i]);
+                output[n * out_features + o] = self.epilogue.define(products.sum(), o, more);
             }
         }
     }
 
     /// A few samples at a time.
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let DenseSize { in_features, out_features, .. } = self.0;
-        let [input, weight, output] = operands.all();
+        let DenseSize { in_features, out_features, .. } = self.size;
+        let ([input, weight, output], more) = operands.split();
         let weight = Matrix::row_major(weight.reals(), out_features, in_features);
         let inputs = input.reals().par_chunks(CHUNK_ROWS * in_features);
         output.reals_mut().par_chunks_mut(CHUNK_ROWS * out_features).zip(inputs).for_each(
             |(output, input)| {
                 let rows = output.len() / out_features;
-                let output = MatrixMut::row_major(output, rows, out_features);
-                multiply(output, Matrix::row_major(input, rows, in_features), weight.transposed(), false);
+                let result = MatrixMut::row_major(output, rows, out_features);
+                multiply(result, Matrix::row_major(input, rows, in_features), weight.transposed(), false);
+                self.epilogue.run_on_cpu(output, more);
             },
         );
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
-        let DenseSize { batch_size, in_features, out_features } = self.0;
+        let DenseSize { batch_size, in_features, out_features } = self.size;
         let product = Product { m: batch_size, n: out_features, k: in_features, parts: 1 };
-        let constants = self.0.constants();
-        let tiled = shader!("dense/forward_tiled.wgsl", "dense/size.wgsl");
-        let mut implementations = product.split_implementations(device, &tiled, &constants, 3);
+        let tiled = TiledKernel {
+            source: shader!("dense/forward_tiled.wgsl", "dense/size.wgsl"),
+            constants: self.size.constants(),
+            operands: BIAS,
+            result: 2,
+            elements: self.size.output_shape().elements(),
+            quads: Quads {
+                a: in_features.is_multiple_of(4),
+                b: in_features.is_multiple_of(4),
+                result: out_features.is_multiple_of(4),
+            },
+            prologue: None,
+            epilogue: Some(self.epilogue),
+        };
+        let mut implementations = product.implementations(device, &tiled);
         let direct = shader!("dense/forward_direct.wgsl", "dense/size.wgsl", "grid.wgsl");
-        let elements = self.0.output_shape().elements();
-        implementations
-            .push(Implementation::of("direct", KernelCall::elementwise(direct, constants, 3, elements)));
+        let mut call = KernelCall::elementwise(direct, self.size.constants(), BIAS, tiled.elements);
+        self.epilogue.complete(&mut call, BIAS);
+        implementations.push(Implementation::of("direct", call));
         implementations
     }
 
     fn flops(&self) -> u64 {
-        self.0.flops()
+        self.size.flops()
     }
 
     fn precision(&self) -> Precision {
-        Precision::sum_of_products(self.0.in_features)
+        self.epilogue.precision(Precision::sum_of_products(self.size.in_features))
     }
 }

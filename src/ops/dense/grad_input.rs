@@ -5,18 +5,40 @@ use rayon::prelude::*;
 use super::{CHUNK_ROWS, DenseSize};
 use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::Product;
+use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the input.
 ///
 /// `grad_input[n,i] = sum over o of grad_output[n,o] * weight[o,i]`
 ///
 /// # Shapes
-/// weight `[O,I]`, grad_output `[N,O]` -> grad_input `[N,I]`; see [`DenseSize`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DenseGradInput(pub DenseSize);
+/// weight `[O,I]`, grad_output `[N,O]` -> grad_input `[N,I]`, then activated
+/// `[N,O]` if there is a [`Prologue`]; see [`DenseSize`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DenseGradInput {
+    /// The sizes.
+    pub size: DenseSize,
+    /// What happens to each value of grad_output as it is read.
+    pub prologue: Prologue,
+}
+
+/// The number of `activated` among the operands: it comes after those that every gradient has.
+const ACTIVATED: usize = 3;
+
+impl DenseGradInput {
+    /// The gradient for `grad_output` as it is.
+    pub fn new(size: DenseSize) -> Self {
+        DenseGradInput { size, prologue: Prologue::NONE }
+    }
+
+    /// The same gradient with `prologue`.
+    pub fn with_prologue(self, prologue: Prologue) -> Self {
+        DenseGradInput { prologue, ..self }
+    }
+}
 
 impl Op for DenseGradInput {
     fn name(&self) -> &'static str {
@@ -24,17 +46,20 @@ impl Op for DenseGradInput {
     }
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("weight", self.0.weight_shape()),
-            Operand::read("grad_output", self.0.output_shape()),
-            Operand::write("grad_input", self.0.input_shape()),
-        ]
+        let mut operands = vec![
+            Operand::read("weight", self.size.weight_shape()),
+            Operand::read("grad_output", self.size.output_shape()),
+            Operand::write("grad_input", self.size.input_shape()),
+        ];
+        operands.extend(self.prologue.operand(self.size.output_shape()));
+        operands
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let DenseSize { batch_size, in_features, out_features } = self.0;
-        let [weight, grad_output, grad_input] = operands.all();
-        let (weight, grad_output, grad_input) = (weight.reals(), grad_output.reals(), grad_input.reals_mut());
+        let DenseSize { batch_size, in_features, out_features } = self.size;
+        let ([weight, grad_output, grad_input], more) = operands.split();
+        let grad_output = self.prologue.define(grad_output.reals(), more);
+        let (weight, grad_input) = (weight.reals(), grad_input.reals_mut());
         for n in 0..batch_size {
             for i in 0..in_features {
                 grad_input[n * in_features + i] = (0..out_features)
@@ -46,37 +71,50 @@ impl Op for DenseGradInput {
 
     /// A few samples at a time.
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let DenseSize { in_features, out_features, .. } = self.0;
-        let [weight, grad_output, grad_input] = operands.all();
+        let DenseSize { in_features, out_features, .. } = self.size;
+        let ([weight, grad_output, grad_input], more) = operands.split();
+        let (grad_output, grad_input) = (grad_output.reals(), grad_input.reals_mut());
         let weight = Matrix::row_major(weight.reals(), out_features, in_features);
-        let grad_outputs = grad_output.reals().par_chunks(CHUNK_ROWS * out_features);
-        grad_input.reals_mut().par_chunks_mut(CHUNK_ROWS * in_features).zip(grad_outputs).for_each(
-            |(grad_input, grad_output)| {
-                let rows = grad_input.len() / in_features;
+        grad_input.par_chunks_mut(CHUNK_ROWS * in_features).enumerate().for_each(|(chunk, grad_input)| {
+            let (first, rows) = (chunk * CHUNK_ROWS, grad_input.len() / in_features);
+            let part = first * out_features..(first + rows) * out_features;
+            self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
                 let grad_input = MatrixMut::row_major(grad_input, rows, in_features);
                 multiply(grad_input, Matrix::row_major(grad_output, rows, out_features), weight, false);
-            },
-        );
+            });
+        });
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
-        let DenseSize { batch_size, in_features, out_features } = self.0;
+        let DenseSize { batch_size, in_features, out_features } = self.size;
         let product = Product { m: batch_size, n: in_features, k: out_features, parts: 1 };
-        let constants = self.0.constants();
-        let tiled = shader!("dense/grad_input_tiled.wgsl", "dense/size.wgsl");
-        let mut implementations = product.split_implementations(device, &tiled, &constants, 3);
+        let tiled = TiledKernel {
+            source: shader!("dense/grad_input_tiled.wgsl", "dense/size.wgsl"),
+            constants: self.size.constants(),
+            operands: ACTIVATED,
+            result: 2,
+            elements: self.size.input_shape().elements(),
+            quads: Quads {
+                a: out_features.is_multiple_of(4),
+                b: in_features.is_multiple_of(4),
+                result: in_features.is_multiple_of(4),
+            },
+            prologue: Some(self.prologue),
+            epilogue: None,
+        };
+        let mut implementations = product.implementations(device, &tiled);
         let direct = shader!("dense/grad_input_direct.wgsl", "dense/size.wgsl", "grid.wgsl");
-        let elements = self.0.input_shape().elements();
-        implementations
-            .push(Implementation::of("direct", KernelCall::elementwise(direct, constants, 3, elements)));
+        let mut call = KernelCall::elementwise(direct, self.size.constants(), ACTIVATED, tiled.elements);
+        self.prologue.complete(&mut call, ACTIVATED);
+        implementations.push(Implementation::of("direct", call));
         implementations
     }
 
     fn flops(&self) -> u64 {
-        self.0.flops()
+        self.size.flops()
     }
 
     fn precision(&self) -> Precision {
-        Precision::sum_of_products(self.0.out_features)
+        self.prologue.precision(Precision::sum_of_products(self.size.out_features))
     }
 }

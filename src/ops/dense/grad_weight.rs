@@ -5,18 +5,40 @@ use rayon::prelude::*;
 use super::{CHUNK_ROWS, DenseSize};
 use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::Product;
+use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the weight.
 ///
 /// `grad_weight[o,i] = sum over n of grad_output[n,o] * input[n,i]`
 ///
 /// # Shapes
-/// input `[N,I]`, grad_output `[N,O]` -> grad_weight `[O,I]`; see [`DenseSize`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DenseGradWeight(pub DenseSize);
+/// input `[N,I]`, grad_output `[N,O]` -> grad_weight `[O,I]`, then activated
+/// `[N,O]` if there is a [`Prologue`]; see [`DenseSize`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DenseGradWeight {
+    /// The sizes.
+    pub size: DenseSize,
+    /// What happens to each value of grad_output as it is read.
+    pub prologue: Prologue,
+}
+
+/// The number of `activated` among the operands: it comes after those that every gradient has.
+const ACTIVATED: usize = 3;
+
+impl DenseGradWeight {
+    /// The gradient for `grad_output` as it is.
+    pub fn new(size: DenseSize) -> Self {
+        DenseGradWeight { size, prologue: Prologue::NONE }
+    }
+
+    /// The same gradient with `prologue`.
+    pub fn with_prologue(self, prologue: Prologue) -> Self {
+        DenseGradWeight { prologue, ..self }
+    }
+}
 
 impl Op for DenseGradWeight {
     fn name(&self) -> &'static str {
@@ -24,17 +46,20 @@ impl Op for DenseGradWeight {
     }
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("input", self.0.input_shape()),
-            Operand::read("grad_output", self.0.output_shape()),
-            Operand::write("grad_weight", self.0.weight_shape()),
-        ]
+        let mut operands = vec![
+            Operand::read("input", self.size.input_shape()),
+            Operand::read("grad_output", self.size.output_shape()),
+            Operand::write("grad_weight", self.size.weight_shape()),
+        ];
+        operands.extend(self.prologue.operand(self.size.output_shape()));
+        operands
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let DenseSize { batch_size, in_features, out_features } = self.0;
-        let [input, grad_output, grad_weight] = operands.all();
-        let (input, grad_output, grad_weight) = (input.reals(), grad_output.reals(), grad_weight.reals_mut());
+        let DenseSize { batch_size, in_features, out_features } = self.size;
+        let ([input, grad_output, grad_weight], more) = operands.split();
+        let grad_output = self.prologue.define(grad_output.reals(), more);
+        let (input, grad_weight) = (input.reals(), grad_weight.reals_mut());
         for o in 0..out_features {
             for i in 0..in_features {
                 grad_weight[o * in_features + i] = (0..batch_size)
@@ -46,39 +71,53 @@ impl Op for DenseGradWeight {
 
     /// A few rows of the weight at a time.
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let DenseSize { batch_size, in_features, out_features } = self.0;
-        let [input, grad_output, grad_weight] = operands.all();
-        let grad_output = grad_output.reals();
+        let DenseSize { batch_size, in_features, out_features } = self.size;
+        let ([input, grad_output, grad_weight], more) = operands.split();
+        let (grad_output, grad_weight) = (grad_output.reals(), grad_weight.reals_mut());
         let input = Matrix::row_major(input.reals(), batch_size, in_features);
-        grad_weight.reals_mut().par_chunks_mut(CHUNK_ROWS * in_features).enumerate().for_each(
-            |(chunk, grad_weight)| {
-                let rows = grad_weight.len() / in_features;
-                let grad_output =
-                    Matrix::columns(grad_output, batch_size, out_features, chunk * CHUNK_ROWS, rows);
-                let grad_weight = MatrixMut::row_major(grad_weight, rows, in_features);
-                multiply(grad_weight, grad_output.transposed(), input, false);
-            },
-        );
+        self.prologue.run_on_cpu(grad_output, 0..grad_output.len(), more, |grad_output| {
+            grad_weight.par_chunks_mut(CHUNK_ROWS * in_features).enumerate().for_each(
+                |(chunk, grad_weight)| {
+                    let rows = grad_weight.len() / in_features;
+                    let grad_output =
+                        Matrix::columns(grad_output, batch_size, out_features, chunk * CHUNK_ROWS, rows);
+                    let grad_weight = MatrixMut::row_major(grad_weight, rows, in_features);
+                    multiply(grad_weight, grad_output.transposed(), input, false);
+                },
+            );
+        });
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
-        let DenseSize { batch_size, in_features, out_features } = self.0;
+        let DenseSize { batch_size, in_features, out_features } = self.size;
         let product = Product { m: out_features, n: in_features, k: batch_size, parts: 1 };
-        let constants = self.0.constants();
-        let tiled = shader!("dense/grad_weight_tiled.wgsl", "dense/size.wgsl");
-        let mut implementations = product.split_implementations(device, &tiled, &constants, 3);
+        let tiled = TiledKernel {
+            source: shader!("dense/grad_weight_tiled.wgsl", "dense/size.wgsl"),
+            constants: self.size.constants(),
+            operands: ACTIVATED,
+            result: 2,
+            elements: self.size.weight_shape().elements(),
+            quads: Quads {
+                a: out_features.is_multiple_of(4),
+                b: in_features.is_multiple_of(4),
+                result: in_features.is_multiple_of(4),
+            },
+            prologue: Some(self.prologue),
+            epilogue: None,
+        };
+        let mut implementations = product.implementations(device, &tiled);
         let direct = shader!("dense/grad_weight_direct.wgsl", "dense/size.wgsl", "grid.wgsl");
-        let elements = self.0.weight_shape().elements();
-        implementations
-            .push(Implementation::of("direct", KernelCall::elementwise(direct, constants, 3, elements)));
+        let mut call = KernelCall::elementwise(direct, self.size.constants(), ACTIVATED, tiled.elements);
+        self.prologue.complete(&mut call, ACTIVATED);
+        implementations.push(Implementation::of("direct", call));
         implementations
     }
 
     fn flops(&self) -> u64 {
-        self.0.flops()
+        self.size.flops()
     }
 
     fn precision(&self) -> Precision {
-        Precision::sum_of_products(self.0.batch_size)
+        self.prologue.precision(Precision::sum_of_products(self.size.batch_size))
     }
 }

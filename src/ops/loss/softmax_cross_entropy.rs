@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Binding, Implementation, KernelCall, grid, shader};
+use crate::ops::kernel::{Binding, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, grid, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
 
 /// Target of a row that shows nothing: the padded rows of an evaluation's last batch.
@@ -128,21 +128,17 @@ impl Op for SoftmaxCrossEntropy {
         let [row_loss, row_correct] = [0, 1].map(Binding::Workspace);
         let rows = KernelCall {
             source: shader!("loss/softmax_cross_entropy_rows.wgsl", "float_bits.wgsl", "grid.wgsl"),
-            constants: vec![batch_size, ("CLASSES", self.classes.into())],
+            constants: vec![FROM_THE_FIRST_WORKGROUP, batch_size, ("CLASSES", self.classes.into())],
             bindings: vec![operand(0), operand(1), operand(5), row_loss, row_correct],
             workgroups: grid(self.batch_size),
         };
         let total = KernelCall {
             source: shader!("loss/softmax_cross_entropy_total.wgsl", "grid.wgsl"),
-            constants: vec![batch_size, ("STEPS", self.steps.into())],
+            constants: vec![FROM_THE_FIRST_WORKGROUP, batch_size, ("STEPS", self.steps.into())],
             bindings: vec![operand(2), operand(3), operand(4), row_loss, row_correct],
             workgroups: [1, 1, 1],
         };
-        vec![Implementation {
-            name: "row_a_workgroup",
-            calls: vec![rows, total],
-            workspace: vec![self.batch_size; 2],
-        }]
+        vec![Implementation::of_calls("row_a_workgroup", vec![rows, total], vec![self.batch_size; 2])]
     }
 
     /// A comparison, a difference, an exponential, a sum, a quotient and a product for each logit.

@@ -6,6 +6,7 @@ use super::{PoolGeometry, PoolKind, winner};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::window::Axis;
 
 /// Gradient of the loss with respect to the input of a pool.
 ///
@@ -137,6 +138,10 @@ impl Op for PoolGrad {
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
+        let cells = match self.kind {
+            PoolKind::Max => max_by_cells(&self.geometry),
+            PoolKind::Average => None,
+        };
         let source = match self.kind {
             PoolKind::Max => {
                 shader!("pool/max_grad.wgsl", "conv/geometry.wgsl", "float_bits.wgsl", "grid.wgsl")
@@ -146,7 +151,7 @@ impl Op for PoolGrad {
         let elements = self.geometry.input_shape().elements();
         let operands = self.operands().len();
         let call = KernelCall::elementwise(source, self.geometry.constants(), operands, elements);
-        vec![Implementation::of("direct", call)]
+        cells.into_iter().chain([Implementation::of("direct", call)]).collect()
     }
 
     /// A comparison or an addition for each tap.
@@ -160,4 +165,30 @@ impl Op for PoolGrad {
             PoolKind::Average => self.geometry.average_precision(),
         }
     }
+}
+
+/// Length of the cells along an axis, each with all positions from the start of a window to that of the next;
+/// none where windows overlap, or are wider than the positions that they meet.
+fn cell(axis: &Axis) -> Option<usize> {
+    let length = if axis.output == 1 { axis.input + axis.padding_before } else { axis.stride };
+    let meets_neighbours = axis.dilation == 1 || axis.kernel == 1;
+    (meets_neighbours && axis.kernel <= length).then_some(length)
+}
+
+/// The kernel that reads each input once: a cell at a time, where windows do not overlap.
+fn max_by_cells(geometry: &PoolGeometry) -> Option<Implementation> {
+    let PoolGeometry { batch_size, channels, height, width } = geometry;
+    let (cell_height, cell_width) = (cell(height)?, cell(width)?);
+    let cells_down = (height.input + height.padding_before).div_ceil(cell_height);
+    let cells_across = (width.input + width.padding_before).div_ceil(cell_width);
+    let mut constants = geometry.constants();
+    constants.extend([
+        ("CELL_HEIGHT", cell_height.into()),
+        ("CELL_WIDTH", cell_width.into()),
+        ("CELLS_DOWN", cells_down.into()),
+        ("CELLS_ACROSS", cells_across.into()),
+    ]);
+    let source = shader!("pool/max_grad_cells.wgsl", "conv/geometry.wgsl", "float_bits.wgsl", "grid.wgsl");
+    let elements = batch_size * cells_down * cells_across * channels;
+    Some(Implementation::of("cells", KernelCall::elementwise(source, constants, 3, elements)))
 }

@@ -1,10 +1,13 @@
 //! Convolutions that have gone wrong elsewhere: dropped tails, even and lopsided windows, groups with dilation.
 
+use crate::ops::activation::Activation;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::window::{Padding, WindowOptions};
+use crate::ops::{Epilogue, Prologue};
 use crate::tensor::ImageShape;
 
 use super::Case;
+use super::elementwise::ACTIVATIONS;
 
 /// Geometries, each with the reason it is here.
 pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
@@ -38,6 +41,15 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
         ("several tiles, ragged", [5, 15, 15, 17], 67, 1, [3, 3], [1, 1], [1, 1], both(1)),
         ("more positions than one loop takes", [1, 270, 260, 1], 9, 1, [3, 3], [1, 1], [1, 1], both(1)),
         ("long sum over positions", [9, 20, 20, 3], 10, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("long sums, few of them", [1, 5, 5, 72], 12, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("3x3, tiles that run past the end", [2, 9, 11, 32], 48, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("3x3, whole tiles", [2, 12, 12, 64], 32, 1, [3, 3], [1, 1], [1, 1], Padding::Same),
+        ("3x3, no padding", [3, 10, 9, 36], 34, 1, [3, 3], [1, 1], [1, 1], both(0)),
+        ("3x3, gradient of a wider input", [2, 5, 4, 32], 40, 1, [3, 3], [1, 1], [1, 1], both(2)),
+        ("3x3, gradient of an input within", [1, 6, 5, 33], 44, 1, [3, 3], [1, 1], [1, 1], both(3)),
+        ("3x3, four different sides", [2, 7, 10, 64], 35, 1, [3, 3], [1, 1], [1, 1], sides(0, 3, 4, 1)),
+        ("3x3, odd channels", [2, 13, 14, 37], 39, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("3x3, long and low", [1, 4, 33, 16], 20, 1, [3, 3], [1, 1], [1, 1], both(1)),
     ];
     rows.into_iter()
         .map(
@@ -60,15 +72,76 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
         .collect()
 }
 
+fn geometry(name: &str) -> ConvGeometry {
+    let found = geometries().into_iter().find(|(found, _)| *found == name);
+    found.unwrap_or_else(|| panic!("no geometry {name}")).1
+}
+
+/// Convolutions with an epilogue: every activation, with and without a bias, on geometries whose kernels differ
+/// in how they store.
+pub fn epilogues() -> Vec<(String, ConvForward)> {
+    let every = ACTIVATIONS.map(|activation| ("groups and dilation", true, Some(activation)));
+    let others = [
+        ("lenet 1", true, Some(Activation::Relu)),
+        ("3x3", true, Some(Activation::Relu)),
+        ("1x1", true, None),
+        ("1x1 with stride", false, Some(Activation::Relu)),
+        ("depthwise", true, Some(Activation::Relu)),
+        ("several tiles, ragged", true, Some(Activation::LeakyRelu { slope: 0.2 })),
+        ("3x3, tiles that run past the end", true, Some(Activation::Relu)),
+        ("3x3, no padding", true, Some(Activation::Tanh)),
+        ("3x3, odd channels", true, None),
+        ("long sums, few of them", true, Some(Activation::Tanh)),
+        ("long sums, few of them", true, None),
+    ];
+    let rows = every.into_iter().chain(others);
+    rows.map(|(name, bias, activation)| {
+        let parts = [Some(name), bias.then_some("bias"), activation.map(|activation| activation.name())];
+        let op = ConvForward::new(geometry(name)).with_epilogue(Epilogue { bias, activation });
+        (parts.into_iter().flatten().collect::<Vec<_>>().join(", "), op)
+    })
+    .collect()
+}
+
+/// Gradients with a prologue: every activation that has one, on geometries whose kernels differ in how they
+/// read the gradient.
+pub fn prologues() -> Vec<(String, ConvGeometry, Prologue)> {
+    let every = ACTIVATIONS.map(|activation| ("groups and dilation", activation));
+    let others = [
+        ("lenet 1", Activation::Relu),
+        ("3x3", Activation::Relu),
+        ("1x1 with stride", Activation::Relu),
+        ("stride, odd input", Activation::Tanh),
+        ("depthwise", Activation::Relu),
+        // Without a kink: among so many values, central differences would step over one.
+        ("several tiles, ragged", Activation::Sigmoid),
+        ("long sum over positions", Activation::Tanh),
+        ("long sums, few of them", Activation::Relu),
+        ("3x3, tiles that run past the end", Activation::Relu),
+        ("3x3, odd channels", Activation::Tanh),
+    ];
+    let rows = every.into_iter().chain(others);
+    rows.filter_map(|(name, activation)| {
+        let prologue = Prologue::of(activation)?;
+        Some((format!("{name}, after {}", activation.name()), geometry(name), prologue))
+    })
+    .collect()
+}
+
 pub(super) fn cases() -> Vec<Case> {
-    geometries()
-        .into_iter()
-        .flat_map(|(name, geometry)| {
-            [
-                Case::new(name, ConvForward(geometry)),
-                Case::new(name, ConvGradFilters(geometry)),
-                Case::new(name, ConvGradInput(geometry)),
-            ]
-        })
-        .collect()
+    let alone = geometries().into_iter().flat_map(|(name, geometry)| {
+        [
+            Case::new(name, ConvForward::new(geometry)),
+            Case::new(name, ConvGradFilters::new(geometry)),
+            Case::new(name, ConvGradInput::new(geometry)),
+        ]
+    });
+    let finished = epilogues().into_iter().map(|(name, op)| Case::new(name, op));
+    let after_activations = prologues().into_iter().flat_map(|(name, geometry, prologue)| {
+        [
+            Case::new(name.clone(), ConvGradFilters::new(geometry).with_prologue(prologue)),
+            Case::new(name, ConvGradInput::new(geometry).with_prologue(prologue)),
+        ]
+    });
+    alone.chain(finished).chain(after_activations).collect()
 }

@@ -1,6 +1,8 @@
 //! Dense layers: sizes below, at and beyond a tile, and sums long enough to be cut into slices.
 
+use crate::ops::activation::Activation;
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
+use crate::ops::{Epilogue, Prologue};
 
 use super::Case;
 
@@ -29,15 +31,40 @@ pub fn sizes() -> Vec<(&'static str, DenseSize)> {
         .collect()
 }
 
+/// A dense layer behind whose product stands an epilogue, and whose gradients have the prologue of its
+/// activation: on sizes whose kernels differ in how they store.
+pub fn fused() -> Vec<(String, DenseSize, Epilogue, Prologue)> {
+    let rows = [
+        ("fewer than a tile", Activation::Tanh),
+        ("primes", Activation::Relu),
+        ("classifier", Activation::Relu),
+        ("several tiles, ragged", Activation::Sigmoid),
+        ("long sum over features", Activation::Elu { alpha: 0.7 }),
+    ];
+    rows.map(|(name, activation)| {
+        let size = sizes().into_iter().find(|(found, _)| *found == name);
+        let (_, size) = size.unwrap_or_else(|| panic!("no size {name}"));
+        let epilogue = Epilogue { bias: true, activation: Some(activation) };
+        let prologue = Prologue::of(activation).unwrap_or_else(|| panic!("{name}: no prologue"));
+        (format!("{name}, bias, {}", activation.name()), size, epilogue, prologue)
+    })
+    .into()
+}
+
 pub(super) fn cases() -> Vec<Case> {
-    sizes()
-        .into_iter()
-        .flat_map(|(name, size)| {
-            [
-                Case::new(name, DenseForward(size)),
-                Case::new(name, DenseGradWeight(size)),
-                Case::new(name, DenseGradInput(size)),
-            ]
-        })
-        .collect()
+    let alone = sizes().into_iter().flat_map(|(name, size)| {
+        [
+            Case::new(name, DenseForward::new(size)),
+            Case::new(name, DenseGradWeight::new(size)),
+            Case::new(name, DenseGradInput::new(size)),
+        ]
+    });
+    let fused = fused().into_iter().flat_map(|(name, size, epilogue, prologue)| {
+        [
+            Case::new(name.clone(), DenseForward::new(size).with_epilogue(epilogue)),
+            Case::new(name.clone(), DenseGradWeight::new(size).with_prologue(prologue)),
+            Case::new(name, DenseGradInput::new(size).with_prologue(prologue)),
+        ]
+    });
+    alone.chain(fused).collect()
 }

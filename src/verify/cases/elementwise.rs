@@ -1,5 +1,6 @@
 //! Biases, activations and sums: numbers of elements around a workgroup, and rows around a slice.
 
+use crate::ops::Prologue;
 use crate::ops::activation::{Activation, ActivationForward, ActivationGrad};
 use crate::ops::add::Add;
 use crate::ops::bias::{BiasForward, BiasGrad};
@@ -42,9 +43,20 @@ const ROWS_AND_CHANNELS: [(&str, usize, usize); 11] = [
     ("long sum, many channels", 1021, 257),
 ];
 
+/// Rows and channels of gradients behind an activation: summed directly, in one slice, and in several.
+const AFTER_ACTIVATIONS: [(&str, usize, usize); 3] =
+    [("a short batch", 7, 10), ("a batch", 64, 10), ("rows that do not fill the last slice", 5003, 16)];
+
 pub(super) fn cases() -> Vec<Case> {
     let biases = ROWS_AND_CHANNELS.into_iter().flat_map(|(name, rows, channels)| {
-        [Case::new(name, BiasForward { rows, channels }), Case::new(name, BiasGrad { rows, channels })]
+        [Case::new(name, BiasForward { rows, channels }), Case::new(name, BiasGrad::new(rows, channels))]
+    });
+    let after_activations = ACTIVATIONS.into_iter().filter_map(Prologue::of).flat_map(|prologue| {
+        AFTER_ACTIVATIONS.map(|(name, rows, channels)| {
+            let activation = prologue.activation().map_or("", |activation| activation.name());
+            let name = format!("{name}, after {activation}");
+            Case::new(name, BiasGrad::new(rows, channels).with_prologue(prologue))
+        })
     });
     let activations = ACTIVATIONS.into_iter().flat_map(|activation| {
         ELEMENTS.into_iter().flat_map(move |(name, elements)| {
@@ -56,5 +68,5 @@ pub(super) fn cases() -> Vec<Case> {
         })
     });
     let sums = ELEMENTS.map(|(name, elements)| Case::new(name, Add { elements }));
-    biases.chain(activations).chain(sums).collect()
+    biases.chain(after_activations).chain(activations).chain(sums).collect()
 }

@@ -1,24 +1,33 @@
 //! `wgconv bench`: how fast this device convolves, against what it could do and against other programs.
 
+mod compare;
+mod convolution;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use wgconv::bench::{
-    BenchDevice, Ceilings, ConvCase, ConvSizes, Pass, Request, Row, SUITES, Status, compare, read_cases,
-    suite, summaries,
+    BenchDevice, Ceilings, ConvCase, Pass, Request, Row, SUITES, Status, named_apart, read_cases, suite,
+    summaries,
 };
+use wgconv::plan::ChosenBy;
 use wgconv::{Error, Result};
 
+use self::compare::compare_files;
+use self::convolution::Convolution;
 use super::Outcome;
-use super::options::{DeviceOptions, OutputOptions, note};
+use super::options::{DeviceOptions, OutputOptions, TuningOptions, note};
 
 /// Time convolutions, forward and both gradients, and compare with the device's limits
 ///
-/// Times are medians by the host's clock over many runs, on random inputs, after a warm-up. The device's own
-/// ceilings, multiply-adds and copied bytes a second, are measured first: a share of 100 % means that the lower of
-/// them is reached. GFLOP/s counts 2*N*K*P*Q*(C/groups)*R*S for every pass, GB/s each tensor once.
+/// Times are medians over many runs, by the GPU's timestamps where it has them, else by the host's clock, after a
+/// warm-up, on random inputs that no cache holds, as in a network whose other layers ran in between (--warm-cache
+/// changes that). What is timed is what runs: the fastest implementation, as measured on this device, which is kept for
+/// the next time; with --no-tune the one that rules choose. The device's own ceilings, multiply-adds and copied bytes a
+/// second, are measured first: a share of 100 % means that the lower of them is reached. GFLOP/s counts
+/// 2*N*K*P*Q*(C/groups)*R*S for every pass, GB/s each tensor once.
 #[derive(Args)]
 pub struct Bench {
     /// A built-in list of convolutions [default: small]
@@ -48,14 +57,22 @@ pub struct Bench {
     /// Compare every answer with the definition's, up to 2 GFLOP
     #[arg(long)]
     verify: bool,
-    /// Compare two files of results, from --json or from another program, instead of timing
+    /// Let every run read the same inputs, which a cache may then hold
+    ///
+    /// Without it, runs read copies of the inputs in turn, together more than a last cache holds: 128 MiB on a CPU,
+    /// 256 on a GPU, 1000 copies at most. Either way all runs write the same output.
+    #[arg(long)]
+    warm_cache: bool,
+    /// Compare files of results, from --json or from other programs, instead of timing
     ///
     /// A row is a JSON object with `case` (sizes under the names of --cases), `pass` (forward, grad_filters,
-    /// grad_input) and `ms`. The ratio is B's time by A's: above 1, A is faster.
-    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"])]
+    /// grad_input) and `ms`. Ratios are times by the first file's: above 1, the first is faster.
+    #[arg(long, num_args = 2.., value_name = "FILE.json")]
     compare: Option<Vec<PathBuf>>,
     #[command(flatten)]
     device: DeviceOptions,
+    #[command(flatten)]
+    tuning: TuningOptions,
     #[command(flatten)]
     output: OutputOptions,
     // Last, since its heading holds for all that follows.
@@ -63,59 +80,13 @@ pub struct Bench {
     convolution: Convolution,
 }
 
-/// One convolution; the short names are MIOpenDriver's.
-#[derive(Args)]
-#[command(next_help_heading = "One convolution")]
-struct Convolution {
-    /// N: images
-    #[arg(short = 'n', long, value_name = "N")]
-    batch_size: Option<usize>,
-    /// C: channels of the input
-    #[arg(short = 'c', long, value_name = "C")]
-    in_channels: Option<usize>,
-    /// H: rows of the input
-    #[arg(short = 'H', long, value_name = "H")]
-    in_height: Option<usize>,
-    /// W: columns of the input
-    #[arg(short = 'W', long, value_name = "W")]
-    in_width: Option<usize>,
-    /// K: channels of the output
-    #[arg(short = 'k', long, value_name = "K")]
-    out_channels: Option<usize>,
-    /// R: rows of a filter
-    #[arg(short = 'y', long, value_name = "R")]
-    kernel_height: Option<usize>,
-    /// S: columns of a filter
-    #[arg(short = 'x', long, value_name = "S")]
-    kernel_width: Option<usize>,
-    /// Rows of zeros above, and below [default: 0]
-    #[arg(short = 'p', long, value_name = "ROWS")]
-    padding_height: Option<usize>,
-    /// Columns of zeros on the left, and on the right [default: 0]
-    #[arg(short = 'q', long, value_name = "COLUMNS")]
-    padding_width: Option<usize>,
-    /// Rows from one window to the next [default: 1]
-    #[arg(short = 'u', long, value_name = "ROWS")]
-    stride_height: Option<usize>,
-    /// Columns from one window to the next [default: 1]
-    #[arg(short = 'v', long, value_name = "COLUMNS")]
-    stride_width: Option<usize>,
-    /// Rows from one tap to the next; 1 means none between [default: 1]
-    #[arg(short = 'l', long, value_name = "ROWS")]
-    dilation_height: Option<usize>,
-    /// Columns from one tap to the next; 1 means none between [default: 1]
-    #[arg(short = 'j', long, value_name = "COLUMNS")]
-    dilation_width: Option<usize>,
-    /// Parts of the channels that do not see each other [default: 1]
-    #[arg(short = 'g', long, value_name = "GROUPS")]
-    groups: Option<usize>,
-}
-
 #[derive(Clone, Copy, ValueEnum)]
 enum Passes {
     All,
     Forward,
+    #[value(alias = "grad_filters")]
     GradFilters,
+    #[value(alias = "grad_input")]
     GradInput,
 }
 
@@ -137,59 +108,6 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-impl Convolution {
-    /// The convolution that the flags describe; none when there are no flags.
-    fn case(&self) -> Result<Option<ConvCase>> {
-        let required = [
-            ("--batch-size", self.batch_size),
-            ("--in-channels", self.in_channels),
-            ("--in-height", self.in_height),
-            ("--in-width", self.in_width),
-            ("--out-channels", self.out_channels),
-            ("--kernel-height", self.kernel_height),
-            ("--kernel-width", self.kernel_width),
-        ];
-        let optional = [
-            self.padding_height,
-            self.padding_width,
-            self.stride_height,
-            self.stride_width,
-            self.dilation_height,
-            self.dilation_width,
-            self.groups,
-        ];
-        let mut given = required.iter().map(|(_, size)| size).chain(&optional);
-        if given.all(Option::is_none) {
-            return Ok(None);
-        }
-        let missing: Vec<&str> =
-            required.iter().filter(|(_, size)| size.is_none()).map(|&(name, _)| name).collect();
-        if !missing.is_empty() {
-            let expected = "all sizes of the input and the filters";
-            return Err(Error::invalid("one convolution", expected, format!("no {}", missing.join(", "))));
-        }
-        let [batch_size, in_channels, in_height, in_width, out_channels, kernel_height, kernel_width] =
-            required.map(|(_, size)| size.expect("none is missing"));
-        let sizes = ConvSizes {
-            batch_size,
-            in_channels,
-            in_height,
-            in_width,
-            out_channels,
-            kernel_height,
-            kernel_width,
-            padding_height: self.padding_height.unwrap_or(0),
-            padding_width: self.padding_width.unwrap_or(0),
-            stride_height: self.stride_height.unwrap_or(1),
-            stride_width: self.stride_width.unwrap_or(1),
-            dilation_height: self.dilation_height.unwrap_or(1),
-            dilation_width: self.dilation_width.unwrap_or(1),
-            groups: self.groups.unwrap_or(1),
-        };
-        ConvCase::new(sizes).map(Some)
-    }
-}
-
 impl Bench {
     pub fn run(self) -> Result<Outcome> {
         self.device.start_threads();
@@ -200,8 +118,9 @@ impl Bench {
             let expected = "one of --suite, --cases, --compare and one convolution by flags";
             return Err(Error::invalid("bench", expected, "several"));
         }
-        if let Some([first, second]) = self.compare.as_deref() {
-            return self.compare_files(first, second);
+        if let Some(paths) = &self.compare {
+            compare_files(paths, self.output)?;
+            return Ok(Outcome::Done);
         }
         let cases = match (convolution, &self.cases) {
             (Some(case), _) => vec![case],
@@ -214,7 +133,8 @@ impl Bench {
             }
             None => cases,
         };
-        let (mut device, reason) = self.device.open_bench()?;
+        let cases = named_apart(cases);
+        let (mut device, reason) = self.device.open_bench(self.tuning)?;
         self.output.say(format_args!("device: {reason}"))?;
         let requests = self.requests(&cases, &mut device)?;
         self.time(&requests, &mut device)
@@ -228,16 +148,27 @@ impl Bench {
         for (number, case) in cases.iter().enumerate() {
             for pass in self.pass.list() {
                 let names = device.executor().implementations(pass.op(case.geometry).as_ref());
-                let wanted = match &self.implementation {
-                    Some(wanted) => names.iter().filter(|name| *name == wanted).copied().collect(),
-                    None if self.all_implementations => names.clone(),
-                    None => names[..1].to_vec(),
+                let (wanted, chosen_by) = match &self.implementation {
+                    Some(wanted) => {
+                        (names.iter().filter(|name| *name == wanted).copied().collect(), ChosenBy::Flag)
+                    }
+                    None if self.all_implementations => (names.clone(), ChosenBy::Flag),
+                    None => (names[..1].to_vec(), ChosenBy::Rules),
                 };
                 if wanted.is_empty() {
                     note(format_args!("{}, {pass}: left out, has only {}", case.name, names.join(", ")));
                 }
                 known.extend(names.into_iter().filter(|name| !known.contains(name)).collect::<Vec<_>>());
-                let request = |implementation| Request { number, case, pass, implementation, budget };
+                let warm_cache = self.warm_cache;
+                let request = |implementation| Request {
+                    number,
+                    case,
+                    pass,
+                    implementation,
+                    chosen_by,
+                    budget,
+                    warm_cache,
+                };
                 requests.extend(wanted.into_iter().map(request));
             }
         }
@@ -252,10 +183,19 @@ impl Bench {
     fn time(&self, requests: &[Request<'_>], device: &mut BenchDevice) -> Result<Outcome> {
         let ceilings = Ceilings::measure(device)?;
         let mut about = device.describe();
+        about.insert("program".into(), "wgconv".into());
         about.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+        about.insert("commit".into(), option_env!("WGCONV_COMMIT").into());
+        let inputs = if self.warm_cache {
+            "the same every run"
+        } else {
+            "copies in turn, so that no cache holds them"
+        };
         self.output.say(format_args!(
-            "ceilings: {:.1} GFLOP/s in multiply-adds, {:.1} GB/s in copies\n",
-            ceilings.gflops, ceilings.gigabytes
+            "ceilings: {:.1} GFLOP/s in multiply-adds, {:.1} GB/s in copies; by {}\ninputs: {inputs}\n",
+            ceilings.gflops,
+            ceilings.gigabytes,
+            device.executor().timed_by()
         ))?;
         self.output.json(&joined(
             json!({ "ceilings": { "gflops": ceilings.gflops, "gigabytes_per_s": ceilings.gigabytes } }),
@@ -267,6 +207,7 @@ impl Bench {
         let mut rows = Vec::new();
         self.output.say(format_args!("{}", heading(width)))?;
         for request in requests {
+            let request = request.for_device(device);
             let row = match request.time(device, &ceilings) {
                 Ok(row) => row,
                 // Too large for this device, for instance: the others are still wanted.
@@ -329,38 +270,6 @@ impl Bench {
             }))?;
         }
         Ok(())
-    }
-
-    fn compare_files(&self, first: &std::path::Path, second: &std::path::Path) -> Result<Outcome> {
-        let comparison = compare(first, second)?;
-        let names: Vec<String> = comparison.pairs.iter().map(|pair| pair.sizes.to_string()).collect();
-        let width = names.iter().map(String::len).max().unwrap_or(0);
-        let (a, b) = (first.display(), second.display());
-        self.output.say(format_args!("A: {a}\nB: {b}\nratio: B's time by A's; above 1, A is faster\n"))?;
-        self.output.say(format_args!(
-            "{:<width$} {:<12} {:>11} {:>11} {:>7}",
-            "case", "pass", "A ms", "B ms", "ratio"
-        ))?;
-        for (pair, name) in comparison.pairs.iter().zip(&names) {
-            let [a, b] = pair.milliseconds;
-            let ratio = pair.ratio();
-            self.output
-                .say(format_args!("{name:<width$} {:<12} {a:>11.3} {b:>11.3} {ratio:>7.2}", pair.pass))?;
-            self.output.json(&json!({
-                "case": pair.sizes, "pass": pair.pass.name(), "ms_a": a, "ms_b": b, "ratio": ratio,
-            }))?;
-        }
-        self.output.say("\ngeometric means of the ratios")?;
-        for (pass, ratio) in comparison.geometric_means() {
-            self.output.say(format_args!("{pass:<12} {ratio:>7.2}"))?;
-            self.output.json(&json!({ "summary": pass.name(), "geometric_mean_ratio": ratio }))?;
-        }
-        let [of_first, of_second] = comparison.unmatched;
-        if of_first + of_second > 0 {
-            self.output
-                .say(format_args!("left out: {of_first} rows of A and {of_second} of B without a match"))?;
-        }
-        Ok(Outcome::Done)
     }
 }
 

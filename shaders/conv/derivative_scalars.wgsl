@@ -1,0 +1,6 @@
+// `derivative` for the packets of gemm/a_scalars.wgsl: one at a time.
+// Appended by src/ops/prologue.rs with conv/grad_output_activation_packet.wgsl.
+
+fn derivative_packet(value: f32) -> f32 {
+    return derivative(value);
+}

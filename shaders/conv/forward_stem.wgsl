@@ -1,0 +1,100 @@
+// conv2d.forward, stem: for images of few channels.
+// output[n,p,q,k] = sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c].
+// An invocation owns QUADS times four filters at a strip of STRIP positions: the COLUMNS input values under TAPS taps of a
+// channel are read once for all of them. A workgroup owns LANES times that many filters in PLACES strips, and stages
+// their weights STAGED_ROWS filter rows at a time.
+// Defined in src/ops/conv/forward.rs and launched by src/ops/conv/stem.rs, which appends the sizes as const lines.
+
+@group(0) @binding(0) var<storage, read> input: array<f32>;
+@group(0) @binding(1) var<storage, read> filters: array<f32>;
+@group(0) @binding(2) var<storage, read_write> output: array<Packet>;
+
+const INVOCATIONS: u32 = LANES * PLACES;
+const BLOCK: u32 = LANES * QUADS;
+// One more than there are quads: weights that are neighbours in memory meet different banks.
+const PITCH: u32 = BLOCK + 1u;
+
+override STRIPS: u32 = (OUT_WIDTH + STRIP - 1u) / STRIP;
+override FILTER: u32 = KERNEL_HEIGHT * KERNEL_WIDTH * IN_CHANNELS;
+override ROW_WEIGHTS: u32 = KERNEL_WIDTH * IN_CHANNELS;
+
+// [STAGED_ROWS,S,C,BLOCK], each of four filters
+var<workgroup> staged: array<vec4<f32>, STAGED>;
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    // Workgroups of the same positions are neighbours: they read the same pixels.
+    let number = workgroup.y * workgroups.x + workgroup.x;
+    let blocks = (OUT_CHANNELS + 4u * BLOCK - 1u) / (4u * BLOCK);
+    let first_quad = number % blocks * BLOCK;
+    let lane = invocation % LANES;
+    let strip = number / blocks * PLACES + invocation / LANES;
+    let first_q = strip % STRIPS * STRIP;
+    let p = strip / STRIPS % OUT_HEIGHT;
+    let n = strip / (STRIPS * OUT_HEIGHT);
+    let first_w = input_column(first_q, 0u);
+    var sums: array<vec4<f32>, STRIP * QUADS>;
+    for (var first_r = 0u; first_r < KERNEL_HEIGHT; first_r += STAGED_ROWS) {
+        let end_r = min(first_r + STAGED_ROWS, KERNEL_HEIGHT);
+        stage(first_quad, first_r, (end_r - first_r) * ROW_WEIGHTS, invocation);
+        // Rows and channels are one loop, so that drivers do not write it out: registers are few.
+        for (var line = 0u; line < (end_r - first_r) * IN_CHANNELS; line++) {
+            let c = line % IN_CHANNELS;
+            let h = input_row(p, first_r + line / IN_CHANNELS);
+            if (n >= BATCH_SIZE || h >= IN_HEIGHT) {
+                continue;
+            }
+            let first_value = input_index(n, h, 0u, c);
+            for (var first_s = 0u; first_s < KERNEL_WIDTH; first_s += TAPS) {
+                var columns: array<f32, COLUMNS>;
+                for (var j = 0u; j < COLUMNS; j++) {
+                    let w = first_w + first_s * DILATION_WIDTH + j;
+                    columns[j] = select(0.0, input[first_value + min(w, IN_WIDTH - 1u) * IN_CHANNELS], w < IN_WIDTH);
+                }
+                let first_weight = (line / IN_CHANNELS * KERNEL_WIDTH + first_s) * IN_CHANNELS + c;
+                for (var t = 0u; t < TAPS; t++) {
+                    if (KERNEL_WIDTH % TAPS == 0u || first_s + t < KERNEL_WIDTH) {
+                        for (var j = 0u; j < QUADS; j++) {
+                            let weights = staged[(first_weight + t * IN_CHANNELS) * PITCH + lane + j * LANES];
+                            for (var i = 0u; i < STRIP; i++) {
+                                let value = columns[i * STRIDE_WIDTH + t * DILATION_WIDTH];
+                                sums[i * QUADS + j] = fma(weights, vec4(value), sums[i * QUADS + j]);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    for (var i = 0u; i < STRIP; i++) {
+        for (var j = 0u; j < QUADS; j++) {
+            for (var d = 0u; d < 4u; d += WIDTH) {
+                let k = (first_quad + lane + j * LANES) * 4u + d;
+                if (n < BATCH_SIZE && first_q + i < OUT_WIDTH && k < OUT_CHANNELS) {
+                    let index = output_index(n, p, first_q + i, k);
+                    output[index / WIDTH] = finish_packet(k, packet_of_four(sums[i * QUADS + j], d));
+                }
+            }
+        }
+    }
+}
+
+// Brings `count` weights of each filter, from row first_r on, into workgroup memory. Filters past the last one repeat it.
+fn stage(first_quad: u32, first_r: u32, count: u32, invocation: u32) {
+    workgroupBarrier();
+    for (var i = invocation; i < count * BLOCK; i += INVOCATIONS) {
+        let quad = i / count;
+        let weight = i % count;
+        var values: vec4<f32>;
+        for (var d = 0u; d < 4u; d++) {
+            let k = min((first_quad + quad) * 4u + d, OUT_CHANNELS - 1u);
+            values[d] = filters[k * FILTER + first_r * ROW_WEIGHTS + weight];
+        }
+        staged[weight * PITCH + quad] = values;
+    }
+    workgroupBarrier();
+}

@@ -1,0 +1,6 @@
+// The output's gradient as the kernels of gradients read it: as it is.
+// Appended by src/ops/prologue.rs to kernels that read the packets of gemm/tiled.wgsl.
+
+fn grad_output_packet(index: u32) -> APacket {
+    return grad_output[index];
+}

@@ -1,0 +1,17 @@
+// The output's gradient at one position for four neighbouring filters, where packets may be narrower.
+// Appended to conv/grad_filters_stem.wgsl and conv/grad_input_stem.wgsl by src/ops/conv/stem.rs.
+
+// The packets of conv/grad_output_plain_packet.wgsl.
+alias APacket = Packet;
+
+// From filter k on, the last four at most; zero for filters past the last one.
+fn grads_of_four(n: u32, p: u32, q: u32, k: u32) -> vec4<f32> {
+    var grads: array<f32, 4>;
+    for (var d = 0u; d < 4u; d += WIDTH) {
+        let grad = grad_output_packet(output_index(n, p, q, min(k + d, OUT_CHANNELS - WIDTH)) / WIDTH);
+        for (var e = 0u; e < WIDTH; e++) {
+            grads[d + e] = select(0.0, component(grad, e), WIDTH == 4u || k + d < OUT_CHANNELS);
+        }
+    }
+    return vec4(grads[0], grads[1], grads[2], grads[3]);
+}

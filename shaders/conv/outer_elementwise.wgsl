@@ -1,0 +1,14 @@
+// A packet of gradients times a packet of inputs, one by one: depthwise in fours, or a pair of channels at a time.
+// Appended to conv/grad_filters_grouped.wgsl by src/ops/conv/grouped.rs.
+
+alias Sums = Packet;
+// Packets of Sums.
+const PARTS: u32 = 1u;
+
+fn multiply_add(grads: Packet, values: Packet, sums: Sums) -> Sums {
+    return fma(grads, values, sums);
+}
+
+fn part_of(sums: Sums, part: u32) -> Packet {
+    return sums;
+}

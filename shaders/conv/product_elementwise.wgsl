@@ -1,0 +1,12 @@
+// A packet of channels times its weights, one by one: depthwise in fours, or a channel at a time.
+// Appended to conv/forward_grouped.wgsl and conv/grad_input_grouped.wgsl by src/ops/conv/grouped.rs.
+
+alias Weights = Packet;
+
+fn weights_at(place: u32) -> Weights {
+    return staged[place];
+}
+
+fn multiply_add(weights: Weights, value: Packet, sum: Packet) -> Packet {
+    return fma(weights, value, sum);
+}

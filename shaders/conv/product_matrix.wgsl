@@ -1,0 +1,13 @@
+// Four channels of a group times a matrix of weights: what they add to four channels on the other side.
+// Appended to conv/forward_grouped.wgsl and conv/grad_input_grouped.wgsl by src/ops/conv/grouped.rs.
+
+alias Weights = mat4x4<f32>;
+
+fn weights_at(place: u32) -> Weights {
+    return mat4x4(staged[place], staged[place + PITCH], staged[place + 2u * PITCH], staged[place + 3u * PITCH]);
+}
+
+fn multiply_add(weights: Weights, value: Packet, sum: Packet) -> Packet {
+    let first = fma(weights[1], vec4(value.y), fma(weights[0], vec4(value.x), sum));
+    return fma(weights[3], vec4(value.w), fma(weights[2], vec4(value.z), first));
+}

@@ -1,0 +1,14 @@
+// conv2d.grad_input, Winograd, last of three steps: from products to the gradient; appended to conv/winograd/results.wgsl.
+// grad_input[n,h,w,c] = the transform's value.
+// An invocation owns a tile and WIDTH channels of the input.
+// Defined in src/ops/conv/grad_input.rs.
+
+@group(0) @binding(0) var<storage, read_write> grad_input: array<Packet>;
+
+override CHANNELS: u32 = IN_CHANNELS;
+override HEIGHT: u32 = IN_HEIGHT;
+override COLUMNS: u32 = IN_WIDTH;
+
+fn store(index: u32, c: u32, value: Packet) {
+    grad_input[index] = value;
+}

@@ -1,0 +1,47 @@
+// Winograd's transform of the patches under the tiles; appended to a file that says what they are patches of.
+// transformed[i,j,tile,channel] = for a patch: input_line of each column, then of each row of what that gave.
+// An invocation owns a tile and WIDTH channels; a workgroup owns 64 that follow one another, channels first.
+// Launched by src/ops/conv/winograd.rs.
+
+// [PATCH_HEIGHT*PATCH_WIDTH,TILES,CHANNELS]
+@group(0) @binding(1) var<storage, read_write> transformed: array<Packet>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let index = global_index(workgroup, workgroups, invocation);
+    let packets = CHANNELS / WIDTH;
+    if (index >= TILES * packets) {
+        return;
+    }
+    let tile = tile_of(index / packets);
+    let first_row = patch_row(tile.row);
+    let first_column = patch_column(tile.column);
+    var columns: array<array<Packet, LINE>, PATCH_WIDTH>;
+    for (var j = 0u; j < PATCH_WIDTH; j++) {
+        var column: array<Packet, LINE>;
+        for (var i = 0u; i < PATCH_HEIGHT; i++) {
+            // Rows and columns of the padding are past the end: those before the first have wrapped. A load that is
+            // always done, from a place that is always there, waits for no branch.
+            let row = min(first_row + i, HEIGHT - 1u);
+            let w = min(first_column + j, COLUMNS - 1u);
+            let inside = row == first_row + i && w == first_column + j;
+            let value = patch_value(((tile.image * HEIGHT + row) * COLUMNS + w) * packets + index % packets);
+            column[i] = select(Packet(), value, inside);
+        }
+        columns[j] = input_line(TILE_HEIGHT, column);
+    }
+    for (var i = 0u; i < PATCH_HEIGHT; i++) {
+        var row: array<Packet, LINE>;
+        for (var j = 0u; j < PATCH_WIDTH; j++) {
+            row[j] = columns[j][i];
+        }
+        row = input_line(TILE_WIDTH, row);
+        for (var j = 0u; j < PATCH_WIDTH; j++) {
+            transformed[(i * PATCH_WIDTH + j) * TILES * packets + index] = row[j];
+        }
+    }
+}

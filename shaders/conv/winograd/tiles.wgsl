@@ -1,0 +1,24 @@
+// Tiles of TILE_HEIGHT x TILE_WIDTH results, numbered row by row and image after image, and the patches that they come from.
+// A tile may run past the bottom and the right of its image. Appended to Winograd's transforms by src/ops/conv/winograd.rs,
+// which also appends the tile sizes as const lines.
+
+override TILES_DOWN: u32;
+override TILES_ACROSS: u32;
+
+const PATCH_HEIGHT: u32 = TILE_HEIGHT + 2u;
+const PATCH_WIDTH: u32 = TILE_WIDTH + 2u;
+
+override TILES: u32 = BATCH_SIZE * TILES_DOWN * TILES_ACROSS;
+
+struct Tile {
+    image: u32,
+    // Its upper left result.
+    row: u32,
+    column: u32,
+}
+
+fn tile_of(number: u32) -> Tile {
+    let across = number % TILES_ACROSS;
+    let down = number / TILES_ACROSS % TILES_DOWN;
+    return Tile(number / (TILES_ACROSS * TILES_DOWN), down * TILE_HEIGHT, across * TILE_WIDTH);
+}

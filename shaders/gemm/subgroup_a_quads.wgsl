@@ -1,0 +1,24 @@
+// Fetching a for gemm/subgroup.wgsl, four values at a time: along k where A_CONTIGUOUS_IN_K, else along m.
+// The number of values along that axis, and every offset but that of a step along it, are multiples of four.
+// Column j of a block holds the values of four rows at k + j.
+// Appended by src/ops/gemm_subgroup.rs.
+
+alias APacket = vec4<f32>;
+const A_WIDTH: u32 = 4u;
+
+fn fetch_a(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> mat4x4<f32> {
+    if (A_CONTIGUOUS_IN_K) {
+        return transpose(mat4x4(
+            a_or_zero(lines[0], part, k, end_k),
+            a_or_zero(lines[1], part, k, end_k),
+            a_or_zero(lines[2], part, k, end_k),
+            a_or_zero(lines[3], part, k, end_k),
+        ));
+    }
+    return mat4x4(
+        a_or_zero(lines[0], part, k, end_k),
+        a_or_zero(lines[0], part, k + 1u, end_k),
+        a_or_zero(lines[0], part, k + 2u, end_k),
+        a_or_zero(lines[0], part, k + 3u, end_k),
+    );
+}

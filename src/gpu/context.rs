@@ -1,0 +1,156 @@
+//! An open device: its buffers and bindings, and what went wrong on it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Adapter;
+use super::pipeline::Pipelines;
+use super::submission::longest_time;
+use crate::device::DeviceProfile;
+use crate::ops::kernel::{Binding, Implementation};
+use crate::ops::{Element, Op};
+use crate::{Error, Result};
+
+/// An open device.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub profile: DeviceProfile,
+    pub fault: Fault,
+}
+
+/// A kernel launch, ready to be submitted.
+#[derive(Debug)]
+pub struct Dispatch {
+    pub pipeline: wgpu::ComputePipeline,
+    pub bind_group: wgpu::BindGroup,
+    pub workgroups: [u32; 3],
+    /// The longest time that it should take, in seconds.
+    pub seconds: f64,
+}
+
+impl Context {
+    /// Opens an adapter.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the driver refuses.
+    pub fn open(adapter: &Adapter) -> Result<Self> {
+        let (device, queue) = adapter.open()?;
+        let fault = Fault::default();
+        let uncaptured = fault.clone();
+        device.on_uncaptured_error(Arc::new(move |error| uncaptured.note(error.to_string())));
+        let lost = fault.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                lost.note_lost(&message);
+            }
+        });
+        Ok(Context { device, queue, profile: adapter.profile().clone(), fault })
+    }
+
+    /// Bytes that one buffer may have.
+    pub fn max_buffer_bytes(&self) -> u64 {
+        self.profile.max_binding_bytes.min(self.profile.max_buffer_bytes)
+    }
+
+    /// That the device failed at `operation`.
+    ///
+    /// The device's own fault, where it has one, explains more than what followed from it.
+    pub fn failed(&self, operation: impl Into<String>, cause: impl ToString) -> Error {
+        let cause = self.fault.message().unwrap_or_else(|| cause.to_string());
+        // Drivers' messages run over many lines; one says what failed.
+        let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
+        Error::Device { device: self.profile.name.clone(), operation: operation.into(), cause }
+    }
+
+    /// # Errors
+    /// [`Error::Device`] when the device has failed before.
+    pub fn check_fault(&self, operation: &str) -> Result<()> {
+        match self.fault.message() {
+            Some(message) => Err(self.failed(operation, message)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until all work submitted so far is done.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device failed.
+    pub fn wait(&self) -> Result<()> {
+        let wait = wgpu::PollType::wait_indefinitely();
+        self.device.poll(wait).map_err(|error| self.failed("running a plan", error))?;
+        self.check_fault("running a plan")
+    }
+
+    /// A buffer that kernels work on.
+    pub fn create_buffer(&self, label: &str, element: Element, elements: usize) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: element.bytes(elements.max(1)),
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// The launches of an implementation of `op` whose kernels are compiled, over the buffers that `bound` names
+    /// with their sizes in bytes.
+    pub fn dispatches<'a>(
+        &self,
+        op: &dyn Op,
+        implementation: &Implementation,
+        pipelines: &Pipelines,
+        bound: impl Fn(Binding) -> (&'a wgpu::Buffer, u64),
+    ) -> Vec<Dispatch> {
+        let seconds = longest_time(&self.profile, op) / implementation.calls.len() as f64;
+        let dispatch = |call| {
+            let pipeline = pipelines.get(call).clone();
+            let entries: Vec<wgpu::BindGroupEntry> = (0..)
+                .zip(&call.bindings)
+                .map(|(binding, &source)| {
+                    let (buffer, bytes) = bound(source);
+                    let size = std::num::NonZeroU64::new(bytes.max(4));
+                    let resource =
+                        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size });
+                    wgpu::BindGroupEntry { binding, resource }
+                })
+                .collect();
+            let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(call.source.name),
+                layout: &pipeline.get_bind_group_layout(0),
+                entries: &entries,
+            });
+            Dispatch { pipeline, bind_group, workgroups: call.workgroups, seconds }
+        };
+        implementation.calls.iter().map(dispatch).collect()
+    }
+}
+
+/// The first message from the driver that no call returned; that of a lost device, if it was lost.
+#[derive(Clone, Debug, Default)]
+pub struct Fault(Arc<Mutex<Option<String>>>);
+
+impl Fault {
+    fn note(&self, message: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+    }
+
+    /// Notes that the device was lost, for which the driver gives `reason`.
+    pub fn note_lost(&self, reason: &str) {
+        let reason = reason.trim().trim_end_matches('.');
+        let reason = if reason.is_empty() { "for no reason that it gives" } else { reason };
+        let message = format!("the device was lost ({reason}); try a smaller batch, or --device cpu");
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
+    }
+
+    /// Adds to the message, where there is one.
+    pub fn explain(&self, more: &str) {
+        if let Some(message) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            *message += "; ";
+            *message += more;
+        }
+    }
+
+    fn message(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

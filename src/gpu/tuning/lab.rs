@@ -1,0 +1,314 @@
+//! A device on which implementations are compared, in buffers of its own.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use rayon::prelude::*;
+
+use super::schedule::{Lab, Subject, Trouble};
+use crate::gpu::context::{Context, Dispatch};
+use crate::gpu::pipeline::Pipelines;
+use crate::gpu::timestamps::Clock;
+use crate::gpu::transfer::Download;
+use crate::ops::kernel::{Binding, Implementation};
+use crate::ops::{Access, Element, Operand};
+use crate::plan::Pending;
+use crate::verify::Mismatch;
+
+/// Random numbers before they repeat. A prime: no tensor's rows are as long.
+const MOST_RANDOM: usize = 4_194_301;
+
+/// Random numbers of one seed.
+const CHUNK: usize = 1 << 16;
+
+/// Elements that are read back at once, at most.
+const MOST_READ: usize = 8 << 20;
+
+/// The device, and what the tuner may use of it.
+pub struct DeviceLab<'a> {
+    context: &'a Context,
+    pipelines: &'a mut Pipelines,
+    clock: &'a mut Clock,
+    start: Instant,
+    /// Elements of a block of numbers.
+    block_elements: usize,
+    /// Random numbers for the operand of each position.
+    random: HashMap<usize, wgpu::Buffer>,
+    /// NaN, so that an element left out shows.
+    poison: Option<wgpu::Buffer>,
+    bench: Bench,
+}
+
+/// What one subject needs.
+#[derive(Default)]
+struct Bench {
+    operands: Vec<wgpu::Buffer>,
+    dispatches: HashMap<usize, Vec<Dispatch>>,
+    /// The reference's answer: the operands that are written, in order.
+    expected: Vec<Vec<f32>>,
+}
+
+impl<'a> DeviceLab<'a> {
+    pub fn new(
+        context: &'a Context,
+        pipelines: &'a mut Pipelines,
+        clock: &'a mut Clock,
+        subjects: &[Subject],
+    ) -> Self {
+        let start = Instant::now();
+        let operands = subjects.iter().flat_map(|subject| subject.op.operands());
+        let largest = operands.map(|operand| operand.shape.elements()).max().unwrap_or(0);
+        let block_elements = largest.clamp(1, MOST_RANDOM);
+        DeviceLab {
+            context,
+            pipelines,
+            clock,
+            start,
+            block_elements,
+            random: HashMap::new(),
+            poison: None,
+            bench: Bench::default(),
+        }
+    }
+
+    /// Fails as the device does when `make` runs out of memory or binds what cannot be bound.
+    fn guarded<T>(&mut self, make: impl FnOnce(&mut Self) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let memory = self.context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.context.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let made = make(self);
+        let wrong = pollster::block_on(validation.pop());
+        let exhausted = pollster::block_on(memory.pop());
+        match (wrong, exhausted) {
+            // Buffers that could not be made cannot be bound either.
+            (_, Some(_)) => Err(Trouble::Memory),
+            (Some(error), None) => Err(self.context.failed("comparing implementations", error).into()),
+            (None, None) => made,
+        }
+    }
+
+    fn create_buffer(&self, elements: usize) -> Result<wgpu::Buffer, Trouble> {
+        if Element::Real.bytes(elements) > self.context.max_buffer_bytes() {
+            return Err(Trouble::Memory);
+        }
+        Ok(self.context.create_buffer("tuning", Element::Real, elements))
+    }
+
+    fn block(&self, values: &[f32]) -> Result<wgpu::Buffer, Trouble> {
+        let block = self.create_buffer(values.len())?;
+        self.context.queue.write_buffer(&block, 0, bytemuck::cast_slice(values));
+        Ok(block)
+    }
+
+    /// Fills the operand of this position: with random numbers where it is read, else with NaN.
+    fn fill(&mut self, position: usize, operand: &Operand) -> Result<(), Trouble> {
+        if operand.access.reads() && !self.random.contains_key(&position) {
+            let block = self.block(&random(position, self.block_elements))?;
+            self.random.insert(position, block);
+        }
+        if !operand.access.reads() && self.poison.is_none() {
+            self.poison = Some(self.block(&vec![f32::NAN; self.block_elements])?);
+        }
+        let block = match operand.access {
+            Access::Write => self.poison.as_ref().expect("made above"),
+            Access::Read | Access::ReadWrite => &self.random[&position],
+        };
+        let mut encoder = self.context.device.create_command_encoder(&Default::default());
+        let elements = operand.shape.elements();
+        for first in (0..elements).step_by(self.block_elements) {
+            let bytes = Element::Real.bytes(self.block_elements.min(elements - first));
+            let offset = Element::Real.bytes(first);
+            encoder.copy_buffer_to_buffer(block, 0, &self.bench.operands[position], offset, bytes);
+        }
+        self.context.queue.submit([encoder.finish()]);
+        Ok(())
+    }
+
+    /// Gives the operands that are written the content that they had before the first run.
+    fn restore(&mut self, subject: &Subject) -> Result<(), Trouble> {
+        self.guarded(|lab| {
+            let operands = subject.op.operands();
+            let mut written = operands.iter().enumerate().filter(|(_, operand)| operand.access.writes());
+            written.try_for_each(|(position, operand)| lab.fill(position, operand))
+        })
+    }
+
+    /// Binds an implementation to the operands, and to scratch buffers of its own.
+    fn bind(&mut self, subject: &Subject, implementation: usize) -> Result<(), Trouble> {
+        if self.bench.dispatches.contains_key(&implementation) {
+            return Ok(());
+        }
+        let chosen: &Implementation = &subject.implementations[implementation];
+        let dispatches = self.guarded(|lab| {
+            let workspace: Result<Vec<wgpu::Buffer>, Trouble> =
+                chosen.workspace.iter().map(|&elements| lab.create_buffer(elements)).collect();
+            let (workspace, operands) = (workspace?, subject.op.operands());
+            let bound = |binding| match binding {
+                Binding::Operand(number) => {
+                    let elements = operands[number].shape.elements();
+                    (&lab.bench.operands[number], Element::Real.bytes(elements))
+                }
+                Binding::Workspace(number) => {
+                    (&workspace[number], Element::Real.bytes(chosen.workspace[number]))
+                }
+            };
+            Ok(lab.context.dispatches(subject.op, chosen, lab.pipelines, bound))
+        })?;
+        self.bench.dispatches.insert(implementation, dispatches);
+        Ok(())
+    }
+
+    /// Runs an implementation on fresh operands, and hands over what it wrote: the operand, its number among
+    /// those that are written, the first element, and the values from there on.
+    fn answer(
+        &mut self,
+        subject: &Subject,
+        implementation: usize,
+        mut take: impl FnMut(&Operand, usize, usize, &[f32]) -> Result<(), Trouble>,
+    ) -> Result<Duration, Trouble> {
+        self.restore(subject)?;
+        let time = self.run(subject, implementation, 1)?;
+        let operands = subject.op.operands();
+        let written =
+            operands.iter().zip(&self.bench.operands).filter(|(operand, _)| operand.access.writes());
+        for (number, (operand, buffer)) in written.enumerate() {
+            let elements = operand.shape.elements();
+            for first in (0..elements).step_by(MOST_READ) {
+                let (offset, count) = (Element::Real.bytes(first), MOST_READ.min(elements - first));
+                let part = Download::start_at(self.context, buffer, offset, Element::Real, count);
+                take(operand, number, first, Box::new(part).wait()?.reals())?;
+            }
+        }
+        Ok(time)
+    }
+}
+
+impl Lab for DeviceLab<'_> {
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn compile(&mut self, subjects: &[Subject]) -> Vec<Vec<Result<(), String>>> {
+        let all: Vec<&Implementation> =
+            subjects.iter().flat_map(|subject| &subject.implementations).collect();
+        let mut compiled = self.pipelines.compile(&self.context.device, &all).into_iter();
+        let lengths = subjects.iter().map(|subject| subject.implementations.len());
+        lengths.map(|length| compiled.by_ref().take(length).collect()).collect()
+    }
+
+    fn open(&mut self, subject: &Subject) -> Result<(), Trouble> {
+        self.guarded(|lab| {
+            let operands = subject.op.operands();
+            for operand in &operands {
+                let buffer = lab.create_buffer(operand.shape.elements())?;
+                lab.bench.operands.push(buffer);
+            }
+            operands.iter().enumerate().try_for_each(|(position, operand)| lab.fill(position, operand))
+        })
+    }
+
+    fn run(&mut self, subject: &Subject, implementation: usize, times: usize) -> Result<Duration, Trouble> {
+        self.bind(subject, implementation)?;
+        Ok(self.clock.measure(self.context, &self.bench.dispatches[&implementation], times)?)
+    }
+
+    fn ask_reference(&mut self, subject: &Subject) -> Result<Duration, Trouble> {
+        let mut expected: Vec<Vec<f32>> = Vec::new();
+        let time = self.answer(subject, subject.reference, |operand, number, first, values| {
+            if first == 0 {
+                let mut room = Vec::new();
+                room.try_reserve_exact(operand.shape.elements()).map_err(|_| Trouble::Memory)?;
+                expected.push(room);
+            }
+            if !values.par_iter().all(|value| value.is_finite()) {
+                return Err(Trouble::NotFinite);
+            }
+            expected[number].extend_from_slice(values);
+            Ok(())
+        })?;
+        self.bench.expected = expected;
+        Ok(time)
+    }
+
+    fn check(
+        &mut self,
+        subject: &Subject,
+        implementation: usize,
+    ) -> Result<(Duration, Result<f64, Mismatch>), Trouble> {
+        // Each of two right answers may differ from the definition's by as much.
+        let bound = 2.0 * subject.op.precision().bound();
+        let expected = std::mem::take(&mut self.bench.expected);
+        let (mut largest, mut mismatch) = (0.0f64, None);
+        let answered = self.answer(subject, implementation, |operand, number, first, found| {
+            let expected = &expected[number][first..][..found.len()];
+            largest = largest.max(largest_difference(expected, found));
+            if mismatch.is_none()
+                && let Some(index) = expected.iter().zip(found).position(|(&a, &b)| difference(a, b) > bound)
+            {
+                mismatch = Some(Mismatch {
+                    op: subject.op.name(),
+                    operand: operand.name,
+                    index: first + index,
+                    expected: expected[index].into(),
+                    found: found[index].into(),
+                    bound,
+                });
+            }
+            Ok(())
+        });
+        self.bench.expected = expected;
+        Ok((answered?, mismatch.map_or(Ok(largest), Err)))
+    }
+
+    fn close(&mut self) {
+        self.bench = Bench::default();
+        // The device frees buffers when it is asked how far it is; where that fails, the next call says so.
+        let _ = self.context.device.poll(wgpu::PollType::Poll);
+    }
+}
+
+/// The difference of two numbers; what is not a number differs from everything.
+fn difference(a: f32, b: f32) -> f64 {
+    let difference = (f64::from(a) - f64::from(b)).abs();
+    if difference.is_nan() { f64::INFINITY } else { difference }
+}
+
+fn largest_difference(expected: &[f32], found: &[f32]) -> f64 {
+    expected.par_iter().zip(found).map(|(&a, &b)| difference(a, b)).reduce(|| 0.0, f64::max)
+}
+
+/// Numbers from -1 to 1, the same for a position and a length whatever the number of threads.
+fn random(position: usize, elements: usize) -> Vec<f32> {
+    let mut values = vec![0.0; elements];
+    values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
+        let mut rng = ChaCha8Rng::seed_from_u64(((position as u64) << 32) + chunk as u64);
+        values.iter_mut().for_each(|value| *value = rng.random_range(-1.0f32..=1.0));
+    });
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_number_differs_from_everything() {
+        assert_eq!(difference(1.0, 1.5), 0.5);
+        assert_eq!(difference(1.0, f32::NAN), f64::INFINITY);
+        assert_eq!(largest_difference(&[1.0, 2.0, 3.0], &[1.0, 1.0, 2.5]), 1.0);
+        assert_eq!(largest_difference(&[1.0, 2.0], &[f32::NAN, 2.0]), f64::INFINITY);
+        assert_eq!(largest_difference(&[1.0, 2.0], &[1.0, f32::INFINITY]), f64::INFINITY);
+    }
+
+    #[test]
+    fn random_numbers_differ_from_operand_to_operand_and_never_from_start_to_start() {
+        let first = random(0, 3 * CHUNK + 5);
+        assert_eq!(first, random(0, 3 * CHUNK + 5));
+        assert_ne!(first[..100], random(1, 100)[..]);
+        assert_ne!(first[..100], first[CHUNK..CHUNK + 100]);
+        assert!(first.iter().all(|value| value.abs() <= 1.0));
+        let mean = first.iter().sum::<f32>() / first.len() as f32;
+        assert!(mean.abs() < 0.01, "{mean}");
+    }
+}

@@ -1,0 +1,329 @@
+//! Winograd's convolution: windows of 3x3, a tile of outputs at a time, in fewer products than the definition has.
+
+use super::ConvGeometry;
+use crate::device::DeviceProfile;
+use crate::ops::epilogue::Epilogue;
+use crate::ops::gemm::{MULTIPLY_ADDS_PER_ELEMENT, Product, Quads, TiledKernel, multiprocessors};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
+use crate::ops::prologue::Prologue;
+use crate::ops::window::Axis;
+
+/// The pass that is done, and what is done to its values on the way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pass {
+    /// Operands: input, filters, output, then the epilogue's.
+    Forward(Epilogue),
+    /// A forward pass of its own: grad_output takes the input's place, the filters are turned by 180 degrees and
+    /// sum over k, and the padding is 2 less the convolution's. Operands: filters, grad_output, grad_input, then the
+    /// prologue's.
+    GradInput(Prologue),
+}
+
+/// F(height x width, 3x3): a tile of outputs from a patch that is larger by two, in one product for each element of
+/// the patch.
+///
+/// `output = A'((B' patch B) * (G filter G'))A`, element by element inside, with matrices A, B and G that follow from a
+/// choice of points for each axis (Toom and Cook's construction).
+///
+/// # Errors of the answer
+/// The transforms back enlarge what the sums over channels have rounded. For an axis, and outputs `i` of it, the
+/// variance grows by `sum over u of A[u,i]^2 |B[u]|^2 |G[u]|^2` against `3^2` of the definition. Errors against those
+/// of the definition summed in f32, in the worst corner of a tile, for the points of `shaders/conv/winograd/lines.wgsl`:
+///
+/// | tile | points beside infinity | error |
+/// | --- | --- | --- |
+/// | 2x2 | 0, 1, -1 | 0.56 |
+/// | 3x3 | 3/8, -3/8, 5/4, -5/4 | 1.12 |
+/// | 4x3 | | 1.67 |
+/// | 4x4 | 0, 11/16, -11/16, 3/2, -3/2 | 2.49 |
+///
+/// The usual points of 4x4, 0, 1, -1, 2 and -2, give 10.5, beyond the bound of every operation here; a search over all real
+/// points finds none below 2.36.
+///
+/// # Source
+/// A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks (arXiv 1509.09308); on points and errors
+/// B. Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution (arXiv 1803.10986).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tile {
+    name: &'static str,
+    height: usize,
+    width: usize,
+    /// Fewest channels, in and out, that make the transforms worth their while.
+    fewest_channels: usize,
+}
+
+const SMALL_TILE: Tile = Tile { name: "winograd_2x2", height: 2, width: 2, fewest_channels: 16 };
+
+const LARGE_TILES: [Tile; 4] = [
+    Tile { name: "winograd_3x3", height: 3, width: 3, fewest_channels: 32 },
+    Tile { name: "winograd_4x3", height: 4, width: 3, fewest_channels: 32 },
+    Tile { name: "winograd_3x4", height: 3, width: 4, fewest_channels: 32 },
+    Tile { name: "winograd_4x4", height: 4, width: 4, fewest_channels: 32 },
+];
+
+/// Smaller images than this leave most of a tile idle.
+const SHORTEST_AXIS: usize = 4;
+
+/// Scratch memory against the tensors of the operation, at most.
+const MOST_GROWTH: usize = 8;
+
+/// What a launch and the wait for the one before it cost, in multiply-adds of one multiprocessor: some 2 us.
+const LAUNCH: f64 = 500e3;
+
+// The scratch buffers.
+const PATCHES: usize = 0;
+const FILTERS: usize = 1;
+const PRODUCTS: usize = 2;
+const SLICES: usize = 3;
+
+/// Sizes of one pass in one kind of tile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Winograd<'a> {
+    geometry: &'a ConvGeometry,
+    pass: Pass,
+    tile: Tile,
+}
+
+impl Tile {
+    fn exact_on_integers(&self) -> bool {
+        self.height == 2 && self.width == 2
+    }
+}
+
+impl Winograd<'_> {
+    /// Channels that are summed over, and those of the result.
+    fn channels(&self) -> [usize; 2] {
+        let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
+        match self.pass {
+            Pass::Forward(_) => [in_channels, out_channels],
+            Pass::GradInput(_) => [out_channels, in_channels],
+        }
+    }
+
+    /// Positions of the result along an axis.
+    fn positions(&self, axis: &Axis) -> usize {
+        match self.pass {
+            Pass::Forward(_) => axis.output,
+            Pass::GradInput(_) => axis.input,
+        }
+    }
+
+    /// Tiles down and across an image.
+    fn tiles(&self) -> [usize; 2] {
+        let (height, width) = (self.positions(&self.geometry.height), self.positions(&self.geometry.width));
+        [height.div_ceil(self.tile.height), width.div_ceil(self.tile.width)]
+    }
+
+    fn product(&self) -> Product {
+        let [summed, results] = self.channels();
+        let [down, across] = self.tiles();
+        Product {
+            m: self.geometry.batch_size * down * across,
+            n: results,
+            k: summed,
+            parts: (self.tile.height + 2) * (self.tile.width + 2),
+        }
+    }
+
+    /// Elements of the patches, the filters and the products, transformed.
+    fn workspace(&self) -> Option<[usize; 3]> {
+        let Product { m, n, k, parts } = self.product();
+        let elements = |rows: usize, columns: usize| rows.checked_mul(columns)?.checked_mul(parts);
+        Some([elements(m, k)?, elements(n, k)?, elements(m, n)?])
+    }
+
+    fn tensors(&self) -> [usize; 3] {
+        let geometry = self.geometry;
+        [geometry.input_shape(), geometry.filters_shape(), geometry.output_shape()]
+            .map(|shape| shape.elements())
+    }
+
+    /// Whether there is something to gain, and memory for it.
+    fn is_offered(&self, device: &DeviceProfile) -> bool {
+        let ConvGeometry { height, width, groups, .. } = self.geometry;
+        let fits_axis = |axis: &Axis| {
+            axis.kernel == 3
+                && axis.stride == 1
+                && axis.dilation == 1
+                && self.positions(axis) >= SHORTEST_AXIS
+        };
+        let enough_channels = self.channels().into_iter().all(|count| count >= self.tile.fewest_channels);
+        let Some(workspace) = self.workspace() else { return false };
+        let most = ((device.max_binding_bytes / 4) as usize).min(i32::MAX as usize);
+        let growth = MOST_GROWTH * self.tensors().iter().sum::<usize>();
+        *groups == 1
+            && fits_axis(height)
+            && fits_axis(width)
+            && enough_channels
+            && workspace.iter().all(|&elements| elements <= most)
+            && workspace.iter().sum::<usize>() <= growth
+    }
+
+    /// Expected time in multiply-adds of one multiprocessor, next to which [`implicit_gemm_cost`] stands.
+    ///
+    /// The transforms take as long as what they read and write takes to travel; the product takes as long as its
+    /// multiply-adds, or as its operands take to travel where that is longer.
+    fn cost(&self, device: &DeviceProfile) -> Option<f64> {
+        let [input, filters, output] = self.tensors();
+        let [patches, transformed_filters, products] = self.workspace()?;
+        let transforms = input + filters + output + patches + transformed_filters + products;
+        let product = self.product().cost(device)?;
+        let product = product.max(travel(patches + transformed_filters + products, device));
+        Some(travel(transforms, device) + product + 4.0 * LAUNCH)
+    }
+
+    fn implementation(&self, device: &DeviceProfile) -> Option<Implementation> {
+        let [source, filters, result] = match self.pass {
+            Pass::Forward(_) => [0, 1, 2],
+            Pass::GradInput(_) => [1, 0, 2],
+        };
+        let Product { m: tiles, n: results, k: summed, .. } = self.product();
+        let workspace = self.workspace()?;
+        let patches = match self.pass {
+            Pass::Forward(_) => {
+                let files = shader!("conv/winograd/input.wgsl", "conv/winograd/patches.wgsl");
+                self.transform(files, tiles, summed, [Binding::Operand(source), Binding::Workspace(PATCHES)])
+            }
+            Pass::GradInput(prologue) => {
+                let files = shader!("conv/winograd/grad_output.wgsl", "conv/winograd/patches.wgsl");
+                let bindings = [Binding::Operand(source), Binding::Workspace(PATCHES)];
+                let mut call = self.transform(files, tiles, summed, bindings);
+                prologue.complete_packets(&mut call, 3, is_quads(summed));
+                call
+            }
+        };
+        let mut transformed_filters = self.transform(
+            shader!("conv/winograd/filters.wgsl"),
+            self.geometry.out_channels,
+            self.geometry.in_channels,
+            [Binding::Operand(filters), Binding::Workspace(FILTERS)],
+        );
+        transformed_filters.source.sizes.push(self.gradient());
+        let bindings = [Binding::Operand(result), Binding::Workspace(PRODUCTS)];
+        let results = match self.pass {
+            Pass::Forward(epilogue) => {
+                let files = shader!("conv/winograd/output.wgsl", "conv/winograd/results.wgsl");
+                let mut call = self.transform(files, tiles, results, bindings);
+                call.source.files.extend(match is_quads(results) {
+                    true => shader!("conv/finish_quads.wgsl").files,
+                    false => shader!("conv/finish_scalars.wgsl").files,
+                });
+                epilogue.complete(&mut call, 3);
+                call
+            }
+            Pass::GradInput(_) => {
+                let files = shader!("conv/winograd/grad_input.wgsl", "conv/winograd/results.wgsl");
+                self.transform(files, tiles, results, bindings)
+            }
+        };
+        let product = self.tiled_product(device)?;
+        let mut calls = vec![transformed_filters, patches];
+        calls.extend(product.calls);
+        calls.push(results);
+        let workspace = workspace.into_iter().chain(product.workspace).collect();
+        let exact_on_integers = self.tile.exact_on_integers();
+        Some(Implementation {
+            exact_on_integers,
+            ..Implementation::of_calls(self.tile.name, calls, workspace)
+        })
+    }
+
+    /// Launches a transform of `rows` times `channels`, in the packets that the channels allow.
+    fn transform(&self, files: Source, rows: usize, channels: usize, bindings: [Binding; 2]) -> KernelCall {
+        let quads = is_quads(channels);
+        let mut source = files
+            .with_sizes(&[("TILE_HEIGHT", self.tile.height as u32), ("TILE_WIDTH", self.tile.width as u32)]);
+        let packets =
+            if quads { shader!("conv/winograd/quads.wgsl") } else { shader!("conv/winograd/scalars.wgsl") };
+        let more = shader!(
+            "conv/winograd/lines.wgsl",
+            "conv/winograd/tiles.wgsl",
+            "conv/geometry.wgsl",
+            "grid.wgsl"
+        );
+        source.files.extend(packets.files.into_iter().chain(more.files));
+        let [down, across] = self.tiles();
+        let mut constants = self.geometry.constants();
+        constants.extend([("TILES_DOWN", down.into()), ("TILES_ACROSS", across.into())]);
+        let elements = rows * channels / if quads { 4 } else { 1 };
+        KernelCall {
+            bindings: bindings.into(),
+            ..KernelCall::elementwise(source, constants, bindings.len(), elements)
+        }
+    }
+
+    /// The products of all parts, over the scratch buffers.
+    fn tiled_product(&self, device: &DeviceProfile) -> Option<Implementation> {
+        let product = self.product();
+        let kernel = TiledKernel {
+            source: shader!("conv/winograd/product.wgsl").with_sizes(&[self.gradient()]),
+            constants: vec![("PARTS", Constant::from(product.parts))],
+            operands: 3,
+            result: 2,
+            elements: product.parts * product.m * product.n,
+            quads: Quads {
+                a: is_quads(product.k),
+                b: is_quads(self.geometry.in_channels),
+                result: is_quads(product.n),
+            },
+            prologue: None,
+            epilogue: None,
+        };
+        let mut implementation = product.implementations(device, &kernel).into_iter().next()?;
+        for binding in implementation.calls.iter_mut().flat_map(|call| &mut call.bindings) {
+            *binding = match *binding {
+                Binding::Operand(number) => Binding::Workspace([PATCHES, FILTERS, PRODUCTS][number]),
+                Binding::Workspace(number) => Binding::Workspace(SLICES + number),
+            };
+        }
+        Some(implementation)
+    }
+
+    fn gradient(&self) -> (&'static str, u32) {
+        ("GRADIENT", matches!(self.pass, Pass::GradInput(_)).into())
+    }
+}
+
+fn is_quads(channels: usize) -> bool {
+    channels.is_multiple_of(4)
+}
+
+/// What elements on their way to memory or back cost, in multiply-adds of one multiprocessor.
+fn travel(elements: usize, device: &DeviceProfile) -> f64 {
+    elements as f64 * MULTIPLY_ADDS_PER_ELEMENT / multiprocessors(device) as f64
+}
+
+/// Expected time of the same pass as one product of patches that never lie in memory.
+fn implicit_gemm_cost(geometry: &ConvGeometry, product: &Product, device: &DeviceProfile) -> Option<f64> {
+    let tensors = [geometry.input_shape(), geometry.filters_shape(), geometry.output_shape()];
+    let elements = tensors.iter().map(|shape| shape.elements()).sum();
+    Some(product.cost(device)?.max(travel(elements, device)) + LAUNCH)
+}
+
+/// Puts Winograd's convolution among the `tiled` ways to do a pass, whose `product` they compute: the tile that is
+/// expected to be fastest at the head or next to it, so that a trial of the first few decides.
+pub fn with_winograd(
+    tiled: Vec<Implementation>,
+    product: &Product,
+    geometry: &ConvGeometry,
+    pass: Pass,
+    device: &DeviceProfile,
+) -> Vec<Implementation> {
+    let mut implementations = tiled;
+    let ways = LARGE_TILES.into_iter().chain([SMALL_TILE]).map(|tile| Winograd { geometry, pass, tile });
+    let mut offered: Vec<(f64, Implementation)> = ways
+        .filter(|way| way.is_offered(device))
+        .filter_map(|way| Some((way.cost(device)?, way.implementation(device)?)))
+        .collect();
+    offered.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let others = implicit_gemm_cost(geometry, product, device);
+    for (number, (cost, implementation)) in offered.into_iter().enumerate() {
+        let position = match number {
+            0 if others.is_none_or(|others| cost < others) => 0,
+            0 => 1,
+            _ => implementations.len(),
+        };
+        implementations.insert(position.min(implementations.len()), implementation);
+    }
+    implementations
+}
