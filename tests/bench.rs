@@ -305,7 +305,8 @@ fn a_row_says_what_was_measured_and_where() {
     for row in &rows {
         assert_eq!(row["name"], "2x4x9x8 k6 3x2 p1,0 s2,1 d1,2 g2");
         assert_eq!((&row["case"]["batch"], &row["case"]["dilation_width"]), (&2.into(), &2.into()));
-        assert_eq!((row["implementation"].as_str(), row["status"].as_str()), (Some("cpu"), Some("PASSED")));
+        assert!(["direct", "patches"].contains(&row["implementation"].as_str().unwrap()), "{row}");
+        assert_eq!(row["status"].as_str(), Some("PASSED"));
         assert_eq!((row["adapter"].as_str(), row["backend"].as_str()), (Some("cpu"), Some("cpu")));
         assert_eq!((&row["dtype"], &row["version"]), (&"f32".into(), &env!("CARGO_PKG_VERSION").into()));
         assert_eq!((&row["program"], &row["warm_cache"]), (&"wgconv".into(), &false.into()));
@@ -382,7 +383,7 @@ fn a_row_says_who_chose_the_implementation_and_by_which_clock() {
     // On a busy machine there may be too little time for some.
     let tuned = rows("--device 0");
     assert!(tuned.len() == 3 && tuned.iter().any(|(by, _)| by == "tuning"), "{tuned:?}");
-    assert_eq!(rows("--device cpu --pass forward"), [row("rules", "cpu")]);
+    assert_eq!(rows("--device cpu --pass forward"), [row("rules", "direct")]);
 }
 
 #[test]

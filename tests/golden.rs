@@ -143,7 +143,7 @@ fn apply<T: Real>(op: &dyn Op, tensors: &mut Tensors<T>) {
         buffer
     });
     let mut operands = Operands::new(buffers.collect());
-    T::run(op, &mut operands);
+    T::run(op, T::forms(op)[0].name, &mut operands);
     for (operand, buffer) in declared.iter().zip(operands.into_buffers()) {
         tensors.insert(operand.name.to_string(), buffer);
     }

@@ -51,7 +51,14 @@ fn run_all<E: Executor>(
 
 #[test]
 fn the_cpu_matches_the_definitions() {
-    run_all(&mut CpuExecutor::new(), |_, _| vec!["cpu".into()], |_, _| {});
+    run_all(
+        &mut CpuExecutor::new(),
+        |cpu, trial| {
+            let op = trial.plan().forward[0].op.as_ref();
+            cpu.implementations(op).into_iter().map(String::from).collect()
+        },
+        |cpu, name| cpu.prefer(name),
+    );
 }
 
 fn gpu_matches(test: &str, checks: ShaderChecks) {

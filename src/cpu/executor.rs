@@ -1,14 +1,12 @@
 //! The executor that runs operations on all cores of the CPU, in f32.
 
-use crate::ops::{Op, Operands};
+use crate::ops::{CpuForm, Op, Operands};
 use crate::plan::{HostExecutor, Real};
 
 /// Runs plans on all cores of the CPU, in f32; needs no driver.
 pub type CpuExecutor = HostExecutor<f32>;
 
 impl Real for f32 {
-    const IMPLEMENTATION: &'static str = "cpu";
-
     fn device_name() -> String {
         match rayon::current_num_threads() {
             1 => "CPU executor, 1 thread".into(),
@@ -16,8 +14,12 @@ impl Real for f32 {
         }
     }
 
-    fn run(op: &dyn Op, operands: &mut Operands<f32>) {
-        op.run_on_cpu(operands);
+    fn forms(op: &dyn Op) -> Vec<CpuForm> {
+        op.cpu_forms()
+    }
+
+    fn run(op: &dyn Op, form: &'static str, operands: &mut Operands<f32>) {
+        op.run_on_cpu_in(form, operands);
     }
 
     fn to_f32(self) -> f32 {

@@ -3,9 +3,15 @@
 mod elementwise;
 mod executor;
 mod gemm;
+mod outer;
+mod panels;
 mod scratch;
+mod simd;
 
 pub use elementwise::{map, zip_map};
 pub use executor::CpuExecutor;
 pub use gemm::{Matrix, MatrixMut, multiply};
+pub use outer::{Positions, add_outer_products};
+pub use panels::{Panels, Rows};
 pub use scratch::{add_in_order, with_scratch};
+pub use simd::{lanes, vectorized};

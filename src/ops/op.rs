@@ -23,10 +23,20 @@ pub trait Op: Any + Debug + Send + Sync {
     /// Whatever is fast is checked against this.
     fn define(&self, operands: &mut Operands<f64>);
 
-    /// Runs the operation on all cores of the CPU.
+    /// Runs the operation on all cores of the CPU, in the best of its forms.
     ///
     /// The answer must not depend on the number of threads.
     fn run_on_cpu(&self, operands: &mut Operands<f32>);
+
+    /// The ways to run the operation on the CPU, best guess first, each under a name of its own. Never empty.
+    fn cpu_forms(&self) -> Vec<CpuForm> {
+        vec![CpuForm::exact("cpu")]
+    }
+
+    /// Runs the operation on all cores of the CPU, in the form of this name.
+    fn run_on_cpu_in(&self, _form: &str, operands: &mut Operands<f32>) {
+        self.run_on_cpu(operands);
+    }
 
     /// The ways to run the operation on `device`, best guess first, each under a name of its own. Never empty:
     /// the last one takes every geometry on every device.
@@ -42,6 +52,27 @@ pub trait Op: Any + Debug + Send + Sync {
 
     /// How far a right answer in f32 may lie from the definition's.
     fn precision(&self) -> Precision;
+}
+
+/// A way to run an operation on the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuForm {
+    /// Its name, unlike that of any other form of the operation.
+    pub name: &'static str,
+    /// Whether it gives an exact answer to small integers, where the operation does so at all.
+    pub exact_on_integers: bool,
+}
+
+impl CpuForm {
+    /// A form that adds up the products of the definition, in whatever order.
+    pub fn exact(name: &'static str) -> Self {
+        CpuForm { name, exact_on_integers: true }
+    }
+
+    /// A form that rounds on other ways than the definition does.
+    pub fn rounding(name: &'static str) -> Self {
+        CpuForm { name, exact_on_integers: false }
+    }
 }
 
 /// How far a right answer in f32 may lie from the definition's answer in f64.

@@ -63,6 +63,20 @@ impl Prologue {
         });
     }
 
+    /// Writes the gradient that it works on `into` memory that lies in a cache, for a `part` of `grad_output`.
+    pub(super) fn copy_on_cpu(
+        &self,
+        grad_output: &[f32],
+        part: Range<usize>,
+        operands: &[HostBuffer<f32>],
+        into: &mut [f32],
+    ) {
+        into.copy_from_slice(&grad_output[part.clone()]);
+        if let Some(activation) = self.activation {
+            activation.multiply_by_derivative(into, &operands[0].reals()[part]);
+        }
+    }
+
     /// Gives the function `grad_output_at` to a kernel that reads a value at a time, and the activation's
     /// output to that function: `operand` is its number among the operands of the operation.
     pub(super) fn complete(&self, call: &mut KernelCall, operand: usize) {

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use super::executor::Ready;
 use super::{Allocation, BufferId, Executor, Memory, Pending, Plan, Prepared, Step};
 use crate::Result;
-use crate::ops::{HostBuffer, Op, Operands};
+use crate::ops::{CpuForm, HostBuffer, Op, Operands};
 
 /// A type of real numbers, and the form of an operation that works on it.
 pub trait Real: Copy + Default + 'static {
-    /// What [`Executor::implementations`] answers, for every operation.
-    const IMPLEMENTATION: &'static str;
+    /// The forms of an operation that work on this type, best guess first.
+    fn forms(op: &dyn Op) -> Vec<CpuForm>;
     /// What [`Executor::device_name`] answers.
     fn device_name() -> String;
-    /// Runs the operation.
-    fn run(op: &dyn Op, operands: &mut Operands<Self>);
+    /// Runs the operation in one of its forms.
+    fn run(op: &dyn Op, form: &'static str, operands: &mut Operands<Self>);
     /// Rounds to f32.
     fn to_f32(self) -> f32;
     /// Widens from f32.
@@ -28,6 +28,7 @@ pub struct HostExecutor<T> {
     memory: Vec<HostBuffer<T>>,
     persistent: HashMap<String, usize>,
     plans: Vec<PreparedPlan>,
+    preferred: Option<String>,
 }
 
 #[derive(Debug)]
@@ -35,12 +36,14 @@ struct PreparedPlan {
     plan: Arc<Plan>,
     // Where each buffer lies in the executor's memory.
     places: Vec<Option<usize>>,
+    // What each step runs as.
+    forms: Vec<&'static str>,
 }
 
 impl<T: Real> HostExecutor<T> {
     /// An executor without plans.
     pub fn new() -> Self {
-        HostExecutor { memory: Vec::new(), persistent: HashMap::new(), plans: Vec::new() }
+        HostExecutor { memory: Vec::new(), persistent: HashMap::new(), plans: Vec::new(), preferred: None }
     }
 
     /// A buffer's content, without conversion.
@@ -58,7 +61,14 @@ impl<T: Real> HostExecutor<T> {
         self.plans[prepared.0].places[buffer.index()].expect("a buffer that some step uses")
     }
 
-    fn run_step(&mut self, step: &Step, places: &[Option<usize>], plan: &Plan) {
+    /// The form of the preferred name, or else the best.
+    fn form(&self, op: &dyn Op) -> &'static str {
+        let forms = T::forms(op);
+        let preferred = forms.iter().find(|form| self.preferred.as_deref() == Some(form.name));
+        preferred.unwrap_or(&forms[0]).name
+    }
+
+    fn run_step(&mut self, step: &Step, form: &'static str, places: &[Option<usize>], plan: &Plan) {
         let place = |id: &BufferId| places[id.index()].expect("every operand has a place");
         let buffers = step.operands.iter().map(|id| {
             let mut buffer = std::mem::take(&mut self.memory[place(id)]);
@@ -66,7 +76,7 @@ impl<T: Real> HostExecutor<T> {
             buffer
         });
         let mut operands = Operands::new(buffers.collect());
-        T::run(step.op.as_ref(), &mut operands);
+        T::run(step.op.as_ref(), form, &mut operands);
         for (id, buffer) in step.operands.iter().zip(operands.into_buffers()) {
             self.memory[place(id)] = buffer;
         }
@@ -82,8 +92,16 @@ impl<T: Real> Executor for HostExecutor<T> {
         u64::MAX
     }
 
-    fn implementations(&self, _op: &dyn Op) -> Vec<&'static str> {
-        vec![T::IMPLEMENTATION]
+    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
+        T::forms(op).into_iter().map(|form| form.name).collect()
+    }
+
+    fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool {
+        T::forms(op).iter().all(|form| form.name != implementation || form.exact_on_integers)
+    }
+
+    fn prefer(&mut self, implementation: &str) {
+        self.preferred = Some(implementation.into());
     }
 
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
@@ -105,7 +123,8 @@ impl<T: Real> Executor for HostExecutor<T> {
                 *place = Some(shared);
             }
         }
-        self.plans.push(PreparedPlan { plan, places });
+        let forms = plan.steps().map(|step| self.form(step.op.as_ref())).collect();
+        self.plans.push(PreparedPlan { plan, places, forms });
         Ok(Prepared(self.plans.len() - 1))
     }
 
@@ -122,11 +141,11 @@ impl<T: Real> Executor for HostExecutor<T> {
     }
 
     fn run(&mut self, prepared: Prepared, times: usize) -> Result<()> {
-        let PreparedPlan { plan, places } = &self.plans[prepared.0];
-        let (plan, places) = (plan.clone(), places.clone());
+        let PreparedPlan { plan, places, forms } = &self.plans[prepared.0];
+        let (plan, places, forms) = (plan.clone(), places.clone(), forms.clone());
         for _ in 0..times {
-            for step in plan.steps() {
-                self.run_step(step, &places, &plan);
+            for (step, form) in plan.steps().zip(&forms) {
+                self.run_step(step, form, &places, &plan);
             }
         }
         Ok(())
@@ -137,7 +156,7 @@ impl<T: Real> Executor for HostExecutor<T> {
     }
 
     fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self { preferred: self.preferred.take(), ..Self::new() };
     }
 
     fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Box<dyn Pending>> {

@@ -1,19 +1,21 @@
 //! The executor that runs the definitions, in f64. Names no op.
 
-use crate::ops::{Op, Operands};
+use crate::ops::{CpuForm, Op, Operands};
 use crate::plan::{HostExecutor, Real};
 
 /// Runs plans by their operations' definitions, in f64: slow, and what every other executor is proved by.
 pub type ReferenceExecutor = HostExecutor<f64>;
 
 impl Real for f64 {
-    const IMPLEMENTATION: &'static str = "definition";
-
     fn device_name() -> String {
         "reference, f64".into()
     }
 
-    fn run(op: &dyn Op, operands: &mut Operands<f64>) {
+    fn forms(_: &dyn Op) -> Vec<CpuForm> {
+        vec![CpuForm::exact("definition")]
+    }
+
+    fn run(op: &dyn Op, _: &'static str, operands: &mut Operands<f64>) {
         op.define(operands);
     }
 

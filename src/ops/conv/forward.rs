@@ -1,15 +1,13 @@
 //! The forward pass of a convolution.
 
-use rayon::prelude::*;
-
+use super::cpu::{Correlation, DIRECT, Source};
 use super::winograd::{Pass, with_winograd};
-use super::{ConvGeometry, OPERANDS, grouped, patches, stem};
-use crate::cpu::{Matrix, MatrixMut, multiply};
+use super::{ConvGeometry, OPERANDS, grouped, stem};
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 
 /// Convolution, with a bias and an activation where the epilogue has them.
 ///
@@ -87,26 +85,15 @@ impl Op for ConvForward {
         }
     }
 
-    /// Strips of patches, each multiplied by the filters and finished while it lies in the cache.
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let geometry = &self.geometry;
         let ([input, filters, output], more) = operands.split();
-        let (input, filters) = (input.reals(), filters.reals());
-        let (taps, out_channels) = (geometry.taps(), geometry.out_channels);
-        let group_out = geometry.group_out_channels();
-        let rows = patches::strip_rows(geometry);
-        output.reals_mut().par_chunks_mut(rows * out_channels).enumerate().for_each(|(strip, output)| {
-            let (first, rows) = (strip * rows, output.len() / out_channels);
-            for group in 0..geometry.groups {
-                patches::with_patches(geometry, input, first, rows, group, |patches| {
-                    let filters = &filters[group * group_out * taps..][..group_out * taps];
-                    let filters = Matrix::row_major(filters, group_out, taps);
-                    let output = MatrixMut::columns(output, rows, out_channels, group * group_out, group_out);
-                    multiply(output, Matrix::row_major(patches, rows, taps), filters.transposed(), false);
-                });
-            }
-            self.epilogue.run_on_cpu(output, more);
-        });
+        let source = Source::plain(input.reals(), self.geometry.in_channels);
+        let finish = |output: &mut [f32]| self.epilogue.run_on_cpu(output, more);
+        Correlation::forward(&self.geometry).run(&source, filters.reals(), output.reals_mut(), finish);
+    }
+
+    fn cpu_forms(&self) -> Vec<CpuForm> {
+        vec![CpuForm::exact(DIRECT)]
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

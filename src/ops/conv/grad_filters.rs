@@ -1,13 +1,11 @@
 //! The gradient of a convolution's filters.
 
-use rayon::prelude::*;
-
-use super::{ConvGeometry, OPERANDS, grouped, patches, stem};
-use crate::cpu::{Matrix, MatrixMut, add_in_order, multiply};
+use super::cpu::{DIRECT, FilterSums, Source};
+use super::{ConvGeometry, OPERANDS, grouped, stem};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, slices};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the filters.
@@ -37,13 +35,6 @@ impl ConvGradFilters {
         ConvGradFilters { prologue, ..self }
     }
 }
-
-/// Partial sums on the CPU: enough for any number of cores, and never one a core, so that the answer does
-/// not depend on their number.
-const MOST_PARTIAL_SUMS: usize = 32;
-
-/// Elements that all partial sums take together, at most.
-const PARTIAL_SUMS_ELEMENTS: usize = 8 << 20;
 
 impl ConvGradFilters {
     fn direct(&self, device: &DeviceProfile) -> Implementation {
@@ -109,43 +100,15 @@ impl Op for ConvGradFilters {
         }
     }
 
-    /// Each part of the positions sums its own gradient, strip by strip; the parts are added in order.
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let geometry = &self.geometry;
         let ([input, grad_output, grad_filters], more) = operands.split();
-        let (input, grad_output, grad_filters) =
-            (input.reals(), grad_output.reals(), grad_filters.reals_mut());
-        let (taps, out_channels) = (geometry.taps(), geometry.out_channels);
-        let group_out = geometry.group_out_channels();
-        let rows = patches::strip_rows(geometry);
-        let positions = geometry.batch_size * geometry.positions();
-        let strips = positions.div_ceil(rows);
-        let parts = strips.min(MOST_PARTIAL_SUMS).min(PARTIAL_SUMS_ELEMENTS / grad_filters.len()).max(1);
-        let strips_in_part = strips.div_ceil(parts);
-        let mut sums = vec![0.0f32; strips.div_ceil(strips_in_part) * grad_filters.len()];
-        sums.par_chunks_mut(grad_filters.len()).enumerate().for_each(|(part, sum)| {
-            for strip in part * strips_in_part..strips.min((part + 1) * strips_in_part) {
-                let first = strip * rows;
-                let rows = rows.min(positions - first);
-                let part = first * out_channels..(first + rows) * out_channels;
-                self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
-                    for group in 0..geometry.groups {
-                        let grad_output =
-                            Matrix::columns(grad_output, rows, out_channels, group * group_out, group_out);
-                        let sum = &mut sum[group * group_out * taps..][..group_out * taps];
-                        patches::with_patches(geometry, input, first, rows, group, |patches| {
-                            multiply(
-                                MatrixMut::row_major(sum, group_out, taps),
-                                grad_output.transposed(),
-                                Matrix::row_major(patches, rows, taps),
-                                true,
-                            );
-                        });
-                    }
-                });
-            }
-        });
-        add_in_order(grad_filters, &sums);
+        let (prologue, channels) = (self.prologue, self.geometry.out_channels);
+        let grad_output = Source { values: grad_output.reals(), channels, prologue, more };
+        FilterSums::new(&self.geometry).run(input.reals(), &grad_output, grad_filters.reals_mut());
+    }
+
+    fn cpu_forms(&self) -> Vec<CpuForm> {
+        vec![CpuForm::exact(DIRECT)]
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

@@ -2,14 +2,15 @@
 
 use rayon::prelude::*;
 
+use super::cpu::{Correlation, DIRECT, PATCHES, Source};
 use super::phases::Phases;
 use super::winograd::{Pass, with_winograd};
 use super::{ConvGeometry, OPERANDS, grouped, patches, stem};
-use crate::cpu::{Matrix, MatrixMut, multiply, with_scratch};
+use crate::cpu::{Matrix, MatrixMut, lanes, multiply, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the input.
@@ -38,6 +39,61 @@ impl ConvGradInput {
     /// The same gradient with `prologue`.
     pub fn with_prologue(self, prologue: Prologue) -> Self {
         ConvGradInput { prologue, ..self }
+    }
+}
+
+impl ConvGradInput {
+    /// Whether vectors of input channels would be all but empty, and those of whole patches are not.
+    fn suits_patches(&self) -> bool {
+        let vectors = |values: usize| values.div_ceil(lanes());
+        let window = self.geometry.height.kernel * self.geometry.width.kernel;
+        window * vectors(self.geometry.group_in_channels()) > 2 * vectors(self.geometry.taps())
+    }
+
+    /// An image at a time: strips of `grad_output * filters`, added back where their patches came from.
+    fn run_in_patches(&self, operands: &mut Operands<f32>) {
+        let geometry = &self.geometry;
+        let ([filters, grad_output, grad_input], more) = operands.split();
+        let (filters, grad_output) = (filters.reals(), grad_output.reals());
+        let (taps, out_channels) = (geometry.taps(), geometry.out_channels);
+        let group_out = geometry.group_out_channels();
+        let positions = geometry.positions();
+        let strip_rows = patches::strip_rows(geometry).min(positions);
+        let image_elements = geometry.input_shape().elements() / geometry.batch_size;
+        grad_input.reals_mut().par_chunks_mut(image_elements).enumerate().for_each(|(image, grad_input)| {
+            grad_input.fill(0.0);
+            for first in (0..positions).step_by(strip_rows) {
+                let rows = strip_rows.min(positions - first);
+                let start = (image * positions + first) * out_channels;
+                self.prologue.run_on_cpu(
+                    grad_output,
+                    start..start + rows * out_channels,
+                    more,
+                    |grad_output| {
+                        for group in 0..geometry.groups {
+                            let grad_output = Matrix::columns(
+                                grad_output,
+                                rows,
+                                out_channels,
+                                group * group_out,
+                                group_out,
+                            );
+                            let filters = &filters[group * group_out * taps..][..group_out * taps];
+                            with_scratch(rows * taps, |patches| {
+                                let filters = Matrix::row_major(filters, group_out, taps);
+                                multiply(
+                                    MatrixMut::row_major(patches, rows, taps),
+                                    grad_output,
+                                    filters,
+                                    false,
+                                );
+                                patches::add_patches(geometry, patches, first, group, grad_input);
+                            });
+                        }
+                    },
+                );
+            }
+        });
     }
 }
 
@@ -90,50 +146,26 @@ impl Op for ConvGradInput {
         }
     }
 
-    /// An image at a time: strips of `grad_output * filters`, added back where their patches came from.
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let geometry = &self.geometry;
+        self.run_on_cpu_in(self.cpu_forms()[0].name, operands);
+    }
+
+    fn cpu_forms(&self) -> Vec<CpuForm> {
+        let mut forms = vec![CpuForm::exact(DIRECT), CpuForm::exact(PATCHES)];
+        if self.suits_patches() {
+            forms.swap(0, 1);
+        }
+        forms
+    }
+
+    fn run_on_cpu_in(&self, form: &str, operands: &mut Operands<f32>) {
+        if form == PATCHES {
+            return self.run_in_patches(operands);
+        }
         let ([filters, grad_output, grad_input], more) = operands.split();
-        let (filters, grad_output) = (filters.reals(), grad_output.reals());
-        let (taps, out_channels) = (geometry.taps(), geometry.out_channels);
-        let group_out = geometry.group_out_channels();
-        let positions = geometry.positions();
-        let strip_rows = patches::strip_rows(geometry).min(positions);
-        let image_elements = geometry.input_shape().elements() / geometry.batch_size;
-        grad_input.reals_mut().par_chunks_mut(image_elements).enumerate().for_each(|(image, grad_input)| {
-            grad_input.fill(0.0);
-            for first in (0..positions).step_by(strip_rows) {
-                let rows = strip_rows.min(positions - first);
-                let start = (image * positions + first) * out_channels;
-                self.prologue.run_on_cpu(
-                    grad_output,
-                    start..start + rows * out_channels,
-                    more,
-                    |grad_output| {
-                        for group in 0..geometry.groups {
-                            let grad_output = Matrix::columns(
-                                grad_output,
-                                rows,
-                                out_channels,
-                                group * group_out,
-                                group_out,
-                            );
-                            let filters = &filters[group * group_out * taps..][..group_out * taps];
-                            with_scratch(rows * taps, |patches| {
-                                let filters = Matrix::row_major(filters, group_out, taps);
-                                multiply(
-                                    MatrixMut::row_major(patches, rows, taps),
-                                    grad_output,
-                                    filters,
-                                    false,
-                                );
-                                patches::add_patches(geometry, patches, first, group, grad_input);
-                            });
-                        }
-                    },
-                );
-            }
-        });
+        let (prologue, channels) = (self.prologue, self.geometry.out_channels);
+        let source = Source { values: grad_output.reals(), channels, prologue, more };
+        Correlation::grad_input(&self.geometry).run(&source, filters.reals(), grad_input.reals_mut(), |_| ());
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

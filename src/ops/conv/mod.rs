@@ -2,6 +2,7 @@
 //!
 //! The bias and its gradient are operations of their own, [`bias`](super::bias).
 
+mod cpu;
 mod forward;
 mod geometry;
 mod grad_filters;

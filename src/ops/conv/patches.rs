@@ -2,7 +2,6 @@
 //! out as a row `[R,S,C/groups]` (im2col), a strip of windows at a time.
 
 use super::ConvGeometry;
-use crate::cpu::with_scratch;
 
 /// Elements of a strip of patches: 256 KiB, so that it stays in a core's cache.
 const STRIP_ELEMENTS: usize = 64 << 10;
@@ -10,32 +9,6 @@ const STRIP_ELEMENTS: usize = 64 << 10;
 /// Windows in a strip.
 pub fn strip_rows(geometry: &ConvGeometry) -> usize {
     (STRIP_ELEMENTS / geometry.taps()).max(16)
-}
-
-/// Calls `work` with the patches of `rows` windows from number `first` on, for one group: `[rows,R,S,C/groups]`.
-pub fn with_patches(
-    geometry: &ConvGeometry,
-    input: &[f32],
-    first: usize,
-    rows: usize,
-    group: usize,
-    work: impl FnOnce(&[f32]),
-) {
-    let image_elements = geometry.height.input * geometry.width.input * geometry.in_channels;
-    with_scratch(rows * geometry.taps(), |patches| {
-        for (row, patch) in patches.chunks_exact_mut(geometry.taps()).enumerate() {
-            let (image, window) =
-                ((first + row) / geometry.positions(), (first + row) % geometry.positions());
-            let image = &input[image * image_elements..][..image_elements];
-            if !is_inside(geometry, window) {
-                patch.fill(0.0);
-            }
-            for_each_run(geometry, window, group, |in_patch, in_image, length| {
-                patch[in_patch..in_patch + length].copy_from_slice(&image[in_image..in_image + length]);
-            });
-        }
-        work(patches);
-    });
 }
 
 /// Adds the patches of the windows from number `first` on to the image that they were taken from (col2im).
@@ -49,13 +22,6 @@ pub fn add_patches(geometry: &ConvGeometry, patches: &[f32], first: usize, group
             }
         });
     }
-}
-
-/// Whether no tap of a window of an image meets padding.
-fn is_inside(geometry: &ConvGeometry, window: usize) -> bool {
-    let (p, q) = (window / geometry.width.output, window % geometry.width.output);
-    geometry.height.taps_inside(p).len() == geometry.height.kernel
-        && geometry.width.taps_inside(q).len() == geometry.width.kernel
 }
 
 /// Calls `visit(index in the patch, index in the image, length)` for each run of values that lie side by

@@ -1,0 +1,156 @@
+//! Sums of outer products over positions: what gradients of filters are made of.
+
+use pulp::{Simd, WithSimd};
+
+use super::simd::{for_tile, lanes, load, most_rows, vectorized};
+
+/// Positions at regular distances, and what lies from one to the next in the two tensors whose products are summed.
+#[derive(Clone, Copy, Debug)]
+pub struct Positions {
+    /// Positions down and across.
+    pub counts: [usize; 2],
+    /// From position to position in the left tensor, down and across.
+    pub left_steps: [usize; 2],
+    /// From position to position in the right tensor, down and across.
+    pub right_steps: [usize; 2],
+}
+
+impl Positions {
+    /// Elements of the right tensor that [`add_outer_products`] reads: whole vectors, so some may lie behind the last
+    /// column.
+    pub fn right_elements(&self, columns: usize) -> usize {
+        let last = |count: usize, step: usize| (count - 1) * step;
+        let position = last(self.counts[0], self.right_steps[0]) + last(self.counts[1], self.right_steps[1]);
+        position + columns.next_multiple_of(lanes())
+    }
+}
+
+/// `result[row*stride + column] += sum over positions of left[position + row] * right[position + column]`, on the
+/// calling thread, positions in order.
+///
+/// # Panics
+/// When `right` is shorter than [`Positions::right_elements`], or another size does not fit: a bug of the caller.
+pub fn add_outer_products(
+    positions: &Positions,
+    left: &[f32],
+    rows: usize,
+    right: &[f32],
+    columns: usize,
+    result: &mut [f32],
+    stride: usize,
+) {
+    assert!(positions.right_elements(columns) <= right.len(), "elements behind the last column");
+    let width = 2 * lanes();
+    for first in (0..columns).step_by(width) {
+        let columns = width.min(columns - first);
+        let (right, result) = (&right[first..], &mut result[first..]);
+        let vectors = columns.div_ceil(lanes());
+        vectorized(Strip { positions, left, rows, right, columns, vectors, result, stride });
+    }
+}
+
+/// All rows of the result, and as many columns as a tile has.
+struct Strip<'a> {
+    positions: &'a Positions,
+    left: &'a [f32],
+    rows: usize,
+    right: &'a [f32],
+    columns: usize,
+    vectors: usize,
+    result: &'a mut [f32],
+    stride: usize,
+}
+
+impl WithSimd for Strip<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let tiles = self.rows.div_ceil(most_rows::<S>(self.vectors));
+        let mut first = 0;
+        for tile in 0..tiles {
+            let rows = (self.rows - first).div_ceil(tiles - tile);
+            for_tile!(rows, self.vectors, tile_in::<S>(simd, &mut self, first));
+            first += rows;
+        }
+    }
+}
+
+/// A tile in a function of its own, compiled for the vectors of `simd`.
+#[inline(always)]
+fn tile_in<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, strip: &mut Strip<'_>, first: usize) {
+    simd.vectorize(Tile::<ROWS, VECTORS> { strip, first });
+}
+
+/// Some rows of the result; the sums stay in registers.
+struct Tile<'a, 'b, const ROWS: usize, const VECTORS: usize> {
+    strip: &'a mut Strip<'b>,
+    first: usize,
+}
+
+impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<'_, '_, ROWS, VECTORS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Strip { positions, left, right, result, stride, columns, .. } = self.strip;
+        let Positions { counts, left_steps, right_steps } = **positions;
+        let width = VECTORS * S::F32_LANES;
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+        for down in 0..counts[0] {
+            let left = &left[down * left_steps[0] + self.first..];
+            let right = &right[down * right_steps[0]..];
+            for across in 0..counts[1] {
+                let values: &[f32; ROWS] = left[across * left_steps[1]..][..ROWS].try_into().expect("as cut");
+                let right = &right[across * right_steps[1]..][..width];
+                let columns: [S::f32s; VECTORS] =
+                    std::array::from_fn(|vector| load::<S>(&right[vector * S::F32_LANES..]));
+                for row in 0..ROWS {
+                    let value = simd.splat_f32s(values[row]);
+                    for vector in 0..VECTORS {
+                        sums[row][vector] = simd.mul_add_e_f32s(value, columns[vector], sums[row][vector]);
+                    }
+                }
+            }
+        }
+        for row in 0..ROWS {
+            let result = &mut result[(self.first + row) * *stride..][..*columns];
+            for (vector, values) in result.chunks_mut(S::F32_LANES).enumerate().take(VECTORS) {
+                let sum = simd.add_f32s(simd.partial_load_f32s(values), sums[row][vector]);
+                simd.partial_store_f32s(values, sum);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_exact_on_integers_and_leave_the_gaps_alone() {
+        for (counts, rows, columns) in
+            [([1, 1], 1, 1), ([3, 7], 5, 10), ([2, 9], 31, 16), ([4, 5], 13, 47), ([1, 300], 14, 32)]
+        {
+            let positions = Positions { counts, left_steps: [101, 7], right_steps: [203, 9] };
+            let left: Vec<f32> = (0..5_000).map(|i| (i * i % 7) as f32 - 3.0).collect();
+            let right: Vec<f32> = (0..5_000).map(|i| (i * 5 % 11) as f32 - 5.0).collect();
+            let stride = columns + 3;
+            let mut found: Vec<f32> = (0..rows * stride).map(|i| (i % 5) as f32).collect();
+            let mut expected = found.clone();
+            add_outer_products(&positions, &left, rows, &right, columns, &mut found, stride);
+            for row in 0..rows {
+                for column in 0..columns {
+                    for down in 0..counts[0] {
+                        for across in 0..counts[1] {
+                            let left = left[down * 101 + across * 7 + row];
+                            let right = right[down * 203 + across * 9 + column];
+                            expected[row * stride + column] += left * right;
+                        }
+                    }
+                }
+            }
+            assert_eq!(found, expected);
+        }
+    }
+}

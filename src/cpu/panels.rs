@@ -1,0 +1,349 @@
+//! Products with a packed matrix, whose other factor is read where it lies: rows made of runs of values.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
+use super::simd::{for_tile, lanes, load, most_rows, vectorized};
+
+/// Depth of a panel that is worked through at a time, at most: two vectors of 2048 values are 256 KiB, which stay in
+/// a core's second cache.
+const MOST_DEPTH: usize = 2048;
+
+/// How a matrix `[depth, columns]` is packed: panels of columns, two vectors wide, and the last of one vector if that
+/// is enough. A panel holds its columns for the first of the depth, then for the second, and so on; columns that do
+/// not fill it are followed by zeros.
+#[derive(Clone, Copy, Debug)]
+pub struct Panels {
+    /// Length of the sums.
+    pub depth: usize,
+    /// Columns of the result.
+    pub columns: usize,
+    lanes: usize,
+}
+
+impl Panels {
+    /// The panels for a matrix of this size.
+    pub fn new(depth: usize, columns: usize) -> Self {
+        Panels { depth, columns, lanes: lanes() }
+    }
+
+    /// Number of panels.
+    pub fn count(&self) -> usize {
+        self.columns.div_ceil(2 * self.lanes)
+    }
+
+    /// Elements of all panels.
+    pub fn elements(&self) -> usize {
+        self.columns.next_multiple_of(self.lanes) * self.depth
+    }
+
+    /// The columns of a panel.
+    pub fn columns_of(&self, panel: usize) -> Range<usize> {
+        let first = panel * 2 * self.lanes;
+        first..self.columns.min(first + 2 * self.lanes)
+    }
+
+    /// Elements from one panel to the next.
+    pub fn stride(&self) -> usize {
+        2 * self.lanes * self.depth
+    }
+
+    /// Values that a panel holds for each of the depth.
+    pub fn width(&self, panel: usize) -> usize {
+        self.columns_of(panel).len().next_multiple_of(self.lanes)
+    }
+
+    /// Where a panel lies among the packed elements.
+    pub fn place(&self, panel: usize) -> Range<usize> {
+        let first = panel * self.stride();
+        first..first + self.width(panel) * self.depth
+    }
+
+    /// Packs a panel from a matrix whose column `c` is `values[c*depth..][..depth]`, as filters and weights lie.
+    pub fn pack_from_columns(&self, panel: usize, values: &[f32], packed: &mut [f32]) {
+        // So many values of each column at a time that their lines stay in the nearest cache.
+        const BLOCK: usize = 16;
+        let (columns, width) = (self.columns_of(panel), self.width(panel));
+        for first in (0..self.depth).step_by(BLOCK) {
+            let rows = BLOCK.min(self.depth - first);
+            let packed = &mut packed[first * width..][..rows * width];
+            if columns.len() < width {
+                packed.fill(0.0);
+            }
+            for (column, values) in values[columns.start * self.depth..columns.end * self.depth]
+                .chunks_exact(self.depth)
+                .enumerate()
+            {
+                for (row, value) in values[first..first + rows].iter().enumerate() {
+                    packed[row * width + column] = *value;
+                }
+            }
+        }
+    }
+
+    /// Packs a panel from rows: `row(d)` is the matrix's row `d`.
+    pub fn pack_from_rows<'a>(&self, panel: usize, row: impl Fn(usize) -> &'a [f32], packed: &mut [f32]) {
+        let columns = self.columns_of(panel);
+        for (depth, packed) in packed.chunks_exact_mut(self.width(panel)).enumerate() {
+            let (values, rest) = packed.split_at_mut(columns.len());
+            values.copy_from_slice(&row(depth)[columns.clone()]);
+            rest.fill(0.0);
+        }
+    }
+}
+
+/// Rows of a product that stand at regular distances, and the runs of values that each of them is made of.
+///
+/// `result[row][column] = sum over runs and i of source[row + run + i] * matrix[depth][column]`, where the depth counts
+/// through all runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    /// Rows down and across.
+    pub counts: [usize; 2],
+    /// From row to row in the source, down and across.
+    pub source_steps: [usize; 2],
+    /// From row to row in the result, down and across.
+    pub result_steps: [usize; 2],
+    /// Runs of a row, down and across.
+    pub runs: [usize; 2],
+    /// From run to run in the source, down and across.
+    pub run_steps: [usize; 2],
+    /// Values of a run.
+    pub run_length: usize,
+}
+
+impl Rows {
+    /// The same rows in as few lines as they make: those that stand at one distance all the way, or down alone, become
+    /// neighbours across.
+    pub fn merged(self) -> Self {
+        let Rows { counts, source_steps, result_steps, .. } = self;
+        let goes_on = |steps: [usize; 2]| steps[0] == counts[1] * steps[1];
+        if counts[1] == 1 {
+            let swapped = |[down, across]: [usize; 2]| [across, down];
+            Rows {
+                counts: swapped(counts),
+                source_steps: swapped(source_steps),
+                result_steps: swapped(result_steps),
+                ..self
+            }
+        } else if goes_on(source_steps) && goes_on(result_steps) {
+            Rows { counts: [1, counts[0] * counts[1]], ..self }
+        } else {
+            self
+        }
+    }
+
+    /// Multiplies the rows by `packed`, laid out as `panels` say, on the calling thread; the first row of the result
+    /// starts at `result[0]`, and what lies between the rows stays as it is.
+    ///
+    /// # Panics
+    /// When the sizes do not fit each other: a bug of the caller.
+    pub fn multiply(&self, source: &[f32], panels: &Panels, packed: &[f32], result: &mut [f32]) {
+        assert_eq!(self.runs[0] * self.runs[1] * self.run_length, panels.depth, "length of the sums");
+        for panel in 0..panels.count() {
+            let (packed, columns) = (&packed[panels.place(panel)], panels.columns_of(panel));
+            let width = panels.width(panel);
+            for part in self.parts() {
+                let packed = &packed[part.depth * width..];
+                let result = &mut result[columns.start..];
+                let (columns, vectors) = (columns.len(), width / panels.lanes);
+                vectorized(Product { rows: self, part, source, packed, vectors, result, columns });
+            }
+        }
+    }
+
+    /// Parts of the depth that are worked through one after the other: whole runs, or pieces of one.
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        let runs = self.runs[0] * self.runs[1];
+        let together = (MOST_DEPTH / self.run_length.max(1)).clamp(1, runs.max(1));
+        let length = self.run_length;
+        (0..runs).step_by(together).flat_map(move |first_run| {
+            (0..length).step_by(MOST_DEPTH).map(move |start| Part {
+                first_run,
+                runs: together.min(runs - first_run),
+                start,
+                length: MOST_DEPTH.min(length - start),
+                depth: first_run * length + start,
+            })
+        })
+    }
+}
+
+/// A part of the depth: the values `start..start + length` of some runs.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    first_run: usize,
+    runs: usize,
+    start: usize,
+    length: usize,
+    depth: usize,
+}
+
+/// All rows by one panel, for a part of the depth.
+struct Product<'a> {
+    rows: &'a Rows,
+    part: Part,
+    source: &'a [f32],
+    packed: &'a [f32],
+    vectors: usize,
+    result: &'a mut [f32],
+    columns: usize,
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let Rows { counts, source_steps, result_steps, .. } = *self.rows;
+        let most = most_rows::<S>(self.vectors);
+        let tiles = counts[1].div_ceil(most);
+        for down in 0..counts[0] {
+            let mut first = 0;
+            for tile in 0..tiles {
+                let rows = (counts[1] - first).div_ceil(tiles - tile);
+                let source = down * source_steps[0] + first * source_steps[1];
+                let result = down * result_steps[0] + first * result_steps[1];
+                for_tile!(rows, self.vectors, tile_in::<S>(simd, &mut self, source, result));
+                first += rows;
+            }
+        }
+    }
+}
+
+/// A tile in a function of its own, compiled for the vectors of `simd`.
+#[inline(always)]
+fn tile_in<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    product: &mut Product<'_>,
+    source: usize,
+    result: usize,
+) {
+    simd.vectorize(Tile::<ROWS, VECTORS> { product, source, result });
+}
+
+/// Some rows by one panel; the sums stay in registers.
+struct Tile<'a, 'b, const ROWS: usize, const VECTORS: usize> {
+    product: &'a mut Product<'b>,
+    source: usize,
+    result: usize,
+}
+
+impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<'_, '_, ROWS, VECTORS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Product { rows, part, source, packed, result, columns, .. } = self.product;
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+        let width = VECTORS * S::F32_LANES;
+        let mut packed = *packed;
+        let (mut down, mut across) = (part.first_run / rows.runs[1], part.first_run % rows.runs[1]);
+        for _ in 0..part.runs {
+            let run = self.source + part.start + down * rows.run_steps[0] + across * rows.run_steps[1];
+            let values: [&[f32]; ROWS] =
+                std::array::from_fn(|row| &source[run + row * rows.source_steps[1]..][..part.length]);
+            let (now, later) = packed.split_at(part.length * width);
+            packed = later;
+            for i in 0..part.length {
+                let packed = &now[i * width..][..width];
+                let columns: [S::f32s; VECTORS] =
+                    std::array::from_fn(|vector| load::<S>(&packed[vector * S::F32_LANES..]));
+                for row in 0..ROWS {
+                    let value = simd.splat_f32s(values[row][i]);
+                    for vector in 0..VECTORS {
+                        sums[row][vector] = simd.mul_add_e_f32s(value, columns[vector], sums[row][vector]);
+                    }
+                }
+            }
+            across += 1;
+            if across == rows.runs[1] {
+                (down, across) = (down + 1, 0);
+            }
+        }
+        for row in 0..ROWS {
+            let result = &mut result[self.result + row * rows.result_steps[1]..][..*columns];
+            for (vector, values) in result.chunks_mut(S::F32_LANES).enumerate().take(VECTORS) {
+                let mut sum = sums[row][vector];
+                if part.depth > 0 {
+                    sum = simd.add_f32s(simd.partial_load_f32s(values), sum);
+                }
+                simd.partial_store_f32s(values, sum);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The product from its definition, on integers.
+    fn expected(rows: &Rows, source: &[f32], matrix: &[f32], columns: usize, result: &mut [f32]) {
+        for down in 0..rows.counts[0] {
+            for across in 0..rows.counts[1] {
+                let source_row = down * rows.source_steps[0] + across * rows.source_steps[1];
+                let result_row = down * rows.result_steps[0] + across * rows.result_steps[1];
+                for column in 0..columns {
+                    let mut depth = 0;
+                    result[result_row + column] = 0.0;
+                    for run in 0..rows.runs[0] * rows.runs[1] {
+                        let (r, s) = (run / rows.runs[1], run % rows.runs[1]);
+                        let run = source_row + r * rows.run_steps[0] + s * rows.run_steps[1];
+                        for i in 0..rows.run_length {
+                            result[result_row + column] +=
+                                source[run + i] * matrix[column * rows_depth(rows) + depth];
+                            depth += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn rows_depth(rows: &Rows) -> usize {
+        rows.runs[0] * rows.runs[1] * rows.run_length
+    }
+
+    #[test]
+    fn products_are_exact_on_integers_and_leave_the_gaps_alone() {
+        for (counts, runs, run_length, columns) in [
+            ([1, 1], [1, 1], 1, 1),
+            ([2, 5], [3, 1], 7, 10),
+            ([3, 31], [2, 3], 4, 16),
+            ([1, 29], [1, 1], 5000, 33),
+            ([2, 13], [5, 1], 900, 70),
+        ] {
+            let rows = Rows {
+                counts,
+                source_steps: [11, 3],
+                result_steps: [counts[1] * (columns + 2), columns + 2],
+                runs,
+                run_steps: [17, 5],
+                run_length,
+            };
+            let source: Vec<f32> = (0..20_000).map(|i| (i * i % 7) as f32 - 3.0).collect();
+            let depth = rows_depth(&rows);
+            let matrix: Vec<f32> = (0..columns * depth).map(|i| (i * 5 % 11) as f32 - 5.0).collect();
+            let panels = Panels::new(depth, columns);
+            let mut packed = vec![f32::NAN; panels.elements()];
+            for panel in 0..panels.count() {
+                panels.pack_from_columns(panel, &matrix, &mut packed[panels.place(panel)]);
+            }
+            let mut again = vec![f32::NAN; panels.elements()];
+            let by_rows: Vec<Vec<f32>> = (0..depth)
+                .map(|depth_at| (0..columns).map(|column| matrix[column * depth + depth_at]).collect())
+                .collect();
+            for panel in 0..panels.count() {
+                panels.pack_from_rows(panel, |depth| &by_rows[depth], &mut again[panels.place(panel)]);
+            }
+            assert_eq!(packed, again);
+            let mut found = vec![9.0; counts[0] * counts[1] * (columns + 2)];
+            let mut right = found.clone();
+            rows.multiply(&source, &panels, &packed, &mut found);
+            expected(&rows, &source, &matrix, columns, &mut right);
+            assert_eq!(found, right, "{rows:?}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The widest vectors that this CPU has (AVX-512, AVX2, NEON), found at run time.
+
+use std::sync::LazyLock;
+
+use pulp::{Arch, Simd, WithSimd};
+
+static ARCH: LazyLock<Arch> = LazyLock::new(Arch::new);
+
+/// Runs `work` in code compiled for the widest vectors.
+pub fn vectorized<R>(work: impl WithSimd<Output = R>) -> R {
+    ARCH.dispatch(work)
+}
+
+/// Values in a vector.
+pub fn lanes() -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    vectorized(Lanes)
+}
+
+/// The first values of a slice as a vector.
+#[inline(always)]
+pub(super) fn load<S: Simd>(values: &[f32]) -> S::f32s {
+    *bytemuck::from_bytes(bytemuck::cast_slice(&values[..S::F32_LANES]))
+}
+
+/// Rows of a tile that keep a full set of registers busy, for tiles of `vectors` vectors a row: each value of the
+/// result has a register of its own.
+#[inline(always)]
+pub(super) fn most_rows<S: Simd>(vectors: usize) -> usize {
+    match (S::REGISTER_COUNT >= 32, vectors) {
+        (true, 1) => 14,
+        (true, _) => 12,
+        (false, 1) => 10,
+        (false, _) => 6,
+    }
+}
+
+/// Calls `$call::<S, ROWS, VECTORS>($arguments)` for a number of rows and vectors known at run time only.
+macro_rules! for_tile {
+    ($rows:expr, $vectors:expr, $call:ident::<$simd:ident>($($argument:expr),*)) => {
+        match ($vectors, $rows) {
+            (1, 1) => $call::<$simd, 1, 1>($($argument),*),
+            (1, 2) => $call::<$simd, 2, 1>($($argument),*),
+            (1, 3) => $call::<$simd, 3, 1>($($argument),*),
+            (1, 4) => $call::<$simd, 4, 1>($($argument),*),
+            (1, 5) => $call::<$simd, 5, 1>($($argument),*),
+            (1, 6) => $call::<$simd, 6, 1>($($argument),*),
+            (1, 7) => $call::<$simd, 7, 1>($($argument),*),
+            (1, 8) => $call::<$simd, 8, 1>($($argument),*),
+            (1, 9) => $call::<$simd, 9, 1>($($argument),*),
+            (1, 10) => $call::<$simd, 10, 1>($($argument),*),
+            (1, 11) => $call::<$simd, 11, 1>($($argument),*),
+            (1, 12) => $call::<$simd, 12, 1>($($argument),*),
+            (1, 13) => $call::<$simd, 13, 1>($($argument),*),
+            (1, 14) => $call::<$simd, 14, 1>($($argument),*),
+            (2, 1) => $call::<$simd, 1, 2>($($argument),*),
+            (2, 2) => $call::<$simd, 2, 2>($($argument),*),
+            (2, 3) => $call::<$simd, 3, 2>($($argument),*),
+            (2, 4) => $call::<$simd, 4, 2>($($argument),*),
+            (2, 5) => $call::<$simd, 5, 2>($($argument),*),
+            (2, 6) => $call::<$simd, 6, 2>($($argument),*),
+            (2, 7) => $call::<$simd, 7, 2>($($argument),*),
+            (2, 8) => $call::<$simd, 8, 2>($($argument),*),
+            (2, 9) => $call::<$simd, 9, 2>($($argument),*),
+            (2, 10) => $call::<$simd, 10, 2>($($argument),*),
+            (2, 11) => $call::<$simd, 11, 2>($($argument),*),
+            (2, 12) => $call::<$simd, 12, 2>($($argument),*),
+            (vectors, rows) => unreachable!("a tile of {rows} x {vectors} vectors"),
+        }
+    };
+}
+pub(super) use for_tile;

@@ -1,0 +1,257 @@
+//! The forward pass and the input gradient as what they have in common: each result sums the products of a window of
+//! the source with filters, which are packed; the windows are read where they lie.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::line::{Line, Phase};
+use super::source::Source;
+use crate::cpu::{Panels, Rows, with_scratch};
+use crate::ops::conv::ConvGeometry;
+use crate::ops::window::Axis;
+
+/// Elements of a strip of the source: 512 KiB, so that it stays in a core's second cache.
+const STRIP_ELEMENTS: usize = 128 << 10;
+
+/// Results in a strip, at least: fewer would not pay for walking through the filters.
+const FEWEST_RESULTS: usize = 96;
+
+/// Strips for each core, so that none waits long for the others.
+const STRIPS_PER_CORE: usize = 4;
+
+/// A pass that sums over windows.
+#[derive(Clone, Copy, Debug)]
+pub struct Correlation<'a> {
+    geometry: &'a ConvGeometry,
+    is_gradient: bool,
+}
+
+impl<'a> Correlation<'a> {
+    /// The forward pass: the source is the input.
+    pub fn forward(geometry: &'a ConvGeometry) -> Self {
+        Correlation { geometry, is_gradient: false }
+    }
+
+    /// The input gradient: the source is grad_output, and each phase of the stride is a forward pass.
+    pub fn grad_input(geometry: &'a ConvGeometry) -> Self {
+        Correlation { geometry, is_gradient: true }
+    }
+
+    /// Channels of a group, in the source and in the result.
+    fn group_channels(&self) -> [usize; 2] {
+        let channels = [self.geometry.group_in_channels(), self.geometry.group_out_channels()];
+        if self.is_gradient { [channels[1], channels[0]] } else { channels }
+    }
+
+    /// Rows and columns of a result.
+    fn results(&self) -> [usize; 2] {
+        let ConvGeometry { height, width, .. } = self.geometry;
+        if self.is_gradient { [height.input, width.input] } else { [height.output, width.output] }
+    }
+
+    /// The phases along both axes.
+    fn phases(&self) -> impl Iterator<Item = [Phase; 2]> {
+        let ConvGeometry { height, width, .. } = *self.geometry;
+        let is_gradient = self.is_gradient;
+        let count = move |axis: &Axis| if is_gradient { axis.stride } else { 1 };
+        let phase = move |axis: &Axis, number| {
+            if is_gradient { Phase::new(axis, number) } else { Phase::forward(axis) }
+        };
+        let pairs =
+            (0..count(&height)).flat_map(move |down| (0..count(&width)).map(move |across| (down, across)));
+        pairs
+            .map(move |(down, across)| [phase(&height, down), phase(&width, across)])
+            .filter(|phases| phases.iter().all(|phase| phase.line.results > 0))
+    }
+
+    /// Whether some result sums nothing.
+    fn has_gaps(&self) -> bool {
+        self.phases().any(|phases| phases.iter().any(|phase| phase.line.taps == 0))
+    }
+
+    /// How one group's filters are packed for a phase.
+    fn panels(&self, [height, width]: &[Phase; 2]) -> Panels {
+        let [source, result] = self.group_channels();
+        Panels::new(height.line.taps * width.line.taps * source, result)
+    }
+
+    /// Elements of all packed filters.
+    fn packed_elements(&self) -> usize {
+        let groups = self.geometry.groups;
+        self.phases().map(|phases| self.panels(&phases).elements() * groups).sum()
+    }
+
+    /// Packs the filters, for each phase group by group.
+    fn pack(&self, filters: &[f32], packed: &mut [f32]) {
+        let ConvGeometry { height, width, groups, .. } = self.geometry;
+        let [source_channels, result_channels] = self.group_channels();
+        let group_elements = filters.len() / groups;
+        let mut packed = packed;
+        for phases in self.phases() {
+            let panels = self.panels(&phases);
+            if panels.depth == 0 {
+                continue;
+            }
+            let (now, later) = packed.split_at_mut(panels.elements() * groups);
+            packed = later;
+            let of_groups = now.par_chunks_mut(panels.elements()).zip(filters.par_chunks(group_elements));
+            of_groups.for_each(|(packed, filters)| {
+                packed.par_chunks_mut(panels.stride()).enumerate().for_each(|(panel, packed)| {
+                    if !self.is_gradient {
+                        return panels.pack_from_columns(panel, filters, packed);
+                    }
+                    // Depth: taps of the phase, then output channels.
+                    let row = |depth: usize| {
+                        let (tap, k) = (depth / source_channels, depth % source_channels);
+                        let taps = phases[1].line.taps;
+                        let (r, s) = (phases[0].tap(tap / taps), phases[1].tap(tap % taps));
+                        &filters[((k * height.kernel + r) * width.kernel + s) * result_channels..]
+                            [..result_channels]
+                    };
+                    panels.pack_from_rows(panel, row, packed);
+                });
+            });
+        }
+    }
+
+    /// Runs the pass on all cores. `finish` is called with whole pixels of the result that are done and still lie in a
+    /// cache.
+    pub fn run(
+        &self,
+        source: &Source<'_>,
+        filters: &[f32],
+        result: &mut [f32],
+        finish: impl Fn(&mut [f32]) + Sync,
+    ) {
+        with_scratch(self.packed_elements(), |packed| {
+            self.pack(filters, packed);
+            let packed = &*packed;
+            let images = Images::new(self);
+            let image_elements = images.rows * images.row_elements;
+            let rows = images.strip_rows(source.channels);
+            result.par_chunks_mut(image_elements).enumerate().for_each(|(image, result)| {
+                let strips = result.par_chunks_mut(rows * images.row_elements).enumerate();
+                strips.for_each(|(strip, result)| {
+                    let first = strip * rows;
+                    let rows = first..first + result.len() / images.row_elements;
+                    self.run_strip(&images, source, image, rows, packed, result);
+                    finish(result);
+                });
+            });
+        });
+    }
+
+    /// Some rows of one image of the result.
+    fn run_strip(
+        &self,
+        images: &Images<'_>,
+        source: &Source<'_>,
+        image: usize,
+        rows: Range<usize>,
+        packed: &[f32],
+        result: &mut [f32],
+    ) {
+        if self.has_gaps() {
+            result.fill(0.0);
+        }
+        let groups = self.geometry.groups;
+        let [source_channels, result_channels] = self.group_channels();
+        let mut packed = packed;
+        for phases in self.phases() {
+            let panels = self.panels(&phases);
+            if panels.depth == 0 {
+                continue;
+            }
+            let (now, later) = packed.split_at(panels.elements() * groups);
+            packed = later;
+            let [down, across] = images.lines(&phases);
+            // The phase's results among the rows.
+            let numbers = |row: usize| row.saturating_sub(phases[0].first).div_ceil(phases[0].every);
+            let results = numbers(rows.start)..numbers(rows.end).min(down.results);
+            if results.is_empty() {
+                continue;
+            }
+            let first_row = phases[0].first + results.start * phases[0].every - rows.start;
+            let first = first_row * images.row_elements + phases[1].first * groups * result_channels;
+            source.with_strip(image, &down, &across, results.clone(), 0, |strip, pitch| {
+                let pixel = source.channels;
+                // Taps that are neighbours and see all channels make one run.
+                let (taps, run_length) = match groups == 1 && across.dilation == 1 {
+                    true => (1, across.taps * source_channels),
+                    false => (across.taps, source_channels),
+                };
+                let product = Rows {
+                    counts: [results.len(), across.results],
+                    source_steps: [down.step * pitch, across.step * pixel],
+                    result_steps: [
+                        phases[0].every * images.row_elements,
+                        phases[1].every * groups * result_channels,
+                    ],
+                    runs: [down.taps, taps],
+                    run_steps: [down.dilation * pitch, across.dilation * pixel],
+                    run_length,
+                }
+                .merged();
+                for group in 0..groups {
+                    let packed = &now[group * panels.elements()..][..panels.elements()];
+                    let result = &mut result[first + group * result_channels..];
+                    product.multiply(&strip[group * source_channels..], &panels, packed, result);
+                }
+            });
+        }
+    }
+}
+
+/// The images of a result as they are shared out: where a result is made from one pixel of the source alone, all
+/// pixels of the batch are the rows of a single image.
+struct Images<'a> {
+    correlation: &'a Correlation<'a>,
+    is_flat: bool,
+    count: usize,
+    /// Rows of an image.
+    rows: usize,
+    /// Elements of such a row.
+    row_elements: usize,
+}
+
+impl<'a> Images<'a> {
+    fn new(correlation: &'a Correlation<'a>) -> Self {
+        let ConvGeometry { batch_size, groups, .. } = *correlation.geometry;
+        let [rows, columns] = correlation.results();
+        let channels = groups * correlation.group_channels()[1];
+        let is_flat = correlation.phases().all(|phases| phases.iter().all(|phase| phase.line.is_pointwise()));
+        let (count, rows, columns) =
+            if is_flat { (1, batch_size * rows * columns, 1) } else { (batch_size, rows, columns) };
+        Images { correlation, is_flat, count, rows, row_elements: columns * channels }
+    }
+
+    fn lines(&self, phases: &[Phase; 2]) -> [Line; 2] {
+        let [height, width] = phases.map(|phase| phase.line);
+        if !self.is_flat {
+            return [height, width];
+        }
+        let of = |positions| Line { source: positions, results: positions, ..height };
+        [of(self.rows), of(1)]
+    }
+
+    /// Rows of the result in a strip.
+    fn strip_rows(&self, source_channels: usize) -> usize {
+        let columns = if self.is_flat { 1 } else { self.correlation.results()[1] };
+        let enough = FEWEST_RESULTS.div_ceil(columns);
+        let shared = (self.count * self.rows).div_ceil(STRIPS_PER_CORE * rayon::current_num_threads());
+        // Elements of the source for each row of the result, and those that all rows of a strip share.
+        let (mut each, mut shared_elements) = (0, 0);
+        for phases in
+            self.correlation.phases().filter(|phases| phases.iter().all(|phase| phase.line.taps > 0))
+        {
+            let [height, width] = self.lines(&phases);
+            let row = width.span(width.results) * source_channels;
+            each = each.max((height.step * row).div_ceil(phases[0].every));
+            shared_elements = shared_elements.max((height.taps - 1) * height.dilation * row);
+        }
+        let fitting = STRIP_ELEMENTS.saturating_sub(shared_elements) / each.max(1);
+        let rows = shared.max(enough).min(fitting).clamp(1, self.rows);
+        self.rows.div_ceil(self.rows.div_ceil(rows))
+    }
+}

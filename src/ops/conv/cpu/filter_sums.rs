@@ -1,0 +1,203 @@
+//! The filter gradient: outer products of grad_output's pixels and the input's windows, which are read where they lie.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::line::Line;
+use super::source::Source;
+use crate::cpu::{Positions, add_in_order, add_outer_products, lanes, with_scratch};
+use crate::ops::conv::ConvGeometry;
+
+/// Positions in a strip, at least: fewer would not pay for taking up the sums and putting them back.
+const FEWEST_POSITIONS: usize = 196;
+
+/// Elements of a strip of the input: 512 KiB, so that it stays in a core's second cache.
+const STRIP_ELEMENTS: usize = 128 << 10;
+
+/// Sums that a core works on at a time: 256 KiB.
+const BLOCK_ELEMENTS: usize = 64 << 10;
+
+/// Blocks of output channels, at most: each reads the whole input.
+const MOST_BLOCKS: usize = 8;
+
+/// Pieces of work: enough for any number of cores, and never one a core, so that the answer does not depend on their
+/// number.
+const PIECES: usize = 32;
+
+/// Elements that all partial sums take together, at most.
+const PARTIAL_SUMS_ELEMENTS: usize = 8 << 20;
+
+/// The filter gradient of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct FilterSums<'a> {
+    geometry: &'a ConvGeometry,
+}
+
+/// The strips that make a part of the positions, and the output channels of a block.
+struct Piece {
+    strips: Range<usize>,
+    channels: Range<usize>,
+}
+
+impl<'a> FilterSums<'a> {
+    /// The gradient for a convolution of these sizes.
+    pub fn new(geometry: &'a ConvGeometry) -> Self {
+        FilterSums { geometry }
+    }
+
+    /// Runs of taps that lie side by side in a row of the input, and the values of each.
+    fn runs(&self) -> [usize; 2] {
+        let ConvGeometry { width, groups, .. } = self.geometry;
+        let group_in = self.geometry.group_in_channels();
+        if *groups == 1 && width.dilation == 1 {
+            [1, width.kernel * group_in]
+        } else {
+            [width.kernel, group_in]
+        }
+    }
+
+    /// Whether vectors hold output channels, and not neighbours in the input: where that leaves fewer of their
+    /// lanes empty.
+    fn is_across_filters(&self) -> bool {
+        let group_out = self.geometry.group_out_channels();
+        let [runs, length] = self.runs();
+        let vectors = |values: usize| values.div_ceil(lanes());
+        runs * length * vectors(group_out) < group_out * runs * vectors(length)
+    }
+
+    fn strip_rows(&self) -> usize {
+        let ConvGeometry { height, width, in_channels, .. } = self.geometry;
+        let row = Line::forward(width).span(width.output) * in_channels;
+        let shared = (height.kernel - 1) * height.dilation * row;
+        let fitting = STRIP_ELEMENTS.saturating_sub(shared) / (height.stride * row);
+        let rows = FEWEST_POSITIONS.div_ceil(width.output).min(fitting).clamp(1, height.output);
+        height.output.div_ceil(height.output.div_ceil(rows))
+    }
+
+    /// Runs the pass on all cores; `grad_output` holds the gradient and what is done to it as it is read.
+    pub fn run(&self, input: &[f32], grad_output: &Source<'_>, grad_filters: &mut [f32]) {
+        let ConvGeometry { batch_size, out_channels, groups, .. } = *self.geometry;
+        let (elements, taps) = (grad_filters.len(), self.geometry.taps());
+        let strips = batch_size * self.geometry.height.output.div_ceil(self.strip_rows());
+        let across_filters = self.is_across_filters();
+        let blocks = match across_filters || groups > 1 {
+            true => 1,
+            false => elements.div_ceil(BLOCK_ELEMENTS).min(MOST_BLOCKS).min(out_channels),
+        };
+        let block = out_channels.div_ceil(blocks);
+        let parts = strips.min(PIECES / blocks).min(PARTIAL_SUMS_ELEMENTS / elements).max(1);
+        let strips_in_part = strips.div_ceil(parts);
+        let parts = strips.div_ceil(strips_in_part);
+        let work = |sums: &mut [f32]| {
+            sums.par_chunks_mut(elements).enumerate().for_each(|(part, sums)| {
+                sums.par_chunks_mut(block * taps).enumerate().for_each(|(number, sums)| {
+                    let first = part * strips_in_part;
+                    let channels = number * block..number * block + sums.len() / taps;
+                    let piece = Piece { strips: first..strips.min(first + strips_in_part), channels };
+                    sums.fill(0.0);
+                    self.run_piece(&piece, across_filters, input, grad_output, sums);
+                });
+            });
+        };
+        if parts == 1 && !across_filters {
+            return work(grad_filters);
+        }
+        with_scratch(parts * elements, |sums| {
+            work(sums);
+            if !across_filters {
+                return add_in_order(grad_filters, sums);
+            }
+            let group_out = out_channels / groups;
+            with_scratch(elements, |sum| {
+                add_in_order(sum, sums);
+                // From [groups, taps, filters of a group] to [filters, taps].
+                for (index, gradient) in grad_filters.iter_mut().enumerate() {
+                    let (k, tap) = (index / taps, index % taps);
+                    *gradient = sum[(k / group_out * taps + tap) * group_out + k % group_out];
+                }
+            });
+        });
+    }
+
+    /// Adds up one piece, strip by strip.
+    fn run_piece(
+        &self,
+        piece: &Piece,
+        across_filters: bool,
+        input: &[f32],
+        grad_output: &Source<'_>,
+        sums: &mut [f32],
+    ) {
+        let ConvGeometry { height, width, in_channels, .. } = self.geometry;
+        let (down, across) = (Line::forward(height), Line::forward(width));
+        let strip_rows = self.strip_rows();
+        let strips_in_image = height.output.div_ceil(strip_rows);
+        let input = Source::plain(input, *in_channels);
+        let spare = 2 * lanes();
+        for strip in piece.strips.clone() {
+            let (image, first) = (strip / strips_in_image, strip % strips_in_image * strip_rows);
+            let rows = first..height.output.min(first + strip_rows);
+            input.with_strip(image, &down, &across, rows.clone(), spare, |input, pitch| {
+                let pixels = (image * height.output + rows.start) * width.output;
+                let pixels = pixels..pixels + rows.len() * width.output;
+                let channels = piece.channels.clone();
+                grad_output.with_pixels(pixels, channels, spare, |grad_output, channels| {
+                    let positions = Grid { rows: rows.len(), input_pitch: pitch, output_pixel: channels };
+                    self.add_strip(&positions, across_filters, input, grad_output, sums);
+                });
+            });
+        }
+    }
+
+    /// Adds the products of one strip to the sums.
+    fn add_strip(
+        &self,
+        grid: &Grid,
+        across_filters: bool,
+        input: &[f32],
+        grad_output: &[f32],
+        sums: &mut [f32],
+    ) {
+        let ConvGeometry { height, width, in_channels, groups, .. } = *self.geometry;
+        let (taps, group_in) = (self.geometry.taps(), self.geometry.group_in_channels());
+        let group_out = sums.len() / taps / groups;
+        let [runs, length] = self.runs();
+        let input_steps = [height.stride * grid.input_pitch, width.stride * in_channels];
+        let output_steps = [width.output * grid.output_pixel, grid.output_pixel];
+        let counts = [grid.rows, width.output];
+        for (group, sums) in sums.chunks_exact_mut(group_out * taps).enumerate() {
+            let grad_output = &grad_output[group * group_out..];
+            for (r, s) in (0..height.kernel).flat_map(|r| (0..runs).map(move |s| (r, s))) {
+                let offset = r * height.dilation * grid.input_pitch + s * width.dilation * in_channels;
+                let input = &input[offset + group * group_in..];
+                let tap = (r * runs + s) * length;
+                if across_filters {
+                    let positions = Positions { counts, left_steps: input_steps, right_steps: output_steps };
+                    let sums = &mut sums[tap * group_out..];
+                    add_outer_products(&positions, input, length, grad_output, group_out, sums, group_out);
+                } else {
+                    let positions = Positions { counts, left_steps: output_steps, right_steps: input_steps };
+                    add_outer_products(
+                        &positions,
+                        grad_output,
+                        group_out,
+                        input,
+                        length,
+                        &mut sums[tap..],
+                        taps,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// How a strip lies in memory.
+struct Grid {
+    rows: usize,
+    /// Values from one row of the input to the next.
+    input_pitch: usize,
+    /// Values from one pixel of grad_output to the next.
+    output_pixel: usize,
+}

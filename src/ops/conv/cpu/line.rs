@@ -1,0 +1,163 @@
+//! One axis of a pass, as the CPU walks along it: results, and the taps that each of them meets in a source.
+
+use crate::ops::window::Axis;
+
+/// Result `i` meets, at tap `t`, the source position `i*step + t*dilation - before`; what lies outside is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Positions of the source.
+    pub source: usize,
+    /// Results.
+    pub results: usize,
+    /// Source positions from one result to the next.
+    pub step: usize,
+    /// Taps that a result meets.
+    pub taps: usize,
+    /// Source positions from one tap to the next.
+    pub dilation: usize,
+    /// How far the first tap of the first result lies before the source; behind its start where negative.
+    pub before: isize,
+}
+
+impl Line {
+    /// The forward pass along an axis.
+    pub fn forward(axis: &Axis) -> Self {
+        Line {
+            source: axis.input,
+            results: axis.output,
+            step: axis.stride,
+            taps: axis.kernel,
+            dilation: axis.dilation,
+            before: axis.padding_before as isize,
+        }
+    }
+
+    /// The source position under the first tap of a result.
+    pub fn start(&self, result: usize) -> isize {
+        (result * self.step) as isize - self.before
+    }
+
+    /// Source positions that `results` neighbours meet, those between taps and in the padding included.
+    pub fn span(&self, results: usize) -> usize {
+        (results - 1) * self.step + (self.taps - 1) * self.dilation + 1
+    }
+
+    /// Whether no tap of any result lies outside the source.
+    pub fn is_inside(&self) -> bool {
+        self.before <= 0 && self.start(self.results - 1) + self.span(1) as isize <= self.source as isize
+    }
+
+    /// Whether result `i` is made from source position `i` alone.
+    pub fn is_pointwise(&self) -> bool {
+        let Line { source, results, step, taps, before, .. } = *self;
+        (step, taps, before) == (1, 1, 0) && source == results
+    }
+}
+
+/// Input positions `first`, `first + every`, ... of a convolution: those whose gradients meet the same taps of the
+/// filters, one in `every`. Between neighbours the stride is 1, so each phase is a forward pass of its own, in which
+/// grad_output is the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// The forward pass.
+    pub line: Line,
+    /// The first input position.
+    pub first: usize,
+    /// From one input position to the next: the convolution's stride.
+    pub every: usize,
+    first_tap: usize,
+    tap_step: usize,
+}
+
+impl Phase {
+    /// The phase of the input positions `number` modulo the stride; without results where the input ends before,
+    /// without taps where the kernel has none for it.
+    ///
+    /// Input position `i*stride + number` meets tap `r` of output `p` where
+    /// `p*stride = i*stride + number + padding - r*dilation`.
+    pub fn new(axis: &Axis, number: usize) -> Self {
+        let Axis { stride, dilation, .. } = *axis;
+        let divisor = greatest_common_divisor(stride, dilation);
+        let tap_step = stride / divisor;
+        let at = number + axis.padding_before;
+        let meets = |tap: &usize| (at + tap * (stride - dilation % stride)).is_multiple_of(stride);
+        let first_tap = (0..tap_step.min(axis.kernel)).find(meets);
+        let taps = first_tap.map_or(0, |first| (axis.kernel - first).div_ceil(tap_step));
+        let first_tap = first_tap.unwrap_or(0);
+        let dilation_between = dilation / divisor;
+        // Taps are walked through from the last to the first, so that source positions rise.
+        let base = (at as isize - (first_tap * dilation) as isize).div_euclid(stride as isize);
+        let before = (taps.saturating_sub(1) * dilation_between) as isize - base;
+        let line = Line {
+            source: axis.output,
+            results: axis.input.saturating_sub(number).div_ceil(stride),
+            step: 1,
+            taps,
+            dilation: dilation_between,
+            before,
+        };
+        Phase { line, first: number, every: stride, first_tap, tap_step }
+    }
+
+    /// The forward pass along an axis, as the one phase of its outputs.
+    pub fn forward(axis: &Axis) -> Self {
+        Phase { line: Line::forward(axis), first: 0, every: 1, first_tap: 0, tap_step: 1 }
+    }
+
+    /// The convolution's tap that stands at position `tap` of the line.
+    pub fn tap(&self, tap: usize) -> usize {
+        self.first_tap + (self.line.taps - 1 - tap) * self.tap_step
+    }
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::window::{Padding, WindowOptions};
+
+    #[test]
+    fn the_phases_hold_every_pair_of_input_and_output_once() {
+        for (input, kernel, stride, dilation, padding) in [
+            (9, 3, 1, 1, 1),
+            (10, 3, 2, 1, 0),
+            (11, 4, 3, 2, 5),
+            (7, 2, 4, 1, 1),
+            (12, 3, 2, 2, 2),
+            (15, 5, 4, 6, 9),
+        ] {
+            let window = WindowOptions {
+                stride: [stride; 2],
+                dilation: [dilation; 2],
+                padding: Padding::Symmetric([padding; 2]),
+                ..WindowOptions::new([kernel; 2])
+            };
+            let [axis, _] = Axis::pair("test", [input; 2], &window).unwrap();
+            let mut found = Vec::new();
+            for number in 0..stride {
+                let phase = Phase::new(&axis, number);
+                for result in 0..phase.line.results {
+                    for tap in 0..phase.line.taps {
+                        let source = phase.line.start(result) + (tap * phase.line.dilation) as isize;
+                        if (0..axis.output as isize).contains(&source) {
+                            let input = phase.first + result * phase.every;
+                            found.push((source as usize, phase.tap(tap), input));
+                        }
+                    }
+                }
+            }
+            let mut expected = Vec::new();
+            for output in 0..axis.output {
+                for tap in 0..kernel {
+                    expected.extend(axis.input_at(output, tap).map(|input| (output, tap, input)));
+                }
+            }
+            found.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "{axis:?}");
+        }
+    }
+}

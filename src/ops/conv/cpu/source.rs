@@ -1,0 +1,109 @@
+//! The images that a pass reads, a strip of rows at a time, with zeros where its taps meet padding.
+
+use std::ops::Range;
+
+use super::line::Line;
+use crate::cpu::with_scratch;
+use crate::ops::op::HostBuffer;
+use crate::ops::prologue::Prologue;
+
+/// Images `[images, height, width, channels]`, and what is done to their values as they are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The values.
+    pub values: &'a [f32],
+    /// Values of a pixel.
+    pub channels: usize,
+    /// What happens to each value.
+    pub prologue: Prologue,
+    /// The prologue's operands.
+    pub more: &'a [HostBuffer<f32>],
+}
+
+impl<'a> Source<'a> {
+    /// Values that are read as they are.
+    pub fn plain(values: &'a [f32], channels: usize) -> Self {
+        Source { values, channels, prologue: Prologue::NONE, more: &[] }
+    }
+
+    /// Calls `work` with the source rows that the results `rows` of an image meet, all their columns, padding as zeros,
+    /// and with the number of values from one row to the next. `spare` values or more follow the last one.
+    ///
+    /// What needs no padding and no prologue is not copied.
+    pub fn with_strip<R>(
+        &self,
+        image: usize,
+        height: &Line,
+        width: &Line,
+        rows: Range<usize>,
+        spare: usize,
+        work: impl FnOnce(&[f32], usize) -> R,
+    ) -> R {
+        let channels = self.channels;
+        let source_row = width.source * channels;
+        let first = height.start(rows.start);
+        let span = height.span(rows.len());
+        if self.prologue == Prologue::NONE && height.is_inside() && width.is_inside() {
+            let row = image * height.source + first as usize;
+            let start = row * source_row + width.start(0) as usize * channels;
+            let end = (row + span - 1) * source_row
+                + (width.start(width.results - 1) as usize + width.span(1)) * channels;
+            if end + spare <= self.values.len() {
+                return work(&self.values[start..end + spare], source_row);
+            }
+        }
+        let pitch = width.span(width.results) * channels;
+        // Columns of the source that the strip shows, and where the first stands.
+        let shown = width.start(0).max(0) as usize
+            ..((width.start(0) + width.span(width.results) as isize).clamp(0, width.source as isize))
+                as usize;
+        let left = (-width.start(0)).clamp(0, width.span(width.results) as isize) as usize * channels;
+        with_scratch(span * pitch + spare, |strip| {
+            for (row, strip) in strip[..span * pitch].chunks_exact_mut(pitch).enumerate() {
+                let row = first + row as isize;
+                if !(0..height.source as isize).contains(&row) || shown.is_empty() {
+                    strip.fill(0.0);
+                    continue;
+                }
+                let start = (image * height.source + row as usize) * source_row;
+                let part = start + shown.start * channels..start + shown.end * channels;
+                let right = left + part.len();
+                strip[..left].fill(0.0);
+                self.prologue.copy_on_cpu(self.values, part, self.more, &mut strip[left..right]);
+                strip[right..].fill(0.0);
+            }
+            strip[span * pitch..].fill(0.0);
+            work(strip, pitch)
+        })
+    }
+
+    /// Calls `work` with some channels of the pixels `pixels`, counted through all images, and with the number of values
+    /// from one pixel to the next. `spare` values or more follow the last one.
+    ///
+    /// What needs no prologue is not copied.
+    pub fn with_pixels<R>(
+        &self,
+        pixels: Range<usize>,
+        channels: Range<usize>,
+        spare: usize,
+        work: impl FnOnce(&[f32], usize) -> R,
+    ) -> R {
+        let first = |pixel: usize| pixel * self.channels + channels.start;
+        let end = pixels.end * self.channels + spare;
+        if self.prologue == Prologue::NONE && end <= self.values.len() {
+            return work(&self.values[first(pixels.start)..end], self.channels);
+        }
+        let elements = pixels.len() * channels.len();
+        with_scratch(elements + spare, |copy| {
+            // Whole pixels follow one another without gaps.
+            let together = if channels.len() == self.channels { pixels.len() } else { 1 };
+            let values = copy[..elements].chunks_exact_mut(together * channels.len());
+            for (number, copy) in values.enumerate() {
+                let start = first(pixels.start + number * together);
+                self.prologue.copy_on_cpu(self.values, start..start + copy.len(), self.more, copy);
+            }
+            copy[elements..].fill(0.0);
+            work(copy, channels.len())
+        })
+    }
+}
