@@ -125,6 +125,15 @@ class LeNet(nn.Sequential):
                          nn.Flatten(), nn.Linear(32 * 49, 128), nn.ReLU(), nn.Linear(128, 10))
 
 
+class VggMini(nn.Sequential):
+    input_shape = (3, 32, 32)
+
+    def __init__(self):
+        conv = lambda cin, cout: (nn.Conv2d(cin, cout, 3, padding=1), nn.ReLU())
+        super().__init__(*conv(3, 32), *conv(32, 32), nn.MaxPool2d(2), *conv(32, 64), *conv(64, 64), nn.MaxPool2d(2),
+                         nn.Flatten(), nn.Linear(64 * 64, 128), nn.ReLU(), nn.Linear(128, 10))
+
+
 class Residual(nn.Module):
     def __init__(self, cin, cout, stride):
         super().__init__()
@@ -153,7 +162,7 @@ class ResNet20(nn.Sequential):
 
 
 def train(args, dtype, about):
-    net = {"lenet": LeNet, "resnet20": ResNet20}[args.model]().to(args.device)
+    net = {"lenet": LeNet, "vgg-mini": VggMini, "resnet20": ResNet20}[args.model]().to(args.device)
     x = torch.randn(args.batch, *net.input_shape, device=args.device)
     if args.channels_last:
         net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
@@ -208,7 +217,7 @@ def main():
     of_conv.add_argument("--pass", dest="pass_", default="all", choices=["all", "forward", "grad_filters", "grad_input"])
     of_conv.add_argument("--warm-cache", action="store_true", help="let every run read the same inputs")
     of_train = p.add_argument_group("train")
-    of_train.add_argument("--model", default="lenet", choices=["lenet", "resnet20"])
+    of_train.add_argument("--model", default="lenet", choices=["lenet", "vgg-mini", "resnet20"])
     of_train.add_argument("--compile", action="store_true")
     of_train.add_argument("--graph", action="store_true")
     args = p.parse_args()

@@ -1,5 +1,6 @@
 //! Running on the CPU: matrix products, elementwise functions, scratch memory, sums in a fixed order. Names no op.
 
+mod dots;
 mod elementwise;
 mod executor;
 mod gemm;
@@ -8,6 +9,7 @@ mod panels;
 mod scratch;
 mod simd;
 
+pub use dots::multiply_by_transpose;
 pub use elementwise::{map, zip_map};
 pub use executor::CpuExecutor;
 pub use gemm::{Matrix, MatrixMut, multiply};

@@ -6,6 +6,7 @@ use std::f64::consts::SQRT_2;
 use rayon::prelude::*;
 
 use super::{Activation, CHUNK};
+use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
@@ -126,5 +127,5 @@ impl Activation {
 }
 
 fn map(values: &mut [f32], function: impl Fn(f32) -> f32) {
-    values.iter_mut().for_each(|value| *value = function(*value));
+    vectorized(|| values.iter_mut().for_each(|value| *value = function(*value)));
 }

@@ -6,6 +6,7 @@ use std::f64::consts::{PI, SQRT_2};
 use rayon::prelude::*;
 
 use super::{Activation, CHUNK, Saved};
+use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
@@ -153,7 +154,7 @@ impl Activation {
 }
 
 fn update(grad: &mut [f32], saved: &[f32], function: impl Fn(f32, f32) -> f32) {
-    grad.iter_mut().zip(saved).for_each(|(grad, &saved)| *grad = function(*grad, saved));
+    vectorized(|| grad.iter_mut().zip(saved).for_each(|(grad, &saved)| *grad = function(*grad, saved)));
 }
 
 /// `1/sqrt(2*pi)`.

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::cpu::add_in_order;
+use crate::cpu::{add_in_order, vectorized, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::sum_slices;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
@@ -29,7 +29,7 @@ pub struct BiasGrad {
 const ACTIVATED: usize = 2;
 
 /// Elements that a core sums at a time.
-const CHUNK_ELEMENTS: usize = 64 << 10;
+const CHUNK_ELEMENTS: usize = 16 << 10;
 
 /// Rows that a core sums at a time, at least: fewer would cost as much in the second pass as they gain.
 const FEWEST_CHUNK_ROWS: usize = 16;
@@ -120,19 +120,23 @@ impl Op for BiasGrad {
         let ([grad_output, grad_bias], more) = operands.split();
         let (grad_output, grad_bias) = (grad_output.reals(), grad_bias.reals_mut());
         let rows = (CHUNK_ELEMENTS / self.channels).max(FEWEST_CHUNK_ROWS);
-        let mut sums = vec![0.0f32; self.rows.div_ceil(rows) * self.channels];
-        sums.par_chunks_mut(self.channels).enumerate().for_each(|(chunk, sums)| {
-            let first = chunk * rows;
-            let part = first * self.channels..self.rows.min(first + rows) * self.channels;
-            self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
-                for row in grad_output.chunks_exact(self.channels) {
-                    for (sum, value) in sums.iter_mut().zip(row) {
-                        *sum += value;
-                    }
-                }
+        with_scratch(self.rows.div_ceil(rows) * self.channels, |sums| {
+            sums.par_chunks_mut(self.channels).enumerate().for_each(|(chunk, sums)| {
+                sums.fill(0.0);
+                let first = chunk * rows;
+                let part = first * self.channels..self.rows.min(first + rows) * self.channels;
+                self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
+                    vectorized(|| {
+                        for row in grad_output.chunks_exact(self.channels) {
+                            for (sum, value) in sums.iter_mut().zip(row) {
+                                *sum += value;
+                            }
+                        }
+                    });
+                });
             });
+            add_in_order(grad_bias, sums);
         });
-        add_in_order(grad_bias, &sums);
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

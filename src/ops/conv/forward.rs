@@ -1,6 +1,6 @@
 //! The forward pass of a convolution.
 
-use super::cpu::{Correlation, DIRECT, Source};
+use super::cpu::{Correlation, DIRECT, Source, with_winograd as with_cpu_winograd};
 use super::winograd::{Pass, with_winograd};
 use super::{ConvGeometry, OPERANDS, grouped, stem};
 use crate::device::DeviceProfile;
@@ -86,14 +86,19 @@ impl Op for ConvForward {
     }
 
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let ([input, filters, output], more) = operands.split();
-        let source = Source::plain(input.reals(), self.geometry.in_channels);
-        let finish = |output: &mut [f32]| self.epilogue.run_on_cpu(output, more);
-        Correlation::forward(&self.geometry).run(&source, filters.reals(), output.reals_mut(), finish);
+        self.run_on_cpu_in(self.cpu_forms()[0].name, operands);
     }
 
     fn cpu_forms(&self) -> Vec<CpuForm> {
-        vec![CpuForm::exact(DIRECT)]
+        with_cpu_winograd(vec![CpuForm::exact(DIRECT)], Correlation::forward(&self.geometry))
+    }
+
+    fn run_on_cpu_in(&self, form: &str, operands: &mut Operands<f32>) {
+        let ([input, filters, output], more) = operands.split();
+        let source = Source::plain(input.reals(), self.geometry.in_channels);
+        let (filters, output) = (filters.reals(), output.reals_mut());
+        let finish = |output: &mut [f32]| self.epilogue.run_on_cpu(output, more);
+        Correlation::forward(&self.geometry).run_in(form, &source, filters, output, finish);
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::cpu::{Correlation, DIRECT, PATCHES, Source};
+use super::cpu::{Correlation, DIRECT, PATCHES, Source, with_winograd as with_cpu_winograd};
 use super::phases::Phases;
 use super::winograd::{Pass, with_winograd};
 use super::{ConvGeometry, OPERANDS, grouped, patches, stem};
@@ -155,7 +155,7 @@ impl Op for ConvGradInput {
         if self.suits_patches() {
             forms.swap(0, 1);
         }
-        forms
+        with_cpu_winograd(forms, Correlation::grad_input(&self.geometry))
     }
 
     fn run_on_cpu_in(&self, form: &str, operands: &mut Operands<f32>) {
@@ -165,7 +165,8 @@ impl Op for ConvGradInput {
         let ([filters, grad_output, grad_input], more) = operands.split();
         let (prologue, channels) = (self.prologue, self.geometry.out_channels);
         let source = Source { values: grad_output.reals(), channels, prologue, more };
-        Correlation::grad_input(&self.geometry).run(&source, filters.reals(), grad_input.reals_mut(), |_| ());
+        let (filters, grad_input) = (filters.reals(), grad_input.reals_mut());
+        Correlation::grad_input(&self.geometry).run_in(form, &source, filters, grad_input, |_| ());
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{CHUNK_ROWS, DenseSize};
-use crate::cpu::{Matrix, MatrixMut, multiply};
+use crate::cpu::multiply_by_transpose;
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
@@ -71,13 +71,10 @@ impl Op for DenseForward {
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
         let DenseSize { in_features, out_features, .. } = self.size;
         let ([input, weight, output], more) = operands.split();
-        let weight = Matrix::row_major(weight.reals(), out_features, in_features);
         let inputs = input.reals().par_chunks(CHUNK_ROWS * in_features);
         output.reals_mut().par_chunks_mut(CHUNK_ROWS * out_features).zip(inputs).for_each(
             |(output, input)| {
-                let rows = output.len() / out_features;
-                let result = MatrixMut::row_major(output, rows, out_features);
-                multiply(result, Matrix::row_major(input, rows, in_features), weight.transposed(), false);
+                multiply_by_transpose(output, input, weight.reals(), in_features);
                 self.epilogue.run_on_cpu(output, more);
             },
         );

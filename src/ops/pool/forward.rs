@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::{PoolGeometry, PoolKind, winner};
+use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
@@ -78,31 +79,29 @@ impl Op for PoolForward {
             (input.len() / geometry.batch_size, output.len() / geometry.batch_size);
         let images = output.par_chunks_mut(out_elements).zip(input.par_chunks(in_elements));
         images.for_each(|(output, input)| {
-            geometry.for_each_window(|window, pixels| {
-                let output = &mut output[window * channels..][..channels];
-                let mut taps = pixels.iter().map(|pixel| &input[pixel * channels..][..channels]);
-                output.copy_from_slice(taps.next().expect("a window that meets the input"));
-                match self.kind {
-                    PoolKind::Max => {
-                        for values in taps {
+            vectorized(|| {
+                geometry.for_each_window(|window, pixels| {
+                    let output = &mut output[window * channels..][..channels];
+                    let mut taps = pixels.iter().map(|pixel| &input[pixel * channels..][..channels]);
+                    output.copy_from_slice(taps.next().expect("a window that meets the input"));
+                    match self.kind {
+                        PoolKind::Max => taps.for_each(|values| {
                             for (best, &value) in output.iter_mut().zip(values) {
-                                if value > *best || value.is_nan() {
-                                    *best = value;
+                                *best = if value > *best || value.is_nan() { value } else { *best };
+                            }
+                        }),
+                        PoolKind::Average => {
+                            taps.for_each(|values| {
+                                for (sum, value) in output.iter_mut().zip(values) {
+                                    *sum += value;
                                 }
+                            });
+                            for sum in output {
+                                *sum /= geometry.taps() as f32;
                             }
                         }
                     }
-                    PoolKind::Average => {
-                        for values in taps {
-                            for (sum, value) in output.iter_mut().zip(values) {
-                                *sum += value;
-                            }
-                        }
-                        for sum in output {
-                            *sum /= geometry.taps() as f32;
-                        }
-                    }
-                }
+                });
             });
         });
     }

@@ -90,16 +90,22 @@ impl PoolGeometry {
 
     /// Calls `visit` with the number of every window of one image and the pixels under it, both in row-major
     /// order.
-    pub(super) fn for_each_window(&self, mut visit: impl FnMut(usize, &[usize])) {
-        let mut pixels = Vec::with_capacity(self.taps());
+    #[inline(always)]
+    pub(super) fn for_each_window(&self, mut visit: impl FnMut(usize, Pixels)) {
         for p in 0..self.height.output {
+            let rows = self.height.taps_inside(p);
             for q in 0..self.width.output {
-                pixels.clear();
-                for h in (0..self.height.kernel).filter_map(|r| self.height.input_at(p, r)) {
-                    let columns = (0..self.width.kernel).filter_map(|s| self.width.input_at(q, s));
-                    pixels.extend(columns.map(|w| h * self.width.input + w));
-                }
-                visit(p * self.width.output + q, &pixels);
+                let columns = self.width.taps_inside(q);
+                let first = |axis: &Axis, position: usize, tap: usize| {
+                    position * axis.stride + tap * axis.dilation - axis.padding_before
+                };
+                let (h, w) = (first(&self.height, p, rows.start), first(&self.width, q, columns.start));
+                let pixels = Pixels {
+                    first: h * self.width.input + w,
+                    counts: [rows.len(), columns.len()],
+                    steps: [self.height.dilation * self.width.input, self.width.dilation],
+                };
+                visit(p * self.width.output + q, pixels);
             }
         }
     }
@@ -117,6 +123,23 @@ impl PoolGeometry {
             width,
         };
         depthwise.constants()
+    }
+}
+
+/// The pixels under a window, those in the padding left out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pixels {
+    first: usize,
+    counts: [usize; 2],
+    steps: [usize; 2],
+}
+
+impl Pixels {
+    /// The pixels in row-major order.
+    #[inline(always)]
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        let Pixels { first, counts, steps } = self;
+        (0..counts[0]).flat_map(move |r| (0..counts[1]).map(move |s| first + r * steps[0] + s * steps[1]))
     }
 }
 

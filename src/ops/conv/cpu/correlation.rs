@@ -38,8 +38,25 @@ impl<'a> Correlation<'a> {
         Correlation { geometry, is_gradient: true }
     }
 
+    /// Images of a batch.
+    pub fn images(&self) -> usize {
+        self.geometry.batch_size
+    }
+
+    /// Parts of the channels.
+    pub fn groups(&self) -> usize {
+        self.geometry.groups
+    }
+
+    /// The lines along both axes, where all results are in one phase.
+    pub fn single_phase(&self) -> Option<[Line; 2]> {
+        let mut phases = self.phases();
+        let lines = phases.next()?.map(|phase| phase.line);
+        phases.next().is_none().then_some(lines)
+    }
+
     /// Channels of a group, in the source and in the result.
-    fn group_channels(&self) -> [usize; 2] {
+    pub fn group_channels(&self) -> [usize; 2] {
         let channels = [self.geometry.group_in_channels(), self.geometry.group_out_channels()];
         if self.is_gradient { [channels[1], channels[0]] } else { channels }
     }
@@ -77,13 +94,13 @@ impl<'a> Correlation<'a> {
     }
 
     /// Elements of all packed filters.
-    fn packed_elements(&self) -> usize {
+    pub fn packed_elements(&self) -> usize {
         let groups = self.geometry.groups;
         self.phases().map(|phases| self.panels(&phases).elements() * groups).sum()
     }
 
     /// Packs the filters, for each phase group by group.
-    fn pack(&self, filters: &[f32], packed: &mut [f32]) {
+    pub fn pack(&self, filters: &[f32], packed: &mut [f32]) {
         let ConvGeometry { height, width, groups, .. } = self.geometry;
         let [source_channels, result_channels] = self.group_channels();
         let group_elements = filters.len() / groups;

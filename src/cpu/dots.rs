@@ -1,0 +1,126 @@
+//! Products of a matrix with the transpose of another: dot products of rows, which need no packing.
+
+use pulp::{Simd, WithSimd};
+
+use super::simd::{load, vectorized};
+
+/// Terms of the dot products that are added up at a time: so many that a few rows stay in the nearest cache.
+const MOST_TERMS: usize = 2048;
+
+/// Rows of each factor in a tile: each pair has a vector of sums in a register.
+const TILE: [usize; 2] = [4, 6];
+
+/// `result[row, column] = sum over i of a[row, i] * b[column, i]`, on the calling thread; all matrices are row-major, and
+/// `length` is that of the sums.
+///
+/// # Panics
+/// When the sizes do not fit each other: a bug of the caller.
+pub fn multiply_by_transpose(result: &mut [f32], a: &[f32], b: &[f32], length: usize) {
+    assert_eq!(result.len() * length * length, a.len() * b.len(), "sizes of a product");
+    vectorized(Dots { result, a, b, length });
+}
+
+struct Dots<'a> {
+    result: &'a mut [f32],
+    a: &'a [f32],
+    b: &'a [f32],
+    length: usize,
+}
+
+impl WithSimd for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Dots { result, a, b, length } = self;
+        let columns = b.len() / length;
+        let rows = a.len() / length;
+        for start in (0..length).step_by(MOST_TERMS) {
+            let terms = MOST_TERMS.min(length - start);
+            for column in (0..columns).step_by(TILE[1]) {
+                for row in (0..rows).step_by(TILE[0]) {
+                    let tile = Tile { result, a, b, length, start, terms, row, column };
+                    if row + TILE[0] <= rows && column + TILE[1] <= columns {
+                        tile.run::<S, { TILE[0] }, { TILE[1] }>(simd);
+                    } else {
+                        let (rows, columns) = (TILE[0].min(rows - row), TILE[1].min(columns - column));
+                        tile.one_by_one(simd, rows, columns);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Some rows of both factors, for some terms of the sums.
+struct Tile<'a> {
+    result: &'a mut [f32],
+    a: &'a [f32],
+    b: &'a [f32],
+    length: usize,
+    start: usize,
+    terms: usize,
+    row: usize,
+    column: usize,
+}
+
+impl Tile<'_> {
+    #[inline(always)]
+    fn one_by_one<S: Simd>(self, simd: S, rows: usize, columns: usize) {
+        let Tile { result, a, b, length, start, terms, row, column } = self;
+        for row in row..row + rows {
+            for column in column..column + columns {
+                Tile { result, a, b, length, start, terms, row, column }.run::<S, 1, 1>(simd);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const COLUMNS: usize>(self, simd: S) {
+        let Tile { result, a, b, length, start, terms, row, column } = self;
+        let columns = b.len() / length;
+        let a: [&[f32]; ROWS] = std::array::from_fn(|i| &a[(row + i) * length + start..][..terms]);
+        let b: [&[f32]; COLUMNS] = std::array::from_fn(|j| &b[(column + j) * length + start..][..terms]);
+        let mut sums = [[simd.splat_f32s(0.0); COLUMNS]; ROWS];
+        let whole = terms / S::F32_LANES * S::F32_LANES;
+        for at in (0..whole).step_by(S::F32_LANES) {
+            let b: [S::f32s; COLUMNS] = std::array::from_fn(|j| load::<S>(&b[j][at..]));
+            for i in 0..ROWS {
+                let a = load::<S>(&a[i][at..]);
+                for j in 0..COLUMNS {
+                    sums[i][j] = simd.mul_add_e_f32s(a, b[j], sums[i][j]);
+                }
+            }
+        }
+        for i in 0..ROWS {
+            for j in 0..COLUMNS {
+                let rest = a[i][whole..].iter().zip(&b[j][whole..]).map(|(a, b)| a * b).sum::<f32>();
+                let sum = simd.reduce_sum_f32s(sums[i][j]) + rest;
+                let result = &mut result[(row + i) * columns + column + j];
+                *result = if start == 0 { sum } else { *result + sum };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_exact_on_integers() {
+        for (rows, columns, length) in [(1, 1, 1), (4, 6, 16), (5, 13, 33), (9, 7, 5000), (12, 12, 64)] {
+            let a: Vec<f32> = (0..rows * length).map(|i| (i * i % 7) as f32 - 3.0).collect();
+            let b: Vec<f32> = (0..columns * length).map(|i| (i * 5 % 11) as f32 - 5.0).collect();
+            let mut result = vec![f32::NAN; rows * columns];
+            multiply_by_transpose(&mut result, &a, &b, length);
+            for row in 0..rows {
+                for column in 0..columns {
+                    let expected: f32 =
+                        (0..length).map(|i| a[row * length + i] * b[column * length + i]).sum();
+                    assert_eq!(result[row * columns + column], expected, "{rows} {columns} {length}");
+                }
+            }
+        }
+    }
+}

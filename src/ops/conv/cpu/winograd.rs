@@ -1,0 +1,335 @@
+//! Winograd's convolution on the CPU: tiles of 4x4 results from patches of 6x6, in 36 products where the definition has
+//! 144, a cache-sized block of tiles at a time.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::correlation::Correlation;
+use super::line::Line;
+use super::source::Source;
+use super::winograd_lines::{INPUTS, OUTPUTS, filter_line, input_line, output_line};
+use crate::cpu::{Panels, Rows, vectorized, with_scratch};
+
+/// Elements of a patch, and products for each tile and pair of channels.
+const PARTS: usize = INPUTS * INPUTS;
+
+/// Elements of a block's patches and products: 768 KiB, which a core's second cache holds.
+const BLOCK_ELEMENTS: usize = 192 << 10;
+
+/// Tiles of a block, at least: fewer would not pay for walking through the filters.
+const FEWEST_TILES: usize = 24;
+
+/// Fewest channels that are summed over, and of the result, that make the transforms worth their while.
+const FEWEST_CHANNELS: [usize; 2] = [32, 16];
+
+/// What a patch's or a result's element costs to transform, in multiply-adds.
+const TRANSFORM: usize = 10;
+
+/// What an element of the transformed filters costs, in multiply-adds.
+const FILTER_TRANSFORM: usize = 6;
+
+/// A pass of a 3x3 convolution without strides, tile by tile.
+#[derive(Clone, Copy, Debug)]
+pub struct Winograd<'a> {
+    correlation: Correlation<'a>,
+    height: Line,
+    width: Line,
+    /// Channels of the source and of the result.
+    channels: [usize; 2],
+}
+
+impl<'a> Winograd<'a> {
+    /// The pass, if it can be done so.
+    pub fn new(correlation: Correlation<'a>) -> Option<Self> {
+        let [height, width] = correlation.single_phase()?;
+        let channels = correlation.group_channels();
+        let fits =
+            |line: &Line| line.taps == 3 && line.step == 1 && line.dilation == 1 && line.results >= OUTPUTS;
+        let enough = channels[0] >= FEWEST_CHANNELS[0] && channels[1] >= FEWEST_CHANNELS[1];
+        (correlation.groups() == 1 && fits(&height) && fits(&width) && enough).then_some(Winograd {
+            correlation,
+            height,
+            width,
+            channels,
+        })
+    }
+
+    /// Whether it is expected to be faster than the definition's products.
+    pub fn pays(&self) -> bool {
+        let [source, result] = self.channels;
+        let [down, across] = self.tiles();
+        let tiles = self.correlation.images() * down * across;
+        let products = PARTS * source * result;
+        let cost = tiles * (products + TRANSFORM * PARTS * (source + result)) + FILTER_TRANSFORM * products;
+        let results = self.correlation.images() * self.height.results * self.width.results;
+        cost < 9 * results * source * result
+    }
+
+    /// Tiles down and across an image.
+    fn tiles(&self) -> [usize; 2] {
+        [self.height, self.width].map(|line| line.results.div_ceil(OUTPUTS))
+    }
+
+    /// The filters of one part.
+    fn panels(&self) -> Panels {
+        Panels::new(self.channels[0], self.channels[1])
+    }
+
+    /// Images and rows of tiles in a block: several whole images, or some rows of one.
+    fn block(&self) -> [usize; 2] {
+        let [down, across] = self.tiles();
+        let fitting = BLOCK_ELEMENTS / (PARTS * (self.channels[0] + self.channels[1]));
+        let tiles = fitting.max(FEWEST_TILES);
+        match tiles / (down * across) {
+            0 => {
+                let rows = (tiles / across).max(1);
+                [1, down.div_ceil(down.div_ceil(rows))]
+            }
+            images => {
+                [images.min(self.correlation.images().div_ceil(rayon::current_num_threads())).max(1), down]
+            }
+        }
+    }
+
+    /// Runs the pass on all cores; `finish` is called as [`Correlation::run`] does.
+    pub fn run(
+        &self,
+        source: &Source<'_>,
+        filters: &[f32],
+        result: &mut [f32],
+        finish: impl Fn(&mut [f32]) + Sync,
+    ) {
+        let panels = self.panels();
+        with_scratch(PARTS * panels.elements(), |transformed| {
+            with_scratch(self.correlation.packed_elements(), |packed| {
+                self.correlation.pack(filters, packed);
+                self.transform_filters(packed, transformed);
+            });
+            let transformed = &*transformed;
+            let row = self.width.results * self.channels[1];
+            let image = self.height.results * row;
+            let [images, tile_rows] = self.block();
+            let down = self.tiles()[0];
+            result.par_chunks_mut(images * image).enumerate().for_each(|(number, result)| {
+                let first_image = number * images;
+                let rows = if tile_rows == down { result.len() } else { tile_rows * OUTPUTS * row };
+                result.par_chunks_mut(rows).enumerate().for_each(|(number, result)| {
+                    let images = first_image..first_image + result.len().div_ceil(image);
+                    let first = number * tile_rows;
+                    let block = Block { images, tile_rows: first..down.min(first + tile_rows) };
+                    self.run_block(&block, source, transformed, result);
+                    finish(result);
+                });
+            });
+        });
+    }
+
+    /// From the filters packed as the definition sums them, panels `[3,3,source channels]`, to those of each part.
+    fn transform_filters(&self, packed: &[f32], transformed: &mut [f32]) {
+        let panels = self.panels();
+        let elements = panels.elements();
+        // Each panel of each part is a piece of its own.
+        let mut pieces: Vec<Vec<&mut [f32]>> =
+            (0..panels.count()).map(|_| Vec::with_capacity(PARTS)).collect();
+        for part in transformed.chunks_exact_mut(elements) {
+            for (pieces, panel) in pieces.iter_mut().zip(part.chunks_mut(panels.stride())) {
+                pieces.push(panel);
+            }
+        }
+        pieces.into_par_iter().zip(packed.par_chunks(9 * panels.stride())).for_each(|(parts, packed)| {
+            vectorized(TransformFilters { packed, parts });
+        });
+    }
+
+    fn run_block(&self, block: &Block, source: &Source<'_>, filters: &[f32], result: &mut [f32]) {
+        let [source_channels, result_channels] = self.channels;
+        let across = self.tiles()[1];
+        let tiles_of_image = block.tile_rows.len() * across;
+        let tiles = block.images.len() * tiles_of_image;
+        let panels = self.panels();
+        // A row more than the tiles have keeps the parts apart in the cache's sets.
+        let part_rows = tiles + 1;
+        let sizes = [source_channels, result_channels].map(|channels| part_rows * channels);
+        with_scratch(PARTS * sizes[0], |patches| {
+            let height = Line { results: self.tiles()[0] * OUTPUTS, ..self.height };
+            let width = Line { results: across * OUTPUTS, ..self.width };
+            let rows = block.tile_rows.start * OUTPUTS..block.tile_rows.end * OUTPUTS;
+            for (number, image) in block.images.clone().enumerate() {
+                source.with_strip(image, &height, &width, rows.clone(), 0, |strip, pitch| {
+                    vectorized(TransformPatches {
+                        strip,
+                        pitch,
+                        counts: [block.tile_rows.len(), across],
+                        channels: source_channels,
+                        patches: &mut patches[number * tiles_of_image * source_channels..],
+                        part: sizes[0],
+                    });
+                });
+            }
+            with_scratch(PARTS * sizes[1], |products| {
+                let rows = Rows {
+                    counts: [1, tiles],
+                    source_steps: [0, source_channels],
+                    result_steps: [0, result_channels],
+                    runs: [1, 1],
+                    run_steps: [0, 0],
+                    run_length: source_channels,
+                };
+                let parts = patches.chunks_exact(sizes[0]).zip(filters.chunks_exact(panels.elements()));
+                for (products, (patches, filters)) in products.chunks_exact_mut(sizes[1]).zip(parts) {
+                    rows.multiply(patches, &panels, filters, products);
+                }
+                let image = result.len() / block.images.len();
+                for (number, result) in result.chunks_exact_mut(image).enumerate() {
+                    vectorized(TransformProducts {
+                        products: &products[number * tiles_of_image * result_channels..],
+                        part: sizes[1],
+                        counts: [block.tile_rows.len(), across],
+                        channels: result_channels,
+                        columns: self.width.results,
+                        result,
+                    });
+                }
+            });
+        });
+    }
+}
+
+/// Tiles that are worked on together.
+struct Block {
+    images: Range<usize>,
+    tile_rows: Range<usize>,
+}
+
+/// As many values as a vector has, or those that are left of them.
+#[inline(always)]
+fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
+    match values.get(..S::F32_LANES) {
+        Some(values) => *bytemuck::from_bytes(bytemuck::cast_slice(values)),
+        None => simd.partial_load_f32s(values),
+    }
+}
+
+#[inline(always)]
+fn store<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {
+    match values.get_mut(..S::F32_LANES) {
+        Some(values) => *bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(values)) = vector,
+        None => simd.partial_store_f32s(values, vector),
+    }
+}
+
+/// `G filter G'` for every pair of channels of a panel.
+struct TransformFilters<'a> {
+    packed: &'a [f32],
+    parts: Vec<&'a mut [f32]>,
+}
+
+impl WithSimd for TransformFilters<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let elements = self.packed.len() / 9;
+        for at in (0..elements).step_by(S::F32_LANES) {
+            let mut lines = [[simd.splat_f32s(0.0); 3]; INPUTS];
+            for s in 0..3 {
+                let tap = |r: usize| {
+                    load(simd, &self.packed[(r * 3 + s) * elements + at..(r * 3 + s + 1) * elements])
+                };
+                let line = filter_line(simd, [tap(0), tap(1), tap(2)]);
+                for (lines, value) in lines.iter_mut().zip(line) {
+                    lines[s] = value;
+                }
+            }
+            for (u, line) in lines.into_iter().enumerate() {
+                for (v, value) in filter_line(simd, line).into_iter().enumerate() {
+                    store(simd, &mut self.parts[u * INPUTS + v][at..], value);
+                }
+            }
+        }
+    }
+}
+
+/// `B' patch B` for every tile of some rows: `patches[part][tile][channel]`.
+struct TransformPatches<'a> {
+    strip: &'a [f32],
+    pitch: usize,
+    counts: [usize; 2],
+    channels: usize,
+    patches: &'a mut [f32],
+    part: usize,
+}
+
+impl WithSimd for TransformPatches<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let TransformPatches { strip, pitch, counts, channels, patches, part } = self;
+        for tile in 0..counts[0] * counts[1] {
+            let (down, across) = (tile / counts[1], tile % counts[1]);
+            let corner = down * OUTPUTS * pitch + across * OUTPUTS * channels;
+            for c in (0..channels).step_by(S::F32_LANES) {
+                let mut lines = [[simd.splat_f32s(0.0); INPUTS]; INPUTS];
+                for (row, lines) in lines.iter_mut().enumerate() {
+                    let row = &strip[corner + row * pitch..][..INPUTS * channels];
+                    let line = std::array::from_fn(|column| {
+                        load(simd, &row[column * channels + c..(column + 1) * channels])
+                    });
+                    *lines = input_line(simd, line);
+                }
+                for v in 0..INPUTS {
+                    let line = input_line(simd, std::array::from_fn(|row| lines[row][v]));
+                    for (u, value) in line.into_iter().enumerate() {
+                        let at = (u * INPUTS + v) * part + tile * channels;
+                        store(simd, &mut patches[at + c..at + channels], value);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `A' products A` for every tile of some rows, as far as it lies in the result.
+struct TransformProducts<'a> {
+    products: &'a [f32],
+    part: usize,
+    counts: [usize; 2],
+    channels: usize,
+    /// Columns of the result.
+    columns: usize,
+    result: &'a mut [f32],
+}
+
+impl WithSimd for TransformProducts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let TransformProducts { products, part, counts, channels, columns, result } = self;
+        let rows = result.len() / (columns * channels);
+        for tile in 0..counts[0] * counts[1] {
+            let (top, left) = (tile / counts[1] * OUTPUTS, tile % counts[1] * OUTPUTS);
+            let (height, width) = (OUTPUTS.min(rows - top), OUTPUTS.min(columns - left));
+            for c in (0..channels).step_by(S::F32_LANES) {
+                let mut lines = [[simd.splat_f32s(0.0); OUTPUTS]; INPUTS];
+                for (u, lines) in lines.iter_mut().enumerate() {
+                    let line = std::array::from_fn(|v| {
+                        let at = (u * INPUTS + v) * part + tile * channels;
+                        load(simd, &products[at + c..at + channels])
+                    });
+                    *lines = output_line(simd, line);
+                }
+                for column in 0..width {
+                    let line = output_line(simd, std::array::from_fn(|u| lines[u][column]));
+                    for (row, value) in line.into_iter().enumerate().take(height) {
+                        let at = ((top + row) * columns + left + column) * channels;
+                        store(simd, &mut result[at + c..at + channels], value);
+                    }
+                }
+            }
+        }
+    }
+}

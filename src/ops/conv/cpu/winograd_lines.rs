@@ -1,0 +1,76 @@
+//! Winograd's transforms of one line, F(4,3): four outputs of a 3-tap filter from six inputs, by six products.
+//!
+//! `output = output_line(input_line(x) * filter_line(g))`, by Toom and Cook's construction for the points 0, B, -B, A, -A
+//! and infinity. [`Winograd`](super::super::winograd) gives the error that this choice of points leads to.
+
+use pulp::Simd;
+
+/// Squares and products of the points are exact in f32, so that the transforms of inputs and outputs are those of a
+/// true convolution; only what the filters are divided by is rounded.
+const A: f32 = 1.5;
+const B: f32 = 0.6875;
+const AA: f32 = A * A;
+const BB: f32 = B * B;
+
+/// Inputs of a line.
+pub const INPUTS: usize = 6;
+
+/// Outputs of a line.
+pub const OUTPUTS: usize = 4;
+
+/// A line of inputs, transformed.
+#[inline(always)]
+pub fn input_line<S: Simd>(simd: S, x: [S::f32s; INPUTS]) -> [S::f32s; INPUTS] {
+    let fma = |factor: f32, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b);
+    let times = |factor: f32, a| simd.mul_f32s(simd.splat_f32s(factor), a);
+    let a_even = fma(-BB, x[2], x[4]);
+    let a_odd = times(A, fma(-BB, x[1], x[3]));
+    let b_even = fma(-AA, x[2], x[4]);
+    let b_odd = times(B, fma(-AA, x[1], x[3]));
+    let zero = fma(AA * BB, x[0], fma(-(AA + BB), x[2], x[4]));
+    let infinity = fma(AA * BB, x[1], fma(-(AA + BB), x[3], x[5]));
+    [
+        zero,
+        simd.add_f32s(b_even, b_odd),
+        simd.sub_f32s(b_even, b_odd),
+        simd.add_f32s(a_even, a_odd),
+        simd.sub_f32s(a_even, a_odd),
+        infinity,
+    ]
+}
+
+/// A line of a filter, transformed.
+#[inline(always)]
+pub fn filter_line<S: Simd>(simd: S, g: [S::f32s; 3]) -> [S::f32s; INPUTS] {
+    let fma = |factor: f32, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b);
+    let times = |factor: f32, a| simd.mul_f32s(simd.splat_f32s(factor), a);
+    let a_even = times(1.0 / (2.0 * AA * (AA - BB)), fma(AA, g[2], g[0]));
+    let a_odd = times(1.0 / (2.0 * A * (AA - BB)), g[1]);
+    let b_even = times(1.0 / (2.0 * BB * (BB - AA)), fma(BB, g[2], g[0]));
+    let b_odd = times(1.0 / (2.0 * B * (BB - AA)), g[1]);
+    [
+        times(1.0 / (AA * BB), g[0]),
+        simd.add_f32s(b_even, b_odd),
+        simd.sub_f32s(b_even, b_odd),
+        simd.add_f32s(a_even, a_odd),
+        simd.sub_f32s(a_even, a_odd),
+        g[2],
+    ]
+}
+
+/// The outputs of a line of products.
+#[inline(always)]
+pub fn output_line<S: Simd>(simd: S, x: [S::f32s; INPUTS]) -> [S::f32s; OUTPUTS] {
+    let fma = |factor: f32, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b);
+    let times = |factor: f32, a| simd.mul_f32s(simd.splat_f32s(factor), a);
+    let b_sum = simd.add_f32s(x[1], x[2]);
+    let b_difference = simd.sub_f32s(x[1], x[2]);
+    let a_sum = simd.add_f32s(x[3], x[4]);
+    let a_difference = simd.sub_f32s(x[3], x[4]);
+    [
+        simd.add_f32s(x[0], simd.add_f32s(b_sum, a_sum)),
+        fma(B, b_difference, times(A, a_difference)),
+        fma(BB, b_sum, times(AA, a_sum)),
+        fma(BB * B, b_difference, fma(AA * A, a_difference, x[5])),
+    ]
+}
