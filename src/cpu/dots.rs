@@ -7,9 +7,6 @@ use super::simd::{load, vectorized};
 /// Terms of the dot products that are added up at a time: so many that a few rows stay in the nearest cache.
 const MOST_TERMS: usize = 2048;
 
-/// Rows of each factor in a tile: each pair has a vector of sums in a register.
-const TILE: [usize; 2] = [4, 6];
-
 /// `result[row, column] = sum over i of a[row, i] * b[column, i]`, on the calling thread; all matrices are row-major, and
 /// `length` is that of the sums.
 ///
@@ -32,19 +29,28 @@ impl WithSimd for Dots<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        // Rows of each factor in a tile: each pair has a vector of sums in a register.
+        match S::REGISTER_COUNT >= 32 {
+            true => self.by_tiles::<S, 4, 5>(simd),
+            false => self.by_tiles::<S, 2, 4>(simd),
+        }
+    }
+}
+
+impl Dots<'_> {
+    #[inline(always)]
+    fn by_tiles<S: Simd, const ROWS: usize, const COLUMNS: usize>(self, simd: S) {
         let Dots { result, a, b, length } = self;
-        let columns = b.len() / length;
-        let rows = a.len() / length;
+        let (rows, columns) = (a.len() / length, b.len() / length);
         for start in (0..length).step_by(MOST_TERMS) {
             let terms = MOST_TERMS.min(length - start);
-            for column in (0..columns).step_by(TILE[1]) {
-                for row in (0..rows).step_by(TILE[0]) {
+            for column in (0..columns).step_by(COLUMNS) {
+                for row in (0..rows).step_by(ROWS) {
                     let tile = Tile { result, a, b, length, start, terms, row, column };
-                    if row + TILE[0] <= rows && column + TILE[1] <= columns {
-                        tile.run::<S, { TILE[0] }, { TILE[1] }>(simd);
+                    if row + ROWS <= rows && column + COLUMNS <= columns {
+                        tile.run::<S, ROWS, COLUMNS>(simd);
                     } else {
-                        let (rows, columns) = (TILE[0].min(rows - row), TILE[1].min(columns - column));
-                        tile.one_by_one(simd, rows, columns);
+                        tile.one_by_one(simd, ROWS.min(rows - row), COLUMNS.min(columns - column));
                     }
                 }
             }
@@ -92,10 +98,12 @@ impl Tile<'_> {
                 }
             }
         }
+        // A copy to be indexed at run time: the sums themselves would not stay in registers.
+        let done = sums;
         for i in 0..ROWS {
             for j in 0..COLUMNS {
                 let rest = a[i][whole..].iter().zip(&b[j][whole..]).map(|(a, b)| a * b).sum::<f32>();
-                let sum = simd.reduce_sum_f32s(sums[i][j]) + rest;
+                let sum = simd.reduce_sum_f32s(done[i][j]) + rest;
                 let result = &mut result[(row + i) * columns + column + j];
                 *result = if start == 0 { sum } else { *result + sum };
             }

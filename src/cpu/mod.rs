@@ -6,6 +6,7 @@ mod executor;
 mod gemm;
 mod outer;
 mod panels;
+mod rows;
 mod scratch;
 mod simd;
 
@@ -15,5 +16,6 @@ pub use executor::CpuExecutor;
 pub use gemm::{Matrix, MatrixMut, multiply};
 pub use outer::{Positions, add_outer_products};
 pub use panels::{Panels, Rows};
+pub use rows::{add_rows, add_to_rows};
 pub use scratch::{add_in_order, with_scratch};
 pub use simd::{lanes, vectorized};

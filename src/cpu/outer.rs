@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::simd::{for_tile, lanes, load, most_rows, vectorized};
+use super::simd::{for_tile, lanes, load, most_rows, put, vectorized};
 
 /// Positions at regular distances, and what lies from one to the next in the two tensors whose products are summed.
 #[derive(Clone, Copy, Debug)]
@@ -113,11 +113,12 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<'_, '_, ROWS, VE
                 }
             }
         }
+        // A copy to be indexed at run time: the sums themselves would not stay in registers.
+        let done = sums;
         for row in 0..ROWS {
             let result = &mut result[(self.first + row) * *stride..][..*columns];
-            for (vector, values) in result.chunks_mut(S::F32_LANES).enumerate().take(VECTORS) {
-                let sum = simd.add_f32s(simd.partial_load_f32s(values), sums[row][vector]);
-                simd.partial_store_f32s(values, sum);
+            for vector in 0..VECTORS {
+                put(simd, result, vector, done[row][vector], true);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::simd::{for_tile, lanes, load, most_rows, vectorized};
+use super::simd::{for_tile, lanes, load, most_rows, put, vectorized};
 
 /// Depth of a panel that is worked through at a time, at most: two vectors of 2048 values are 256 KiB, which stay in
 /// a core's second cache.
@@ -262,14 +262,12 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<'_, '_, ROWS, VE
                 (down, across) = (down + 1, 0);
             }
         }
+        // A copy to be indexed at run time: the sums themselves would not stay in registers.
+        let done = sums;
         for row in 0..ROWS {
             let result = &mut result[self.result + row * rows.result_steps[1]..][..*columns];
-            for (vector, values) in result.chunks_mut(S::F32_LANES).enumerate().take(VECTORS) {
-                let mut sum = sums[row][vector];
-                if part.depth > 0 {
-                    sum = simd.add_f32s(simd.partial_load_f32s(values), sum);
-                }
-                simd.partial_store_f32s(values, sum);
+            for vector in 0..VECTORS {
+                put(simd, result, vector, done[row][vector], part.depth > 0);
             }
         }
     }

@@ -29,6 +29,22 @@ pub(super) fn load<S: Simd>(values: &[f32]) -> S::f32s {
     *bytemuck::from_bytes(bytemuck::cast_slice(&values[..S::F32_LANES]))
 }
 
+/// Writes `vector` to its place in a row, as far as the row goes, or adds it to what stands there.
+#[inline(always)]
+pub(super) fn put<S: Simd>(simd: S, row: &mut [f32], vector: usize, sum: S::f32s, add: bool) {
+    let first = vector * S::F32_LANES;
+    if let Some(values) = row.get_mut(first..first + S::F32_LANES) {
+        let sum = if add { simd.add_f32s(load::<S>(values), sum) } else { sum };
+        *bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(values)) = sum;
+        return;
+    }
+    let sum = [sum];
+    let sum: &[f32] = bytemuck::cast_slice(&sum);
+    for (value, sum) in row.iter_mut().skip(first).zip(sum) {
+        *value = if add { *value + sum } else { *sum };
+    }
+}
+
 /// Rows of a tile that keep a full set of registers busy, for tiles of `vectors` vectors a row: each value of the
 /// result has a register of its own.
 #[inline(always)]

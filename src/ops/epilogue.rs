@@ -3,7 +3,7 @@
 use super::activation::Activation;
 use super::kernel::{Binding, KernelCall, shader};
 use super::op::{HostBuffer, Operand, Precision};
-use crate::cpu::vectorized;
+use crate::cpu::add_to_rows;
 
 /// A bias and an activation, applied to each value of an output `[..,K]` before it is stored:
 /// `output = activation(value + bias[k])`.
@@ -35,14 +35,7 @@ impl Epilogue {
     /// Finishes rows of an output that still lie in the cache, on the calling thread alone.
     pub(super) fn run_on_cpu(&self, rows: &mut [f32], operands: &[HostBuffer<f32>]) {
         if self.bias {
-            let bias = operands[0].reals();
-            vectorized(|| {
-                for row in rows.chunks_exact_mut(bias.len()) {
-                    for (value, bias) in row.iter_mut().zip(bias) {
-                        *value += bias;
-                    }
-                }
-            });
+            add_to_rows(rows, operands[0].reals());
         }
         if let Some(activation) = self.activation {
             activation.apply(rows);

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::cpu::{add_in_order, vectorized, with_scratch};
+use crate::cpu::{add_in_order, add_rows, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::sum_slices;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
@@ -126,13 +126,7 @@ impl Op for BiasGrad {
                 let first = chunk * rows;
                 let part = first * self.channels..self.rows.min(first + rows) * self.channels;
                 self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
-                    vectorized(|| {
-                        for row in grad_output.chunks_exact(self.channels) {
-                            for (sum, value) in sums.iter_mut().zip(row) {
-                                *sum += value;
-                            }
-                        }
-                    });
+                    add_rows(sums, grad_output);
                 });
             });
             add_in_order(grad_bias, sums);

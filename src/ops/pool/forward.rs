@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::cpu::Largest;
 use super::{PoolGeometry, PoolKind, winner};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
@@ -78,31 +79,22 @@ impl Op for PoolForward {
         let (in_elements, out_elements) =
             (input.len() / geometry.batch_size, output.len() / geometry.batch_size);
         let images = output.par_chunks_mut(out_elements).zip(input.par_chunks(in_elements));
-        images.for_each(|(output, input)| {
-            vectorized(|| {
+        images.for_each(|(output, input)| match self.kind {
+            PoolKind::Max => vectorized(Largest { geometry, input, output }),
+            PoolKind::Average => vectorized(|| {
+                output.fill(0.0);
                 geometry.for_each_window(|window, pixels| {
                     let output = &mut output[window * channels..][..channels];
-                    let mut taps = pixels.iter().map(|pixel| &input[pixel * channels..][..channels]);
-                    output.copy_from_slice(taps.next().expect("a window that meets the input"));
-                    match self.kind {
-                        PoolKind::Max => taps.for_each(|values| {
-                            for (best, &value) in output.iter_mut().zip(values) {
-                                *best = if value > *best || value.is_nan() { value } else { *best };
-                            }
-                        }),
-                        PoolKind::Average => {
-                            taps.for_each(|values| {
-                                for (sum, value) in output.iter_mut().zip(values) {
-                                    *sum += value;
-                                }
-                            });
-                            for sum in output {
-                                *sum /= geometry.taps() as f32;
-                            }
+                    for pixel in pixels.iter() {
+                        for (sum, value) in output.iter_mut().zip(&input[pixel * channels..]) {
+                            *sum += value;
                         }
                     }
+                    for sum in output {
+                        *sum /= geometry.taps() as f32;
+                    }
                 });
-            });
+            }),
         });
     }
 

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::geometry::Pixels;
+use super::cpu::GradToLargest;
 use super::{PoolGeometry, PoolKind, winner};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
@@ -104,15 +104,8 @@ impl Op for PoolGrad {
                     input.reals().par_chunks(in_elements).zip(grad_output.reals().par_chunks(out_elements));
                 let images = grad_input.reals_mut().par_chunks_mut(in_elements).zip(sources);
                 images.for_each(|(grad_input, (input, grad_output))| {
-                    vectorized(|| {
-                        grad_input.fill(0.0);
-                        geometry.for_each_window(|window, pixels| {
-                            let grad_output = &grad_output[window * channels..][..channels];
-                            for (part, grad) in grad_output.chunks(LANES).enumerate() {
-                                give_to_winners(input, pixels, channels, part * LANES, grad, grad_input);
-                            }
-                        });
-                    });
+                    grad_input.fill(0.0);
+                    vectorized(GradToLargest { geometry, input, grad_output, grad_input });
                 });
             }
             PoolKind::Average => {
@@ -161,37 +154,6 @@ impl Op for PoolGrad {
         match self.kind {
             PoolKind::Max => Precision::sum_of_products(self.geometry.taps()),
             PoolKind::Average => self.geometry.average_precision(),
-        }
-    }
-}
-
-/// Channels whose winners are sought together.
-const LANES: usize = 16;
-
-/// Adds the gradients of one window to those of its winners, for the channels from number `first` on.
-#[inline(always)]
-fn give_to_winners(
-    input: &[f32],
-    pixels: Pixels,
-    channels: usize,
-    first: usize,
-    grad: &[f32],
-    grad_input: &mut [f32],
-) {
-    let mut best = [0.0; LANES];
-    let mut winners = [0u32; LANES];
-    for (tap, pixel) in (0..).zip(pixels.iter()) {
-        let values = &input[pixel * channels + first..][..grad.len()];
-        for ((best, winner), &value) in best.iter_mut().zip(&mut winners).zip(values) {
-            let larger = tap == 0 || value > *best || value.is_nan() && !best.is_nan();
-            *best = if larger { value } else { *best };
-            *winner = if larger { tap } else { *winner };
-        }
-    }
-    for (tap, pixel) in (0..).zip(pixels.iter()) {
-        let sums = &mut grad_input[pixel * channels + first..][..grad.len()];
-        for ((sum, grad), &winner) in sums.iter_mut().zip(grad).zip(&winners) {
-            *sum += if winner == tap { *grad } else { 0.0 };
         }
     }
 }

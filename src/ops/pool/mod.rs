@@ -1,5 +1,6 @@
 //! Two-dimensional pooling and its gradient.
 
+mod cpu;
 mod forward;
 mod geometry;
 mod grad;

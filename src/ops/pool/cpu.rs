@@ -1,0 +1,121 @@
+//! Pools of one image, all channels of a window at once: a vector of them at a time, and those that are left one by one.
+
+use pulp::{Simd, WithSimd};
+
+use super::PoolGeometry;
+use super::geometry::Pixels;
+
+/// The largest value of each window; the first NaN counts as one.
+pub struct Largest<'a> {
+    /// The sizes.
+    pub geometry: &'a PoolGeometry,
+    /// The image.
+    pub input: &'a [f32],
+    /// A value for each window and channel.
+    pub output: &'a mut [f32],
+}
+
+/// The gradients of an image whose windows have given their largest values: each goes to the first of those.
+pub struct GradToLargest<'a> {
+    /// The sizes.
+    pub geometry: &'a PoolGeometry,
+    /// The image.
+    pub input: &'a [f32],
+    /// A gradient for each window and channel.
+    pub grad_output: &'a [f32],
+    /// Zeros, to which the gradients are added.
+    pub grad_input: &'a mut [f32],
+}
+
+#[inline(always)]
+fn vector<S: Simd>(values: &[f32], at: usize) -> S::f32s {
+    *bytemuck::from_bytes(bytemuck::cast_slice(&values[at..at + S::F32_LANES]))
+}
+
+#[inline(always)]
+fn vector_mut<S: Simd>(values: &mut [f32], at: usize) -> &mut S::f32s {
+    bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(&mut values[at..at + S::F32_LANES]))
+}
+
+#[inline(always)]
+fn is_nan<S: Simd>(simd: S, values: S::f32s) -> S::m32s {
+    simd.not_m32s(simd.equal_f32s(values, values))
+}
+
+/// The largest values under a window, in as many channels as a vector has.
+#[inline(always)]
+fn largest<S: Simd>(simd: S, input: &[f32], pixels: Pixels, channels: usize, c: usize) -> S::f32s {
+    let mut best = simd.splat_f32s(f32::NEG_INFINITY);
+    for pixel in pixels.iter() {
+        let values = vector::<S>(input, pixel * channels + c);
+        let larger = simd.or_m32s(simd.less_than_f32s(best, values), is_nan(simd, values));
+        best = simd.select_f32s(larger, values, best);
+    }
+    best
+}
+
+/// The same in one channel.
+#[inline(always)]
+fn largest_of_one(input: &[f32], pixels: Pixels, channels: usize, c: usize) -> f32 {
+    let values = pixels.iter().map(|pixel| input[pixel * channels + c]);
+    values.fold(f32::NEG_INFINITY, |best, value| if value > best || value.is_nan() { value } else { best })
+}
+
+impl WithSimd for Largest<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Largest { geometry, input, output } = self;
+        let channels = geometry.channels;
+        let whole = channels / S::F32_LANES * S::F32_LANES;
+        geometry.for_each_window(
+            #[inline(always)]
+            |window, pixels| {
+                let output = &mut output[window * channels..][..channels];
+                for c in (0..whole).step_by(S::F32_LANES) {
+                    *vector_mut::<S>(output, c) = largest(simd, input, pixels, channels, c);
+                }
+                for c in whole..channels {
+                    output[c] = largest_of_one(input, pixels, channels, c);
+                }
+            },
+        );
+    }
+}
+
+impl WithSimd for GradToLargest<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let GradToLargest { geometry, input, grad_output, grad_input } = self;
+        let channels = geometry.channels;
+        let whole = channels / S::F32_LANES * S::F32_LANES;
+        let zero = simd.splat_f32s(0.0);
+        geometry.for_each_window(
+            #[inline(always)]
+            |window, pixels| {
+                let grad_output = &grad_output[window * channels..][..channels];
+                for c in (0..whole).step_by(S::F32_LANES) {
+                    let best = largest(simd, input, pixels, channels, c);
+                    // What no winner has taken yet. A NaN is equal to nothing, and wins.
+                    let mut grad = vector::<S>(grad_output, c);
+                    for at in pixels.iter().map(|pixel| pixel * channels + c) {
+                        let values = vector::<S>(input, at);
+                        let wins = simd.or_m32s(simd.equal_f32s(values, best), is_nan(simd, values));
+                        let sum = vector_mut::<S>(grad_input, at);
+                        *sum = simd.add_f32s(*sum, simd.select_f32s(wins, grad, zero));
+                        grad = simd.select_f32s(wins, zero, grad);
+                    }
+                }
+                for c in whole..channels {
+                    let best = largest_of_one(input, pixels, channels, c);
+                    let mut places = pixels.iter().map(|pixel| pixel * channels + c);
+                    let winner = places.find(|&at| input[at] == best || input[at].is_nan());
+                    grad_input[winner.expect("a window that meets the input")] += grad_output[c];
+                }
+            },
+        );
+    }
+}
