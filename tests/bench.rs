@@ -441,7 +441,10 @@ fn wrong_use_is_refused_in_one_line() {
         (&format!("--suite small {TINY}"), "found several"),
         ("--suite small --cases missing.csv", "found several"),
         (&format!("{TINY} --batch 0"), "batch_size of at least 1"),
-        (&format!("{TINY} --implementation fastest"), "--implementation: expected cpu, found fastest"),
+        (
+            &format!("{TINY} --implementation fastest"),
+            "--implementation: expected direct, patches, found fastest",
+        ),
         ("-n 2 -c 4 -H 1 -W 1 -k 6 -y 3 -x 3", "padded input height"),
         ("--device reference", "--device"),
     ];

@@ -73,9 +73,9 @@ mod idx {
         let data = load_from(&folder);
         assert_eq!(data.name, folder.path().file_name().unwrap().to_str().unwrap());
         assert_eq!(data.train.image, ImageShape { height: 2, width: 3, channels: 1 });
-        assert_eq!(data.train.images, (0..18).collect::<Vec<u8>>());
+        assert_eq!(*data.train.images, (0..18).collect::<Vec<u8>>());
         assert_eq!(data.train.labels, [2, 0, 1]);
-        assert_eq!(data.test.images, (0..12).collect::<Vec<u8>>());
+        assert_eq!(*data.test.images, (0..12).collect::<Vec<u8>>());
         assert_eq!(data.test.labels, [1, 4]);
         assert_eq!(data.train.classes, ["0", "1", "2", "3", "4"]);
         assert_eq!(data.test.classes, data.train.classes);
@@ -90,7 +90,7 @@ mod idx {
         write(&folder, "emnist-letters-test-labels-idx1-ubyte", labels(&[2]));
         let train = load_from(&folder).train;
         assert_eq!(train.image, ImageShape { height: 3, width: 2, channels: 1 });
-        assert_eq!(train.images, [0, 3, 1, 4, 2, 5]);
+        assert_eq!(*train.images, [0, 3, 1, 4, 2, 5]);
         assert_eq!(train.classes.len(), 3);
     }
 
@@ -278,9 +278,9 @@ mod folders {
         assert_eq!(data.train.image, ImageShape { height: 2, width: 3, channels: 1 });
         assert_eq!(data.train.classes, ["ant", "cat"]);
         assert_eq!(data.train.labels, [0, 1, 1]);
-        assert_eq!(data.train.images, [[9; 6], [11; 6], [12; 6]].concat());
+        assert_eq!(*data.train.images, [[9; 6], [11; 6], [12; 6]].concat());
         assert_eq!(data.test.labels, [0, 1]);
-        assert_eq!(data.test.images, [[200; 6], [100; 6]].concat());
+        assert_eq!(*data.test.images, [[200; 6], [100; 6]].concat());
     }
 
     #[test]
@@ -289,7 +289,7 @@ mod folders {
         colour(&folder, "test/ant/8.png", [1, 2, 3]);
         let data = load_from(&folder);
         assert_eq!(data.train.image.channels, 3);
-        assert_eq!(data.train.images, [[9; 18], [11; 18], [12; 18]].concat());
+        assert_eq!(*data.train.images, [[9; 18], [11; 18], [12; 18]].concat());
         assert_eq!(data.test.image(2), [1, 2, 3].repeat(6));
     }
 

@@ -94,7 +94,7 @@ impl<E: Executor> Probe<E> {
         let scale = deviation.iter().map(|deviation| 1.0 / deviation);
         let shift = mean.iter().zip(&deviation).map(|(mean, deviation)| -mean / deviation);
         probe.write("normalisation", HostBuffer::real(scale.chain(shift).collect()));
-        probe.write("train/images.0", HostBuffer::byte(data.images));
+        probe.write("train/images.0", HostBuffer::shared_bytes(data.images));
         probe.write("train/labels.0", HostBuffer::index(data.labels));
         probe.write("train/order", HostBuffer::index((0..BATCH_SIZE as u32).collect()));
         probe.write("train/learning_rate", HostBuffer::real(vec![0.0]));

@@ -10,6 +10,7 @@ mod synthetic;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +32,8 @@ pub struct Dataset {
     pub image: ImageShape,
     /// Name of each class; a label is an index into it.
     pub classes: Vec<String>,
-    /// Pixels as bytes: [rows, height, width, channels].
-    pub images: Vec<u8>,
+    /// Pixels as bytes: [rows, height, width, channels]; shared with the executor that reads them.
+    pub images: Arc<Vec<u8>>,
     /// Class of each row.
     pub labels: Vec<u32>,
 }
@@ -50,7 +51,7 @@ impl Dataset {
         if let Some(label) = labels.iter().find(|&&label| label as usize >= classes.len()) {
             return Err(Error::invalid("dataset", format!("labels below {}", classes.len()), label));
         }
-        Ok(Dataset { image, classes, images, labels })
+        Ok(Dataset { image, classes, images: images.into(), labels })
     }
 
     /// Number of images.
@@ -75,7 +76,10 @@ impl Dataset {
     /// The first `rows` images, or all of them when there are fewer.
     pub fn head(mut self, rows: usize) -> Self {
         let rows = rows.min(self.len());
-        self.images.truncate(rows * self.image.elements());
+        let elements = rows * self.image.elements();
+        if elements < self.images.len() {
+            Arc::make_mut(&mut self.images).truncate(elements);
+        }
         self.labels.truncate(rows);
         self
     }
@@ -219,7 +223,7 @@ mod tests {
         assert_eq!(all.image(1), [4, 5, 6, 7]);
         assert_eq!(all.clone().head(9), all);
         let head = all.head(1);
-        assert_eq!((head.len(), head.images), (1, vec![0, 1, 2, 3]));
+        assert_eq!((head.len(), head.images.to_vec()), (1, vec![0, 1, 2, 3]));
     }
 
     #[test]

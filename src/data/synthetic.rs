@@ -136,7 +136,7 @@ pub fn synthetic(seed: u64, train_rows: usize, test_rows: usize) -> DataSplits {
         });
         let labels = (0..rows).map(|row| (row % DIGITS) as u32).collect();
         let image = ImageShape { height: SIDE, width: SIDE, channels: 1 };
-        Dataset { image, classes: numbered(DIGITS), images, labels }
+        Dataset { image, classes: numbered(DIGITS), images: images.into(), labels }
     };
     DataSplits { name: "synthetic".into(), train: split(0, train_rows), test: split(1 << 63, test_rows) }
 }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use super::kernel::Implementation;
 use crate::device::DeviceProfile;
@@ -209,7 +210,8 @@ pub struct HostBuffer<T> {
 enum Values<T> {
     Real(Vec<T>),
     Index(Vec<u32>),
-    Byte(Vec<u8>),
+    // Shared, since nothing changes them: a dataset need not lie in memory twice.
+    Byte(Arc<Vec<u8>>),
 }
 
 /// An empty buffer of reals: what stays behind when a buffer is taken.
@@ -244,6 +246,11 @@ impl<T> HostBuffer<T> {
 
     /// A buffer of bytes.
     pub fn byte(values: Vec<u8>) -> Self {
+        HostBuffer::shared_bytes(Arc::new(values))
+    }
+
+    /// A buffer of bytes that others hold as well.
+    pub fn shared_bytes(values: Arc<Vec<u8>>) -> Self {
         HostBuffer { elements: values.len(), values: Values::Byte(values) }
     }
 
@@ -317,16 +324,21 @@ impl<T> HostBuffer<T> {
         }
     }
 
-    /// Takes over the values of `other`, in the memory that this buffer has.
-    pub fn assign(&mut self, other: &HostBuffer<T>)
-    where
-        T: Copy,
-    {
+    /// Takes over the values of `other`, reals converted by `convert`, in the memory that this buffer has; bytes are
+    /// shared.
+    pub fn assign<U>(&mut self, other: &HostBuffer<U>, convert: impl Fn(&U) -> T) {
         self.resize_within(other.len());
         match (&mut self.values, &other.values) {
-            (Values::Real(to), Values::Real(from)) => to[..from.len()].copy_from_slice(from),
-            (Values::Index(to), Values::Index(from)) => to[..from.len()].copy_from_slice(from),
-            (Values::Byte(to), Values::Byte(from)) => to[..from.len()].copy_from_slice(from),
+            (Values::Real(to), Values::Real(_)) => {
+                for (to, from) in to.iter_mut().zip(other.reals()) {
+                    *to = convert(from);
+                }
+            }
+            (Values::Index(to), Values::Index(_)) => to[..other.len()].copy_from_slice(other.indices()),
+            (Values::Byte(to), Values::Byte(from)) if from.len() >= to.len() => *to = from.clone(),
+            (Values::Byte(to), Values::Byte(_)) => {
+                Arc::make_mut(to)[..other.len()].copy_from_slice(other.bytes());
+            }
             _ => panic!("expected {:?} elements, found {:?}", self.element(), other.element()),
         }
     }

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::ops::{CpuForm, HostBuffer, Op, Operands};
 
 /// A type of real numbers, and the form of an operation that works on it.
-pub trait Real: Copy + Default + 'static {
+pub trait Real: Copy + Default + Send + 'static {
     /// The forms of an operation that work on this type, best guess first.
     fn forms(op: &dyn Op) -> Vec<CpuForm>;
     /// What [`Executor::device_name`] answers.
@@ -135,19 +135,21 @@ impl<T: Real> Executor for HostExecutor<T> {
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {
         let plan = self.plans[prepared.0].plan.clone();
         plan.check_content(buffer, data)?;
-        let content = data.map_reals(|&value| T::from_f32(value));
-        self.buffer_mut(prepared, buffer).assign(&content);
+        self.buffer_mut(prepared, buffer).assign(data, |&value| T::from_f32(value));
         Ok(())
     }
 
     fn run(&mut self, prepared: Prepared, times: usize) -> Result<()> {
         let PreparedPlan { plan, places, forms } = &self.plans[prepared.0];
         let (plan, places, forms) = (plan.clone(), places.clone(), forms.clone());
-        for _ in 0..times {
-            for (step, form) in plan.steps().zip(&forms) {
-                self.run_step(step, form, &places, &plan);
+        // From a thread of the pool, so that sharing out a step's work wakes the others only.
+        rayon::scope(|_| {
+            for _ in 0..times {
+                for (step, form) in plan.steps().zip(&forms) {
+                    self.run_step(step, form, &places, &plan);
+                }
             }
-        }
+        });
         Ok(())
     }
 

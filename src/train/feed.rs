@@ -35,8 +35,11 @@ pub fn upload(
     let image_bytes = data.image.elements();
     let mut first = 0;
     for (part, rows) in parts.rows.iter().enumerate() {
-        let images = data.images[first * image_bytes..(first + rows) * image_bytes].to_vec();
-        write(&format!("{}/images.{part}", parts.name), HostBuffer::byte(images))?;
+        let images = match *rows == data.len() {
+            true => data.images.clone(),
+            false => data.images[first * image_bytes..(first + rows) * image_bytes].to_vec().into(),
+        };
+        write(&format!("{}/images.{part}", parts.name), HostBuffer::shared_bytes(images))?;
         write(
             &format!("{}/labels.{part}", parts.name),
             HostBuffer::index(data.labels[first..first + rows].to_vec()),
@@ -74,7 +77,8 @@ mod tests {
     #[test]
     fn parts_hold_every_row_within_the_limit() {
         let image = ImageShape { height: 2, width: 3, channels: 1 };
-        let data = Dataset { image, classes: vec!["a".into()], images: vec![0; 60], labels: vec![0; 10] };
+        let data =
+            Dataset { image, classes: vec!["a".into()], images: vec![0; 60].into(), labels: vec![0; 10] };
         assert_eq!(split("train", &data, u64::MAX).rows, [10]);
         assert_eq!(split("train", &data, 24).rows, [4, 4, 2]);
         assert_eq!(split("train", &data, 30).rows, [5, 5]);

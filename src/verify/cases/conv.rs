@@ -25,6 +25,7 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
         ("stride drops the tail", [2, 10, 11, 8], 9, 1, [3, 3], [2, 3], [1, 1], both(0)),
         ("stride, odd input", [1, 28, 27, 3], 8, 1, [3, 3], [2, 2], [1, 1], both(1)),
         ("stride beyond the kernel", [2, 11, 11, 8], 8, 1, [2, 2], [4, 3], [1, 1], both(0)),
+        ("stride as long as the kernel", [2, 3, 6, 18], 7, 1, [3, 1], [3, 1], [1, 1], both(0)),
         ("1x1", [2, 6, 6, 20], 33, 1, [1, 1], [1, 1], [1, 1], both(0)),
         ("1x1 with stride", [2, 7, 8, 16], 24, 1, [1, 1], [2, 2], [1, 1], both(0)),
         ("1x1 with padding", [1, 4, 4, 8], 8, 1, [1, 1], [1, 1], [1, 1], both(2)),
@@ -49,6 +50,10 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
         ("3x3, gradient of an input within", [1, 6, 5, 33], 44, 1, [3, 3], [1, 1], [1, 1], both(3)),
         ("3x3, four different sides", [2, 7, 10, 64], 35, 1, [3, 3], [1, 1], [1, 1], sides(0, 3, 4, 1)),
         ("3x3, odd channels", [2, 13, 14, 37], 39, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("3x3, more tiles than a block", [1, 34, 30, 32], 40, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("more filters than a block", [1, 5, 5, 128], 66, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("1x1, longer sums than a panel", [1, 3, 5, 2100], 35, 1, [1, 1], [1, 1], [1, 1], both(0)),
+        ("longer sums than a panel", [1, 3, 4, 260], 17, 1, [3, 3], [1, 1], [1, 1], both(1)),
         ("3x3, long and low", [1, 4, 33, 16], 20, 1, [3, 3], [1, 1], [1, 1], both(1)),
     ];
     rows.into_iter()

@@ -237,7 +237,8 @@ impl<'a> Images<'a> {
         let ConvGeometry { batch_size, groups, .. } = *correlation.geometry;
         let [rows, columns] = correlation.results();
         let channels = groups * correlation.group_channels()[1];
-        let is_flat = correlation.phases().all(|phases| phases.iter().all(|phase| phase.line.is_pointwise()));
+        let is_flat =
+            correlation.single_phase().is_some_and(|lines| lines.iter().all(|line| line.is_pointwise()));
         let (count, rows, columns) =
             if is_flat { (1, batch_size * rows * columns, 1) } else { (batch_size, rows, columns) };
         Images { correlation, is_flat, count, rows, row_elements: columns * channels }
