@@ -16,6 +16,19 @@ pub struct Positions {
 }
 
 impl Positions {
+    /// The same positions across, where they stand in one column.
+    fn merged(self) -> Self {
+        if self.counts[1] != 1 {
+            return self;
+        }
+        let swapped = |[down, across]: [usize; 2]| [across, down];
+        Positions {
+            counts: swapped(self.counts),
+            left_steps: swapped(self.left_steps),
+            right_steps: swapped(self.right_steps),
+        }
+    }
+
     /// Elements of the right tensor that [`add_outer_products`] reads: whole vectors, so some may lie behind the last
     /// column.
     pub fn right_elements(&self, columns: usize) -> usize {
@@ -39,6 +52,7 @@ pub fn add_outer_products(
     result: &mut [f32],
     stride: usize,
 ) {
+    let positions = &positions.merged();
     assert!(positions.right_elements(columns) <= right.len(), "elements behind the last column");
     let width = 2 * lanes();
     for first in (0..columns).step_by(width) {

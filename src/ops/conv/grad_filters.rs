@@ -1,6 +1,6 @@
 //! The gradient of a convolution's filters.
 
-use super::cpu::{DIRECT, FilterSums, Source};
+use super::cpu::{DIRECT, FilterSums, Source, WINOGRAD, WinogradFilters};
 use super::{ConvGeometry, OPERANDS, grouped, stem};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, slices};
@@ -101,14 +101,27 @@ impl Op for ConvGradFilters {
     }
 
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let ([input, grad_output, grad_filters], more) = operands.split();
-        let (prologue, channels) = (self.prologue, self.geometry.out_channels);
-        let grad_output = Source { values: grad_output.reals(), channels, prologue, more };
-        FilterSums::new(&self.geometry).run(input.reals(), &grad_output, grad_filters.reals_mut());
+        self.run_on_cpu_in(self.cpu_forms()[0].name, operands);
     }
 
     fn cpu_forms(&self) -> Vec<CpuForm> {
-        vec![CpuForm::exact(DIRECT)]
+        let direct = CpuForm::exact(DIRECT);
+        match WinogradFilters::new(&self.geometry) {
+            Some(winograd) if winograd.pays() => vec![CpuForm::rounding(WINOGRAD), direct],
+            Some(_) => vec![direct, CpuForm::rounding(WINOGRAD)],
+            None => vec![direct],
+        }
+    }
+
+    fn run_on_cpu_in(&self, form: &str, operands: &mut Operands<f32>) {
+        let ([input, grad_output, grad_filters], more) = operands.split();
+        let (prologue, channels) = (self.prologue, self.geometry.out_channels);
+        let grad_output = Source { values: grad_output.reals(), channels, prologue, more };
+        let (input, grad_filters) = (input.reals(), grad_filters.reals_mut());
+        match WinogradFilters::new(&self.geometry) {
+            Some(winograd) if form == WINOGRAD => winograd.run(input, &grad_output, grad_filters),
+            _ => FilterSums::new(&self.geometry).run(input, &grad_output, grad_filters),
+        }
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

@@ -11,7 +11,7 @@ use crate::cpu::{Panels, Rows, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
 
-/// Elements of a strip of the source: 512 KiB, so that it stays in a core's second cache.
+/// Elements of a strip of the source and of the result: 512 KiB, so that it stays in a core's second cache.
 const STRIP_ELEMENTS: usize = 128 << 10;
 
 /// Results in a strip, at least: fewer would not pay for walking through the filters.
@@ -78,13 +78,18 @@ impl<'a> Correlation<'a> {
         let pairs =
             (0..count(&height)).flat_map(move |down| (0..count(&width)).map(move |across| (down, across)));
         pairs
-            .map(move |(down, across)| [phase(&height, down), phase(&width, across)])
+            .map(move |(down, across)| [phase(&height, down).trimmed(), phase(&width, across).trimmed()])
             .filter(|phases| phases.iter().all(|phase| phase.line.results > 0))
     }
 
     /// Whether some result sums nothing.
     fn has_gaps(&self) -> bool {
-        self.phases().any(|phases| phases.iter().any(|phase| phase.line.taps == 0))
+        let of_phase = |[height, width]: [Phase; 2]| match height.line.taps * width.line.taps {
+            0 => 0,
+            _ => height.line.results * width.line.results,
+        };
+        let [rows, columns] = self.results();
+        self.phases().map(of_phase).sum::<usize>() < rows * columns
     }
 
     /// How one group's filters are packed for a phase.
@@ -237,8 +242,10 @@ impl<'a> Images<'a> {
         let ConvGeometry { batch_size, groups, .. } = *correlation.geometry;
         let [rows, columns] = correlation.results();
         let channels = groups * correlation.group_channels()[1];
-        let is_flat =
-            correlation.single_phase().is_some_and(|lines| lines.iter().all(|line| line.is_pointwise()));
+        let is_flat = correlation.single_phase().is_some_and(|lines| {
+            let whole = [lines[0].results, lines[1].results] == [rows, columns];
+            whole && lines.iter().all(|line| line.is_pointwise())
+        });
         let (count, rows, columns) =
             if is_flat { (1, batch_size * rows * columns, 1) } else { (batch_size, rows, columns) };
         Images { correlation, is_flat, count, rows, row_elements: columns * channels }
@@ -258,7 +265,7 @@ impl<'a> Images<'a> {
         let columns = if self.is_flat { 1 } else { self.correlation.results()[1] };
         let enough = FEWEST_RESULTS.div_ceil(columns);
         let shared = (self.count * self.rows).div_ceil(STRIPS_PER_CORE * rayon::current_num_threads());
-        // Elements of the source for each row of the result, and those that all rows of a strip share.
+        // Elements of the result and of the source for each row of the result, and those that all rows of a strip share.
         let (mut each, mut shared_elements) = (0, 0);
         for phases in
             self.correlation.phases().filter(|phases| phases.iter().all(|phase| phase.line.taps > 0))
@@ -268,7 +275,8 @@ impl<'a> Images<'a> {
             each = each.max((height.step * row).div_ceil(phases[0].every));
             shared_elements = shared_elements.max((height.taps - 1) * height.dilation * row);
         }
-        let fitting = STRIP_ELEMENTS.saturating_sub(shared_elements) / each.max(1);
+        let each = each + self.row_elements;
+        let fitting = STRIP_ELEMENTS.saturating_sub(shared_elements) / each;
         let rows = shared.max(enough).min(fitting).clamp(1, self.rows);
         self.rows.div_ceil(self.rows.div_ceil(rows))
     }

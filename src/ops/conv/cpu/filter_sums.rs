@@ -8,9 +8,13 @@ use super::line::Line;
 use super::source::Source;
 use crate::cpu::{Positions, add_in_order, add_outer_products, lanes, with_scratch};
 use crate::ops::conv::ConvGeometry;
+use crate::ops::window::Axis;
 
 /// Positions in a strip, at least: fewer would not pay for taking up the sums and putting them back.
 const FEWEST_POSITIONS: usize = 196;
+
+/// Positions of a strip where all taps are one.
+const POINTWISE_POSITIONS: usize = 256;
 
 /// Elements of a strip of the input: 512 KiB, so that it stays in a core's second cache.
 const STRIP_ELEMENTS: usize = 128 << 10;
@@ -46,6 +50,30 @@ impl<'a> FilterSums<'a> {
         FilterSums { geometry }
     }
 
+    /// The lines along both axes where all taps are one, without what meets padding alone: strips then go through all
+    /// images.
+    fn pointwise(&self) -> Option<Pointwise> {
+        let ConvGeometry { height, width, groups, .. } = self.geometry;
+        if *groups > 1 || height.kernel * width.kernel > 1 {
+            return None;
+        }
+        let [(height, first_row), (width, first_column)] =
+            [height, width].map(|axis| Line::forward(axis).trimmed());
+        let output = |axis: &Axis, results, first: usize| Line {
+            source: axis.output,
+            results,
+            step: 1,
+            taps: 1,
+            dilation: 1,
+            before: -(first as isize),
+        };
+        let gradient = [
+            output(&self.geometry.height, height.results, first_row),
+            output(&self.geometry.width, width.results, first_column),
+        ];
+        Some(Pointwise { input: [height, width], gradient })
+    }
+
     /// Runs of taps that lie side by side in a row of the input, and the values of each.
     fn runs(&self) -> [usize; 2] {
         let ConvGeometry { width, groups, .. } = self.geometry;
@@ -79,7 +107,14 @@ impl<'a> FilterSums<'a> {
     pub fn run(&self, input: &[f32], grad_output: &Source<'_>, grad_filters: &mut [f32]) {
         let ConvGeometry { batch_size, out_channels, groups, .. } = *self.geometry;
         let (elements, taps) = (grad_filters.len(), self.geometry.taps());
-        let strips = batch_size * self.geometry.height.output.div_ceil(self.strip_rows());
+        let pointwise = self.pointwise();
+        let strips = match &pointwise {
+            Some(pointwise) => (batch_size * pointwise.positions()).div_ceil(POINTWISE_POSITIONS),
+            None => batch_size * self.geometry.height.output.div_ceil(self.strip_rows()),
+        };
+        if strips == 0 {
+            return grad_filters.fill(0.0);
+        }
         let across_filters = self.is_across_filters();
         let blocks = match across_filters || groups > 1 {
             true => 1,
@@ -96,7 +131,12 @@ impl<'a> FilterSums<'a> {
                     let channels = number * block..number * block + sums.len() / taps;
                     let piece = Piece { strips: first..strips.min(first + strips_in_part), channels };
                     sums.fill(0.0);
-                    self.run_piece(&piece, across_filters, input, grad_output, sums);
+                    match &pointwise {
+                        Some(pointwise) => {
+                            self.run_pointwise(&piece, pointwise, across_filters, input, grad_output, sums);
+                        }
+                        None => self.run_piece(&piece, across_filters, input, grad_output, sums),
+                    }
                 });
             });
         };
@@ -150,6 +190,53 @@ impl<'a> FilterSums<'a> {
         }
     }
 
+    /// The same where all taps are one.
+    fn run_pointwise(
+        &self,
+        piece: &Piece,
+        pointwise: &Pointwise,
+        across_filters: bool,
+        input: &[f32],
+        grad_output: &Source<'_>,
+        sums: &mut [f32],
+    ) {
+        let ConvGeometry { batch_size, in_channels, .. } = *self.geometry;
+        let input = Source::plain(input, in_channels);
+        let (channels, all) = (piece.channels.clone(), grad_output.channels);
+        let spare = 2 * lanes();
+        for strip in piece.strips.clone() {
+            let first = strip * POINTWISE_POSITIONS;
+            let numbers = first..(batch_size * pointwise.positions()).min(first + POINTWISE_POSITIONS);
+            let counts = [1, numbers.len()];
+            let [height, width] = &pointwise.input;
+            input.with_gathered(numbers.clone(), height, width, spare, |input| {
+                let [height, width] = &pointwise.gradient;
+                grad_output.with_gathered(numbers, height, width, spare, |grad_output| {
+                    let grad_output = &grad_output[channels.start..];
+                    let (input_steps, output_steps) = ([0, in_channels], [0, all]);
+                    if across_filters {
+                        let positions =
+                            Positions { counts, left_steps: input_steps, right_steps: output_steps };
+                        add_outer_products(&positions, input, in_channels, grad_output, all, sums, all);
+                    } else {
+                        let positions =
+                            Positions { counts, left_steps: output_steps, right_steps: input_steps };
+                        let rows = channels.len();
+                        add_outer_products(
+                            &positions,
+                            grad_output,
+                            rows,
+                            input,
+                            in_channels,
+                            sums,
+                            in_channels,
+                        );
+                    }
+                });
+            });
+        }
+    }
+
     /// Adds the products of one strip to the sums.
     fn add_strip(
         &self,
@@ -190,6 +277,19 @@ impl<'a> FilterSums<'a> {
                 }
             }
         }
+    }
+}
+
+/// The axes of a convolution whose taps are one: of the input, and of grad_output.
+struct Pointwise {
+    input: [Line; 2],
+    gradient: [Line; 2],
+}
+
+impl Pointwise {
+    /// Positions of an image that do not meet padding alone.
+    fn positions(&self) -> usize {
+        self.input[0].results * self.input[1].results
     }
 }
 

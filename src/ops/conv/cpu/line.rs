@@ -47,6 +47,19 @@ impl Line {
         self.before <= 0 && self.start(self.results - 1) + self.span(1) as isize <= self.source as isize
     }
 
+    /// The results that meet the source at all, where there is one tap, and the number of the first: others are zero.
+    /// With more taps, all of them.
+    pub fn trimmed(self) -> (Self, usize) {
+        if self.taps != 1 {
+            return (self, 0);
+        }
+        let position = |result: isize| (result.max(0) as usize).div_ceil(self.step).min(self.results);
+        let first = position(self.before);
+        let end = position(self.source as isize + self.before).max(first);
+        let before = self.before - (first * self.step) as isize;
+        (Line { results: end - first, before, ..self }, first)
+    }
+
     /// Whether result `i` is made from source position `i` alone.
     pub fn is_pointwise(&self) -> bool {
         let Line { source, results, step, taps, before, .. } = *self;
@@ -104,6 +117,12 @@ impl Phase {
         Phase { line: Line::forward(axis), first: 0, every: 1, first_tap: 0, tap_step: 1 }
     }
 
+    /// The same phase without the results that are zero; see [`Line::trimmed`].
+    pub fn trimmed(self) -> Self {
+        let (line, skipped) = self.line.trimmed();
+        Phase { line, first: self.first + skipped * self.every, ..self }
+    }
+
     /// The convolution's tap that stands at position `tap` of the line.
     pub fn tap(&self, tap: usize) -> usize {
         self.first_tap + (self.line.taps - 1 - tap) * self.tap_step
@@ -118,6 +137,19 @@ fn greatest_common_divisor(a: usize, b: usize) -> usize {
 mod tests {
     use super::*;
     use crate::ops::window::{Padding, WindowOptions};
+
+    #[test]
+    fn results_that_meet_padding_alone_are_left_out() {
+        for (source, results, step, before) in
+            [(7, 7, 2, 3), (5, 9, 1, 2), (4, 4, 1, 0), (3, 2, 5, 4), (2, 1, 1, 3)]
+        {
+            let line = Line { source, results, step, taps: 1, dilation: 1, before };
+            let (trimmed, first) = line.trimmed();
+            let inside = (0..results).filter(|&result| (0..source as isize).contains(&line.start(result)));
+            assert_eq!((first..first + trimmed.results).collect::<Vec<_>>(), inside.collect::<Vec<_>>());
+            assert!((0..trimmed.results).all(|result| trimmed.start(result) == line.start(first + result)));
+        }
+    }
 
     #[test]
     fn the_phases_hold_every_pair_of_input_and_output_once() {

@@ -5,12 +5,14 @@ mod filter_sums;
 mod line;
 mod source;
 mod winograd;
+mod winograd_filters;
 mod winograd_lines;
 
 pub use correlation::Correlation;
 pub use filter_sums::FilterSums;
 pub use source::Source;
 pub use winograd::Winograd;
+pub use winograd_filters::WinogradFilters;
 
 use crate::ops::op::CpuForm;
 

@@ -106,4 +106,34 @@ impl<'a> Source<'a> {
             work(copy, channels.len())
         })
     }
+
+    /// Calls `work` with the pixels that some results of a pass with one tap meet, without gaps between them: results
+    /// `numbers`, counted through all images. `spare` values or more follow the last one.
+    pub fn with_gathered<R>(
+        &self,
+        numbers: Range<usize>,
+        height: &Line,
+        width: &Line,
+        spare: usize,
+        work: impl FnOnce(&[f32]) -> R,
+    ) -> R {
+        let channels = self.channels;
+        let end = numbers.end * channels + spare;
+        let is_plain = self.prologue == Prologue::NONE && height.is_pointwise() && width.is_pointwise();
+        if is_plain && end <= self.values.len() {
+            return work(&self.values[numbers.start * channels..end]);
+        }
+        let elements = numbers.len() * channels;
+        with_scratch(elements + spare, |copy| {
+            for (number, copy) in numbers.zip(copy.chunks_exact_mut(channels)) {
+                let (row, column) = (number / width.results, number % width.results);
+                let (image, row) = (row / height.results, row % height.results);
+                let row = image * height.source + height.start(row) as usize;
+                let start = (row * width.source + width.start(column) as usize) * channels;
+                self.prologue.copy_on_cpu(self.values, start..start + channels, self.more, copy);
+            }
+            copy[elements..].fill(0.0);
+            work(copy)
+        })
+    }
 }

@@ -13,7 +13,7 @@ use super::winograd_lines::{INPUTS, OUTPUTS, filter_line, input_line, output_lin
 use crate::cpu::{Panels, Rows, vectorized, with_scratch};
 
 /// Elements of a patch, and products for each tile and pair of channels.
-const PARTS: usize = INPUTS * INPUTS;
+pub const PARTS: usize = INPUTS * INPUTS;
 
 /// Elements of a block's patches and products: 768 KiB, which a core's second cache holds.
 const BLOCK_ELEMENTS: usize = 192 << 10;
@@ -22,10 +22,10 @@ const BLOCK_ELEMENTS: usize = 192 << 10;
 const FEWEST_TILES: usize = 24;
 
 /// Fewest channels that are summed over, and of the result, that make the transforms worth their while.
-const FEWEST_CHANNELS: [usize; 2] = [32, 16];
+pub const FEWEST_CHANNELS: [usize; 2] = [32, 16];
 
 /// What a patch's or a result's element costs to transform, in multiply-adds.
-const TRANSFORM: usize = 10;
+pub const TRANSFORM: usize = 10;
 
 /// What an element of the transformed filters costs, in multiply-adds.
 const FILTER_TRANSFORM: usize = 6;
@@ -205,15 +205,16 @@ struct Block {
 
 /// As many values as a vector has, or those that are left of them.
 #[inline(always)]
-fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
+pub fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
     match values.get(..S::F32_LANES) {
         Some(values) => *bytemuck::from_bytes(bytemuck::cast_slice(values)),
         None => simd.partial_load_f32s(values),
     }
 }
 
+/// The same for writing.
 #[inline(always)]
-fn store<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {
+pub fn store<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {
     match values.get_mut(..S::F32_LANES) {
         Some(values) => *bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(values)) = vector,
         None => simd.partial_store_f32s(values, vector),
@@ -253,13 +254,19 @@ impl WithSimd for TransformFilters<'_> {
 }
 
 /// `B' patch B` for every tile of some rows: `patches[part][tile][channel]`.
-struct TransformPatches<'a> {
-    strip: &'a [f32],
-    pitch: usize,
-    counts: [usize; 2],
-    channels: usize,
-    patches: &'a mut [f32],
-    part: usize,
+pub struct TransformPatches<'a> {
+    /// Rows of the source under the tiles.
+    pub strip: &'a [f32],
+    /// Values from one row to the next.
+    pub pitch: usize,
+    /// Tiles down and across.
+    pub counts: [usize; 2],
+    /// Values of a pixel.
+    pub channels: usize,
+    /// Where the patches go.
+    pub patches: &'a mut [f32],
+    /// Elements from one part of them to the next.
+    pub part: usize,
 }
 
 impl WithSimd for TransformPatches<'_> {

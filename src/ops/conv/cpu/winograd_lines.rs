@@ -74,3 +74,38 @@ pub fn output_line<S: Simd>(simd: S, x: [S::f32s; INPUTS]) -> [S::f32s; OUTPUTS]
         fma(BB * B, b_difference, fma(AA * A, a_difference, x[5])),
     ]
 }
+
+/// A line of gradients of outputs, handed back to the products: the transpose of [`output_line`].
+#[inline(always)]
+pub fn grad_line<S: Simd>(simd: S, y: [S::f32s; OUTPUTS]) -> [S::f32s; INPUTS] {
+    let fma = |factor: f32, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b);
+    let times = |factor: f32, a| simd.mul_f32s(simd.splat_f32s(factor), a);
+    let b_even = fma(BB, y[2], y[0]);
+    let b_odd = fma(BB * B, y[3], times(B, y[1]));
+    let a_even = fma(AA, y[2], y[0]);
+    let a_odd = fma(AA * A, y[3], times(A, y[1]));
+    [
+        y[0],
+        simd.add_f32s(b_even, b_odd),
+        simd.sub_f32s(b_even, b_odd),
+        simd.add_f32s(a_even, a_odd),
+        simd.sub_f32s(a_even, a_odd),
+        y[3],
+    ]
+}
+
+/// The gradient of a line of a filter from those of its transform: the transpose of [`filter_line`].
+#[inline(always)]
+pub fn filter_grad_line<S: Simd>(simd: S, u: [S::f32s; INPUTS]) -> [S::f32s; 3] {
+    let fma = |factor: f32, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b);
+    let times = |factor: f32, a| simd.mul_f32s(simd.splat_f32s(factor), a);
+    let b_sum = times(1.0 / (2.0 * BB * (BB - AA)), simd.add_f32s(u[1], u[2]));
+    let b_difference = simd.sub_f32s(u[1], u[2]);
+    let a_sum = times(1.0 / (2.0 * AA * (AA - BB)), simd.add_f32s(u[3], u[4]));
+    let a_difference = simd.sub_f32s(u[3], u[4]);
+    [
+        fma(1.0 / (AA * BB), u[0], simd.add_f32s(b_sum, a_sum)),
+        fma(1.0 / (2.0 * B * (BB - AA)), b_difference, times(1.0 / (2.0 * A * (AA - BB)), a_difference)),
+        fma(BB, b_sum, fma(AA, a_sum, u[5])),
+    ]
+}

@@ -1,0 +1,217 @@
+//! The filter gradient by Winograd's convolution: the transpose of its forward pass, tile by tile.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::line::Line;
+use super::source::Source;
+use super::winograd::{FEWEST_CHANNELS, PARTS, TRANSFORM, TransformPatches, load, store};
+use super::winograd_lines::{INPUTS, OUTPUTS, filter_grad_line, grad_line};
+use crate::cpu::{Positions, add_outer_products, lanes, vectorized, with_scratch};
+use crate::ops::conv::ConvGeometry;
+use crate::ops::window::Axis;
+
+/// Elements of the patches and gradients that are transformed at a time: 16 MiB, which a last cache holds.
+const BATCH_ELEMENTS: usize = 4 << 20;
+
+/// Tiles that are transformed at a time, at least: fewer would not pay for taking up the sums.
+const FEWEST_TILES: usize = 64;
+
+/// Positions of grad_output, at least: shorter sums leave less room for the transforms' rounding.
+const FEWEST_POSITIONS: usize = 128;
+
+/// What an element of the sums costs, in multiply-adds: they are taken up and put back for every tile's products, and
+/// transformed in the end.
+const SUM: usize = 200;
+
+/// `grad_filters = G'(sum over tiles of (B' patch B) * (A grad_output A'))G`, element by element inside, with the matrices
+/// of the forward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct WinogradFilters<'a> {
+    geometry: &'a ConvGeometry,
+}
+
+impl<'a> WinogradFilters<'a> {
+    /// The pass, if it can be done so.
+    pub fn new(geometry: &'a ConvGeometry) -> Option<Self> {
+        let ConvGeometry { in_channels, out_channels, height, width, groups, .. } = geometry;
+        let fits = |axis: &Axis| {
+            axis.kernel == 3 && axis.stride == 1 && axis.dilation == 1 && axis.output >= OUTPUTS
+        };
+        let enough = [in_channels, out_channels].iter().all(|&&channels| channels >= FEWEST_CHANNELS[0]);
+        let positions = geometry.batch_size * geometry.positions();
+        let fits = fits(height) && fits(width) && positions >= FEWEST_POSITIONS;
+        (*groups == 1 && fits && enough).then_some(WinogradFilters { geometry })
+    }
+
+    /// Whether it is expected to be faster than the definition's products.
+    pub fn pays(&self) -> bool {
+        let ConvGeometry { batch_size, in_channels, out_channels, .. } = *self.geometry;
+        let tiles = batch_size * self.tiles()[0] * self.tiles()[1];
+        let products = PARTS * in_channels * out_channels;
+        let transforms = TRANSFORM * PARTS * (in_channels + out_channels);
+        // The sums leave the caches more often than the results of other passes do.
+        let cost = tiles * (products * 3 / 2 + transforms) + SUM * products;
+        (cost as u64) < self.geometry.flops() / 2
+    }
+
+    /// Tiles down and across an image.
+    fn tiles(&self) -> [usize; 2] {
+        [self.geometry.height, self.geometry.width].map(|axis| axis.output.div_ceil(OUTPUTS))
+    }
+
+    /// Runs the pass on all cores; `grad_output` holds the gradient and what is done to it as it is read.
+    pub fn run(&self, input: &[f32], grad_output: &Source<'_>, grad_filters: &mut [f32]) {
+        let ConvGeometry { batch_size, in_channels, out_channels, .. } = *self.geometry;
+        let [down, across] = self.tiles();
+        // A strip is a row of tiles.
+        let strips = batch_size * down;
+        let fitting = BATCH_ELEMENTS / (PARTS * (in_channels + out_channels));
+        let strips_at_once = fitting.max(FEWEST_TILES).div_ceil(across).min(strips);
+        let tiles = strips_at_once * across;
+        let input = Source::plain(input, in_channels);
+        with_scratch(PARTS * out_channels * in_channels, |sums| {
+            sums.fill(0.0);
+            with_scratch(PARTS * (tiles * in_channels + 2 * lanes()), |patches| {
+                with_scratch(PARTS * tiles * out_channels, |gradients| {
+                    for first in (0..strips).step_by(strips_at_once) {
+                        let count = strips_at_once.min(strips - first);
+                        self.transform(first, count, &input, grad_output, patches, gradients);
+                        self.add(count * across, patches, gradients, sums);
+                    }
+                });
+            });
+            let filters = grad_filters.par_chunks_mut(9 * in_channels).enumerate();
+            filters.for_each(|(k, grad_filter)| {
+                vectorized(TransformSums { sums, k, channels: [in_channels, out_channels], grad_filter });
+            });
+        });
+    }
+
+    /// Transforms some rows of tiles: `patches[strip][part][tile][c]` and `gradients[strip][part][tile][k]`.
+    fn transform(
+        &self,
+        first: usize,
+        count: usize,
+        input: &Source<'_>,
+        grad_output: &Source<'_>,
+        patches: &mut [f32],
+        gradients: &mut [f32],
+    ) {
+        let ConvGeometry { in_channels, out_channels, height, width, .. } = *self.geometry;
+        let [down, across] = self.tiles();
+        let [patch_height, patch_width] = [(&height, down), (&width, across)]
+            .map(|(axis, tiles)| Line { results: tiles * OUTPUTS, ..Line::forward(axis) });
+        let [grad_height, grad_width] = [(&height, down), (&width, across)].map(|(axis, tiles)| Line {
+            source: axis.output,
+            results: tiles * OUTPUTS,
+            step: 1,
+            taps: 1,
+            dilation: 1,
+            before: 0,
+        });
+        let (patch_part, grad_part) = (across * in_channels, across * out_channels);
+        let strips =
+            patches.par_chunks_mut(PARTS * patch_part).zip(gradients.par_chunks_mut(PARTS * grad_part));
+        strips.take(count).enumerate().for_each(|(strip, (patches, gradients))| {
+            let (image, row) = ((first + strip) / down, (first + strip) % down);
+            let rows = row * OUTPUTS..(row + 1) * OUTPUTS;
+            input.with_strip(image, &patch_height, &patch_width, rows.clone(), 0, |strip, pitch| {
+                let (counts, channels, part) = ([1, across], in_channels, patch_part);
+                vectorized(TransformPatches { strip, pitch, counts, channels, patches, part });
+            });
+            grad_output.with_strip(image, &grad_height, &grad_width, rows, 0, |strip, pitch| {
+                let (tiles, channels) = (across, out_channels);
+                vectorized(TransformGradients { strip, pitch, tiles, channels, gradients });
+            });
+        });
+    }
+
+    /// Adds the products of transformed tiles to the sums `[part][k][c]`.
+    fn add(&self, tiles: usize, patches: &[f32], gradients: &[f32], sums: &mut [f32]) {
+        let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
+        let across = self.tiles()[1];
+        let positions = Positions {
+            counts: [tiles / across, across],
+            left_steps: [PARTS * across * out_channels, out_channels],
+            right_steps: [PARTS * across * in_channels, in_channels],
+        };
+        sums.par_chunks_mut(out_channels * in_channels).enumerate().for_each(|(part, sums)| {
+            let left = &gradients[part * across * out_channels..];
+            let right = &patches[part * across * in_channels..];
+            add_outer_products(&positions, left, out_channels, right, in_channels, sums, in_channels);
+        });
+    }
+}
+
+/// `A grad_output A'` for a row of tiles.
+struct TransformGradients<'a> {
+    strip: &'a [f32],
+    pitch: usize,
+    tiles: usize,
+    channels: usize,
+    gradients: &'a mut [f32],
+}
+
+impl WithSimd for TransformGradients<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let TransformGradients { strip, pitch, tiles, channels, gradients } = self;
+        for tile in 0..tiles {
+            for c in (0..channels).step_by(S::F32_LANES) {
+                let mut lines = [[simd.splat_f32s(0.0); INPUTS]; OUTPUTS];
+                for (row, lines) in lines.iter_mut().enumerate() {
+                    let row = &strip[row * pitch + tile * OUTPUTS * channels..][..OUTPUTS * channels];
+                    let line = std::array::from_fn(|column| {
+                        load(simd, &row[column * channels + c..(column + 1) * channels])
+                    });
+                    *lines = grad_line(simd, line);
+                }
+                for v in 0..INPUTS {
+                    let line = grad_line(simd, std::array::from_fn(|row| lines[row][v]));
+                    for (u, value) in line.into_iter().enumerate() {
+                        let at = ((u * INPUTS + v) * tiles + tile) * channels;
+                        store(simd, &mut gradients[at + c..at + channels], value);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `G' sums G` for one filter.
+struct TransformSums<'a> {
+    sums: &'a [f32],
+    k: usize,
+    /// Of the input, and of the output.
+    channels: [usize; 2],
+    grad_filter: &'a mut [f32],
+}
+
+impl WithSimd for TransformSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let TransformSums { sums, k, channels: [channels, filters], grad_filter } = self;
+        for c in (0..channels).step_by(S::F32_LANES) {
+            let mut lines = [[simd.splat_f32s(0.0); 3]; INPUTS];
+            for (u, lines) in lines.iter_mut().enumerate() {
+                let line = std::array::from_fn(|v| {
+                    let at = ((u * INPUTS + v) * filters + k) * channels;
+                    load(simd, &sums[at + c..at + channels])
+                });
+                *lines = filter_grad_line(simd, line);
+            }
+            for s in 0..3 {
+                let line = filter_grad_line(simd, std::array::from_fn(|u| lines[u][s]));
+                for (r, value) in line.into_iter().enumerate() {
+                    let at = (r * 3 + s) * channels;
+                    store(simd, &mut grad_filter[at + c..at + channels], value);
+                }
+            }
+        }
+    }
+}
