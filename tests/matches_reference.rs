@@ -182,3 +182,44 @@ fn wrong_answers_are_caught() {
         }
     }
 }
+
+/// How the work on the CPU is shared out must not show: the answer of every form has the same bits on one thread and
+/// on several.
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let pools = [1, 3].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
+    let mut forms = 0;
+    for case in cases::all() {
+        let operands = case.op.operands();
+        let reals = |operand: &Operand| {
+            let values = (0..operand.shape.elements()).map(|i| (i * 7919 % 251) as f32 / 251.0 - 0.5);
+            HostBuffer::real(values.collect())
+        };
+        let given: Vec<HostBuffer<f32>> = operands
+            .iter()
+            .map(|operand| match operand.element {
+                wgconv::ops::Element::Real => reals(operand),
+                element => HostBuffer::zeros(element, operand.shape.elements()),
+            })
+            .collect();
+        for form in case.op.cpu_forms() {
+            let [one, several] = [&pools[0], &pools[1]].map(|pool| {
+                let mut operands = Operands::new(given.clone());
+                pool.install(|| case.op.run_on_cpu_in(form.name, &mut operands));
+                operands.into_buffers()
+            });
+            for (one, several) in one.iter().zip(&several) {
+                let bits = |buffer: &HostBuffer<f32>| -> Vec<u32> {
+                    buffer.reals().iter().map(|value| value.to_bits()).collect()
+                };
+                let same = match one.element() {
+                    wgconv::ops::Element::Real => bits(one) == bits(several),
+                    _ => one == several,
+                };
+                assert!(same, "{case}, {}", form.name);
+            }
+            forms += 1;
+        }
+    }
+    println!("{forms} forms give the same bits");
+}

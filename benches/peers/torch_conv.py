@@ -3,6 +3,7 @@
 
   torch_conv.py conv  --cases FILE.csv               the three passes of each convolution, as `wgconv bench` times them
   torch_conv.py train --model lenet --batch 128      one training step of a small CNN
+  torch_conv.py mnist --data DIR --batch 64          three epochs of lenet on MNIST, with the test set after each
 
 One JSON object a line; times are medians in milliseconds. A sample of `conv` is the mean of many runs with one wait at
 their end, by CUDA events on a GPU and by the host's clock on a CPU; runs read copies of the inputs in turn, together
@@ -11,7 +12,9 @@ included. A sample of `train` is one step.
 """
 import argparse
 import csv
+import gzip
 import json
+import os
 import statistics
 import sys
 import time
@@ -195,6 +198,42 @@ def train(args, dtype, about):
           flush=True)
 
 
+def images(folder, name):
+    """An IDX file of images as bytes, and its labels."""
+    def read(path, header):
+        for end, opener in (("", open), (".gz", gzip.open)):
+            if os.path.exists(path + end):
+                with opener(path + end, "rb") as file:
+                    return torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)[header:]
+        sys.exit(f"{path}: no such file")
+    x = read(os.path.join(folder, f"{name}-images-idx3-ubyte"), 16).reshape(-1, 1, 28, 28)
+    return x, read(os.path.join(folder, f"{name}-labels-idx1-ubyte"), 8).long()
+
+
+def mnist(args, _, about):
+    """Training as `wgconv train` does it: shuffled batches, SGD with momentum, a measured test set after every epoch."""
+    torch.manual_seed(0)
+    net = LeNet().to(args.device)
+    layout = torch.channels_last if args.channels_last else torch.contiguous_format
+    net = net.to(memory_format=layout)
+    (x, y), (test_x, test_y) = (images(args.data, name) for name in ("train", "t10k"))
+    mean, deviation = (x / 255.0).mean(), (x / 255.0).std()
+    ready = lambda part: ((part / 255.0 - mean) / deviation).to(args.device).to(memory_format=layout)
+    opt = torch.optim.SGD(net.parameters(), 0.02, momentum=0.9)
+    start = time.perf_counter()
+    for _ in range(args.epochs):
+        net.train()
+        for rows in torch.randperm(len(x))[:len(x) // args.batch * args.batch].split(args.batch):
+            opt.zero_grad(set_to_none=True)
+            F.cross_entropy(net(ready(x[rows])), y[rows].to(args.device)).backward()
+            opt.step()
+        with torch.no_grad():
+            parts = zip(test_x.split(1000), test_y.split(1000))
+            right = sum((net(ready(part)).argmax(1).cpu() == labels).sum().item() for part, labels in parts)
+    print(json.dumps({**about, "model": "lenet", "batch": args.batch, "epochs": args.epochs,
+                      "seconds": time.perf_counter() - start, "accuracy": right / len(test_x)}), flush=True)
+
+
 def cpu_name():
     try:
         with open("/proc/cpuinfo") as file:
@@ -205,7 +244,7 @@ def cpu_name():
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", choices=["conv", "train"])
+    p.add_argument("what", choices=["conv", "train", "mnist"])
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cuda", "cpu"])
     p.add_argument("--dtype", default="f32", choices=["f32", "tf32", "f16", "bf16"])
     p.add_argument("--channels-last", action="store_true")
@@ -220,6 +259,9 @@ def main():
     of_train.add_argument("--model", default="lenet", choices=["lenet", "vgg-mini", "resnet20"])
     of_train.add_argument("--compile", action="store_true")
     of_train.add_argument("--graph", action="store_true")
+    of_mnist = p.add_argument_group("mnist")
+    of_mnist.add_argument("--data", metavar="DIR", default="mnist", help="folder of MNIST's IDX files")
+    of_mnist.add_argument("--epochs", type=int, default=3)
     args = p.parse_args()
     if args.what == "conv" and not args.cases:
         p.error("conv needs --cases")
@@ -234,7 +276,7 @@ def main():
              "adapter": torch.cuda.get_device_name() if cuda else cpu_name(), "channels_last": args.channels_last}
     if not cuda:
         about["threads"] = torch.get_num_threads()
-    {"conv": conv, "train": train}[args.what](args, dtype, about)
+    {"conv": conv, "train": train, "mnist": mnist}[args.what](args, dtype, about)
 
 
 if __name__ == "__main__":

@@ -264,10 +264,10 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<'_, '_, ROWS, VE
         }
         // A copy to be indexed at run time: the sums themselves would not stay in registers.
         let done = sums;
-        for row in 0..ROWS {
+        for (row, sums) in done.iter().enumerate() {
             let result = &mut result[self.result + row * rows.result_steps[1]..][..*columns];
-            for vector in 0..VECTORS {
-                put(simd, result, vector, done[row][vector], part.depth > 0);
+            for (vector, &sum) in sums.iter().enumerate() {
+                put(simd, result, vector, sum, part.depth > 0);
             }
         }
     }

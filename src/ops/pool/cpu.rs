@@ -76,8 +76,8 @@ impl WithSimd for Largest<'_> {
                 for c in (0..whole).step_by(S::F32_LANES) {
                     *vector_mut::<S>(output, c) = largest(simd, input, pixels, channels, c);
                 }
-                for c in whole..channels {
-                    output[c] = largest_of_one(input, pixels, channels, c);
+                for (c, output) in output.iter_mut().enumerate().skip(whole) {
+                    *output = largest_of_one(input, pixels, channels, c);
                 }
             },
         );
@@ -109,11 +109,11 @@ impl WithSimd for GradToLargest<'_> {
                         grad = simd.select_f32s(wins, zero, grad);
                     }
                 }
-                for c in whole..channels {
+                for (c, grad) in grad_output.iter().enumerate().skip(whole) {
                     let best = largest_of_one(input, pixels, channels, c);
                     let mut places = pixels.iter().map(|pixel| pixel * channels + c);
                     let winner = places.find(|&at| input[at] == best || input[at].is_nan());
-                    grad_input[winner.expect("a window that meets the input")] += grad_output[c];
+                    grad_input[winner.expect("a window that meets the input")] += grad;
                 }
             },
         );

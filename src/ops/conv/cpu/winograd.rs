@@ -272,6 +272,7 @@ pub struct TransformPatches<'a> {
 impl WithSimd for TransformPatches<'_> {
     type Output = ();
 
+    #[allow(clippy::needless_range_loop, reason = "the loops walk across lines, which lie the other way")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let TransformPatches { strip, pitch, counts, channels, patches, part } = self;
@@ -313,6 +314,7 @@ struct TransformProducts<'a> {
 impl WithSimd for TransformProducts<'_> {
     type Output = ();
 
+    #[allow(clippy::needless_range_loop, reason = "the loops walk across lines, which lie the other way")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let TransformProducts { products, part, counts, channels, columns, result } = self;

@@ -156,6 +156,7 @@ struct TransformGradients<'a> {
 impl WithSimd for TransformGradients<'_> {
     type Output = ();
 
+    #[allow(clippy::needless_range_loop, reason = "the loops walk across lines, which lie the other way")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let TransformGradients { strip, pitch, tiles, channels, gradients } = self;
@@ -193,6 +194,7 @@ struct TransformSums<'a> {
 impl WithSimd for TransformSums<'_> {
     type Output = ();
 
+    #[allow(clippy::needless_range_loop, reason = "the loops walk across lines, which lie the other way")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let TransformSums { sums, k, channels: [channels, filters], grad_filter } = self;
