@@ -89,12 +89,12 @@ macro_rules! tile {
 
 const TILES: [Tile; 7] = [
     tile!(128, 128, 16, 8, 8, 0.80),
-    tile!(128, 64, 16, 8, 4, 0.72),
-    tile!(64, 128, 16, 4, 8, 0.72),
-    tile!(64, 64, 16, 8, 4, 0.65),
-    tile!(128, 32, 8, 8, 4, 0.60),
-    tile!(32, 128, 8, 4, 8, 0.60),
-    tile!(32, 32, 16, 4, 4, 0.40),
+    tile!(128, 64, 16, 8, 8, 0.76),
+    tile!(64, 128, 16, 8, 8, 0.76),
+    tile!(64, 64, 16, 8, 4, 0.70),
+    tile!(128, 32, 16, 8, 4, 0.66),
+    tile!(32, 128, 16, 4, 8, 0.66),
+    tile!(32, 32, 16, 4, 4, 0.52),
 ];
 
 /// Below this many rows or columns most of a tile would be idle, and other kernels do better.
@@ -122,13 +122,19 @@ impl Tile {
         (self.m / self.thread_m) * (self.n / self.thread_n)
     }
 
+    /// Of the values of one step.
     fn workgroup_bytes(&self) -> usize {
         4 * self.k * (self.m + self.n)
     }
 
+    /// How often the values of a step find room in workgroup memory: twice where it does, so that one step's are
+    /// fetched while another's are multiplied.
+    fn tiles(&self, device: &DeviceProfile) -> usize {
+        (device.max_workgroup_bytes as usize / self.workgroup_bytes()).min(2)
+    }
+
     fn fits(&self, device: &DeviceProfile) -> bool {
-        self.invocations() <= device.max_workgroup_invocations as usize
-            && self.workgroup_bytes() <= device.max_workgroup_bytes as usize
+        self.invocations() <= device.max_workgroup_invocations as usize && self.tiles(device) > 0
     }
 }
 
@@ -214,6 +220,7 @@ impl Product {
                 ("TILE_K", tile.k as u32),
                 ("THREAD_M", tile.thread_m as u32),
                 ("THREAD_N", tile.thread_n as u32),
+                ("TILES", tile.tiles(device) as u32),
             ]);
             main.files
                 .extend(if a { shader!("gemm/a_quads.wgsl") } else { shader!("gemm/a_scalars.wgsl") }.files);

@@ -49,6 +49,9 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
         ("3x3, gradient of an input within", [1, 6, 5, 33], 44, 1, [3, 3], [1, 1], [1, 1], both(3)),
         ("3x3, four different sides", [2, 7, 10, 64], 35, 1, [3, 3], [1, 1], [1, 1], sides(0, 3, 4, 1)),
         ("3x3, odd channels", [2, 13, 14, 37], 39, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("more channels than a tile is wide", [2, 12, 12, 124], 252, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("many channels and a stride", [1, 15, 14, 100], 132, 1, [3, 3], [2, 2], [1, 1], both(1)),
+        ("many odd channels", [1, 12, 13, 67], 131, 1, [3, 3], [1, 1], [1, 1], both(1)),
         ("3x3, long and low", [1, 4, 33, 16], 20, 1, [3, 3], [1, 1], [1, 1], both(1)),
     ];
     rows.into_iter()
