@@ -1,4 +1,110 @@
-//! pending
+//! What to expect of convolutions on a GPU of 132 multiprocessors, from the machine code of another.
+//!
+//! A model: it knows of instructions, rounds of workgroups and traffic, not of caches, banks and clocks under load. The
+//! first run on such a GPU tests it.
+
+use std::collections::HashMap;
+
 use crate::compile::Compiled;
 use crate::kernels::Call;
-pub fn print(_calls: &[Call], _compiled: &[Compiled]) {}
+
+/// An NVIDIA H200, by its data sheet; the bandwidth is what copies reach there.
+const MULTIPROCESSORS: f64 = 132.0;
+const MULTIPLY_ADDS_PER_CLOCK: f64 = 128.0;
+const CLOCK: f64 = 1.98e9;
+const BYTES_PER_S: f64 = 4.3e12;
+const REGISTERS: u32 = 64 << 10;
+const WORKGROUP_BYTES: u32 = 227 << 10;
+const MOST_SUBGROUPS: u32 = 64;
+const SUBGROUP: u32 = 32;
+
+/// Subgroups of a multiprocessor that hide each other's waits, by rule of thumb.
+const ENOUGH_SUBGROUPS: f64 = 8.0;
+
+/// Between the end of a launch and the start of the next, in seconds.
+const LAUNCH: f64 = 2e-6;
+
+/// Prints the expected time of each pass of DeepBench's convolutions, by the implementation that rules put first.
+pub fn print(calls: &[Call], compiled: &[Compiled]) {
+    let programs: HashMap<&str, &Compiled> =
+        compiled.iter().map(|compiled| (compiled.program.as_str(), compiled)).collect();
+    let passes = ["conv2d.forward", "conv2d.grad_filters", "conv2d.grad_input"];
+    let chosen = calls.iter().filter(|call| call.suite == "deepbench" && call.rank == 0);
+    // By case and pass, in the order of the suite.
+    let mut cases: Vec<&str> = Vec::new();
+    let mut expected: HashMap<(&str, &str), (f64, &Call)> = HashMap::new();
+    for call in chosen {
+        if !cases.contains(&call.case.as_str()) {
+            cases.push(&call.case);
+        }
+        let time = seconds(call, programs[call.program().as_str()]);
+        expected.entry((&call.case, &call.op)).or_insert((0.0, call)).0 += time;
+    }
+    println!("| case | forward | ms | TFLOP/s | grad_filters | ms | TFLOP/s | grad_input | ms | TFLOP/s |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    for case in &cases {
+        let cells: Vec<String> = passes
+            .iter()
+            .map(|pass| {
+                let (time, call) = expected[&(*case, *pass)];
+                format!("{} | {:.3} | {:.1}", call.implementation, 1e3 * time, call.flops as f64 / time / 1e12)
+            })
+            .collect();
+        println!("| {case} | {} |", cells.join(" | "));
+    }
+    println!();
+    println!("| pass | all cases, ms | TFLOP/s over all | geometric mean, TFLOP/s |");
+    println!("| --- | --- | --- | --- |");
+    for pass in passes {
+        let rows: Vec<(f64, f64)> = cases
+            .iter()
+            .map(|case| expected[&(*case, pass)])
+            .map(|(time, call)| (time, call.flops as f64 / 1e12))
+            .collect();
+        let (time, work): (f64, f64) = rows.iter().fold((0.0, 0.0), |sum, row| (sum.0 + row.0, sum.1 + row.1));
+        let logarithms: f64 = rows.iter().map(|(time, work)| (work / time).ln()).sum();
+        let mean = (logarithms / rows.len() as f64).exp();
+        println!("| {} | {:.1} | {:.1} | {mean:.1} |", &pass["conv2d.".len()..], 1e3 * time, work / time);
+    }
+}
+
+/// Expected time of a launch.
+fn seconds(call: &Call, compiled: &Compiled) -> f64 {
+    let traffic = call.bytes as f64 / BYTES_PER_S;
+    LAUNCH + traffic.max(computing(call, compiled).unwrap_or(0.0))
+}
+
+/// How long the sums of a product's parts are on average, of the longest: phases of a strided convolution's input meet
+/// different numbers of taps.
+fn filled(call: &Call) -> f64 {
+    if call.kernel != "conv/grad_input_tiled.wgsl" {
+        return 1.0;
+    }
+    let parts = f64::from(call.workgroups[2]) / call.constants["SLICES"];
+    let sizes: f64 = ["GEMM_M", "GEMM_N", "GEMM_K"].iter().map(|name| call.constants[*name]).product();
+    (call.flops as f64 / 2.0 / (sizes * parts)).min(1.0)
+}
+
+/// Time of the multiply-adds, in rounds of one workgroup a multiprocessor; none for a kernel that moves data.
+fn computing(call: &Call, compiled: &Compiled) -> Option<f64> {
+    let inner = compiled.inner.filter(|inner| inner.multiply_adds > 0)?;
+    let workgroups = call.workgroups.iter().map(|&count| f64::from(count)).product::<f64>();
+    let (in_workgroup, share) = match call.tile() {
+        Some([m, n]) => {
+            let share = call.step().and_then(|step| compiled.step_share(step)).unwrap_or(inner.share());
+            (f64::from(m) * f64::from(n) * call.constants["SLICE_K"] * filled(call), share)
+        }
+        // Winograd's transforms move data; elsewhere the first launch does all multiply-adds of the operation.
+        None if call.kernel.contains("winograd") || call.call > 0 => return None,
+        None => (call.flops as f64 / 2.0 / workgroups, inner.share()),
+    };
+    let rounds = (workgroups / MULTIPROCESSORS).ceil();
+    let subgroups = compiled.invocations.div_ceil(SUBGROUP);
+    let resident = (REGISTERS / (compiled.registers * SUBGROUP * subgroups))
+        .min(WORKGROUP_BYTES / (compiled.workgroup_bytes + 1024))
+        .min(MOST_SUBGROUPS / subgroups)
+        .max(1);
+    let busy = f64::from(subgroups) * rounds.min(f64::from(resident));
+    let rate = MULTIPLY_ADDS_PER_CLOCK * CLOCK * share * (busy / ENOUGH_SUBGROUPS).min(1.0);
+    Some(rounds * in_workgroup / rate)
+}

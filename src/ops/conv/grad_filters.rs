@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::winograd::{Pass, with_winograd};
 use super::{ConvGeometry, OPERANDS, grouped, patches, stem};
 use crate::cpu::{Matrix, MatrixMut, add_in_order, multiply};
 use crate::device::DeviceProfile;
@@ -172,7 +173,9 @@ impl Op for ConvGradFilters {
         };
         let mut implementations = Vec::from_iter(grouped::grad_filters(geometry, &self.prologue, device));
         implementations.extend(stem::grad_filters(geometry, &self.prologue, device));
-        implementations.extend(product.implementations(device, &tiled));
+        let pass = Pass::GradFilters(self.prologue);
+        let products = product.implementations(device, &tiled);
+        implementations.extend(with_winograd(products, &product, geometry, pass, device));
         implementations.push(self.direct(device));
         implementations
     }
