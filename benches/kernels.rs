@@ -18,7 +18,7 @@ use wgconv::bench::{Pass, SUITES, suite};
 use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source};
 use wgconv::ops::{Element, Op};
-use wgconv::verify::cases;
+use wgconv::verify::cases::{self, Case};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds a flag of its own.
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut list = BufWriter::new(File::create(folder.join("kernels.json"))?);
     let mut files: HashMap<Source, String> = HashMap::new();
     let mut calls = 0;
-    for (suite, case, op) in operations()? {
+    for (suite, Case { name: case, op }) in operations()? {
         for (rank, implementation) in op.implementations(&device).into_iter().enumerate() {
             for (number, call) in implementation.calls.iter().enumerate() {
                 let name = || format!("{:03}_{}", files.len(), call.source.name.replace('/', "_"));
@@ -80,15 +80,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Every operation, with the suite and the case that it comes from.
-fn operations() -> Result<Vec<(&'static str, String, Box<dyn Op>)>, Box<dyn Error>> {
+/// Every operation, with the suite that it comes from.
+fn operations() -> Result<Vec<(&'static str, Case)>, Box<dyn Error>> {
     let mut operations = Vec::new();
     for name in SUITES {
         for case in suite(name)? {
-            operations.extend(Pass::ALL.map(|pass| (name, case.name.clone(), pass.op(case.geometry))));
+            let passes = Pass::ALL.map(|pass| Case { name: case.name.clone(), op: pass.op(case.geometry) });
+            operations.extend(passes.map(|case| (name, case)));
         }
     }
-    operations.extend(cases::all().into_iter().map(|case| ("cases", case.name, case.op)));
+    operations.extend(cases::all().into_iter().map(|case| ("cases", case)));
     Ok(operations)
 }
 

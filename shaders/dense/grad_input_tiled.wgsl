@@ -35,7 +35,7 @@ fn a_present(line: Place, step: Place) -> bool {
 }
 
 fn a_packet(index: u32) -> APacket {
-    return grad_output_packet(index);
+    return grad_output[index];
 }
 
 fn b_line(part: u32, n: u32) -> Place {

@@ -28,13 +28,13 @@ fn fetch_a(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> Block {
             a_is_there(lines[2], first, k, end_k),
             a_is_there(lines[3], first, k, end_k),
         );
-        let values = mat4x4(
-            a_value(lines[0], first, present.x),
-            a_value(lines[1], first, present.y),
-            a_value(lines[2], first, present.z),
-            a_value(lines[3], first, present.w),
+        let places = vec4(
+            a_index(lines[0], first, present.x),
+            a_index(lines[1], first, present.y),
+            a_index(lines[2], first, present.z),
+            a_index(lines[3], first, present.w),
         );
-        return Block(transpose(values), array(present, present, present, present));
+        return Block(transpose(a_at(places)), transpose(a_factors_at(places)), array(present, present, present, present));
     }
     let second = a_next(first, part, k + 1u);
     let third = a_next(second, part, k + 2u);
@@ -45,11 +45,19 @@ fn fetch_a(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> Block {
         a_is_there(lines[0], third, k + 2u, end_k),
         a_is_there(lines[0], fourth, k + 3u, end_k),
     );
-    let values = mat4x4(
-        a_value(lines[0], first, present.x),
-        a_value(lines[0], second, present.y),
-        a_value(lines[0], third, present.z),
-        a_value(lines[0], fourth, present.w),
+    let places = vec4(
+        a_index(lines[0], first, present.x),
+        a_index(lines[0], second, present.y),
+        a_index(lines[0], third, present.z),
+        a_index(lines[0], fourth, present.w),
     );
-    return Block(values, array(present.xxxx, present.yyyy, present.zzzz, present.wwww));
+    return Block(a_at(places), a_factors_at(places), array(present.xxxx, present.yyyy, present.zzzz, present.wwww));
+}
+
+fn a_at(places: vec4<u32>) -> mat4x4<f32> {
+    return mat4x4(a_packet(places.x), a_packet(places.y), a_packet(places.z), a_packet(places.w));
+}
+
+fn a_factors_at(places: vec4<u32>) -> mat4x4<f32> {
+    return mat4x4(a_factor(places.x), a_factor(places.y), a_factor(places.z), a_factor(places.w));
 }

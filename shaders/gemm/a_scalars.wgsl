@@ -26,13 +26,16 @@ fn fetch_a(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> Block {
         a_are_there(lines, third, k + 2u, end_k),
         a_are_there(lines, fourth, k + 3u, end_k),
     );
-    let values = mat4x4(
-        a_values(lines, first, present[0]),
-        a_values(lines, second, present[1]),
-        a_values(lines, third, present[2]),
-        a_values(lines, fourth, present[3]),
+    let places = array(
+        a_places(lines, first, present[0]),
+        a_places(lines, second, present[1]),
+        a_places(lines, third, present[2]),
+        a_places(lines, fourth, present[3]),
     );
-    return Block(values, present);
+    let values = mat4x4(a_at(places[0]), a_at(places[1]), a_at(places[2]), a_at(places[3]));
+    let factors =
+        mat4x4(a_factors_at(places[0]), a_factors_at(places[1]), a_factors_at(places[2]), a_factors_at(places[3]));
+    return Block(values, factors, present);
 }
 
 fn a_are_there(lines: array<Place, 4>, step: Place, k: u32, end_k: u32) -> vec4<bool> {
@@ -44,11 +47,19 @@ fn a_are_there(lines: array<Place, 4>, step: Place, k: u32, end_k: u32) -> vec4<
     );
 }
 
-fn a_values(lines: array<Place, 4>, step: Place, present: vec4<bool>) -> vec4<f32> {
+fn a_places(lines: array<Place, 4>, step: Place, present: vec4<bool>) -> vec4<u32> {
     return vec4(
-        a_value(lines[0], step, present.x),
-        a_value(lines[1], step, present.y),
-        a_value(lines[2], step, present.z),
-        a_value(lines[3], step, present.w),
+        a_index(lines[0], step, present.x),
+        a_index(lines[1], step, present.y),
+        a_index(lines[2], step, present.z),
+        a_index(lines[3], step, present.w),
     );
+}
+
+fn a_at(places: vec4<u32>) -> vec4<f32> {
+    return vec4(a_packet(places.x), a_packet(places.y), a_packet(places.z), a_packet(places.w));
+}
+
+fn a_factors_at(places: vec4<u32>) -> vec4<f32> {
+    return vec4(a_factor(places.x), a_factor(places.y), a_factor(places.z), a_factor(places.w));
 }

@@ -29,12 +29,12 @@ fn fetch_b(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> Block {
             b_is_there(lines[3], first, k, end_k),
         );
         let values = mat4x4(
-            b_value(lines[0], first, present.x),
-            b_value(lines[1], first, present.y),
-            b_value(lines[2], first, present.z),
-            b_value(lines[3], first, present.w),
+            b_packet(b_index(lines[0], first, present.x)),
+            b_packet(b_index(lines[1], first, present.y)),
+            b_packet(b_index(lines[2], first, present.z)),
+            b_packet(b_index(lines[3], first, present.w)),
         );
-        return Block(transpose(values), array(present, present, present, present));
+        return Block(transpose(values), mat4x4<f32>(), array(present, present, present, present));
     }
     let second = b_next(first, part, k + 1u);
     let third = b_next(second, part, k + 2u);
@@ -46,10 +46,10 @@ fn fetch_b(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> Block {
         b_is_there(lines[0], fourth, k + 3u, end_k),
     );
     let values = mat4x4(
-        b_value(lines[0], first, present.x),
-        b_value(lines[0], second, present.y),
-        b_value(lines[0], third, present.z),
-        b_value(lines[0], fourth, present.w),
+        b_packet(b_index(lines[0], first, present.x)),
+        b_packet(b_index(lines[0], second, present.y)),
+        b_packet(b_index(lines[0], third, present.z)),
+        b_packet(b_index(lines[0], fourth, present.w)),
     );
-    return Block(values, array(present.xxxx, present.yyyy, present.zzzz, present.wwww));
+    return Block(values, mat4x4<f32>(), array(present.xxxx, present.yyyy, present.zzzz, present.wwww));
 }

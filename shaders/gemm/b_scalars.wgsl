@@ -32,7 +32,7 @@ fn fetch_b(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> Block {
         b_values(lines, third, present[2]),
         b_values(lines, fourth, present[3]),
     );
-    return Block(values, present);
+    return Block(values, mat4x4<f32>(), present);
 }
 
 fn b_are_there(lines: array<Place, 4>, step: Place, k: u32, end_k: u32) -> vec4<bool> {
@@ -46,9 +46,9 @@ fn b_are_there(lines: array<Place, 4>, step: Place, k: u32, end_k: u32) -> vec4<
 
 fn b_values(lines: array<Place, 4>, step: Place, present: vec4<bool>) -> vec4<f32> {
     return vec4(
-        b_value(lines[0], step, present.x),
-        b_value(lines[1], step, present.y),
-        b_value(lines[2], step, present.z),
-        b_value(lines[3], step, present.w),
+        b_packet(b_index(lines[0], step, present.x)),
+        b_packet(b_index(lines[1], step, present.y)),
+        b_packet(b_index(lines[2], step, present.z)),
+        b_packet(b_index(lines[3], step, present.w)),
     );
 }

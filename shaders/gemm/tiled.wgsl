@@ -31,9 +31,11 @@ var<workgroup> tiles: array<vec4<f32>, TILES * TILE_PACKETS>;
 // Whether no step goes past the end of its part's sum.
 override WHOLE_STEPS: bool = REDUCTION_UNIT % TILE_K == 0u;
 
-// Column j holds four lines' values at k + j as they came from memory, and whether they are there: else they are zero.
+// Column j holds four lines' values at k + j as they came from memory, what a's are yet to be multiplied by, and whether
+// they are there: else they are zero.
 struct Block {
     values: mat4x4<f32>,
+    factors: mat4x4<f32>,
     present: array<vec4<bool>, 4>,
 }
 
@@ -166,9 +168,15 @@ fn fetch(errand: Errand, part: u32, first_k: u32, end_k: u32) -> Block {
 
 // Only here must the values of a block have arrived.
 fn put(errand: Errand, half: u32, block: Block) {
+    var values = block.values;
+    if (errand.is_a) {
+        for (var j = 0u; j < 4u; j++) {
+            values[j] = a_finished(block.values[j], block.factors[j]);
+        }
+    }
     if (errand.is_a || errand.is_b) {
         for (var j = 0u; j < 4u; j++) {
-            tiles[half + errand.place + j * errand.pitch] = select(vec4<f32>(), block.values[j], block.present[j]);
+            tiles[half + errand.place + j * errand.pitch] = select(vec4<f32>(), values[j], block.present[j]);
         }
     }
 }
@@ -181,12 +189,12 @@ fn b_is_there(line: Place, step: Place, k: u32, end_k: u32) -> bool {
     return (WHOLE_STEPS || k < end_k) && b_present(line, step);
 }
 
-// The packet of a line at a step, or any where there is nothing in memory. Without a branch, which would wait for
-// what was read.
-fn a_value(line: Place, step: Place, present: bool) -> APacket {
-    return a_packet(select(0u, (line.offset + step.offset) / A_WIDTH, present));
+// Where the packet of a line at a step lies, or any place where there is nothing in memory. A load without a branch:
+// at a branch's end, what was read would be waited for.
+fn a_index(line: Place, step: Place, present: bool) -> u32 {
+    return select(0u, (line.offset + step.offset) / A_WIDTH, present);
 }
 
-fn b_value(line: Place, step: Place, present: bool) -> BPacket {
-    return b_packet(select(0u, (line.offset + step.offset) / B_WIDTH, present));
+fn b_index(line: Place, step: Place, present: bool) -> u32 {
+    return select(0u, (line.offset + step.offset) / B_WIDTH, present);
 }

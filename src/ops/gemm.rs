@@ -37,9 +37,8 @@ pub struct TiledKernel {
     pub elements: usize,
     /// What can be read and written four values at a time.
     pub quads: Quads,
-    /// What happens to values of a as they are read, for a source that reads them through
-    /// `grad_output_packet`; its operand comes after `operands`.
-    pub prologue: Option<Prologue>,
+    /// What values of a are multiplied by before they are used; its operand comes after `operands`.
+    pub prologue: Prologue,
     /// What happens to results before they are stored, for a source that passes them through
     /// `finish_packet`; its operand comes after `operands`.
     pub epilogue: Option<Epilogue>,
@@ -264,9 +263,7 @@ impl Product {
     ) -> Implementation {
         let operands = kernel.operands;
         let mut call = self.call(kernel, main, block, slices);
-        if let Some(prologue) = kernel.prologue {
-            prologue.complete_packets(&mut call, operands, kernel.quads.a);
-        }
+        kernel.prologue.complete_product(&mut call, operands);
         let Some(epilogue) = kernel.epilogue else {
             return in_slices(name, call, kernel.result, kernel.elements, slices);
         };

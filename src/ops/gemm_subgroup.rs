@@ -75,6 +75,7 @@ pub fn implementation(
 mod tests {
     use super::*;
     use crate::ops::gemm::Quads;
+    use crate::ops::prologue::Prologue;
 
     const PRODUCT: Product = Product { m: 100, n: 100, k: 100, parts: 1 };
 
@@ -90,7 +91,7 @@ mod tests {
             result: 2,
             elements: product.m * product.n * product.parts,
             quads: Quads { a: true, b: true, result: true },
-            prologue: None,
+            prologue: Prologue::NONE,
             epilogue: None,
         };
         implementation(&product, device, &kernel)

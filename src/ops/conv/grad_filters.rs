@@ -168,7 +168,7 @@ impl Op for ConvGradFilters {
                 b: geometry.group_in_channels().is_multiple_of(4),
                 result: geometry.taps().is_multiple_of(4),
             },
-            prologue: Some(self.prologue),
+            prologue: self.prologue,
             epilogue: None,
         };
         let mut implementations = Vec::from_iter(grouped::grad_filters(geometry, &self.prologue, device));

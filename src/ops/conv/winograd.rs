@@ -290,7 +290,7 @@ impl Winograd<'_> {
                 b: is_quads(self.geometry.in_channels),
                 result: is_quads(product.n),
             },
-            prologue: None,
+            prologue: Prologue::NONE,
             epilogue: None,
         };
         let mut implementation = product.implementations(device, &kernel).into_iter().next()?;
