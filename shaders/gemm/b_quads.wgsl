@@ -28,13 +28,13 @@ fn fetch_b(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> Block {
             b_is_there(lines[2], first, k, end_k),
             b_is_there(lines[3], first, k, end_k),
         );
-        let values = mat4x4(
-            b_packet(b_index(lines[0], first, present.x)),
-            b_packet(b_index(lines[1], first, present.y)),
-            b_packet(b_index(lines[2], first, present.z)),
-            b_packet(b_index(lines[3], first, present.w)),
+        let places = vec4(
+            b_index(lines[0], first, present.x),
+            b_index(lines[1], first, present.y),
+            b_index(lines[2], first, present.z),
+            b_index(lines[3], first, present.w),
         );
-        return Block(transpose(values), mat4x4<f32>(), array(present, present, present, present));
+        return Block(transpose(b_at(places)), mat4x4<f32>(), array(present, present, present, present));
     }
     let second = b_next(first, part, k + 1u);
     let third = b_next(second, part, k + 2u);
@@ -45,11 +45,15 @@ fn fetch_b(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> Block {
         b_is_there(lines[0], third, k + 2u, end_k),
         b_is_there(lines[0], fourth, k + 3u, end_k),
     );
-    let values = mat4x4(
-        b_packet(b_index(lines[0], first, present.x)),
-        b_packet(b_index(lines[0], second, present.y)),
-        b_packet(b_index(lines[0], third, present.z)),
-        b_packet(b_index(lines[0], fourth, present.w)),
+    let places = vec4(
+        b_index(lines[0], first, present.x),
+        b_index(lines[0], second, present.y),
+        b_index(lines[0], third, present.z),
+        b_index(lines[0], fourth, present.w),
     );
-    return Block(values, mat4x4<f32>(), array(present.xxxx, present.yyyy, present.zzzz, present.wwww));
+    return Block(b_at(places), mat4x4<f32>(), array(present.xxxx, present.yyyy, present.zzzz, present.wwww));
+}
+
+fn b_at(places: vec4<u32>) -> mat4x4<f32> {
+    return mat4x4(b_packet(places.x), b_packet(places.y), b_packet(places.z), b_packet(places.w));
 }

@@ -26,12 +26,13 @@ fn fetch_b(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> Block {
         b_are_there(lines, third, k + 2u, end_k),
         b_are_there(lines, fourth, k + 3u, end_k),
     );
-    let values = mat4x4(
-        b_values(lines, first, present[0]),
-        b_values(lines, second, present[1]),
-        b_values(lines, third, present[2]),
-        b_values(lines, fourth, present[3]),
+    let places = array(
+        b_places(lines, first, present[0]),
+        b_places(lines, second, present[1]),
+        b_places(lines, third, present[2]),
+        b_places(lines, fourth, present[3]),
     );
+    let values = mat4x4(b_at(places[0]), b_at(places[1]), b_at(places[2]), b_at(places[3]));
     return Block(values, mat4x4<f32>(), present);
 }
 
@@ -44,11 +45,15 @@ fn b_are_there(lines: array<Place, 4>, step: Place, k: u32, end_k: u32) -> vec4<
     );
 }
 
-fn b_values(lines: array<Place, 4>, step: Place, present: vec4<bool>) -> vec4<f32> {
+fn b_places(lines: array<Place, 4>, step: Place, present: vec4<bool>) -> vec4<u32> {
     return vec4(
-        b_packet(b_index(lines[0], step, present.x)),
-        b_packet(b_index(lines[1], step, present.y)),
-        b_packet(b_index(lines[2], step, present.z)),
-        b_packet(b_index(lines[3], step, present.w)),
+        b_index(lines[0], step, present.x),
+        b_index(lines[1], step, present.y),
+        b_index(lines[2], step, present.z),
+        b_index(lines[3], step, present.w),
     );
+}
+
+fn b_at(places: vec4<u32>) -> vec4<f32> {
+    return vec4(b_packet(places.x), b_packet(places.y), b_packet(places.z), b_packet(places.w));
 }

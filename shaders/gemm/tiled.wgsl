@@ -67,14 +67,14 @@ fn main(
     let end_k = min((slice + 1u) * SLICE_K, reduction(part));
 
     let is_a = invocation < A_BLOCKS;
-    let is_last = A_BLOCKS + B_BLOCKS == INVOCATIONS || invocation < A_BLOCKS + B_BLOCKS;
+    let is_any = A_BLOCKS + B_BLOCKS == INVOCATIONS || invocation < A_BLOCKS + B_BLOCKS;
     var errand: Errand;
     var second: Errand;
     if (FETCHES_BOTH) {
         errand = errand_of(A_BLOCKS == INVOCATIONS || is_a, false, invocation, part, first_m, first_n);
         second = errand_of(false, B_BLOCKS == INVOCATIONS || invocation < B_BLOCKS, invocation, part, first_m, first_n);
     } else {
-        errand = errand_of(is_a, !is_a && is_last, select(invocation - A_BLOCKS, invocation, is_a), part, first_m, first_n);
+        errand = errand_of(is_a, !is_a && is_any, select(invocation - A_BLOCKS, invocation, is_a), part, first_m, first_n);
     }
 
     let lane = invocation % (LANES_M * LANES_N);
@@ -84,10 +84,14 @@ fn main(
 
     var sums: array<vec4<f32>, THREAD_M * THREAD_N / 4u>;
     let begin_k = slice * SLICE_K;
-    var block = fetch(errand, part, begin_k, end_k);
+    var block: Block;
     var second_block: Block;
-    if (FETCHES_BOTH) {
-        second_block = fetch(second, part, begin_k, end_k);
+    // A slice may begin behind the end of a short part.
+    if (begin_k < end_k) {
+        block = fetch(errand, part, begin_k, end_k);
+        if (FETCHES_BOTH) {
+            second_block = fetch(second, part, begin_k, end_k);
+        }
     }
     var half = 0u;
     for (var first_k = begin_k; first_k < end_k; first_k += TILE_K) {

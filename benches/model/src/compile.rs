@@ -45,7 +45,10 @@ impl Compiled {
             (_, Some(outer)) => outer.instructions - inner.instructions,
             (_, None) => return None,
         };
-        Some(f64::from(times.max(1) * inner.multiply_adds) / f64::from(times.max(1) * inner.instructions + around))
+        Some(
+            f64::from(times.max(1) * inner.multiply_adds)
+                / f64::from(times.max(1) * inner.instructions + around),
+        )
     }
 
     pub fn is_spilled(&self) -> bool {
@@ -66,7 +69,8 @@ pub fn compile_all(folder: &Path, calls: &[Call]) -> Result<()> {
 
 fn compile(device: &NullDevice, folder: &Path, call: &Call) -> Result<Compiled> {
     let source = fs::read_to_string(folder.join(&call.file))?;
-    let module = naga::front::wgsl::parse_str(&source).map_err(|error| anyhow!(error.emit_to_string(&source)))?;
+    let module =
+        naga::front::wgsl::parse_str(&source).map_err(|error| anyhow!(error.emit_to_string(&source)))?;
     let info = Validator::new(ValidationFlags::all(), Capabilities::all())
         .validate(&module)
         .map_err(|error| anyhow!(error.emit_to_string(&source)))?;
@@ -80,7 +84,8 @@ fn compile(device: &NullDevice, folder: &Path, call: &Call) -> Result<Compiled> 
         let found = program.statistics.iter().find(|(known, _)| known == name);
         found.map(|&(_, value)| value as u32).with_context(|| format!("no statistic {name}"))
     };
-    let (inner, outer) = hot_loop(&program.assembly).map_or((None, None), |(inner, outer)| (Some(inner), outer));
+    let (inner, outer) =
+        hot_loop(&program.assembly).map_or((None, None), |(inner, outer)| (Some(inner), outer));
     Ok(Compiled {
         program: call.program(),
         invocations: module.entry_points[0].workgroup_size.iter().product(),
@@ -177,12 +182,15 @@ impl NullDevice {
         let entry_point = CString::new(ENTRY_POINT)?;
         // SAFETY: naga has validated the module; every handle is made here and destroyed after its last use.
         unsafe {
-            let set = device
-                .create_descriptor_set_layout(&vk::DescriptorSetLayoutCreateInfo::default().bindings(&slots), None)?;
+            let set = device.create_descriptor_set_layout(
+                &vk::DescriptorSetLayoutCreateInfo::default().bindings(&slots),
+                None,
+            )?;
             let sets = [set];
             let layout = device
                 .create_pipeline_layout(&vk::PipelineLayoutCreateInfo::default().set_layouts(&sets), None)?;
-            let module = device.create_shader_module(&vk::ShaderModuleCreateInfo::default().code(code), None)?;
+            let module =
+                device.create_shader_module(&vk::ShaderModuleCreateInfo::default().code(code), None)?;
             let stage = vk::PipelineShaderStageCreateInfo::default()
                 .module(module)
                 .name(&entry_point)
@@ -210,10 +218,7 @@ impl NullDevice {
         // SAFETY: the pipeline was made with its statistics; AMD's driver keeps all of them as u64.
         unsafe {
             let found = self.executables.get_pipeline_executable_statistics(&info)?;
-            found
-                .iter()
-                .map(|found| Ok((text(found.name_as_c_str()?), found.value.u64)))
-                .collect()
+            found.iter().map(|found| Ok((text(found.name_as_c_str()?), found.value.u64))).collect()
         }
     }
 

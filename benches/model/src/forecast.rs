@@ -12,7 +12,8 @@ use crate::kernels::Call;
 const MULTIPROCESSORS: f64 = 132.0;
 const MULTIPLY_ADDS_PER_CLOCK: f64 = 128.0;
 const CLOCK: f64 = 1.98e9;
-const BYTES_PER_S: f64 = 4.3e12;
+pub const BYTES_PER_S: f64 = 4.3e12;
+pub const FLOPS_PER_S: f64 = 2.0 * MULTIPROCESSORS * MULTIPLY_ADDS_PER_CLOCK * CLOCK;
 const REGISTERS: u32 = 64 << 10;
 const WORKGROUP_BYTES: u32 = 227 << 10;
 const MOST_SUBGROUPS: u32 = 64;
@@ -36,9 +37,11 @@ pub fn print(calls: &[Call], compiled: &[Compiled]) {
         if !cases.contains(&call.case.as_str()) {
             cases.push(&call.case);
         }
-        let pass = expected
-            .entry((&call.case, &call.op))
-            .or_insert(Expected { first: call, seconds: Vec::new(), listed: 0 });
+        let pass = expected.entry((&call.case, &call.op)).or_insert(Expected {
+            first: call,
+            seconds: Vec::new(),
+            listed: 0,
+        });
         pass.listed += usize::from(call.call == 0);
         // A convolution may be listed more than once.
         if pass.listed == 1 {

@@ -28,7 +28,9 @@ impl Loop {
             let name = part.split_whitespace().next().unwrap_or_default();
             found.instructions += 1;
             let bare = name.trim_start_matches("v_dual_").trim_start_matches("v_");
-            if name.starts_with("v_") && ["fma", "fmac", "pk_fma", "mad_f", "mac_f"].iter().any(|fma| bare.starts_with(fma)) {
+            if name.starts_with("v_")
+                && ["fma", "fmac", "pk_fma", "mad_f", "mac_f"].iter().any(|fma| bare.starts_with(fma))
+            {
                 found.multiply_adds += 1;
             }
             if ["buffer_load", "global_load", "s_buffer_load"].iter().any(|load| name.starts_with(load)) {
@@ -44,7 +46,15 @@ impl Loop {
 
 /// The width of a load, by its name.
 fn bits(name: &str) -> u32 {
-    let widths = [("b128", 128), ("dwordx4", 128), ("b96", 96), ("dwordx3", 96), ("b64", 64), ("dwordx2", 64), ("b256", 256)];
+    let widths = [
+        ("b128", 128),
+        ("dwordx4", 128),
+        ("b96", 96),
+        ("dwordx3", 96),
+        ("b64", 64),
+        ("dwordx2", 64),
+        ("b256", 256),
+    ];
     widths.iter().find(|(suffix, _)| name.contains(suffix)).map_or(32, |&(_, bits)| bits)
 }
 
@@ -65,7 +75,8 @@ pub fn hot_loop(text: &str) -> Option<(Loop, Option<Loop>)> {
     }
     let mut loops: Vec<(usize, usize)> = Vec::new();
     for (last, block) in blocks.iter().enumerate() {
-        for code in block.iter().filter(|code| code.starts_with("s_cbranch") || code.starts_with("s_branch")) {
+        for code in block.iter().filter(|code| code.starts_with("s_cbranch") || code.starts_with("s_branch"))
+        {
             let target = code.split_whitespace().last().and_then(|target| target.strip_prefix("BB"));
             if let Some(&first) = target.and_then(|target| numbers.get(target))
                 && first <= last
@@ -107,7 +118,10 @@ BB4:
     fn the_innermost_loop_is_found_and_its_instructions_are_told_apart() {
         let (inner, outer) = hot_loop(CODE).unwrap();
         assert_eq!(inner, Loop { instructions: 5, multiply_adds: 2, buffer_bits: 0, workgroup_bits: 128 });
-        assert_eq!(outer, Some(Loop { instructions: 8, multiply_adds: 2, buffer_bits: 128, workgroup_bits: 128 }));
+        assert_eq!(
+            outer,
+            Some(Loop { instructions: 8, multiply_adds: 2, buffer_bits: 128, workgroup_bits: 128 })
+        );
         assert_eq!(hot_loop("BB0:\n\ts_endpgm ; bf"), None);
     }
 }

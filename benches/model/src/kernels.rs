@@ -28,7 +28,8 @@ pub struct Call {
 impl Call {
     /// What tells compiled programs apart.
     pub fn program(&self) -> String {
-        let constants: Vec<String> = self.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let constants: Vec<String> =
+            self.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
         format!("{} {}", self.file, constants.join(" "))
     }
 

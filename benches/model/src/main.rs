@@ -47,7 +47,8 @@ fn main() -> Result<()> {
     table::print_kernels(&calls, &families);
     let (_, compiled) = families.first().context("no family given")?;
     forecast::print(&calls, compiled);
-    let wrong = families.iter().flat_map(|(_, compiled)| compiled).filter(|kernel| kernel.is_spilled()).count();
+    let wrong =
+        families.iter().flat_map(|(_, compiled)| compiled).filter(|kernel| kernel.is_spilled()).count();
     ensure!(wrong == 0, "{wrong} kernels spill registers or use scratch memory");
     Ok(())
 }
