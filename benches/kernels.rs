@@ -2,9 +2,10 @@
 //!
 //!     cargo bench --bench kernels -- FOLDER [MULTIPROCESSORS]
 //!
-//! FOLDER gets each distinct kernel once, as WGSL, from every implementation that the built-in suites' convolutions
-//! offer to a discrete GPU with MULTIPROCESSORS (132 when not given), and `kernels.json`: an object a line with the
-//! kernel's file, its constants and workgroups, and the convolution, pass and implementation that it serves.
+//! FOLDER gets each distinct kernel once, as WGSL, from every implementation that the built-in suites' convolutions and
+//! the table of cases offer to a discrete GPU with MULTIPROCESSORS (132 when not given), and `kernels.json`: an object a
+//! line with the kernel's file, its constants, workgroups and bytes bound, and the operation and implementation that it
+//! serves.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -15,7 +16,9 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use wgconv::bench::{Pass, SUITES, suite};
 use wgconv::device::{DeviceKind, DeviceProfile};
-use wgconv::ops::kernel::{Constant, KernelCall, Source};
+use wgconv::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source};
+use wgconv::ops::{Element, Op};
+use wgconv::verify::cases::{self, Case};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds a flag of its own.
@@ -40,35 +43,64 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut list = BufWriter::new(File::create(folder.join("kernels.json"))?);
     let mut files: HashMap<Source, String> = HashMap::new();
     let mut calls = 0;
-    for case in SUITES.into_iter().map(suite).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
-        for pass in Pass::ALL {
-            let op = pass.op(case.geometry);
-            for (rank, implementation) in op.implementations(&device).into_iter().enumerate() {
-                for call in implementation.calls {
-                    let number = files.len();
-                    let name = || format!("{number:03}_{}", call.source.name.replace('/', "_"));
-                    let file = files.entry(call.source.clone()).or_insert_with(name);
-                    fs::write(folder.join(&*file), call.source.compose())?;
-                    let row = json!({
-                        "file": file,
-                        "sizes": call.source.sizes.iter().copied().collect::<HashMap<_, _>>(),
-                        "constants": constants(&call),
-                        "workgroups": call.workgroups,
-                        "case": case.name,
-                        "pass": pass.name(),
-                        "implementation": implementation.name,
-                        "rank": rank,
-                        "flops": op.flops(),
-                    });
-                    writeln!(list, "{row}")?;
-                    calls += 1;
-                }
+    for (suite, Case { name: case, op }) in operations()? {
+        for (rank, implementation) in op.implementations(&device).into_iter().enumerate() {
+            for (number, call) in implementation.calls.iter().enumerate() {
+                let name = || format!("{:03}_{}", files.len(), call.source.name.replace('/', "_"));
+                let file = match files.get(&call.source) {
+                    Some(file) => file,
+                    None => {
+                        let file = name();
+                        fs::write(folder.join(&file), call.source.compose())?;
+                        files.entry(call.source.clone()).or_insert(file)
+                    }
+                };
+                let row = json!({
+                    "file": file,
+                    "kernel": call.source.name,
+                    "sizes": call.source.sizes.iter().copied().collect::<HashMap<_, _>>(),
+                    "constants": constants(call),
+                    "workgroups": call.workgroups,
+                    "bytes": bytes(op.as_ref(), &implementation, call),
+                    "suite": suite,
+                    "case": case,
+                    "op": op.name(),
+                    "implementation": implementation.name,
+                    "rank": rank,
+                    "call": number,
+                    "flops": op.flops(),
+                });
+                writeln!(list, "{row}")?;
+                calls += 1;
             }
         }
     }
     list.flush()?;
     println!("kernels: {} in {calls} calls, written to {}", files.len(), folder.display());
     Ok(())
+}
+
+/// Every operation, with the suite that it comes from.
+fn operations() -> Result<Vec<(&'static str, Case)>, Box<dyn Error>> {
+    let mut operations = Vec::new();
+    for name in SUITES {
+        for case in suite(name)? {
+            let passes = Pass::ALL.map(|pass| Case { name: case.name.clone(), op: pass.op(case.geometry) });
+            operations.extend(passes.map(|case| (name, case)));
+        }
+    }
+    operations.extend(cases::all().into_iter().map(|case| ("cases", case)));
+    Ok(operations)
+}
+
+/// Bytes of the buffers that a call binds, each counted once: what it reads and writes at least.
+fn bytes(op: &dyn Op, implementation: &Implementation, call: &KernelCall) -> u64 {
+    let operands = op.operands();
+    let size = |binding: &Binding| match *binding {
+        Binding::Operand(number) => operands[number].element.bytes(operands[number].shape.elements()),
+        Binding::Workspace(number) => Element::Real.bytes(implementation.workspace[number]),
+    };
+    call.bindings.iter().map(size).sum()
 }
 
 fn constants(call: &KernelCall) -> Map<String, Value> {

@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::collections::HashSet;
+
 use wgconv::cpu::CpuExecutor;
-use wgconv::device::DeviceProfile;
+use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::gpu::{Preference, ShaderChecks};
 use wgconv::ops::kernel::Implementation;
 use wgconv::ops::{HostBuffer, Op, Operand, Operands, Precision};
@@ -120,6 +122,97 @@ impl Op for InPieces {
     fn precision(&self) -> Precision {
         self.0.precision()
     }
+}
+
+/// An operation that offers what it would on another device.
+#[derive(Debug)]
+struct OnDevice(Box<dyn Op>, DeviceProfile);
+
+impl Op for OnDevice {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        self.0.operands()
+    }
+
+    fn define(&self, operands: &mut Operands<f64>) {
+        self.0.define(operands);
+    }
+
+    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
+        self.0.run_on_cpu(operands);
+    }
+
+    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
+        self.0.implementations(&self.1)
+    }
+
+    fn flops(&self) -> u64 {
+        self.0.flops()
+    }
+
+    fn precision(&self) -> Precision {
+        self.0.precision()
+    }
+}
+
+/// GPUs of one multiprocessor and of many, with the limits of `device`, choose large tiles and small ones: all are
+/// proved on whatever device there is, each tile for each operation that has it.
+#[test]
+fn kernels_for_other_devices_match_the_definitions() {
+    let Some(mut gpu) = common::gpu("kernels_for_other_devices_match_the_definitions", ShaderChecks::Off)
+    else {
+        return;
+    };
+    let mut seen = HashSet::new();
+    for (multiprocessors, max_workgroup_bytes) in [(1, 32 << 10), (132, 32 << 10), (1, 16 << 10)] {
+        let device = DeviceProfile {
+            kind: DeviceKind::DiscreteGpu,
+            multiprocessors: Some(multiprocessors),
+            max_workgroup_bytes: gpu.profile().max_workgroup_bytes.min(max_workgroup_bytes),
+            ..gpu.profile().clone()
+        };
+        for case in cases::all() {
+            let name = case.to_string();
+            let known = case.op.implementations(gpu.profile());
+            let is_news = |implementation: &Implementation| {
+                let mut programs = implementation
+                    .calls
+                    .iter()
+                    .map(|call| (case.op.name(), call.source.name, call.source.sizes.clone()));
+                !known.contains(implementation) && programs.any(|program| seen.insert(program))
+            };
+            let offered = case.op.implementations(&device);
+            let news: Vec<Implementation> = offered.into_iter().filter(is_news).collect();
+            if news.is_empty() {
+                continue;
+            }
+            let trial = Trial::new(Box::new(OnDevice(case.op, device.clone())), Data::Reals, 7);
+            let trial = trial.expect("reals suit every operation");
+            for implementation in news {
+                gpu.clear();
+                gpu.set_preference(Preference::Named(implementation.name.into()));
+                let answer = trial.run(&mut gpu).expect("a device that works");
+                assert!(answer.is_ok(), "{name}, {}: {}", implementation.name, answer.unwrap_err());
+            }
+        }
+    }
+    let mut missing = Vec::new();
+    for op in ["conv2d.forward", "conv2d.grad_filters", "conv2d.grad_input"] {
+        for tile in [[128, 128], [128, 64], [64, 128], [64, 64], [128, 32], [32, 128], [32, 32]] {
+            let is_proved = seen.iter().any(|(seen_op, _, sizes)| {
+                let size = |name: &str| sizes.iter().find(|(found, _)| *found == name).map(|&(_, size)| size);
+                *seen_op == op
+                    && size("THREAD_M").is_some()
+                    && [size("TILE_M"), size("TILE_N")] == tile.map(Some)
+            });
+            missing.extend((!is_proved).then(|| format!("{op} {tile:?}")));
+        }
+    }
+    assert!(missing.is_empty(), "no case reaches these tiles: {}", missing.join(", "));
+    println!("{} kernels for other devices passed on {}", seen.len(), gpu.profile().name);
 }
 
 /// A convolution that would run for seconds is cut into launches that each do a part of the workgroups.

@@ -12,7 +12,9 @@ use approx::{assert_abs_diff_eq, relative_eq};
 use wgconv::cpu::CpuExecutor;
 use wgconv::data::{self, DataSplits, Normalisation};
 use wgconv::gpu::ShaderChecks;
-use wgconv::network::{Network, presets};
+use wgconv::network::{Conv2d, Network, presets};
+use wgconv::ops::activation::Activation;
+use wgconv::ops::window::Padding;
 use wgconv::ops::{HostBuffer, Op};
 use wgconv::plan::{BufferId, Executor, Memory, Pending, Plan, Prepared};
 use wgconv::reference::ReferenceExecutor;
@@ -44,7 +46,7 @@ fn lenet(data: &DataSplits) -> Network {
 fn tiny(data: &DataSplits) -> Network {
     let builder = Network::builder("tiny", data.train.image);
     builder
-        .conv2d(wgconv::network::Conv2d::new(8, [5, 5]).stride([2, 2]))
+        .conv2d(Conv2d::new(8, [5, 5]).stride([2, 2]))
         .relu()
         .max_pool(2)
         .flatten()
@@ -85,28 +87,43 @@ fn assert_close(what: &str, expected: &[f32], found: &[f32], relative: f32) {
     println!("{what}: losses differ by at most {:.1e}", differences.fold(0.0, f32::max));
 }
 
-/// The default run. Rounding decides now and then which value of a pooling window is the largest, or on
-/// which side of zero a ReLU's input lies; from then on two runs part, in f32 and f64 as well as in two
-/// orders of summing, and PyTorch's do the same: in about half of all runs within fifty steps. The GPU's
-/// kernels meet no such step in this run; the CPU's meet one after thirty.
+/// LeNet as it was in 1998, with the hyperbolic tangent and averages: nothing in it jumps, so that rounding stays
+/// rounding from step to step.
+fn smooth(data: &DataSplits) -> Network {
+    let conv = |filters| Conv2d::new(filters, [5, 5]).padding(Padding::Same);
+    Network::builder("smooth", data.train.image)
+        .conv2d(conv(6))
+        .activation(Activation::Tanh)
+        .average_pool(2)
+        .conv2d(conv(16))
+        .activation(Activation::Tanh)
+        .average_pool(2)
+        .flatten()
+        .dense(84)
+        .activation(Activation::Tanh)
+        .dense(data.train.classes.len())
+        .build()
+        .unwrap()
+}
+
 #[test]
 fn the_first_fifty_losses_are_those_of_the_reference() {
     const TEST: &str = "the_first_fifty_losses_are_those_of_the_reference";
     let settings = TrainSettings::default();
     let data = head(digits(TEST), 50 * settings.batch_size, settings.batch_size);
-    let expected = losses(Box::new(ReferenceExecutor::new()), lenet(&data), &data, &settings);
+    let expected = losses(Box::new(ReferenceExecutor::new()), smooth(&data), &data, &settings);
     assert_eq!(expected.len(), 50);
     assert!(expected[49] < 0.5 * expected[0], "the reference learns: {expected:?}");
-    let cpu = losses(Box::new(CpuExecutor::new()), lenet(&data), &data, &settings);
-    assert_close("CPU", &expected[..20], &cpu[..20], 1e-4);
+    let cpu = losses(Box::new(CpuExecutor::new()), smooth(&data), &data, &settings);
+    assert_close("CPU", &expected, &cpu, 1e-5);
     // The comparison itself: a run from another seed must not pass.
     let other = TrainSettings { seed: 1, ..settings.clone() };
-    let other = losses(Box::new(CpuExecutor::new()), lenet(&data), &data, &other);
-    let close = expected.iter().zip(&other).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs());
+    let other = losses(Box::new(CpuExecutor::new()), smooth(&data), &data, &other);
+    let close = expected.iter().zip(&other).all(|(a, b)| (a - b).abs() <= 1e-5 * a.abs());
     assert!(!close, "another seed takes other steps");
     let Some(gpu) = common::gpu(TEST, ShaderChecks::Off) else { return };
-    let gpu = losses(Box::new(gpu), lenet(&data), &data, &settings);
-    assert_close("GPU", &expected, &gpu, 1e-4);
+    let gpu = losses(Box::new(gpu), smooth(&data), &data, &settings);
+    assert_close("GPU", &expected, &gpu, 1e-5);
 }
 
 /// A training plan on one executor, ready for its first step.
@@ -126,13 +143,15 @@ impl Run {
     }
 }
 
-/// Fifty steps, each from the reference's parameters and velocities, so that no step inherits another's
-/// rounding: whatever the seed, every step must be the reference's.
+/// The default run, each step from the reference's parameters and velocities. Rounding decides now and then which
+/// value of a pooling window is the largest, or on which side of zero a ReLU's input lies, and then a gradient takes
+/// another way: two runs left to themselves part there, in f32 and f64 as well as in two orders of summing. From the
+/// same state every loss must still be the reference's, and so must all of the state but for such a step now and then.
 #[test]
 fn every_step_from_the_same_state_is_the_references() {
     const TEST: &str = "every_step_from_the_same_state_is_the_references";
     const STEPS: usize = 50;
-    let settings = TrainSettings { batch_size: 8, seed: 3, ..TrainSettings::default() };
+    let settings = TrainSettings::default();
     let data = head(digits(TEST), STEPS * settings.batch_size, 8);
     let network = lenet(&data);
     let start = |executor: Box<dyn Executor>| {
@@ -148,31 +167,40 @@ fn every_step_from_the_same_state_is_the_references() {
         .parameters()
         .flat_map(|parameter| [parameter.name.clone(), format!("{}.velocity", parameter.name)])
         .collect();
+    let mut turns = vec![0; others.len()];
     for step in 0..STEPS {
         reference.executor.run(reference.prepared, 1).unwrap();
         let expected = reference.read("train/loss")[step];
         let after: Vec<Vec<f32>> = state.iter().map(|name| reference.read(name)).collect();
-        for other in &mut others {
+        for (other, turns) in others.iter_mut().zip(&mut turns) {
             other.executor.run(other.prepared, 1).unwrap();
             let found = other.read("train/loss")[step];
             let what = format!("{}, step {step}", other.executor.device_name());
             assert!(
-                (found - expected).abs() <= 1e-5 * expected,
+                (found - expected).abs() <= 1e-6 * expected,
                 "{what}: expected {expected}, found {found}"
             );
+            let mut worst = 0.0_f32;
             for (name, after) in state.iter().zip(&after) {
                 let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>().sqrt();
                 let found = other.read(name);
                 let error = norm(&mut found.iter().zip(after).map(|(a, b)| a - b));
                 let size = norm(&mut after.iter().copied());
                 assert!(error <= 1e-2 * size, "{what}: {name} is off by {:e}", error / size);
+                worst = worst.max(error / size);
                 other.write(name, after.clone());
             }
+            *turns += usize::from(worst > 1e-5);
         }
         // What the others were given is rounded to f32.
         for (name, after) in state.iter().zip(after) {
             reference.write(name, after);
         }
+    }
+    for (other, turns) in others.iter().zip(turns) {
+        let device = other.executor.device_name();
+        println!("{device}: in {turns} of {STEPS} steps a gradient took another way");
+        assert!(turns <= STEPS / 5, "{device}: in {turns} of {STEPS} steps the state is not the reference's");
     }
 }
 

@@ -28,11 +28,13 @@ const ELEMENTS: usize = 5000;
 const SCALE: &str = "
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read_write> result: array<f32>;
+override FIRST_WORKGROUP: u32;
 override ROUNDS: u32;
 override FACTOR: f32;
 override IN_PLACE: u32;
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+fn main(@builtin(global_invocation_id) global: vec3<u32>) {
+    let id = global + vec3(FIRST_WORKGROUP * 64u, 0u, 0u);
     if (id.x >= arrayLength(&result)) { return; }
     var value = 0.0;
     for (var i = 0u; i < ROUNDS; i++) {

@@ -1,4 +1,4 @@
-// `derivative` for the packets of gemm/a_quads.wgsl: four at a time.
+// `derivative` for packets of four values.
 // Appended by src/ops/prologue.rs with conv/grad_output_activation_packet.wgsl.
 
 fn derivative_packet(values: vec4<f32>) -> vec4<f32> {

@@ -1,4 +1,4 @@
-// `derivative` for the packets of gemm/a_scalars.wgsl: one at a time.
+// `derivative` for packets of one value.
 // Appended by src/ops/prologue.rs with conv/grad_output_activation_packet.wgsl.
 
 fn derivative_packet(value: f32) -> f32 {

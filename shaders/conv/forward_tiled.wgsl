@@ -10,6 +10,9 @@
 const A_CONTIGUOUS_IN_K: bool = true;
 const B_CONTIGUOUS_IN_K: bool = true;
 
+// What every sum over k is a multiple of.
+override REDUCTION_UNIT: u32 = GEMM_K;
+
 fn reduction(group: u32) -> u32 {
     return GEMM_K;
 }
@@ -33,6 +36,10 @@ fn a_step(group: u32, k: u32) -> Place {
     return Place(input_index(0u, h, w, c), h, w);
 }
 
+fn a_next(step: Place, group: u32, k: u32) -> Place {
+    return a_step(group, k);
+}
+
 fn a_present(line: Place, step: Place) -> bool {
     return !WINDOWS_MEET_PADDING || (line.row + step.row < IN_HEIGHT && line.column + step.column < IN_WIDTH);
 }
@@ -47,6 +54,10 @@ fn b_line(group: u32, n: u32) -> Place {
 
 fn b_step(group: u32, k: u32) -> Place {
     return Place(k, 0u, 0u);
+}
+
+fn b_next(step: Place, group: u32, k: u32) -> Place {
+    return Place(step.offset + 1u, 0u, 0u);
 }
 
 fn b_present(line: Place, step: Place) -> bool {

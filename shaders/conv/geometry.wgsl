@@ -27,6 +27,10 @@ override WINDOWS_MEET_PADDING: bool = PADDING_TOP + PADDING_LEFT > 0u
     || (OUT_HEIGHT - 1u) * STRIDE_HEIGHT + (KERNEL_HEIGHT - 1u) * DILATION_HEIGHT >= IN_HEIGHT
     || (OUT_WIDTH - 1u) * STRIDE_WIDTH + (KERNEL_WIDTH - 1u) * DILATION_WIDTH >= IN_WIDTH;
 
+// Whether windows lie one at each position of the input: their numbers are those of positions, moved by the padding.
+override OUTPUT_COVERS_INPUT: bool = STRIDE_HEIGHT == 1u && STRIDE_WIDTH == 1u
+    && OUT_HEIGHT == IN_HEIGHT && OUT_WIDTH == IN_WIDTH;
+
 // Row h of the input, or a number past its end for a row of the padding: the subtraction wraps.
 fn input_row(p: u32, r: u32) -> u32 {
     return p * STRIDE_HEIGHT + r * DILATION_HEIGHT - PADDING_TOP;

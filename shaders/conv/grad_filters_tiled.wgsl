@@ -11,6 +11,9 @@
 const A_CONTIGUOUS_IN_K: bool = false;
 const B_CONTIGUOUS_IN_K: bool = false;
 
+// What every sum over k is a multiple of.
+override REDUCTION_UNIT: u32 = GEMM_K;
+
 fn reduction(group: u32) -> u32 {
     return GEMM_K;
 }
@@ -23,12 +26,16 @@ fn a_step(group: u32, k: u32) -> Place {
     return Place(k * OUT_CHANNELS, 0u, 0u);
 }
 
+fn a_next(step: Place, group: u32, k: u32) -> Place {
+    return Place(step.offset + OUT_CHANNELS, 0u, 0u);
+}
+
 fn a_present(line: Place, step: Place) -> bool {
     return true;
 }
 
 fn a_packet(index: u32) -> APacket {
-    return grad_output_packet(index);
+    return grad_output[index];
 }
 
 // A line is a tap; a step is a window, by its upper left corner.
@@ -47,7 +54,30 @@ fn b_step(group: u32, k: u32) -> Place {
     let n = k / (OUT_WIDTH * OUT_HEIGHT);
     let h = input_row(p, 0u);
     let w = input_column(q, 0u);
+    if (OUTPUT_COVERS_INPUT) {
+        return Place((k - PADDING_TOP * IN_WIDTH - PADDING_LEFT) * IN_CHANNELS, h, w);
+    }
     return Place(input_index(n, h, w, 0u), h, w);
+}
+
+// The window to the right, or the first of the next row; k grows by one within four that begin at a multiple of four.
+fn b_next(step: Place, group: u32, k: u32) -> Place {
+    var next = Place(step.offset + STRIDE_WIDTH * IN_CHANNELS, step.row, step.column + STRIDE_WIDTH);
+    if (OUT_WIDTH % 4u == 0u) {
+        return next;
+    }
+    if (next.column + PADDING_LEFT == OUT_WIDTH * STRIDE_WIDTH) {
+        next.column -= OUT_WIDTH * STRIDE_WIDTH;
+        next.row += STRIDE_HEIGHT;
+        next.offset += (STRIDE_HEIGHT * IN_WIDTH) * IN_CHANNELS;
+        next.offset -= (OUT_WIDTH * STRIDE_WIDTH) * IN_CHANNELS;
+    }
+    if (next.row + PADDING_TOP == OUT_HEIGHT * STRIDE_HEIGHT) {
+        next.row -= OUT_HEIGHT * STRIDE_HEIGHT;
+        next.offset += IN_HEIGHT * IN_WIDTH * IN_CHANNELS;
+        next.offset -= (OUT_HEIGHT * STRIDE_HEIGHT) * IN_WIDTH * IN_CHANNELS;
+    }
+    return next;
 }
 
 fn b_present(line: Place, step: Place) -> bool {

@@ -17,9 +17,13 @@ override TAP_STEP_HEIGHT: u32;
 override TAP_STEP_WIDTH: u32;
 override TAP_INVERSE_HEIGHT: u32;
 override TAP_INVERSE_WIDTH: u32;
+override MOST_COLUMNS: u32 = (KERNEL_WIDTH + TAP_STEP_WIDTH - 1u) / TAP_STEP_WIDTH;
 
 const A_CONTIGUOUS_IN_K: bool = true;
 const B_CONTIGUOUS_IN_K: bool = false;
+
+// What every sum over k is a multiple of.
+override REDUCTION_UNIT: u32 = GROUP_OUT_CHANNELS;
 
 // The taps that a phase meets along one axis.
 struct Taps {
@@ -69,7 +73,9 @@ fn a_line(part: u32, m: u32) -> Place {
 fn tap_of(part: u32, k: u32) -> vec3<u32> {
     let tap = k / GROUP_OUT_CHANNELS;
     let columns = column_taps(part).count;
-    return vec3(tap / columns, tap % columns, k % GROUP_OUT_CHANNELS);
+    // A phase that meets any taps meets MOST_COLUMNS or one less: divisions by constants are cheap.
+    let row = select(tap / max(MOST_COLUMNS - 1u, 1u), tap / MOST_COLUMNS, columns == MOST_COLUMNS);
+    return vec3(row, tap - row * columns, k % GROUP_OUT_CHANNELS);
 }
 
 fn a_step(part: u32, k: u32) -> Place {
@@ -79,12 +85,16 @@ fn a_step(part: u32, k: u32) -> Place {
     return Place(output_index(0u, p, q, tap.z), p, q);
 }
 
+fn a_next(step: Place, part: u32, k: u32) -> Place {
+    return a_step(part, k);
+}
+
 fn a_present(line: Place, step: Place) -> bool {
     return line.row + step.row < OUT_HEIGHT && line.column + step.column < OUT_WIDTH;
 }
 
 fn a_packet(index: u32) -> APacket {
-    return grad_output_packet(index);
+    return grad_output[index];
 }
 
 fn b_line(part: u32, n: u32) -> Place {
@@ -96,6 +106,14 @@ fn b_step(part: u32, k: u32) -> Place {
     let r = row_taps(part).first + tap.x * TAP_STEP_HEIGHT;
     let s = column_taps(part).first + tap.y * TAP_STEP_WIDTH;
     return Place(filters_index(group_of(part) * GROUP_OUT_CHANNELS + tap.z, r, s, 0u), 0u, 0u);
+}
+
+fn b_next(step: Place, part: u32, k: u32) -> Place {
+    // Four steps that begin at a multiple of four share their tap then.
+    if (GROUP_OUT_CHANNELS % 4u == 0u) {
+        return Place(step.offset + filters_index(1u, 0u, 0u, 0u), 0u, 0u);
+    }
+    return b_step(part, k);
 }
 
 fn b_present(line: Place, step: Place) -> bool {

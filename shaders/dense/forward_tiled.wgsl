@@ -11,6 +11,9 @@
 const A_CONTIGUOUS_IN_K: bool = true;
 const B_CONTIGUOUS_IN_K: bool = true;
 
+// What every sum over k is a multiple of.
+override REDUCTION_UNIT: u32 = GEMM_K;
+
 fn reduction(part: u32) -> u32 {
     return GEMM_K;
 }
@@ -21,6 +24,10 @@ fn a_line(part: u32, m: u32) -> Place {
 
 fn a_step(part: u32, k: u32) -> Place {
     return Place(k, 0u, 0u);
+}
+
+fn a_next(step: Place, part: u32, k: u32) -> Place {
+    return Place(step.offset + 1u, 0u, 0u);
 }
 
 fn a_present(line: Place, step: Place) -> bool {
@@ -37,6 +44,10 @@ fn b_line(part: u32, n: u32) -> Place {
 
 fn b_step(part: u32, k: u32) -> Place {
     return Place(k, 0u, 0u);
+}
+
+fn b_next(step: Place, part: u32, k: u32) -> Place {
+    return Place(step.offset + 1u, 0u, 0u);
 }
 
 fn b_present(line: Place, step: Place) -> bool {

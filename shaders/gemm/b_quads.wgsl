@@ -1,6 +1,6 @@
 // Fetching b of a matrix product, four values at a time: along k where B_CONTIGUOUS_IN_K, else along n.
 // The number of values along that axis, and every offset but that of a step along it, are multiples of four.
-// Column j of a block holds the values of four columns at k + j; columns past the end repeat the last ones, k past the end are zero.
+// Column j of a block holds the values of four columns at k + j; columns past the end repeat the last ones.
 // Appended to gemm/tiled.wgsl by src/ops/gemm.rs.
 
 alias BPacket = vec4<f32>;
@@ -19,30 +19,41 @@ fn b_lines(part: u32, n: u32) -> array<Place, 4> {
     );
 }
 
-fn fetch_b(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> mat4x4<f32> {
-    if (!B_CONTIGUOUS_IN_K) {
-        return mat4x4(
-            b_inside(lines[0], part, k, end_k),
-            b_inside(lines[0], part, k + 1u, end_k),
-            b_inside(lines[0], part, k + 2u, end_k),
-            b_inside(lines[0], part, k + 3u, end_k),
+fn fetch_b(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> Block {
+    let first = b_step(part, k);
+    if (B_CONTIGUOUS_IN_K) {
+        let present = vec4(
+            b_is_there(lines[0], first, k, end_k),
+            b_is_there(lines[1], first, k, end_k),
+            b_is_there(lines[2], first, k, end_k),
+            b_is_there(lines[3], first, k, end_k),
         );
+        let places = vec4(
+            b_index(lines[0], first, present.x),
+            b_index(lines[1], first, present.y),
+            b_index(lines[2], first, present.z),
+            b_index(lines[3], first, present.w),
+        );
+        return Block(transpose(b_at(places)), mat4x4<f32>(), array(present, present, present, present));
     }
-    if (k >= end_k) {
-        return mat4x4<f32>();
-    }
-    let step = b_step(part, k);
-    return transpose(mat4x4(
-        b_value(lines[0], step),
-        b_value(lines[1], step),
-        b_value(lines[2], step),
-        b_value(lines[3], step),
-    ));
+    let second = b_next(first, part, k + 1u);
+    let third = b_next(second, part, k + 2u);
+    let fourth = b_next(third, part, k + 3u);
+    let present = vec4(
+        b_is_there(lines[0], first, k, end_k),
+        b_is_there(lines[0], second, k + 1u, end_k),
+        b_is_there(lines[0], third, k + 2u, end_k),
+        b_is_there(lines[0], fourth, k + 3u, end_k),
+    );
+    let places = vec4(
+        b_index(lines[0], first, present.x),
+        b_index(lines[0], second, present.y),
+        b_index(lines[0], third, present.z),
+        b_index(lines[0], fourth, present.w),
+    );
+    return Block(b_at(places), mat4x4<f32>(), array(present.xxxx, present.yyyy, present.zzzz, present.wwww));
 }
 
-fn b_inside(line: Place, part: u32, k: u32, end_k: u32) -> vec4<f32> {
-    if (k >= end_k) {
-        return vec4<f32>();
-    }
-    return b_value(line, b_step(part, k));
+fn b_at(places: vec4<u32>) -> mat4x4<f32> {
+    return mat4x4(b_packet(places.x), b_packet(places.y), b_packet(places.z), b_packet(places.w));
 }

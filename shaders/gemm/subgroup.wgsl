@@ -117,7 +117,7 @@ fn a_or_zero(line: Place, part: u32, k: u32, end_k: u32) -> APacket {
     let step = a_step(part, min(k, end_k - 1u));
     let present = k < end_k && a_present(line, step);
     let index = select(0u, (line.offset + step.offset) / A_WIDTH, present);
-    return select(APacket(), a_packet(index), present);
+    return select(APacket(), a_finished_packet(index), present);
 }
 
 fn b_or_zero(line: Place, part: u32, k: u32, end_k: u32) -> BPacket {

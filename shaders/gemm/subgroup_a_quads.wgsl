@@ -22,3 +22,7 @@ fn fetch_a(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> mat4x4<f32>
         a_or_zero(lines[0], part, k + 3u, end_k),
     );
 }
+
+fn a_finished_packet(index: u32) -> APacket {
+    return a_finished(a_packet(index), a_factor(index));
+}

@@ -22,3 +22,7 @@ fn a_of_lines(lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> vec4<f32
         a_or_zero(lines[3], part, k, end_k),
     );
 }
+
+fn a_finished_packet(index: u32) -> APacket {
+    return a_finished(vec4(a_packet(index)), vec4(a_factor(index))).x;
+}

@@ -1,8 +1,8 @@
 // Matrix product, tiled: result[m,n] = sum over k of a(m,k) * b(k,n), for matrices that need not exist in memory.
-// The file it is appended to says where the values lie (a_line, a_step, a_present, a_packet, likewise b, and store); files beside
-// this one say how many are moved at a time. A part is an independent product; SLICES cut the sum over k.
-// An invocation owns THREAD_M x THREAD_N results and fetches a block of 4 x 4 values of a or b for each step of TILE_K;
-// a workgroup owns TILE_M x TILE_N results in one slice.
+// The file it is appended to says where the values lie (a_line, a_step, a_next, a_present, a_packet, likewise b, and store); files
+// beside this one say how many are moved at a time. A part is an independent product; SLICES cut the sum over k.
+// An invocation owns THREAD_M x THREAD_N results and fetches a block of 4 x 4 values of a, of b, or of both for each step
+// of TILE_K; a workgroup owns TILE_M x TILE_N results in one slice.
 // Launched by src/ops/gemm.rs, which also appends the tile sizes as const lines.
 
 // In units of four values.
@@ -14,7 +14,9 @@ const B_BLOCKS: u32 = B_PITCH * K_BLOCKS;
 const THREADS_M: u32 = TILE_M / THREAD_M;
 const THREADS_N: u32 = TILE_N / THREAD_N;
 const INVOCATIONS: u32 = THREADS_M * THREADS_N;
-const_assert A_BLOCKS + B_BLOCKS <= INVOCATIONS;
+// Whether each invocation fetches a block of both, rather than one of either.
+const FETCHES_BOTH: bool = A_BLOCKS + B_BLOCKS > INVOCATIONS;
+const_assert A_BLOCKS <= INVOCATIONS && B_BLOCKS <= INVOCATIONS;
 // Invocations that work together: they lie on 4 x 8 of the tile's threads, so that they share what they read.
 const LANES_M: u32 = 4u;
 const LANES_N: u32 = 8u;
@@ -22,9 +24,30 @@ const_assert THREADS_M % LANES_M == 0u && THREADS_N % LANES_N == 0u;
 // Steps that are written out one after another.
 const UNROLLED: u32 = 4u;
 
-// [TILE_K,TILE_M] and [TILE_K,TILE_N]
-var<workgroup> a_tile: array<vec4<f32>, TILE_K * A_PITCH>;
-var<workgroup> b_tile: array<vec4<f32>, TILE_K * B_PITCH>;
+// a [TILE_K,TILE_M] and behind it b [TILE_K,TILE_N], once or twice: while one is read, the other is filled.
+const TILE_PACKETS: u32 = TILE_K * (A_PITCH + B_PITCH);
+var<workgroup> tiles: array<vec4<f32>, TILES * TILE_PACKETS>;
+
+// Whether no step goes past the end of its part's sum.
+override WHOLE_STEPS: bool = REDUCTION_UNIT % TILE_K == 0u;
+
+// Column j holds four lines' values at k + j as they came from memory, what a's are yet to be multiplied by, and whether
+// they are there: else they are zero.
+struct Block {
+    values: mat4x4<f32>,
+    factors: mat4x4<f32>,
+    present: array<vec4<bool>, 4>,
+}
+
+// A block that an invocation fetches for each step: of a, of b, or none; its lines, its first k and its place in a tile.
+struct Errand {
+    is_a: bool,
+    is_b: bool,
+    lines: array<Place, 4>,
+    k: u32,
+    place: u32,
+    pitch: u32,
+}
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -43,18 +66,15 @@ fn main(
     let slice = workgroup.z % SLICES;
     let end_k = min((slice + 1u) * SLICE_K, reduction(part));
 
-    // The block that this invocation fetches: eight neighbours take lines side by side, so that they write to
-    // different banks, and the next eight the same lines further along k, so that reads fill whole sectors.
-    let fetches_a = invocation < A_BLOCKS;
-    let fetches_b = !fetches_a && invocation < A_BLOCKS + B_BLOCKS;
-    let block = select(invocation - A_BLOCKS, invocation, fetches_a);
-    let block_line = block % 8u + block / (8u * K_BLOCKS) * 8u;
-    let block_k = block / 8u % K_BLOCKS * 4u;
-    var lines: array<Place, 4>;
-    if (fetches_a) {
-        lines = a_lines(part, first_m + block_line * 4u);
-    } else if (fetches_b) {
-        lines = b_lines(part, first_n + block_line * 4u);
+    let is_a = invocation < A_BLOCKS;
+    let is_any = A_BLOCKS + B_BLOCKS == INVOCATIONS || invocation < A_BLOCKS + B_BLOCKS;
+    var errand: Errand;
+    var second: Errand;
+    if (FETCHES_BOTH) {
+        errand = errand_of(A_BLOCKS == INVOCATIONS || is_a, false, invocation, part, first_m, first_n);
+        second = errand_of(false, B_BLOCKS == INVOCATIONS || invocation < B_BLOCKS, invocation, part, first_m, first_n);
+    } else {
+        errand = errand_of(is_a, !is_a && is_any, select(invocation - A_BLOCKS, invocation, is_a), part, first_m, first_n);
     }
 
     let lane = invocation % (LANES_M * LANES_N);
@@ -64,36 +84,39 @@ fn main(
 
     var sums: array<vec4<f32>, THREAD_M * THREAD_N / 4u>;
     let begin_k = slice * SLICE_K;
-    var fetched = fetch(fetches_a, fetches_b, lines, part, begin_k + block_k, end_k);
+    var block: Block;
+    var second_block: Block;
+    // A slice may begin behind the end of a short part.
+    if (begin_k < end_k) {
+        block = fetch(errand, part, begin_k, end_k);
+        if (FETCHES_BOTH) {
+            second_block = fetch(second, part, begin_k, end_k);
+        }
+    }
+    var half = 0u;
     for (var first_k = begin_k; first_k < end_k; first_k += TILE_K) {
-        if (fetches_a) {
-            let place = block_k * A_PITCH + block_line;
-            a_tile[place] = fetched[0];
-            a_tile[place + A_PITCH] = fetched[1];
-            a_tile[place + 2u * A_PITCH] = fetched[2];
-            a_tile[place + 3u * A_PITCH] = fetched[3];
-        } else if (fetches_b) {
-            let place = block_k * B_PITCH + block_line;
-            b_tile[place] = fetched[0];
-            b_tile[place + B_PITCH] = fetched[1];
-            b_tile[place + 2u * B_PITCH] = fetched[2];
-            b_tile[place + 3u * B_PITCH] = fetched[3];
+        put(errand, half, block);
+        if (FETCHES_BOTH) {
+            put(second, half, second_block);
         }
         workgroupBarrier();
         // The next tile is on its way while this one is worked on.
         if (first_k + TILE_K < end_k) {
-            fetched = fetch(fetches_a, fetches_b, lines, part, first_k + TILE_K + block_k, end_k);
+            block = fetch(errand, part, first_k + TILE_K, end_k);
+            if (FETCHES_BOTH) {
+                second_block = fetch(second, part, first_k + TILE_K, end_k);
+            }
         }
         for (var some_k = 0u; some_k < TILE_K; some_k += UNROLLED) {
-            let a_row = some_k * A_PITCH + thread_m;
-            let b_row = some_k * B_PITCH + thread_n;
+            let a_row = half + some_k * A_PITCH + thread_m;
+            let b_row = half + TILE_K * A_PITCH + some_k * B_PITCH + thread_n;
             for (var step = 0u; step < UNROLLED; step++) {
                 var b: array<vec4<f32>, THREAD_N / 4u>;
                 for (var j = 0u; j < THREAD_N / 4u; j++) {
-                    b[j] = b_tile[b_row + step * B_PITCH + j * THREADS_N];
+                    b[j] = tiles[b_row + step * B_PITCH + j * THREADS_N];
                 }
                 for (var i = 0u; i < THREAD_M / 4u; i++) {
-                    let a = a_tile[a_row + step * A_PITCH + i * THREADS_M];
+                    let a = tiles[a_row + step * A_PITCH + i * THREADS_M];
                     for (var j = 0u; j < THREAD_N / 4u; j++) {
                         let sum = i * THREAD_N + j;
                         sums[sum] = fma(vec4(a.x), b[j], sums[sum]);
@@ -104,7 +127,11 @@ fn main(
                 }
             }
         }
-        workgroupBarrier();
+        if (TILES == 1u) {
+            workgroupBarrier();
+        } else {
+            half = TILE_PACKETS - half;
+        }
     }
     for (var i = 0u; i < THREAD_M; i++) {
         let m = first_m + (thread_m + i / 4u * THREADS_M) * 4u + i % 4u;
@@ -117,28 +144,61 @@ fn main(
     }
 }
 
-// Column j holds four lines' values at k + j, zeros from end_k on.
-fn fetch(from_a: bool, from_b: bool, lines: array<Place, 4>, part: u32, k: u32, end_k: u32) -> mat4x4<f32> {
-    if (from_a) {
-        return fetch_a(lines, part, k, end_k);
+// Eight neighbours take lines side by side, so that they write to different banks, and the next eight the same lines
+// further along k, so that reads fill whole sectors.
+fn errand_of(is_a: bool, is_b: bool, number: u32, part: u32, first_m: u32, first_n: u32) -> Errand {
+    let line = number % 8u + number / (8u * K_BLOCKS) * 8u;
+    let k = number / 8u % K_BLOCKS * 4u;
+    let pitch = select(B_PITCH, A_PITCH, is_a);
+    let place = select(TILE_K * A_PITCH, 0u, is_a) + k * pitch + line;
+    var lines: array<Place, 4>;
+    if (is_a) {
+        lines = a_lines(part, first_m + line * 4u);
+    } else if (is_b) {
+        lines = b_lines(part, first_n + line * 4u);
     }
-    if (from_b) {
-        return fetch_b(lines, part, k, end_k);
-    }
-    return mat4x4<f32>();
+    return Errand(is_a, is_b, lines, k, place, pitch);
 }
 
-// The packet of a line at a step, or zeros where there is nothing in memory.
-fn a_value(line: Place, step: Place) -> APacket {
-    if (!a_present(line, step)) {
-        return APacket();
+fn fetch(errand: Errand, part: u32, first_k: u32, end_k: u32) -> Block {
+    if (errand.is_a) {
+        return fetch_a(errand.lines, part, first_k + errand.k, end_k);
     }
-    return a_packet((line.offset + step.offset) / A_WIDTH);
+    if (errand.is_b) {
+        return fetch_b(errand.lines, part, first_k + errand.k, end_k);
+    }
+    return Block();
 }
 
-fn b_value(line: Place, step: Place) -> BPacket {
-    if (!b_present(line, step)) {
-        return BPacket();
+// Only here must the values of a block have arrived.
+fn put(errand: Errand, half: u32, block: Block) {
+    var values = block.values;
+    if (errand.is_a) {
+        for (var j = 0u; j < 4u; j++) {
+            values[j] = a_finished(block.values[j], block.factors[j]);
+        }
     }
-    return b_packet((line.offset + step.offset) / B_WIDTH);
+    if (errand.is_a || errand.is_b) {
+        for (var j = 0u; j < 4u; j++) {
+            tiles[half + errand.place + j * errand.pitch] = select(vec4<f32>(), values[j], block.present[j]);
+        }
+    }
+}
+
+fn a_is_there(line: Place, step: Place, k: u32, end_k: u32) -> bool {
+    return (WHOLE_STEPS || k < end_k) && a_present(line, step);
+}
+
+fn b_is_there(line: Place, step: Place, k: u32, end_k: u32) -> bool {
+    return (WHOLE_STEPS || k < end_k) && b_present(line, step);
+}
+
+// Where the packet of a line at a step lies, or any place where there is nothing in memory. A load without a branch:
+// at a branch's end, what was read would be waited for.
+fn a_index(line: Place, step: Place, present: bool) -> u32 {
+    return select(0u, (line.offset + step.offset) / A_WIDTH, present);
+}
+
+fn b_index(line: Place, step: Place, present: bool) -> u32 {
+    return select(0u, (line.offset + step.offset) / B_WIDTH, present);
 }

@@ -14,7 +14,7 @@ use crate::plan::{ChosenBy, TimedBy};
 use crate::verify::{Data, Trial};
 
 /// Definitions of more operations than this take minutes; they are not run.
-const LONGEST_DEFINITION: u64 = 2_000_000_000;
+const LONGEST_DEFINITION: u64 = 3_000_000_000;
 
 /// What to time.
 #[derive(Clone, Copy, Debug)]

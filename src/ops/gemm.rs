@@ -37,9 +37,8 @@ pub struct TiledKernel {
     pub elements: usize,
     /// What can be read and written four values at a time.
     pub quads: Quads,
-    /// What happens to values of a as they are read, for a source that reads them through
-    /// `grad_output_packet`; its operand comes after `operands`.
-    pub prologue: Option<Prologue>,
+    /// What values of a are multiplied by before they are used; its operand comes after `operands`.
+    pub prologue: Prologue,
     /// What happens to results before they are stored, for a source that passes them through
     /// `finish_packet`; its operand comes after `operands`.
     pub epilogue: Option<Epilogue>,
@@ -89,11 +88,11 @@ macro_rules! tile {
 
 const TILES: [Tile; 7] = [
     tile!(128, 128, 16, 8, 8, 0.80),
-    tile!(128, 64, 16, 8, 4, 0.72),
-    tile!(64, 128, 16, 4, 8, 0.72),
-    tile!(64, 64, 16, 8, 4, 0.65),
-    tile!(128, 32, 8, 8, 4, 0.60),
-    tile!(32, 128, 8, 4, 8, 0.60),
+    tile!(128, 64, 16, 8, 8, 0.76),
+    tile!(64, 128, 16, 8, 8, 0.76),
+    tile!(64, 64, 16, 8, 4, 0.70),
+    tile!(128, 32, 16, 8, 4, 0.60),
+    tile!(32, 128, 16, 4, 8, 0.60),
     tile!(32, 32, 16, 4, 4, 0.40),
 ];
 
@@ -110,8 +109,20 @@ const WORTH_A_TRIAL: f64 = 3.0;
 /// the rates of today's GPUs, in f32, and their memories' bandwidth.
 pub const MULTIPLY_ADDS_PER_ELEMENT: f64 = 40.0;
 
+/// What a launch and the wait for the one before it cost, in multiply-adds of one multiprocessor: some 2 us.
+pub const LAUNCH: f64 = 500e3;
+
+/// Invocations of a multiprocessor that hide each other's waits.
+const ENOUGH_INVOCATIONS: f64 = 256.0;
+
+/// What a workgroup does before its first step and after its last one, in steps.
+const STEPS_AROUND: usize = 2;
+
+/// Slices are made for rounds of workgroups up to this number: more rounds waste little of their last one anyway.
+const MOST_ROUNDS: usize = 8;
+
 /// Shorter slices than this cost more in their second pass than they gain.
-pub(super) const SHORTEST_SLICE: usize = 256;
+const SHORTEST_SLICE: usize = 128;
 
 /// Longer sums than this are cut where they can be: Mesa's software driver leaves an invocation's loops after
 /// 65,535 iterations in all, without a word, and long sums lose digits.
@@ -122,13 +133,19 @@ impl Tile {
         (self.m / self.thread_m) * (self.n / self.thread_n)
     }
 
+    /// Of the values of one step.
     fn workgroup_bytes(&self) -> usize {
         4 * self.k * (self.m + self.n)
     }
 
+    /// How often the values of a step find room in workgroup memory: twice where it does, so that one step's are
+    /// fetched while another's are multiplied.
+    fn tiles(&self, device: &DeviceProfile) -> usize {
+        (device.max_workgroup_bytes as usize / self.workgroup_bytes()).min(2)
+    }
+
     fn fits(&self, device: &DeviceProfile) -> bool {
-        self.invocations() <= device.max_workgroup_invocations as usize
-            && self.workgroup_bytes() <= device.max_workgroup_bytes as usize
+        self.invocations() <= device.max_workgroup_invocations as usize && self.tiles(device) > 0
     }
 }
 
@@ -153,21 +170,32 @@ impl Product {
     }
 
     /// `tile` with `slices`, and what that is expected to cost: workgroups run in rounds of one a multiprocessor,
-    /// and a second pass writes and reads the slices.
+    /// each with some steps before and after its sums, and a second pass writes and reads the slices.
     fn tiling(&self, tile: Tile, slices: usize, multiprocessors: usize) -> Tiling {
-        let elements = self.m * self.n * self.parts;
-        let rounds = (self.workgroups(&tile) * slices).div_ceil(multiprocessors) as f64;
-        let slice_k = self.k.div_ceil(slices).next_multiple_of(tile.k);
-        let products = rounds * (tile.m * tile.n * slice_k) as f64 / tile.efficiency;
-        let second_pass = if slices == 1 { 0 } else { elements * (2 * slices + 1) };
-        let cost = products + second_pass as f64 * MULTIPLY_ADDS_PER_ELEMENT / multiprocessors as f64;
-        Tiling { tile, slices, cost }
+        let rounds = (self.workgroups(&tile) * slices).div_ceil(multiprocessors);
+        let busy = f64::min(1.0, (rounds * tile.invocations()) as f64 / ENOUGH_INVOCATIONS);
+        let steps = self.k.div_ceil(slices).div_ceil(tile.k) + STEPS_AROUND;
+        let products = (rounds * tile.m * tile.n * tile.k * steps) as f64 / (tile.efficiency * busy);
+        let second_pass = match slices {
+            1 => 0.0,
+            _ => {
+                let moved = self.m * self.n * self.parts * (2 * slices + 1);
+                LAUNCH + moved as f64 * MULTIPLY_ADDS_PER_ELEMENT / multiprocessors as f64
+            }
+        };
+        Tiling { tile, slices, cost: products + second_pass }
     }
 
-    /// Slices that give every multiprocessor two workgroups, as far as k is long enough and memory lasts.
-    fn slices(&self, tile: &Tile, device: &DeviceProfile, multiprocessors: usize) -> usize {
-        let wanted = (2 * multiprocessors).div_ceil(self.workgroups(tile)).min(self.k / SHORTEST_SLICE);
-        slices(wanted, self.k, self.m * self.n * self.parts, device)
+    /// `tile` with the number of slices that is expected to be best: as far as k is long enough and memory lasts,
+    /// workgroups fill whole rounds, since a last one that is almost empty takes as long as a full one.
+    fn sliced(&self, tile: Tile, device: &DeviceProfile, multiprocessors: usize) -> Tiling {
+        let elements = self.m * self.n * self.parts;
+        let numbers = (0..=MOST_ROUNDS).map(|rounds| {
+            let wanted = (rounds * multiprocessors / self.workgroups(&tile)).min(self.k / SHORTEST_SLICE);
+            slices(wanted, self.k, elements, device)
+        });
+        let tilings = numbers.map(|slices| self.tiling(tile, slices, multiprocessors));
+        tilings.min_by(|a, b| a.cost.total_cmp(&b.cost)).expect("a number of slices")
     }
 
     /// Tiles for this product on `device`, best guess first; none where tiles do not pay.
@@ -178,13 +206,11 @@ impl Product {
         let multiprocessors = multiprocessors(device);
         let mut tilings = Vec::new();
         for tile in TILES.into_iter().filter(|tile| tile.fits(device)) {
-            let slices = self.slices(&tile, device, multiprocessors);
-            if slices == 1 || self.k <= LONGEST_SLICE {
+            let best = self.sliced(tile, device, multiprocessors);
+            if best.slices > 1 && self.k <= LONGEST_SLICE {
                 tilings.push(self.tiling(tile, 1, multiprocessors));
             }
-            if slices > 1 {
-                tilings.push(self.tiling(tile, slices, multiprocessors));
-            }
+            tilings.push(best);
         }
         tilings.retain(|tiling| self.parts * tiling.slices <= MAX_WORKGROUPS_PER_AXIS as usize);
         tilings.sort_by(|a, b| a.cost.total_cmp(&b.cost));
@@ -214,6 +240,7 @@ impl Product {
                 ("TILE_K", tile.k as u32),
                 ("THREAD_M", tile.thread_m as u32),
                 ("THREAD_N", tile.thread_n as u32),
+                ("TILES", tile.tiles(device) as u32),
             ]);
             main.files
                 .extend(if a { shader!("gemm/a_quads.wgsl") } else { shader!("gemm/a_scalars.wgsl") }.files);
@@ -236,9 +263,7 @@ impl Product {
     ) -> Implementation {
         let operands = kernel.operands;
         let mut call = self.call(kernel, main, block, slices);
-        if let Some(prologue) = kernel.prologue {
-            prologue.complete_packets(&mut call, operands, kernel.quads.a);
-        }
+        kernel.prologue.complete_product(&mut call, operands);
         let Some(epilogue) = kernel.epilogue else {
             return in_slices(name, call, kernel.result, kernel.elements, slices);
         };

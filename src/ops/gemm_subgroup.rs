@@ -5,7 +5,7 @@
 //! as much as fifty multiply-adds or more. So this kernel keeps a large block of results in registers, and each
 //! lane fetches its share of b and hands it to the others, which takes one instruction a value.
 
-use super::gemm::{Product, SHORTEST_SLICE, TiledKernel, slices};
+use super::gemm::{Product, TiledKernel, slices};
 use super::kernel::{Implementation, MAX_WORKGROUPS_PER_AXIS, shader};
 use crate::device::{DeviceKind, DeviceProfile};
 
@@ -23,6 +23,9 @@ const FETCH_A: usize = 16;
 
 /// Workgroups that keep the cores of a CPU busy, and of about equal load.
 const ENOUGH_WORKGROUPS: usize = 16;
+
+/// Shorter slices than this cost more in their second pass than they gain.
+const SHORTEST_SLICE: usize = 256;
 
 /// Sums shorter than this do not pay for a tile with one column.
 const SHORTEST_LONELY_SUM: usize = 32;
@@ -72,6 +75,7 @@ pub fn implementation(
 mod tests {
     use super::*;
     use crate::ops::gemm::Quads;
+    use crate::ops::prologue::Prologue;
 
     const PRODUCT: Product = Product { m: 100, n: 100, k: 100, parts: 1 };
 
@@ -87,7 +91,7 @@ mod tests {
             result: 2,
             elements: product.m * product.n * product.parts,
             quads: Quads { a: true, b: true, result: true },
-            prologue: None,
+            prologue: Prologue::NONE,
             epilogue: None,
         };
         implementation(&product, device, &kernel)

@@ -84,8 +84,13 @@ impl Prologue {
         self.append(call, operand, plain, shader!("conv/grad_output_activation.wgsl"));
     }
 
-    /// The same with the function `grad_output_packet`, for a kernel that reads the packets of
-    /// `gemm/tiled.wgsl`: four values, or one.
+    /// The same with the functions `a_factor` and `a_finished`, for a matrix product whose `a` is `grad_output`.
+    pub(super) fn complete_product(&self, call: &mut KernelCall, operand: usize) {
+        let plain = shader!("gemm/a_as_it_is.wgsl");
+        self.append(call, operand, plain, shader!("gemm/a_times_derivative.wgsl"));
+    }
+
+    /// The same with the function `grad_output_packet`, for a kernel that reads packets of four values, or of one.
     pub(super) fn complete_packets(&self, call: &mut KernelCall, operand: usize, quads: bool) {
         let mut times_derivative = shader!("conv/grad_output_activation_packet.wgsl");
         times_derivative.files.extend(match quads {

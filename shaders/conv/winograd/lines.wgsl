@@ -1,5 +1,6 @@
 // Winograd's transforms of one line, F(m,3): m outputs of a 3-tap filter from m + 2 inputs, by m + 2 products.
 // output = output_line(m, input_line(m, x) * filters_line(m, g)), for m = 2, 3 and 4; a line may be shorter than its array.
+// Gradients go back by the transposes: grad_g = grad_filters_line(m, input_line(m, x) * grad_output_line(m, grad_output)).
 // Toom and Cook's construction for the points 0, 1, -1 (m = 2), B, -B, A, -A (m = 3) or 0, B, -B, A, -A (m = 4), and infinity.
 // Appended to the transforms of src/ops/conv/winograd.rs, which gives the error that each choice of points leads to.
 
@@ -85,4 +86,44 @@ fn output_line(m: u32, x: array<Packet, LINE>) -> array<Packet, 4> {
         BB4 * b_sum + AA4 * a_sum,
         (BB4 * B4) * b_difference + (AA4 * A4) * a_difference + x[5],
     );
+}
+
+// output_line transposed.
+fn grad_output_line(m: u32, y: array<Packet, 4>) -> array<Packet, LINE> {
+    if (m == 2u) {
+        return array(y[0], y[0] + y[1], y[0] - y[1], y[1], Packet(), Packet());
+    }
+    if (m == 3u) {
+        let b_even = y[0] + BB3 * y[2];
+        let b_odd = B3 * y[1];
+        let a_even = y[0] + AA3 * y[2];
+        let a_odd = A3 * y[1];
+        return array(b_even + b_odd, b_even - b_odd, a_even + a_odd, a_even - a_odd, y[2], Packet());
+    }
+    let b_even = y[0] + BB4 * y[2];
+    let b_odd = B4 * (y[1] + BB4 * y[3]);
+    let a_even = y[0] + AA4 * y[2];
+    let a_odd = A4 * (y[1] + AA4 * y[3]);
+    return array(y[0], b_even + b_odd, b_even - b_odd, a_even + a_odd, a_even - a_odd, y[3]);
+}
+
+// filters_line transposed.
+fn grad_filters_line(m: u32, x: array<Packet, LINE>) -> array<Packet, 3> {
+    if (m == 2u) {
+        let even = 0.5 * (x[1] + x[2]);
+        return array(x[0] + even, 0.5 * (x[1] - x[2]), even + x[3]);
+    }
+    if (m == 3u) {
+        let a_odd = (1.0 / (2.0 * (AA3 - BB3))) * (x[2] + x[3]);
+        let a_even = (1.0 / (2.0 * A3 * (AA3 - BB3))) * (x[2] - x[3]);
+        let b_odd = (1.0 / (2.0 * (BB3 - AA3))) * (x[0] + x[1]);
+        let b_even = (1.0 / (2.0 * B3 * (BB3 - AA3))) * (x[0] - x[1]);
+        return array(b_even + a_even, b_odd + a_odd, BB3 * b_even + AA3 * a_even + x[4]);
+    }
+    let a_even = (1.0 / (2.0 * AA4 * (AA4 - BB4))) * (x[3] + x[4]);
+    let a_odd = (1.0 / (2.0 * A4 * (AA4 - BB4))) * (x[3] - x[4]);
+    let b_even = (1.0 / (2.0 * BB4 * (BB4 - AA4))) * (x[1] + x[2]);
+    let b_odd = (1.0 / (2.0 * B4 * (BB4 - AA4))) * (x[1] - x[2]);
+    let zero = (1.0 / (AA4 * BB4)) * x[0];
+    return array(zero + b_even + a_even, b_odd + a_odd, BB4 * b_even + AA4 * a_even + x[5]);
 }

@@ -14,6 +14,9 @@ override PARTS: u32;
 const A_CONTIGUOUS_IN_K: bool = true;
 const B_CONTIGUOUS_IN_K: bool = GRADIENT == 0u;
 
+// What every sum over k is a multiple of.
+override REDUCTION_UNIT: u32 = GEMM_K;
+
 fn reduction(part: u32) -> u32 {
     return GEMM_K;
 }
@@ -24,6 +27,10 @@ fn a_line(part: u32, m: u32) -> Place {
 
 fn a_step(part: u32, k: u32) -> Place {
     return Place(k, 0u, 0u);
+}
+
+fn a_next(step: Place, part: u32, k: u32) -> Place {
+    return Place(step.offset + 1u, 0u, 0u);
 }
 
 fn a_present(line: Place, step: Place) -> bool {
@@ -40,6 +47,10 @@ fn b_line(part: u32, n: u32) -> Place {
 
 fn b_step(part: u32, k: u32) -> Place {
     return Place(select(k * GEMM_N, k, B_CONTIGUOUS_IN_K), 0u, 0u);
+}
+
+fn b_next(step: Place, part: u32, k: u32) -> Place {
+    return Place(step.offset + select(GEMM_N, 1u, B_CONTIGUOUS_IN_K), 0u, 0u);
 }
 
 fn b_present(line: Place, step: Place) -> bool {

@@ -54,7 +54,7 @@ pub struct Bench {
     /// Time to spend on a row, at least
     #[arg(long, value_name = "SECONDS", default_value_t = 0.3, value_parser = seconds)]
     budget: f64,
-    /// Compare every answer with the definition's, up to 2 GFLOP
+    /// Compare every answer with the definition's, up to 3 GFLOP
     #[arg(long)]
     verify: bool,
     /// Let every run read the same inputs, which a cache may then hold

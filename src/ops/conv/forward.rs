@@ -8,6 +8,7 @@ use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
+use crate::ops::prologue::Prologue;
 
 /// Convolution, with a bias and an activation where the epilogue has them.
 ///
@@ -120,7 +121,7 @@ impl Op for ConvForward {
                 b: geometry.taps().is_multiple_of(4),
                 result: geometry.group_out_channels().is_multiple_of(4),
             },
-            prologue: None,
+            prologue: Prologue::NONE,
             epilogue: Some(self.epilogue),
         };
         let mut implementations = Vec::from_iter(grouped::forward(geometry, &self.epilogue, device));

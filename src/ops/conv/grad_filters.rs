@@ -1,6 +1,7 @@
 //! The gradient of a convolution's filters.
 
 use super::cpu::{DIRECT, FilterSums, Source, WINOGRAD, WinogradFilters};
+use super::winograd::{Pass, with_winograd};
 use super::{ConvGeometry, OPERANDS, grouped, stem};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, slices};
@@ -143,12 +144,14 @@ impl Op for ConvGradFilters {
                 b: geometry.group_in_channels().is_multiple_of(4),
                 result: geometry.taps().is_multiple_of(4),
             },
-            prologue: Some(self.prologue),
+            prologue: self.prologue,
             epilogue: None,
         };
         let mut implementations = Vec::from_iter(grouped::grad_filters(geometry, &self.prologue, device));
         implementations.extend(stem::grad_filters(geometry, &self.prologue, device));
-        implementations.extend(product.implementations(device, &tiled));
+        let pass = Pass::GradFilters(self.prologue);
+        let products = product.implementations(device, &tiled);
+        implementations.extend(with_winograd(products, &product, geometry, pass, device));
         implementations.push(self.direct(device));
         implementations
     }

@@ -199,7 +199,7 @@ impl Op for ConvGradInput {
                 b: group_in_quads,
                 result: group_in_quads,
             },
-            prologue: Some(self.prologue),
+            prologue: self.prologue,
             epilogue: None,
         };
         let mut implementations = Vec::from_iter(grouped::grad_input(geometry, &self.prologue, device));

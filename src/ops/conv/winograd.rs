@@ -3,7 +3,7 @@
 use super::ConvGeometry;
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
-use crate::ops::gemm::{MULTIPLY_ADDS_PER_ELEMENT, Product, Quads, TiledKernel, multiprocessors};
+use crate::ops::gemm::{LAUNCH, MULTIPLY_ADDS_PER_ELEMENT, Product, Quads, TiledKernel, multiprocessors};
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
@@ -17,6 +17,9 @@ pub enum Pass {
     /// sum over k, and the padding is 2 less the convolution's. Operands: filters, grad_output, grad_input, then the
     /// prologue's.
     GradInput(Prologue),
+    /// The forward pass transposed: products of patches and tiles of grad_output, summed over all tiles. Operands:
+    /// input, grad_output, grad_filters, then the prologue's.
+    GradFilters(Prologue),
 }
 
 /// F(height x width, 3x3): a tile of outputs from a patch that is larger by two, in one product for each element of
@@ -27,15 +30,16 @@ pub enum Pass {
 ///
 /// # Errors of the answer
 /// The transforms back enlarge what the sums over channels have rounded. For an axis, and outputs `i` of it, the
-/// variance grows by `sum over u of A[u,i]^2 |B[u]|^2 |G[u]|^2` against `3^2` of the definition. Errors against those
-/// of the definition summed in f32, in the worst corner of a tile, for the points of `shaders/conv/winograd/lines.wgsl`:
+/// variance grows by `sum over u of A[u,i]^2 |B[u]|^2 |G[u]|^2` against `3^2` of the definition; for the filters' gradient
+/// and its taps `s` by `sum over u of G[u,s]^2 |A[u]|^2 |B[u]|^2` against `m^2` for m outputs. Errors against those of the
+/// definition summed in f32, in the worst corner of a tile, for the points of `shaders/conv/winograd/lines.wgsl`:
 ///
-/// | tile | points beside infinity | error |
-/// | --- | --- | --- |
-/// | 2x2 | 0, 1, -1 | 0.56 |
-/// | 3x3 | 3/8, -3/8, 5/4, -5/4 | 1.12 |
-/// | 4x3 | | 1.67 |
-/// | 4x4 | 0, 11/16, -11/16, 3/2, -3/2 | 2.49 |
+/// | tile | points beside infinity | error | of the filters' gradient |
+/// | --- | --- | --- | --- |
+/// | 2x2 | 0, 1, -1 | 0.56 | 1.00 |
+/// | 3x3 | 3/8, -3/8, 5/4, -5/4 | 1.12 | 1.12 |
+/// | 4x3 | | 1.67 | 1.31 |
+/// | 4x4 | 0, 11/16, -11/16, 3/2, -3/2 | 2.49 | 1.53 |
 ///
 /// The usual points of 4x4, 0, 1, -1, 2 and -2, give 10.5, beyond the bound of every operation here; a search over all real
 /// points finds none below 2.36.
@@ -67,12 +71,9 @@ const SHORTEST_AXIS: usize = 4;
 /// Scratch memory against the tensors of the operation, at most.
 const MOST_GROWTH: usize = 8;
 
-/// What a launch and the wait for the one before it cost, in multiply-adds of one multiprocessor: some 2 us.
-const LAUNCH: f64 = 500e3;
-
-// The scratch buffers.
-const PATCHES: usize = 0;
-const FILTERS: usize = 1;
+// The scratch buffers: both factors of the products, and what comes of them.
+const A: usize = 0;
+const B: usize = 1;
 const PRODUCTS: usize = 2;
 const SLICES: usize = 3;
 
@@ -91,19 +92,10 @@ impl Tile {
 }
 
 impl Winograd<'_> {
-    /// Channels that are summed over, and those of the result.
-    fn channels(&self) -> [usize; 2] {
-        let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
-        match self.pass {
-            Pass::Forward(_) => [in_channels, out_channels],
-            Pass::GradInput(_) => [out_channels, in_channels],
-        }
-    }
-
-    /// Positions of the result along an axis.
+    /// Positions along an axis of what lies in tiles.
     fn positions(&self, axis: &Axis) -> usize {
         match self.pass {
-            Pass::Forward(_) => axis.output,
+            Pass::Forward(_) | Pass::GradFilters(_) => axis.output,
             Pass::GradInput(_) => axis.input,
         }
     }
@@ -114,18 +106,23 @@ impl Winograd<'_> {
         [height.div_ceil(self.tile.height), width.div_ceil(self.tile.width)]
     }
 
-    fn product(&self) -> Product {
-        let [summed, results] = self.channels();
-        let [down, across] = self.tiles();
-        Product {
-            m: self.geometry.batch_size * down * across,
-            n: results,
-            k: summed,
-            parts: (self.tile.height + 2) * (self.tile.width + 2),
-        }
+    /// Tiles of all images.
+    fn all_tiles(&self) -> usize {
+        self.tiles().into_iter().product::<usize>() * self.geometry.batch_size
     }
 
-    /// Elements of the patches, the filters and the products, transformed.
+    fn product(&self) -> Product {
+        let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
+        let parts = (self.tile.height + 2) * (self.tile.width + 2);
+        let [m, n, k] = match self.pass {
+            Pass::Forward(_) => [self.all_tiles(), out_channels, in_channels],
+            Pass::GradInput(_) => [self.all_tiles(), in_channels, out_channels],
+            Pass::GradFilters(_) => [out_channels, in_channels, self.all_tiles()],
+        };
+        Product { m, n, k, parts }
+    }
+
+    /// Elements of both factors and of the products.
     fn workspace(&self) -> Option<[usize; 3]> {
         let Product { m, n, k, parts } = self.product();
         let elements = |rows: usize, columns: usize| rows.checked_mul(columns)?.checked_mul(parts);
@@ -147,7 +144,8 @@ impl Winograd<'_> {
                 && axis.dilation == 1
                 && self.positions(axis) >= SHORTEST_AXIS
         };
-        let enough_channels = self.channels().into_iter().all(|count| count >= self.tile.fewest_channels);
+        let channels = [self.geometry.in_channels, self.geometry.out_channels];
+        let enough_channels = channels.into_iter().all(|count| count >= self.tile.fewest_channels);
         let Some(workspace) = self.workspace() else { return false };
         let most = ((device.max_binding_bytes / 4) as usize).min(i32::MAX as usize);
         let growth = MOST_GROWTH * self.tensors().iter().sum::<usize>();
@@ -165,46 +163,70 @@ impl Winograd<'_> {
     /// multiply-adds, or as its operands take to travel where that is longer.
     fn cost(&self, device: &DeviceProfile) -> Option<f64> {
         let [input, filters, output] = self.tensors();
-        let [patches, transformed_filters, products] = self.workspace()?;
-        let transforms = input + filters + output + patches + transformed_filters + products;
+        let factors_and_products: usize = self.workspace()?.into_iter().sum();
+        let transforms = input + filters + output + factors_and_products;
         let product = self.product().cost(device)?;
-        let product = product.max(travel(patches + transformed_filters + products, device));
+        let product = product.max(travel(factors_and_products, device));
         Some(travel(transforms, device) + product + 4.0 * LAUNCH)
     }
 
     fn implementation(&self, device: &DeviceProfile) -> Option<Implementation> {
-        let [source, filters, result] = match self.pass {
-            Pass::Forward(_) => [0, 1, 2],
-            Pass::GradInput(_) => [1, 0, 2],
-        };
-        let Product { m: tiles, n: results, k: summed, .. } = self.product();
         let workspace = self.workspace()?;
-        let patches = match self.pass {
-            Pass::Forward(_) => {
-                let files = shader!("conv/winograd/input.wgsl", "conv/winograd/patches.wgsl");
-                self.transform(files, tiles, summed, [Binding::Operand(source), Binding::Workspace(PATCHES)])
-            }
+        let product = self.tiled_product(device)?;
+        let [a, b] = self.factors();
+        let mut calls = vec![a, b];
+        calls.extend(product.calls);
+        calls.push(self.result());
+        let workspace = workspace.into_iter().chain(product.workspace).collect();
+        let exact_on_integers = self.tile.exact_on_integers();
+        Some(Implementation {
+            exact_on_integers,
+            ..Implementation::of_calls(self.tile.name, calls, workspace)
+        })
+    }
+
+    /// The transforms of the operands.
+    fn factors(&self) -> [KernelCall; 2] {
+        let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
+        let patches_of_input = |factor: usize| {
+            let files = shader!("conv/winograd/input.wgsl", "conv/winograd/patches.wgsl");
+            let bindings = [Binding::Operand(0), Binding::Workspace(factor)];
+            self.transform(files, self.all_tiles(), in_channels, bindings)
+        };
+        let filters = |operand: usize| {
+            let bindings = [Binding::Operand(operand), Binding::Workspace(B)];
+            let mut call =
+                self.transform(shader!("conv/winograd/filters.wgsl"), out_channels, in_channels, bindings);
+            call.source.sizes.push(self.gradient());
+            call
+        };
+        let of_grad_output = |files: Source, prologue: Prologue| {
+            let bindings = [Binding::Operand(1), Binding::Workspace(A)];
+            let mut call = self.transform(files, self.all_tiles(), out_channels, bindings);
+            prologue.complete_packets(&mut call, 3, is_quads(out_channels));
+            call
+        };
+        match self.pass {
+            Pass::Forward(_) => [patches_of_input(A), filters(1)],
             Pass::GradInput(prologue) => {
                 let files = shader!("conv/winograd/grad_output.wgsl", "conv/winograd/patches.wgsl");
-                let bindings = [Binding::Operand(source), Binding::Workspace(PATCHES)];
-                let mut call = self.transform(files, tiles, summed, bindings);
-                prologue.complete_packets(&mut call, 3, is_quads(summed));
-                call
+                [of_grad_output(files, prologue), filters(0)]
             }
-        };
-        let mut transformed_filters = self.transform(
-            shader!("conv/winograd/filters.wgsl"),
-            self.geometry.out_channels,
-            self.geometry.in_channels,
-            [Binding::Operand(filters), Binding::Workspace(FILTERS)],
-        );
-        transformed_filters.source.sizes.push(self.gradient());
-        let bindings = [Binding::Operand(result), Binding::Workspace(PRODUCTS)];
-        let results = match self.pass {
+            Pass::GradFilters(prologue) => {
+                [of_grad_output(shader!("conv/winograd/grad_tiles.wgsl"), prologue), patches_of_input(B)]
+            }
+        }
+    }
+
+    /// The transform of the products.
+    fn result(&self) -> KernelCall {
+        let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
+        let bindings = [Binding::Operand(2), Binding::Workspace(PRODUCTS)];
+        match self.pass {
             Pass::Forward(epilogue) => {
                 let files = shader!("conv/winograd/output.wgsl", "conv/winograd/results.wgsl");
-                let mut call = self.transform(files, tiles, results, bindings);
-                call.source.files.extend(match is_quads(results) {
+                let mut call = self.transform(files, self.all_tiles(), out_channels, bindings);
+                call.source.files.extend(match is_quads(out_channels) {
                     true => shader!("conv/finish_quads.wgsl").files,
                     false => shader!("conv/finish_scalars.wgsl").files,
                 });
@@ -213,19 +235,13 @@ impl Winograd<'_> {
             }
             Pass::GradInput(_) => {
                 let files = shader!("conv/winograd/grad_input.wgsl", "conv/winograd/results.wgsl");
-                self.transform(files, tiles, results, bindings)
+                self.transform(files, self.all_tiles(), in_channels, bindings)
             }
-        };
-        let product = self.tiled_product(device)?;
-        let mut calls = vec![transformed_filters, patches];
-        calls.extend(product.calls);
-        calls.push(results);
-        let workspace = workspace.into_iter().chain(product.workspace).collect();
-        let exact_on_integers = self.tile.exact_on_integers();
-        Some(Implementation {
-            exact_on_integers,
-            ..Implementation::of_calls(self.tile.name, calls, workspace)
-        })
+            Pass::GradFilters(_) => {
+                let files = shader!("conv/winograd/grad_filters.wgsl");
+                self.transform(files, out_channels, in_channels, bindings)
+            }
+        }
     }
 
     /// Launches a transform of `rows` times `channels`, in the packets that the channels allow.
@@ -255,24 +271,32 @@ impl Winograd<'_> {
     /// The products of all parts, over the scratch buffers.
     fn tiled_product(&self, device: &DeviceProfile) -> Option<Implementation> {
         let product = self.product();
+        let source = match self.pass {
+            Pass::GradFilters(_) => shader!("conv/winograd/product_of_tiles.wgsl"),
+            _ => shader!("conv/winograd/product.wgsl").with_sizes(&[self.gradient()]),
+        };
+        let a = match self.pass {
+            Pass::GradFilters(_) => product.m,
+            _ => product.k,
+        };
         let kernel = TiledKernel {
-            source: shader!("conv/winograd/product.wgsl").with_sizes(&[self.gradient()]),
+            source,
             constants: vec![("PARTS", Constant::from(product.parts))],
             operands: 3,
             result: 2,
             elements: product.parts * product.m * product.n,
             quads: Quads {
-                a: is_quads(product.k),
+                a: is_quads(a),
                 b: is_quads(self.geometry.in_channels),
                 result: is_quads(product.n),
             },
-            prologue: None,
+            prologue: Prologue::NONE,
             epilogue: None,
         };
         let mut implementation = product.implementations(device, &kernel).into_iter().next()?;
         for binding in implementation.calls.iter_mut().flat_map(|call| &mut call.bindings) {
             *binding = match *binding {
-                Binding::Operand(number) => Binding::Workspace([PATCHES, FILTERS, PRODUCTS][number]),
+                Binding::Operand(number) => Binding::Workspace([A, B, PRODUCTS][number]),
                 Binding::Workspace(number) => Binding::Workspace(SLICES + number),
             };
         }

@@ -9,6 +9,7 @@ use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::prologue::Prologue;
 
 /// A dense layer, with a bias and an activation where the epilogue has them.
 ///
@@ -94,7 +95,7 @@ impl Op for DenseForward {
                 b: in_features.is_multiple_of(4),
                 result: out_features.is_multiple_of(4),
             },
-            prologue: None,
+            prologue: Prologue::NONE,
             epilogue: Some(self.epilogue),
         };
         let mut implementations = product.implementations(device, &tiled);

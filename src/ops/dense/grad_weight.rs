@@ -102,7 +102,7 @@ impl Op for DenseGradWeight {
                 b: in_features.is_multiple_of(4),
                 result: in_features.is_multiple_of(4),
             },
-            prologue: Some(self.prologue),
+            prologue: self.prologue,
             epilogue: None,
         };
         let mut implementations = product.implementations(device, &tiled);

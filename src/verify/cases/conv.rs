@@ -54,6 +54,9 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
         ("more filters than a block", [1, 5, 5, 128], 66, 1, [3, 3], [1, 1], [1, 1], both(1)),
         ("1x1, longer sums than a panel", [1, 3, 5, 2100], 35, 1, [1, 1], [1, 1], [1, 1], both(0)),
         ("longer sums than a panel", [1, 3, 4, 260], 17, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("more channels than a tile is wide", [2, 12, 12, 124], 252, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("many channels and a stride", [1, 15, 14, 100], 132, 1, [3, 3], [2, 2], [1, 1], both(1)),
+        ("many odd channels", [1, 12, 13, 67], 131, 1, [3, 3], [1, 1], [1, 1], both(1)),
         ("3x3, long and low", [1, 4, 33, 16], 20, 1, [3, 3], [1, 1], [1, 1], both(1)),
     ];
     rows.into_iter()

@@ -1,0 +1,45 @@
+// conv2d.grad_filters, Winograd: the transform of grad_output's tiles.
+// transformed[i,j,tile,k] = for a tile: grad_output_line of each column, then of each row of what that gave.
+// An invocation owns a tile and WIDTH channels; a workgroup owns 64 that follow one another, channels first.
+// Launched by src/ops/conv/winograd.rs.
+
+@group(0) @binding(0) var<storage, read> grad_output: array<APacket>;
+// [PATCH_HEIGHT*PATCH_WIDTH,TILES,K]
+@group(0) @binding(1) var<storage, read_write> transformed: array<Packet>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let index = global_index(workgroup, workgroups, invocation);
+    let packets = OUT_CHANNELS / WIDTH;
+    if (index >= TILES * packets) {
+        return;
+    }
+    let tile = tile_of(index / packets);
+    var columns: array<array<Packet, LINE>, TILE_WIDTH>;
+    for (var j = 0u; j < TILE_WIDTH; j++) {
+        var column: array<Packet, 4>;
+        for (var i = 0u; i < TILE_HEIGHT; i++) {
+            // A load that is always done, from a place that is always there, waits for no branch.
+            let p = min(tile.row + i, OUT_HEIGHT - 1u);
+            let q = min(tile.column + j, OUT_WIDTH - 1u);
+            let inside = p == tile.row + i && q == tile.column + j;
+            let value = grad_output_packet(output_index(tile.image, p, q, 0u) / WIDTH + index % packets);
+            column[i] = select(Packet(), value, inside);
+        }
+        columns[j] = grad_output_line(TILE_HEIGHT, column);
+    }
+    for (var i = 0u; i < PATCH_HEIGHT; i++) {
+        var row: array<Packet, 4>;
+        for (var j = 0u; j < TILE_WIDTH; j++) {
+            row[j] = columns[j][i];
+        }
+        let transformed_row = grad_output_line(TILE_WIDTH, row);
+        for (var j = 0u; j < PATCH_WIDTH; j++) {
+            transformed[(i * PATCH_WIDTH + j) * TILES * packets + index] = transformed_row[j];
+        }
+    }
+}
