@@ -1,5 +1,6 @@
 //! Running on the CPU: matrix products, elementwise functions, scratch memory, sums in a fixed order. Names no op.
 
+mod channels;
 mod dots;
 mod elementwise;
 mod executor;
@@ -10,6 +11,7 @@ mod rows;
 mod scratch;
 mod simd;
 
+pub use channels::{ChannelFilters, add_channel_products};
 pub use dots::multiply_by_transpose;
 pub use elementwise::{map, zip_map};
 pub use executor::CpuExecutor;

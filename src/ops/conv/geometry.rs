@@ -86,6 +86,11 @@ impl ConvGeometry {
         [self.batch_size, self.height.output, self.width.output, self.out_channels].into()
     }
 
+    /// Whether each output channel is made from the one input channel of its number.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.in_channels == self.groups && self.out_channels == self.groups
+    }
+
     /// C/groups.
     pub fn group_in_channels(&self) -> usize {
         self.in_channels / self.groups

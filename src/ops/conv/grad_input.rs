@@ -43,11 +43,13 @@ impl ConvGradInput {
 }
 
 impl ConvGradInput {
-    /// Whether vectors of input channels would be all but empty, and those of whole patches are not.
+    /// Whether vectors of input channels would be all but empty, and those of whole patches are not. With groups, patches
+    /// are too short to be worth adding up.
     fn suits_patches(&self) -> bool {
         let vectors = |values: usize| values.div_ceil(lanes());
         let window = self.geometry.height.kernel * self.geometry.width.kernel;
-        window * vectors(self.geometry.group_in_channels()) > 2 * vectors(self.geometry.taps())
+        self.geometry.groups == 1
+            && window * vectors(self.geometry.group_in_channels()) > 2 * vectors(self.geometry.taps())
     }
 
     /// An image at a time: strips of `grad_output * filters`, added back where their patches came from.

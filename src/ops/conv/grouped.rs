@@ -40,7 +40,7 @@ impl Channels {
         let (group_in, group_out) = (geometry.group_in_channels(), geometry.group_out_channels());
         if geometry.groups == 1 || group_in.max(group_out) > MOST_GROUP_CHANNELS {
             None
-        } else if is_depthwise(geometry) && geometry.in_channels.is_multiple_of(4) {
+        } else if geometry.is_depthwise() && geometry.in_channels.is_multiple_of(4) {
             Some(Channels::DepthwiseQuads)
         } else if group_in.is_multiple_of(4) && group_out.is_multiple_of(4) {
             Some(Channels::Quads)
@@ -101,13 +101,8 @@ impl Channels {
     }
 }
 
-/// Whether every channel has one filter of its own.
-fn is_depthwise(geometry: &ConvGeometry) -> bool {
-    geometry.group_in_channels() == 1 && geometry.group_out_channels() == 1
-}
-
 fn name(geometry: &ConvGeometry) -> &'static str {
-    if is_depthwise(geometry) { "depthwise" } else { "grouped" }
+    if geometry.is_depthwise() { "depthwise" } else { "grouped" }
 }
 
 /// The forward pass; none where groups are not small, or windows too large.

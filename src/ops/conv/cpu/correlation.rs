@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::line::{Line, Phase};
 use super::source::Source;
-use crate::cpu::{Panels, Rows, with_scratch};
+use crate::cpu::{ChannelFilters, Panels, Rows, lanes, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
 
@@ -98,10 +98,27 @@ impl<'a> Correlation<'a> {
         Panels::new(height.line.taps * width.line.taps * source, result)
     }
 
+    /// Whether each channel of the result is made from one of the source.
+    fn is_depthwise(&self) -> bool {
+        self.geometry.is_depthwise()
+    }
+
+    /// How the filters of a depthwise convolution are packed for a phase.
+    fn channel_filters(&self, [height, width]: &[Phase; 2]) -> ChannelFilters {
+        ChannelFilters { taps: height.line.taps * width.line.taps, channels: self.geometry.groups }
+    }
+
+    /// Elements of a phase's packed filters.
+    fn phase_elements(&self, phases: &[Phase; 2]) -> usize {
+        match self.is_depthwise() {
+            true => self.channel_filters(phases).elements(),
+            false => self.panels(phases).elements() * self.geometry.groups,
+        }
+    }
+
     /// Elements of all packed filters.
     pub fn packed_elements(&self) -> usize {
-        let groups = self.geometry.groups;
-        self.phases().map(|phases| self.panels(&phases).elements() * groups).sum()
+        self.phases().map(|phases| self.phase_elements(&phases)).sum()
     }
 
     /// Packs the filters, for each phase group by group.
@@ -115,8 +132,21 @@ impl<'a> Correlation<'a> {
             if panels.depth == 0 {
                 continue;
             }
-            let (now, later) = packed.split_at_mut(panels.elements() * groups);
+            let (now, later) = packed.split_at_mut(self.phase_elements(&phases));
             packed = later;
+            // The convolution's tap at a tap of the phase.
+            let filter_tap = |tap: usize| {
+                let taps = phases[1].line.taps;
+                phases[0].tap(tap / taps) * width.kernel + phases[1].tap(tap % taps)
+            };
+            if self.is_depthwise() {
+                let value = |tap: usize, channel: usize| match self.is_gradient {
+                    true => filters[channel * group_elements + filter_tap(tap)],
+                    false => filters[channel * group_elements + tap],
+                };
+                self.channel_filters(&phases).pack(value, now);
+                continue;
+            }
             let of_groups = now.par_chunks_mut(panels.elements()).zip(filters.par_chunks(group_elements));
             of_groups.for_each(|(packed, filters)| {
                 packed.par_chunks_mut(panels.stride()).enumerate().for_each(|(panel, packed)| {
@@ -126,10 +156,8 @@ impl<'a> Correlation<'a> {
                     // Depth: taps of the phase, then output channels.
                     let row = |depth: usize| {
                         let (tap, k) = (depth / source_channels, depth % source_channels);
-                        let taps = phases[1].line.taps;
-                        let (r, s) = (phases[0].tap(tap / taps), phases[1].tap(tap % taps));
-                        &filters[((k * height.kernel + r) * width.kernel + s) * result_channels..]
-                            [..result_channels]
+                        let first = (k * height.kernel * width.kernel + filter_tap(tap)) * result_channels;
+                        &filters[first..first + result_channels]
                     };
                     panels.pack_from_rows(panel, row, packed);
                 });
@@ -185,7 +213,7 @@ impl<'a> Correlation<'a> {
             if panels.depth == 0 {
                 continue;
             }
-            let (now, later) = packed.split_at(panels.elements() * groups);
+            let (now, later) = packed.split_at(self.phase_elements(&phases));
             packed = later;
             let [down, across] = images.lines(&phases);
             // The phase's results among the rows.
@@ -196,7 +224,8 @@ impl<'a> Correlation<'a> {
             }
             let first_row = phases[0].first + results.start * phases[0].every - rows.start;
             let first = first_row * images.row_elements + phases[1].first * groups * result_channels;
-            source.with_strip(image, &down, &across, results.clone(), 0, |strip, pitch| {
+            let spare = if self.is_depthwise() { lanes() } else { 0 };
+            source.with_strip(image, &down, &across, results.clone(), spare, |strip, pitch| {
                 let pixel = source.channels;
                 // Taps that are neighbours and see all channels make one run.
                 let (taps, run_length) = match groups == 1 && across.dilation == 1 {
@@ -215,6 +244,10 @@ impl<'a> Correlation<'a> {
                     run_length,
                 }
                 .merged();
+                if self.is_depthwise() {
+                    let filters = self.channel_filters(&phases);
+                    return product.multiply_channels(strip, &filters, now, &mut result[first..]);
+                }
                 for group in 0..groups {
                     let packed = &now[group * panels.elements()..][..panels.elements()];
                     let result = &mut result[first + group * result_channels..];

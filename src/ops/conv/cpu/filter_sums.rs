@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::line::Line;
 use super::source::Source;
-use crate::cpu::{Positions, add_in_order, add_outer_products, lanes, with_scratch};
+use crate::cpu::{Positions, add_channel_products, add_in_order, add_outer_products, lanes, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
 
@@ -88,6 +88,9 @@ impl<'a> FilterSums<'a> {
     /// Whether vectors hold output channels, and not neighbours in the input: where that leaves fewer of their
     /// lanes empty.
     fn is_across_filters(&self) -> bool {
+        if self.geometry.is_depthwise() {
+            return true;
+        }
         let group_out = self.geometry.group_out_channels();
         let [runs, length] = self.runs();
         let vectors = |values: usize| values.div_ceil(lanes());
@@ -148,13 +151,14 @@ impl<'a> FilterSums<'a> {
             if !across_filters {
                 return add_in_order(grad_filters, sums);
             }
-            let group_out = out_channels / groups;
+            // Filters that the sums of a tap hold side by side.
+            let together = if self.geometry.is_depthwise() { out_channels } else { out_channels / groups };
             with_scratch(elements, |sum| {
                 add_in_order(sum, sums);
-                // From [groups, taps, filters of a group] to [filters, taps].
+                // From [.., taps, filters together] to [filters, taps].
                 for (index, gradient) in grad_filters.iter_mut().enumerate() {
                     let (k, tap) = (index / taps, index % taps);
-                    *gradient = sum[(k / group_out * taps + tap) * group_out + k % group_out];
+                    *gradient = sum[(k / together * taps + tap) * together + k % together];
                 }
             });
         });
@@ -253,6 +257,15 @@ impl<'a> FilterSums<'a> {
         let input_steps = [height.stride * grid.input_pitch, width.stride * in_channels];
         let output_steps = [width.output * grid.output_pixel, grid.output_pixel];
         let counts = [grid.rows, width.output];
+        if self.geometry.is_depthwise() {
+            let positions = Positions { counts, left_steps: input_steps, right_steps: output_steps };
+            let tap_step = width.dilation * in_channels;
+            for (r, sums) in sums.chunks_exact_mut(width.kernel * in_channels).enumerate() {
+                let input = &input[r * height.dilation * grid.input_pitch..];
+                add_channel_products(&positions, input, tap_step, grad_output, in_channels, sums);
+            }
+            return;
+        }
         for (group, sums) in sums.chunks_exact_mut(group_out * taps).enumerate() {
             let grad_output = &grad_output[group * group_out..];
             for (r, s) in (0..height.kernel).flat_map(|r| (0..runs).map(move |s| (r, s))) {

@@ -1,0 +1,377 @@
+//! Sums of products channel by channel: what depthwise convolutions are made of.
+
+use pulp::{Simd, WithSimd};
+
+use super::outer::Positions;
+use super::panels::Rows;
+use super::simd::{lanes, load, put, vectorized};
+
+/// How filters of one channel each are packed: `[taps, channels]`, each tap's channels followed by zeros that fill their
+/// last vector.
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelFilters {
+    /// Length of the sums.
+    pub taps: usize,
+    /// Channels of the source and of the result.
+    pub channels: usize,
+}
+
+impl ChannelFilters {
+    /// Values from one tap to the next.
+    fn pitch(&self) -> usize {
+        self.channels.next_multiple_of(lanes())
+    }
+
+    /// Elements of all taps.
+    pub fn elements(&self) -> usize {
+        self.taps * self.pitch()
+    }
+
+    /// Packs the filters: `value(tap, channel)` is what a channel's filter holds at a tap.
+    pub fn pack(&self, value: impl Fn(usize, usize) -> f32, packed: &mut [f32]) {
+        for (tap, packed) in packed.chunks_exact_mut(self.pitch()).enumerate() {
+            let (values, rest) = packed.split_at_mut(self.channels);
+            for (channel, packed) in values.iter_mut().enumerate() {
+                *packed = value(tap, channel);
+            }
+            rest.fill(0.0);
+        }
+    }
+}
+
+impl Rows {
+    /// `result[row][c] = sum over runs of source[row + run + c] * filters[run][c]`, on the calling thread, where `packed`
+    /// holds the filters; what lies between the rows stays as it is.
+    ///
+    /// # Panics
+    /// When the sizes do not fit each other: a bug of the caller. `source` has a vector of values more than are used.
+    pub fn multiply_channels(
+        &self,
+        source: &[f32],
+        filters: &ChannelFilters,
+        packed: &[f32],
+        result: &mut [f32],
+    ) {
+        assert_eq!(self.runs[0] * self.runs[1], filters.taps, "length of the sums");
+        vectorized(Product { rows: self, source, filters, packed, result });
+    }
+}
+
+struct Product<'a> {
+    rows: &'a Rows,
+    source: &'a [f32],
+    filters: &'a ChannelFilters,
+    packed: &'a [f32],
+    result: &'a mut [f32],
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let Rows { counts, source_steps, runs, run_steps, .. } = *self.rows;
+        // Neighbours share what they read where the next one's window starts a tap further.
+        let shared = if run_steps[1] == source_steps[1] { runs[1] } else { 0 };
+        for down in 0..counts[0] {
+            let mut first = 0;
+            while first < counts[1] {
+                first += match (counts[1] - first, shared) {
+                    (8.., 3) => self.overlapping_tile::<S, 8, 3>(simd, down, first),
+                    (8.., 5) => self.overlapping_tile::<S, 8, 5>(simd, down, first),
+                    (8.., 4..) => self.partly_overlapping_tile::<S, 8, 3>(simd, down, first),
+                    (8.., _) => self.tile::<S, 8>(simd, down, first),
+                    (4.., 3) => self.overlapping_tile::<S, 4, 3>(simd, down, first),
+                    (4.., 5) => self.overlapping_tile::<S, 4, 5>(simd, down, first),
+                    (4.., _) => self.tile::<S, 4>(simd, down, first),
+                    (2.., _) => self.tile::<S, 2>(simd, down, first),
+                    _ => self.tile::<S, 1>(simd, down, first),
+                };
+            }
+        }
+    }
+}
+
+impl Product<'_> {
+    /// Some neighbours, all channels; the sums stay in registers. Returns their number.
+    #[inline(always)]
+    fn tile<S: Simd, const ROWS: usize>(&mut self, simd: S, down: usize, first: usize) -> usize {
+        let Rows { source_steps, runs, run_steps, .. } = *self.rows;
+        let pitch = self.filters.pitch();
+        self.for_each_vector::<S, ROWS>(simd, down, first, |source, packed| {
+            let mut sums = [simd.splat_f32s(0.0); ROWS];
+            for tap in 0..runs[0] * runs[1] {
+                let (r, s) = (tap / runs[1], tap % runs[1]);
+                let filter = load::<S>(&packed[tap * pitch..]);
+                let source = &source[r * run_steps[0] + s * run_steps[1]..];
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    *sum = simd.mul_add_e_f32s(load::<S>(&source[row * source_steps[1]..]), filter, *sum);
+                }
+            }
+            sums
+        })
+    }
+
+    /// The same for windows of `TAPS` across that start a tap apart: each value is read once for all of them.
+    #[inline(always)]
+    fn overlapping_tile<S: Simd, const ROWS: usize, const TAPS: usize>(
+        &mut self,
+        simd: S,
+        down: usize,
+        first: usize,
+    ) -> usize {
+        let Rows { runs, run_steps, .. } = *self.rows;
+        let pitch = self.filters.pitch();
+        self.for_each_vector::<S, ROWS>(simd, down, first, |source, packed| {
+            let mut sums = [simd.splat_f32s(0.0); ROWS];
+            for r in 0..runs[0] {
+                let (packed, source) = (&packed[r * TAPS * pitch..], &source[r * run_steps[0]..]);
+                add_overlapping::<S, ROWS, TAPS>(simd, source, run_steps[1], packed, pitch, &mut sums);
+            }
+            sums
+        })
+    }
+
+    /// The same for wider windows: each value is read once for `TAPS` of the taps across.
+    #[inline(always)]
+    fn partly_overlapping_tile<S: Simd, const ROWS: usize, const TAPS: usize>(
+        &mut self,
+        simd: S,
+        down: usize,
+        first: usize,
+    ) -> usize {
+        let Rows { runs, run_steps, .. } = *self.rows;
+        let (pitch, step) = (self.filters.pitch(), run_steps[1]);
+        self.for_each_vector::<S, ROWS>(simd, down, first, |source, packed| {
+            let mut sums = [simd.splat_f32s(0.0); ROWS];
+            for r in 0..runs[0] {
+                let (packed, source) = (&packed[r * runs[1] * pitch..], &source[r * run_steps[0]..]);
+                let together = runs[1] / TAPS * TAPS;
+                for s in (0..together).step_by(TAPS) {
+                    let (packed, source) = (&packed[s * pitch..], &source[s * step..]);
+                    add_overlapping::<S, ROWS, TAPS>(simd, source, step, packed, pitch, &mut sums);
+                }
+                for s in together..runs[1] {
+                    let (packed, source) = (&packed[s * pitch..], &source[s * step..]);
+                    add_overlapping::<S, ROWS, 1>(simd, source, step, packed, pitch, &mut sums);
+                }
+            }
+            sums
+        })
+    }
+
+    /// Writes the sums that `of` finds for each vector of channels, from where the tile's source starts and from the
+    /// vector's filters.
+    #[inline(always)]
+    fn for_each_vector<S: Simd, const ROWS: usize>(
+        &mut self,
+        simd: S,
+        down: usize,
+        first: usize,
+        of: impl Fn(&[f32], &[f32]) -> [S::f32s; ROWS],
+    ) -> usize {
+        let Product { rows, source, filters, packed, result } = self;
+        let at = |steps: [usize; 2]| down * steps[0] + first * steps[1];
+        let (source, result) = (&source[at(rows.source_steps)..], &mut result[at(rows.result_steps)..]);
+        for vector in 0..filters.pitch() / S::F32_LANES {
+            let channel = vector * S::F32_LANES;
+            let sums = of(&source[channel..], &packed[channel..]);
+            for (row, sum) in sums.into_iter().enumerate() {
+                let result = &mut result[row * rows.result_steps[1]..][..filters.channels];
+                put(simd, result, vector, sum, false);
+            }
+        }
+        ROWS
+    }
+}
+
+/// `sums[row] += sum over taps of source[(row + tap)*step] * filters[tap]`, a vector of channels each.
+#[inline(always)]
+fn add_overlapping<S: Simd, const ROWS: usize, const TAPS: usize>(
+    simd: S,
+    source: &[f32],
+    step: usize,
+    packed: &[f32],
+    pitch: usize,
+    sums: &mut [S::f32s; ROWS],
+) {
+    let filter: [S::f32s; TAPS] = std::array::from_fn(|tap| load::<S>(&packed[tap * pitch..]));
+    for at in 0..ROWS + TAPS - 1 {
+        let values = load::<S>(&source[at * step..]);
+        for tap in 0..TAPS {
+            if let Some(sum) = at.checked_sub(tap).and_then(|row| sums.get_mut(row)) {
+                *sum = simd.mul_add_e_f32s(values, filter[tap], *sum);
+            }
+        }
+    }
+}
+
+/// Taps whose sums [`add_channel_products`] holds in registers.
+const MOST_TAPS: usize = 4;
+
+/// `sums[tap][c] += sum over positions of left[position + tap*tap_step + c] * right[position + c]`, on the calling thread,
+/// positions in order.
+///
+/// # Panics
+/// When the sizes do not fit each other: a bug of the caller. `left` and `right` have two vectors of values more than are
+/// used.
+pub fn add_channel_products(
+    positions: &Positions,
+    left: &[f32],
+    tap_step: usize,
+    right: &[f32],
+    channels: usize,
+    sums: &mut [f32],
+) {
+    let taps = sums.len() / channels;
+    let pieces = taps.div_ceil(MOST_TAPS);
+    let (mut left, mut sums) = (left, sums);
+    for piece in 0..pieces {
+        let (now, later) = sums.split_at_mut(sums.len() / channels / (pieces - piece) * channels);
+        let taps = now.len() / channels;
+        vectorized(Sums { positions, left, tap_step, right, channels, sums: now });
+        sums = later;
+        left = left.get(taps * tap_step..).unwrap_or_default();
+    }
+}
+
+struct Sums<'a> {
+    positions: &'a Positions,
+    left: &'a [f32],
+    tap_step: usize,
+    right: &'a [f32],
+    channels: usize,
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let vectors = self.channels.div_ceil(S::F32_LANES);
+        let taps = self.sums.len() / self.channels;
+        for vector in (0..vectors).step_by(2) {
+            match (taps, vectors - vector) {
+                (1, 1) => self.tile::<S, 1, 1>(simd, vector),
+                (2, 1) => self.tile::<S, 2, 1>(simd, vector),
+                (3, 1) => self.tile::<S, 3, 1>(simd, vector),
+                (4, 1) => self.tile::<S, 4, 1>(simd, vector),
+                (1, _) => self.tile::<S, 1, 2>(simd, vector),
+                (2, _) => self.tile::<S, 2, 2>(simd, vector),
+                (3, _) => self.tile::<S, 3, 2>(simd, vector),
+                (4, _) => self.tile::<S, 4, 2>(simd, vector),
+                (taps, _) => unreachable!("{taps} taps"),
+            }
+        }
+    }
+}
+
+impl Sums<'_> {
+    /// One or two vectors of channels; their sums stay in registers.
+    #[inline(always)]
+    fn tile<S: Simd, const TAPS: usize, const VECTORS: usize>(&mut self, simd: S, first: usize) {
+        let Sums { positions, left, tap_step, right, channels, sums } = self;
+        let Positions { counts, left_steps, right_steps } = **positions;
+        let channel = first * S::F32_LANES;
+        let mut registers = [[simd.splat_f32s(0.0); VECTORS]; TAPS];
+        for down in 0..counts[0] {
+            let left = &left[channel + down * left_steps[0]..];
+            let right = &right[channel + down * right_steps[0]..];
+            for across in 0..counts[1] {
+                let left = &left[across * left_steps[1]..];
+                let right = &right[across * right_steps[1]..];
+                let right: [S::f32s; VECTORS] =
+                    std::array::from_fn(|vector| load::<S>(&right[vector * S::F32_LANES..]));
+                for (tap, registers) in registers.iter_mut().enumerate() {
+                    let left = &left[tap * *tap_step..];
+                    for (vector, register) in registers.iter_mut().enumerate() {
+                        let left = load::<S>(&left[vector * S::F32_LANES..]);
+                        *register = simd.mul_add_e_f32s(left, right[vector], *register);
+                    }
+                }
+            }
+        }
+        for (sums, registers) in sums.chunks_exact_mut(*channels).zip(registers) {
+            for (vector, sum) in registers.into_iter().enumerate() {
+                put(simd, sums, first + vector, sum, true);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn integers(count: usize, factor: usize, modulus: usize) -> Vec<f32> {
+        (0..count).map(|i| (i * factor % modulus) as f32 - (modulus / 2) as f32).collect()
+    }
+
+    #[test]
+    fn products_are_exact_on_integers_and_leave_the_gaps_alone() {
+        // Windows that start a tap apart, where the tap's step is 2, and others.
+        for (counts, channels, runs, tap_step) in [
+            ([2, 15], 3, [3, 3], 3),
+            ([1, 1], 16, [1, 1], 2),
+            ([3, 4], 33, [2, 5], 3),
+            ([2, 11], 47, [1, 3], 2),
+            ([1, 15], 16, [3, 3], 2),
+            ([2, 14], 20, [2, 5], 2),
+            ([1, 9], 35, [2, 7], 2),
+            ([2, 13], 17, [2, 4], 2),
+            ([1, 15], 17, [2, 2], 2),
+        ] {
+            let filters = ChannelFilters { taps: runs[0] * runs[1], channels };
+            let rows = Rows {
+                counts,
+                source_steps: [40 * channels, 2 * channels],
+                result_steps: [20 * channels, channels + 1],
+                runs,
+                run_steps: [40 * channels, tap_step * channels],
+                run_length: 1,
+            };
+            let source = integers(300 * channels, 5, 11);
+            let value = |tap, channel| (tap * 3 + channel * 7) as f32 % 5.0 - 2.0;
+            let mut packed = vec![f32::NAN; filters.elements()];
+            filters.pack(value, &mut packed);
+            let mut found = vec![0.5; 100 * channels];
+            let mut expected = found.clone();
+            rows.multiply_channels(&source, &filters, &packed, &mut found);
+            for (p, q) in (0..counts[0]).flat_map(|p| (0..counts[1]).map(move |q| (p, q))) {
+                for c in 0..channels {
+                    let term = |(r, s): (usize, usize)| {
+                        let at = (p * 40 + q * 2 + r * 40 + s * tap_step) * channels + c;
+                        source[at] * value(r * runs[1] + s, c)
+                    };
+                    let taps = (0..runs[0]).flat_map(|r| (0..runs[1]).map(move |s| (r, s)));
+                    expected[p * 20 * channels + q * (channels + 1) + c] = taps.map(term).sum();
+                }
+            }
+            assert_eq!(found, expected, "{counts:?} {channels} {runs:?} {tap_step}");
+        }
+    }
+
+    #[test]
+    fn sums_are_exact_on_integers() {
+        for (counts, channels, taps) in [([2, 5], 3, 1), ([1, 1], 16, 2), ([3, 4], 33, 5), ([2, 11], 47, 7)] {
+            let positions = Positions {
+                counts,
+                left_steps: [40 * channels, 2 * channels],
+                right_steps: [20 * channels, channels],
+            };
+            let (left, right) = (integers(300 * channels, 5, 11), integers(100 * channels, 3, 7));
+            let mut found = integers(taps * channels, 1, 3);
+            let mut expected = found.clone();
+            add_channel_products(&positions, &left, 3 * channels, &right, channels, &mut found);
+            for (index, sum) in expected.iter_mut().enumerate() {
+                let (tap, c) = (index / channels, index % channels);
+                for (p, q) in (0..counts[0]).flat_map(|p| (0..counts[1]).map(move |q| (p, q))) {
+                    let left = left[(p * 40 + q * 2 + tap * 3) * channels + c];
+                    *sum += left * right[(p * 20 + q) * channels + c];
+                }
+            }
+            assert_eq!(found, expected, "{counts:?} {channels} {taps}");
+        }
+    }
+}
