@@ -140,16 +140,30 @@ impl Rows {
     /// # Panics
     /// When the sizes do not fit each other: a bug of the caller.
     pub fn multiply(&self, source: &[f32], panels: &Panels, packed: &[f32], result: &mut [f32]) {
-        assert_eq!(self.runs[0] * self.runs[1] * self.run_length, panels.depth, "length of the sums");
         for panel in 0..panels.count() {
-            let (packed, columns) = (&packed[panels.place(panel)], panels.columns_of(panel));
-            let width = panels.width(panel);
-            for part in self.parts() {
-                let packed = &packed[part.depth * width..];
-                let result = &mut result[columns.start..];
-                let (columns, vectors) = (columns.len(), width / panels.lanes);
-                vectorized(Product { rows: self, part, source, packed, vectors, result, columns });
-            }
+            self.multiply_panel(source, panels, panel, &packed[panels.place(panel)], result);
+        }
+    }
+
+    /// The same for the columns of one panel: `packed` holds it alone.
+    ///
+    /// # Panics
+    /// As [`Rows::multiply`].
+    pub fn multiply_panel(
+        &self,
+        source: &[f32],
+        panels: &Panels,
+        panel: usize,
+        packed: &[f32],
+        result: &mut [f32],
+    ) {
+        assert_eq!(self.runs[0] * self.runs[1] * self.run_length, panels.depth, "length of the sums");
+        let (columns, width) = (panels.columns_of(panel), panels.width(panel));
+        for part in self.parts() {
+            let packed = &packed[part.depth * width..];
+            let result = &mut result[columns.start..];
+            let (columns, vectors) = (columns.len(), width / panels.lanes);
+            vectorized(Product { rows: self, part, source, packed, vectors, result, columns });
         }
     }
 

@@ -12,9 +12,17 @@ thread_local! {
 /// Calls `work` with `elements` values of this thread's scratch memory, whatever they hold; the memory is
 /// kept for the next call.
 pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut scratch = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let unused = SCRATCH.with_borrow_mut(|unused| {
+        // The smallest that is large enough, or else the largest, to be replaced.
+        let fitting = (0..unused.len()).filter(|&i| unused[i].len() >= elements);
+        let best = fitting.min_by_key(|&i| unused[i].len());
+        let best = best.or_else(|| (0..unused.len()).max_by_key(|&i| unused[i].len()));
+        best.map(|i| unused.swap_remove(i))
+    });
+    let mut scratch = unused.unwrap_or_default();
     if scratch.len() < elements {
-        scratch.resize(elements, 0.0);
+        drop(scratch);
+        scratch = vec![0.0; elements];
     }
     let result = work(&mut scratch[..elements]);
     SCRATCH.with_borrow_mut(|unused| unused.push(scratch));

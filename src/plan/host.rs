@@ -29,6 +29,8 @@ pub struct HostExecutor<T> {
     persistent: HashMap<String, usize>,
     plans: Vec<PreparedPlan>,
     preferred: Option<String>,
+    // The operands of one step after the other: empty between them, and never taken anew.
+    operands: Vec<HostBuffer<T>>,
 }
 
 #[derive(Debug)]
@@ -43,7 +45,13 @@ struct PreparedPlan {
 impl<T: Real> HostExecutor<T> {
     /// An executor without plans.
     pub fn new() -> Self {
-        HostExecutor { memory: Vec::new(), persistent: HashMap::new(), plans: Vec::new(), preferred: None }
+        HostExecutor {
+            memory: Vec::new(),
+            persistent: HashMap::new(),
+            plans: Vec::new(),
+            preferred: None,
+            operands: Vec::new(),
+        }
     }
 
     /// A buffer's content, without conversion.
@@ -70,16 +78,19 @@ impl<T: Real> HostExecutor<T> {
 
     fn run_step(&mut self, step: &Step, form: &'static str, places: &[Option<usize>], plan: &Plan) {
         let place = |id: &BufferId| places[id.index()].expect("every operand has a place");
-        let buffers = step.operands.iter().map(|id| {
+        let mut buffers = std::mem::take(&mut self.operands);
+        buffers.extend(step.operands.iter().map(|id| {
             let mut buffer = std::mem::take(&mut self.memory[place(id)]);
             buffer.resize_within(plan.buffer(*id).shape.elements());
             buffer
-        });
-        let mut operands = Operands::new(buffers.collect());
+        }));
+        let mut operands = Operands::new(buffers);
         T::run(step.op.as_ref(), form, &mut operands);
-        for (id, buffer) in step.operands.iter().zip(operands.into_buffers()) {
+        let mut buffers = operands.into_buffers();
+        for (id, buffer) in step.operands.iter().zip(buffers.drain(..)) {
             self.memory[place(id)] = buffer;
         }
+        self.operands = buffers;
     }
 }
 

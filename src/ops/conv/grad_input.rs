@@ -61,7 +61,7 @@ impl ConvGradInput {
         let group_out = geometry.group_out_channels();
         let positions = geometry.positions();
         let strip_rows = patches::strip_rows(geometry).min(positions);
-        let image_elements = geometry.input_shape().elements() / geometry.batch_size;
+        let image_elements = geometry.height.input * geometry.width.input * geometry.in_channels;
         grad_input.reals_mut().par_chunks_mut(image_elements).enumerate().for_each(|(image, grad_input)| {
             grad_input.fill(0.0);
             for first in (0..positions).step_by(strip_rows) {

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::cpu::with_scratch;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, grid, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
@@ -91,35 +92,41 @@ impl Op for SoftmaxCrossEntropy {
         let weight = 1.0 / self.batch_size as f32;
         let rows = logits.reals().par_chunks(classes).zip(targets.indices());
         let rows = grad_logits.reals_mut().par_chunks_mut(classes).zip(rows);
-        let rows: Vec<(f32, bool)> = rows
-            .map(|(grad_logits, (logits, &target))| {
-                let target = target as usize;
-                if target >= classes {
-                    grad_logits.fill(0.0);
-                    return (0.0, false);
-                }
-                let winner = (1..classes).fold(0, |best, c| {
-                    let larger = logits[c] > logits[best] || logits[c].is_nan() && !logits[best].is_nan();
-                    if larger { c } else { best }
-                });
-                let largest = logits[winner];
-                for (grad, logit) in grad_logits.iter_mut().zip(logits) {
-                    *grad = (logit - largest).exp();
-                }
-                let total = grad_logits.iter().map(|&value| f64::from(value)).sum::<f64>() as f32;
-                for grad in grad_logits.iter_mut() {
-                    *grad *= weight / total;
-                }
-                grad_logits[target] -= weight;
-                (total.ln() - (logits[target] - largest), winner == target && !largest.is_nan())
-            })
-            .collect();
-        let step = step.indices()[0] as usize;
-        if step < self.steps {
-            let sum: f64 = rows.iter().map(|&(loss, _)| f64::from(loss)).sum();
-            loss.reals_mut()[step] = (sum / self.batch_size as f64) as f32;
-            correct.indices_mut()[step] = rows.iter().filter(|&&(_, hit)| hit).count() as u32;
-        }
+        // Of each row, the loss and whether its guess is right.
+        with_scratch(2 * self.batch_size, |results| {
+            rows.zip(results.par_chunks_exact_mut(2)).for_each(
+                |((grad_logits, (logits, &target)), result)| {
+                    let target = target as usize;
+                    if target >= classes {
+                        grad_logits.fill(0.0);
+                        result.fill(0.0);
+                        return;
+                    }
+                    let winner = (1..classes).fold(0, |best, c| {
+                        let larger = logits[c] > logits[best] || logits[c].is_nan() && !logits[best].is_nan();
+                        if larger { c } else { best }
+                    });
+                    let largest = logits[winner];
+                    for (grad, logit) in grad_logits.iter_mut().zip(logits) {
+                        *grad = (logit - largest).exp();
+                    }
+                    let total = grad_logits.iter().map(|&value| f64::from(value)).sum::<f64>() as f32;
+                    for grad in grad_logits.iter_mut() {
+                        *grad *= weight / total;
+                    }
+                    grad_logits[target] -= weight;
+                    result[0] = total.ln() - (logits[target] - largest);
+                    result[1] = f32::from(u8::from(winner == target && !largest.is_nan()));
+                },
+            );
+            let step = step.indices()[0] as usize;
+            if step < self.steps {
+                let sum: f64 = results.chunks_exact(2).map(|result| f64::from(result[0])).sum();
+                loss.reals_mut()[step] = (sum / self.batch_size as f64) as f32;
+                correct.indices_mut()[step] =
+                    results.chunks_exact(2).filter(|result| result[1] == 1.0).count() as u32;
+            }
+        });
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {

@@ -95,8 +95,9 @@ impl Op for PoolGrad {
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
         let geometry = &self.geometry;
         let channels = geometry.channels;
-        let in_elements = geometry.input_shape().elements() / geometry.batch_size;
-        let out_elements = geometry.output_shape().elements() / geometry.batch_size;
+        let [in_elements, out_elements] =
+            [geometry.height.input * geometry.width.input, geometry.height.output * geometry.width.output]
+                .map(|pixels| pixels * channels);
         match self.kind {
             PoolKind::Max => {
                 let [input, grad_output, grad_input] = operands.all();

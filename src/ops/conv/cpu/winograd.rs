@@ -126,21 +126,12 @@ impl<'a> Winograd<'a> {
         });
     }
 
-    /// From the filters packed as the definition sums them, panels `[3,3,source channels]`, to those of each part.
+    /// From the filters packed as the definition sums them, panels `[3,3,source channels]`, to those of each part:
+    /// `[panel][part]`.
     fn transform_filters(&self, packed: &[f32], transformed: &mut [f32]) {
-        let panels = self.panels();
-        let elements = panels.elements();
-        // Each panel of each part is a piece of its own.
-        let mut pieces: Vec<Vec<&mut [f32]>> =
-            (0..panels.count()).map(|_| Vec::with_capacity(PARTS)).collect();
-        for part in transformed.chunks_exact_mut(elements) {
-            for (pieces, panel) in pieces.iter_mut().zip(part.chunks_mut(panels.stride())) {
-                pieces.push(panel);
-            }
-        }
-        pieces.into_par_iter().zip(packed.par_chunks(9 * panels.stride())).for_each(|(parts, packed)| {
-            vectorized(TransformFilters { packed, parts });
-        });
+        let stride = self.panels().stride();
+        let panels = transformed.par_chunks_mut(PARTS * stride).zip(packed.par_chunks(9 * stride));
+        panels.for_each(|(transformed, packed)| vectorized(TransformFilters { packed, transformed }));
     }
 
     fn run_block(&self, block: &Block, source: &Source<'_>, filters: &[f32], result: &mut [f32]) {
@@ -177,9 +168,13 @@ impl<'a> Winograd<'a> {
                     run_steps: [0, 0],
                     run_length: source_channels,
                 };
-                let parts = patches.chunks_exact(sizes[0]).zip(filters.chunks_exact(panels.elements()));
-                for (products, (patches, filters)) in products.chunks_exact_mut(sizes[1]).zip(parts) {
-                    rows.multiply(patches, &panels, filters, products);
+                let parts = products.chunks_exact_mut(sizes[1]).zip(patches.chunks_exact(sizes[0]));
+                for (part, (products, patches)) in parts.enumerate() {
+                    for (panel, filters) in filters.chunks(PARTS * panels.stride()).enumerate() {
+                        let elements = filters.len() / PARTS;
+                        let filters = &filters[part * elements..][..elements];
+                        rows.multiply_panel(patches, &panels, panel, filters, products);
+                    }
                 }
                 let image = result.len() / block.images.len();
                 for (number, result) in result.chunks_exact_mut(image).enumerate() {
@@ -224,21 +219,21 @@ pub fn store<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {
 /// `G filter G'` for every pair of channels of a panel.
 struct TransformFilters<'a> {
     packed: &'a [f32],
-    parts: Vec<&'a mut [f32]>,
+    transformed: &'a mut [f32],
 }
 
 impl WithSimd for TransformFilters<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let elements = self.packed.len() / 9;
+    fn with_simd<S: Simd>(self, simd: S) {
+        let TransformFilters { packed, transformed } = self;
+        let elements = packed.len() / 9;
         for at in (0..elements).step_by(S::F32_LANES) {
             let mut lines = [[simd.splat_f32s(0.0); 3]; INPUTS];
             for s in 0..3 {
-                let tap = |r: usize| {
-                    load(simd, &self.packed[(r * 3 + s) * elements + at..(r * 3 + s + 1) * elements])
-                };
+                let tap =
+                    |r: usize| load(simd, &packed[(r * 3 + s) * elements + at..(r * 3 + s + 1) * elements]);
                 let line = filter_line(simd, [tap(0), tap(1), tap(2)]);
                 for (lines, value) in lines.iter_mut().zip(line) {
                     lines[s] = value;
@@ -246,7 +241,8 @@ impl WithSimd for TransformFilters<'_> {
             }
             for (u, line) in lines.into_iter().enumerate() {
                 for (v, value) in filter_line(simd, line).into_iter().enumerate() {
-                    store(simd, &mut self.parts[u * INPUTS + v][at..], value);
+                    let part = &mut transformed[(u * INPUTS + v) * elements..][..elements];
+                    store(simd, &mut part[at..], value);
                 }
             }
         }
