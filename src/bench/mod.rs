@@ -17,4 +17,4 @@ pub use device::BenchDevice;
 pub use pass::Pass;
 pub use row::{Request, Row, Status, Summary, summaries};
 pub use suites::{SUITES, suite};
-pub use timing::{Timing, geometric_mean};
+pub use timing::{Timing, geometric_mean, time};

@@ -1,0 +1,97 @@
+//! Where a training step's time goes on the CPU: each operation of the plan, and the step as a whole.
+//!
+//!     cargo bench --bench step -- MODEL [BATCH_SIZE [THREADS]]
+//!
+//! MODEL is a preset (lenet, vgg-mini, ..), trained on random images and labels of its own size. Times are medians of the
+//! steps that fit into five seconds; the rate counts whole steps.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use wgconv::bench::Timing;
+use wgconv::network::presets;
+use wgconv::ops::optimizer::SgdOptions;
+use wgconv::ops::{Element, HostBuffer, Operands};
+use wgconv::plan::{DataParts, Plan, Prologues, TrainOptions, train_plan};
+
+const BUDGET: Duration = Duration::from_secs(5);
+const IMAGES: usize = 1024;
+const CLASSES: usize = 10;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // Cargo adds a flag of its own.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let Some(model) = arguments.first() else {
+        println!("step: skipped, since no model is given");
+        return Ok(());
+    };
+    let number = |position: usize, default| arguments.get(position).map_or(Ok(default), |text| text.parse());
+    let (batch_size, threads) = (number(1, 64)?, number(2, 0)?);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    let preset = presets::preset(model).ok_or_else(|| format!("no preset {model}"))?;
+    let data = DataParts { name: "train", image: preset.image, classes: CLASSES, rows: vec![IMAGES] };
+    let sgd = SgdOptions { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    let options = TrainOptions { batch_size, steps: 1 << 20, data, sgd };
+    let network = (preset.build)(preset.image, CLASSES)?;
+    let plan = train_plan(&network, &options)?.fused(Prologues::Everywhere);
+    let mut buffers = contents(&plan, batch_size);
+    let mut times = vec![Vec::new(); plan.steps().count()];
+    let mut steps = Vec::new();
+    rayon::scope(|_| {
+        let start = Instant::now();
+        while start.elapsed() < BUDGET {
+            let step_start = Instant::now();
+            for (step, times) in plan.steps().zip(&mut times) {
+                let start = Instant::now();
+                let given = step.operands.iter().map(|id| std::mem::take(&mut buffers[id.index()]));
+                let mut operands = Operands::new(given.collect());
+                step.op.run_on_cpu(&mut operands);
+                for (id, buffer) in step.operands.iter().zip(operands.into_buffers()) {
+                    buffers[id.index()] = buffer;
+                }
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+            steps.push(step_start.elapsed().as_secs_f64() * 1e3);
+        }
+    });
+    println!("{:>9}{:>10}  {:24}{:14}operands", "ms", "GFLOP/s", "operation", "form");
+    for (step, times) in plan.steps().zip(times) {
+        let milliseconds = Timing::of(times).median;
+        let shapes: Vec<String> = step.operands.iter().map(|&id| plan.buffer(id).shape.to_string()).collect();
+        println!(
+            "{milliseconds:9.4}{:10.1}  {:24}{:14}{}",
+            step.op.flops() as f64 / milliseconds / 1e6,
+            step.op.name(),
+            step.op.cpu_forms()[0].name,
+            shapes.join(" "),
+        );
+    }
+    let Timing { median, quartiles: [low, high], .. } = Timing::of(steps);
+    println!(
+        "{model}, batches of {batch_size}, {} threads: {median:.2} ms a step ({low:.2}..{high:.2}), {:.0} images/s",
+        rayon::current_num_threads(),
+        batch_size as f64 / median * 1e3,
+    );
+    Ok(())
+}
+
+/// Random weights and images, labels among the classes, and positions that start at zero.
+fn contents(plan: &Plan, batch_size: usize) -> Vec<HostBuffer<f32>> {
+    let mut generator = SmallRng::seed_from_u64(0);
+    let mut content = |name: &str, element, elements| match element {
+        Element::Real => {
+            HostBuffer::real((0..elements).map(|_| generator.random_range(-0.05..0.05)).collect())
+        }
+        Element::Byte => HostBuffer::byte((0..elements).map(|_| generator.random()).collect()),
+        Element::Index if name.starts_with("train/labels") => {
+            HostBuffer::index((0..elements).map(|_| generator.random_range(0..CLASSES as u32)).collect())
+        }
+        Element::Index if name == "train/order" => {
+            HostBuffer::index((0..elements).map(|_| generator.random_range(0..IMAGES as u32)).collect())
+        }
+        Element::Index => HostBuffer::zeros(element, elements),
+    };
+    assert!(batch_size > 0);
+    plan.buffers.iter().map(|buffer| content(&buffer.name, buffer.element, buffer.shape.elements())).collect()
+}
