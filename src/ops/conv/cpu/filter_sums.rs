@@ -19,11 +19,12 @@ const POINTWISE_POSITIONS: usize = 256;
 /// Elements of a strip of the input: 512 KiB, so that it stays in a core's second cache.
 const STRIP_ELEMENTS: usize = 128 << 10;
 
-/// Sums that a core works on at a time: 256 KiB.
-const BLOCK_ELEMENTS: usize = 64 << 10;
-
-/// Blocks of output channels, at most: each reads the whole input.
+/// Output channels of a block, at least, and blocks, at most: each reads the whole input.
+const FEWEST_FILTERS: usize = 48;
 const MOST_BLOCKS: usize = 8;
+
+/// Strips of a part of the positions, if there are so many: each part has sums of its own, to be cleared and added.
+const FEWEST_STRIPS: usize = 4;
 
 /// Pieces of work: enough for any number of cores, and never one a core, so that the answer does not depend on their
 /// number.
@@ -121,10 +122,11 @@ impl<'a> FilterSums<'a> {
         let across_filters = self.is_across_filters();
         let blocks = match across_filters || groups > 1 {
             true => 1,
-            false => elements.div_ceil(BLOCK_ELEMENTS).min(MOST_BLOCKS).min(out_channels),
+            false => (out_channels / FEWEST_FILTERS).clamp(1, MOST_BLOCKS),
         };
         let block = out_channels.div_ceil(blocks);
-        let parts = strips.min(PIECES / blocks).min(PARTIAL_SUMS_ELEMENTS / elements).max(1);
+        let parts =
+            strips.div_ceil(FEWEST_STRIPS).min(PIECES / blocks).min(PARTIAL_SUMS_ELEMENTS / elements).max(1);
         let strips_in_part = strips.div_ceil(parts);
         let parts = strips.div_ceil(strips_in_part);
         let work = |sums: &mut [f32]| {
