@@ -296,8 +296,9 @@ impl<'a> Images<'a> {
     /// Rows of the result in a strip.
     fn strip_rows(&self, source_channels: usize) -> usize {
         let columns = if self.is_flat { 1 } else { self.correlation.results()[1] };
-        let enough = FEWEST_RESULTS.div_ceil(columns);
-        let shared = (self.count * self.rows).div_ceil(STRIPS_PER_CORE * rayon::current_num_threads());
+        let (all, cores) = (self.count * self.rows, rayon::current_num_threads());
+        let enough = FEWEST_RESULTS.div_ceil(columns).min(all.div_ceil(cores));
+        let shared = all.div_ceil(STRIPS_PER_CORE * cores);
         // Elements of the result and of the source for each row of the result, and those that all rows of a strip share.
         let (mut each, mut shared_elements) = (0, 0);
         for phases in
@@ -310,7 +311,7 @@ impl<'a> Images<'a> {
         }
         let each = each + self.row_elements;
         let fitting = STRIP_ELEMENTS.saturating_sub(shared_elements) / each;
-        let rows = shared.max(enough).min(fitting).clamp(1, self.rows);
-        self.rows.div_ceil(self.rows.div_ceil(rows))
+        let strips = (self.rows / shared.max(enough)).max(self.rows.div_ceil(fitting.max(1))).max(1);
+        self.rows.div_ceil(strips)
     }
 }
