@@ -68,6 +68,10 @@ const LARGE_TILES: [Tile; 4] = [
 /// Smaller images than this leave most of a tile idle.
 const SHORTEST_AXIS: usize = 4;
 
+/// Positions of grad_output that the filter gradient sums, at least: shorter sums leave no room for the transforms'
+/// rounding within the bound of the operation, and nothing to gain.
+pub const SHORTEST_SUM: usize = 128;
+
 /// Scratch memory against the tensors of the operation, at most.
 const MOST_GROWTH: usize = 8;
 
@@ -149,7 +153,12 @@ impl Winograd<'_> {
         let Some(workspace) = self.workspace() else { return false };
         let most = ((device.max_binding_bytes / 4) as usize).min(i32::MAX as usize);
         let growth = MOST_GROWTH * self.tensors().iter().sum::<usize>();
+        let is_long = match self.pass {
+            Pass::GradFilters(_) => self.geometry.batch_size * self.geometry.positions() >= SHORTEST_SUM,
+            _ => true,
+        };
         *groups == 1
+            && is_long
             && fits_axis(height)
             && fits_axis(width)
             && enough_channels

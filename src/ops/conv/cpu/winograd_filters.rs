@@ -9,6 +9,7 @@ use super::winograd::{FEWEST_CHANNELS, PARTS, TRANSFORM, TransformPatches, load,
 use super::winograd_lines::{INPUTS, OUTPUTS, filter_grad_line, grad_line};
 use crate::cpu::{Positions, add_outer_products, lanes, vectorized, with_scratch};
 use crate::ops::conv::ConvGeometry;
+use crate::ops::conv::winograd::SHORTEST_SUM;
 use crate::ops::window::Axis;
 
 /// Elements of the patches and gradients that are transformed at a time: 16 MiB, which a last cache holds.
@@ -16,9 +17,6 @@ const BATCH_ELEMENTS: usize = 4 << 20;
 
 /// Tiles that are transformed at a time, at least: fewer would not pay for taking up the sums.
 const FEWEST_TILES: usize = 64;
-
-/// Positions of grad_output, at least: shorter sums leave less room for the transforms' rounding.
-const FEWEST_POSITIONS: usize = 128;
 
 /// What an element of the sums costs, in multiply-adds: they are taken up and put back for every tile's products, and
 /// transformed in the end.
@@ -40,7 +38,7 @@ impl<'a> WinogradFilters<'a> {
         };
         let enough = [in_channels, out_channels].iter().all(|&&channels| channels >= FEWEST_CHANNELS[0]);
         let positions = geometry.batch_size * geometry.positions();
-        let fits = fits(height) && fits(width) && positions >= FEWEST_POSITIONS;
+        let fits = fits(height) && fits(width) && positions >= SHORTEST_SUM;
         (*groups == 1 && fits && enough).then_some(WinogradFilters { geometry })
     }
 
