@@ -9,6 +9,7 @@
 #   --budget SECONDS      time to spend on a row, at least [0.3]
 #   --warm-cache          every run reads the same inputs; else none finds them in a cache
 #   --channels-last       for Burn and PyTorch; wgconv always lays its tensors out so
+#   --best-layout         PyTorch tries both layouts, and the faster counts
 #   --device DEVICE       wgconv's device [auto]; a software rasteriser is allowed
 #   --burn-device DEVICE  Burn's device [auto]: software, discrete:0, integrated:0, ...
 #   --torch-device DEVICE cuda or cpu [cuda where PyTorch has it]
@@ -24,13 +25,14 @@ root=$(cd "$here/../.." && pwd)
 suite=small cases= pass=all budget=0.3 device=auto burn_device=auto torch_device= only=wgconv,burn,torch
 out=$root/target/side_by_side
 common=()
-layout=
+layout= torch_layout=
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 while [ $# -gt 0 ]; do
     case $1 in
         --warm-cache) common+=(--warm-cache); shift; continue ;;
         --channels-last) layout=--channels-last; shift; continue ;;
+        --best-layout) torch_layout=--best-layout; shift; continue ;;
         -h | --help) usage; exit 0 ;;
     esac
     [ $# -ge 2 ] || { echo "error: $1 needs a value" >&2; exit 2; }
@@ -78,7 +80,7 @@ fi
 if wanted torch; then
     if "$python" -c 'import torch' 2>/dev/null; then
         echo "torch ..." >&2
-        into torch "$python" "$here/torch_conv.py" conv "${common[@]}" $layout ${torch_device:+--device "$torch_device"}
+        into torch "$python" "$here/torch_conv.py" conv "${common[@]}" ${torch_layout:-$layout} ${torch_device:+--device "$torch_device"}
     else
         rm -f "$out/torch.jsonl"
         echo "torch: left out; \`pip install torch\`, or name a python that has it in PYTHON" >&2

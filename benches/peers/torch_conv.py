@@ -14,6 +14,7 @@ import argparse
 import csv
 import gzip
 import json
+import math
 import os
 import statistics
 import sys
@@ -78,8 +79,9 @@ def turns(make, cache_bytes):
 def conv(args, dtype, about):
     clock = Clock(args.device)
     cache_bytes = 0 if args.warm_cache else (256 if args.device == "cuda" else 128) << 20
-    layout = torch.channels_last if args.channels_last else torch.contiguous_format
-    random = lambda *sizes: torch.randn(*sizes, device=args.device, dtype=dtype).to(memory_format=layout)
+    of = lambda layout: lambda *sizes: torch.randn(*sizes, device=args.device, dtype=dtype).to(memory_format=layout)
+    layouts = {last: of(torch.channels_last if last else torch.contiguous_format) for last in about["layouts"]}
+    about = {key: value for key, value in about.items() if key != "layouts"}
     with open(args.cases, encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file, skipinitialspace=True))
     for row in rows:
@@ -92,31 +94,37 @@ def conv(args, dtype, about):
         stride, pad, dilation = pair("stride"), pair("pad"), pair("dilation")
         x_size = (c["batch"], c["in_channels"], *pair("in"))
         w_size = (c["out_channels"], c["in_channels"] // groups, *pair("kernel"))
-        some_x, some_w = random(*x_size), random(*w_size)
-        y_size = F.conv2d(some_x, some_w, None, stride, pad, dilation, groups).shape
-        flops = 2 * y_size.numel() * w_size[1] * w_size[2] * w_size[3]
+        out = lambda size, p, d, k, s: (size + 2 * p - d * (k - 1) - 1) // s + 1
+        y_size = (x_size[0], w_size[0], *map(out, x_size[2:], pad, dilation, w_size[2:], stride))
+        flops = 2 * math.prod(y_size) * w_size[1] * w_size[2] * w_size[3]
 
         def backward(dy, x, w, mask):
             return torch.ops.aten.convolution_backward(
                 dy, x, w, None, stride, pad, dilation, False, (0, 0), groups, mask)
 
         passes = {
-            "forward": ((x_size, w_size), lambda x, w: F.conv2d(x, w, None, stride, pad, dilation, groups)),
-            "grad_filters": ((x_size, y_size), lambda x, dy: backward(dy, x, some_w, (False, True, False))),
-            "grad_input": ((w_size, y_size), lambda w, dy: backward(dy, some_x, w, (True, False, False))),
+            "forward": ((x_size, w_size), lambda x, w, _: F.conv2d(x, w, None, stride, pad, dilation, groups)),
+            "grad_filters": ((x_size, y_size), lambda x, dy, w: backward(dy, x, w, (False, True, False))),
+            "grad_input": ((w_size, y_size), lambda w, dy, x: backward(dy, x, w, (True, False, False))),
         }
+        unread = {"forward": (), "grad_filters": w_size, "grad_input": x_size}
         for name, (sizes, run) in passes.items():
             if args.pass_ not in ("all", name):
                 continue
-            try:
-                take, copies = turns(lambda: [random(*size) for size in sizes], cache_bytes)
-                low, ms, high = quartiles(lambda: run(*take()), clock, args.budget * 1e3, 20)
-            except RuntimeError as error:  # out of memory, for instance: the others are still wanted
-                print(f"{x_size} {w_size}, {name}: no row, {error}", file=sys.stderr)
-                continue
-            print(json.dumps({**about, "case": c, "pass": name, "ms": ms, "ms_quartiles": [low, high],
-                              "gflops": flops / ms / 1e6, "warm_cache": args.warm_cache, "input_copies": copies}),
-                  flush=True)
+            rows = []
+            for channels_last, random in layouts.items():
+                try:
+                    other = random(*unread[name]) if unread[name] else None
+                    take, copies = turns(lambda: [random(*size) for size in sizes], cache_bytes)
+                    low, ms, high = quartiles(lambda: run(*take(), other), clock, args.budget * 1e3, 20)
+                except RuntimeError as error:  # out of memory, for instance: the others are still wanted
+                    print(f"{x_size} {w_size}, {name}: no row, {error}", file=sys.stderr)
+                    continue
+                rows.append({**about, "channels_last": channels_last, "case": c, "pass": name, "ms": ms,
+                             "ms_quartiles": [low, high], "gflops": flops / ms / 1e6, "warm_cache": args.warm_cache,
+                             "input_copies": copies})
+            if rows:
+                print(json.dumps(min(rows, key=lambda row: row["ms"])), flush=True)
 
 
 class LeNet(nn.Sequential):
@@ -165,9 +173,15 @@ class ResNet20(nn.Sequential):
 
 
 def train(args, dtype, about):
+    layouts = about.pop("layouts")
+    rows = [time_steps(args, dtype, {**about, "channels_last": channels_last}) for channels_last in layouts]
+    print(json.dumps(min(rows, key=lambda row: row["ms"])), flush=True)
+
+
+def time_steps(args, dtype, about):
     net = {"lenet": LeNet, "vgg-mini": VggMini, "resnet20": ResNet20}[args.model]().to(args.device)
     x = torch.randn(args.batch, *net.input_shape, device=args.device)
-    if args.channels_last:
+    if about["channels_last"]:
         net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     opt = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9, fused=args.device == "cuda" or None)
     y = torch.randint(0, 10, (args.batch,), device=args.device)
@@ -193,9 +207,8 @@ def train(args, dtype, about):
             step()
         run = graph.replay
     low, ms, high = quartiles(run, Clock(args.device), max(args.budget, 2.0) * 1e3, 0)
-    print(json.dumps({**about, "model": args.model, "batch": args.batch, "ms": ms, "ms_quartiles": [low, high],
-                      "images_per_s": args.batch / ms * 1e3, "graph": args.graph, "compile": args.compile}),
-          flush=True)
+    return {**about, "model": args.model, "batch": args.batch, "ms": ms, "ms_quartiles": [low, high],
+            "images_per_s": args.batch / ms * 1e3, "graph": args.graph, "compile": args.compile}
 
 
 def images(folder, name):
@@ -211,10 +224,16 @@ def images(folder, name):
 
 
 def mnist(args, _, about):
+    layouts = about.pop("layouts")
+    rows = [train_on_mnist(args, {**about, "channels_last": channels_last}) for channels_last in layouts]
+    print(json.dumps(min(rows, key=lambda row: row["seconds"])), flush=True)
+
+
+def train_on_mnist(args, about):
     """Training as `wgconv train` does it: shuffled batches, SGD with momentum, a measured test set after every epoch."""
     torch.manual_seed(0)
     net = LeNet().to(args.device)
-    layout = torch.channels_last if args.channels_last else torch.contiguous_format
+    layout = torch.channels_last if about["channels_last"] else torch.contiguous_format
     net = net.to(memory_format=layout)
     (x, y), (test_x, test_y) = (images(args.data, name) for name in ("train", "t10k"))
     mean, deviation = (x / 255.0).mean(), (x / 255.0).std()
@@ -230,8 +249,8 @@ def mnist(args, _, about):
         with torch.no_grad():
             parts = zip(test_x.split(1000), test_y.split(1000))
             right = sum((net(ready(part)).argmax(1).cpu() == labels).sum().item() for part, labels in parts)
-    print(json.dumps({**about, "model": "lenet", "batch": args.batch, "epochs": args.epochs,
-                      "seconds": time.perf_counter() - start, "accuracy": right / len(test_x)}), flush=True)
+    return {**about, "model": "lenet", "batch": args.batch, "epochs": args.epochs,
+            "seconds": time.perf_counter() - start, "accuracy": right / len(test_x)}
 
 
 def cpu_name():
@@ -247,7 +266,9 @@ def main():
     p.add_argument("what", choices=["conv", "train", "mnist"])
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cuda", "cpu"])
     p.add_argument("--dtype", default="f32", choices=["f32", "tf32", "f16", "bf16"])
-    p.add_argument("--channels-last", action="store_true")
+    layouts = p.add_mutually_exclusive_group()
+    layouts.add_argument("--channels-last", action="store_true")
+    layouts.add_argument("--best-layout", action="store_true", help="try both layouts, and report the faster")
     p.add_argument("--threads", type=int)
     p.add_argument("--budget", type=float, default=0.3, metavar="SECONDS", help="time to spend on a row, at least")
     p.add_argument("--batch", type=int, help="train: images a step, 128 if not given; conv: replaces the file's")
@@ -273,7 +294,7 @@ def main():
     dtype = {"f16": torch.float16, "bf16": torch.bfloat16}.get(args.dtype, torch.float32)
     cuda = args.device == "cuda"
     about = {"program": "torch", "version": torch.__version__, "backend": args.device, "dtype": args.dtype,
-             "adapter": torch.cuda.get_device_name() if cuda else cpu_name(), "channels_last": args.channels_last}
+             "adapter": torch.cuda.get_device_name() if cuda else cpu_name(), "layouts": [False, True] if args.best_layout else [args.channels_last]}
     if not cuda:
         about["threads"] = torch.get_num_threads()
     {"conv": conv, "train": train, "mnist": mnist}[args.what](args, dtype, about)
