@@ -330,6 +330,7 @@ mod tests {
                 runs,
                 run_steps: [40 * channels, tap_step * channels],
                 run_length: 1,
+                bounds: None,
             };
             let source = integers(300 * channels, 5, 11);
             let value = |tap, channel| (tap * 3 + channel * 7) as f32 % 5.0 - 2.0;

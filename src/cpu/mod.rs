@@ -17,7 +17,7 @@ pub use elementwise::{map, zip_map};
 pub use executor::CpuExecutor;
 pub use gemm::{Matrix, MatrixMut, multiply};
 pub use outer::{Positions, add_outer_products};
-pub use panels::{Panels, Rows};
+pub use panels::{Bounds, Panels, Rows};
 pub use rows::{add_rows, add_to_rows};
 pub use scratch::{add_in_order, with_scratch};
 pub use simd::{lanes, vectorized};

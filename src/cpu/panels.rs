@@ -111,6 +111,32 @@ pub struct Rows {
     pub run_steps: [usize; 2],
     /// Values of a run.
     pub run_length: usize,
+    /// Where runs down meet nothing but zeros; none where all are to be summed.
+    pub bounds: Option<Bounds>,
+}
+
+/// Positions of a source along one axis, as rows and their runs meet them: run `r` of row `i` stands at
+/// `first + i*row_step + r*run_step`, and all its values are zero unless that is a position of the source.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Position of the first row's first run.
+    pub first: isize,
+    /// Positions from row to row.
+    pub row_step: usize,
+    /// Positions from run to run.
+    pub run_step: usize,
+    /// Positions of the source.
+    pub positions: usize,
+}
+
+impl Bounds {
+    /// The runs of a row, of `runs`, that meet the source.
+    fn runs_inside(&self, row: usize, runs: usize) -> Range<usize> {
+        let position = |run: usize| self.first + (row * self.row_step + run * self.run_step) as isize;
+        let inside = |run: &usize| (0..self.positions as isize).contains(&position(*run));
+        let first = (0..runs).find(inside).unwrap_or(runs);
+        first..(first..runs).rfind(inside).map_or(first, |last| last + 1)
+    }
 }
 
 impl Rows {
@@ -125,10 +151,11 @@ impl Rows {
                 counts: swapped(counts),
                 source_steps: swapped(source_steps),
                 result_steps: swapped(result_steps),
+                bounds: None,
                 ..self
             }
         } else if goes_on(source_steps) && goes_on(result_steps) {
-            Rows { counts: [1, counts[0] * counts[1]], ..self }
+            Rows { counts: [1, counts[0] * counts[1]], bounds: None, ..self }
         } else {
             self
         }
@@ -184,6 +211,15 @@ impl Rows {
     }
 }
 
+impl Part {
+    /// The part without the runs outside of `inside`.
+    fn within(self, inside: Range<usize>) -> Self {
+        let first_run = self.first_run.max(inside.start);
+        let runs = (self.first_run + self.runs).min(inside.end).saturating_sub(first_run);
+        Part { first_run, runs, ..self }
+    }
+}
+
 /// A part of the depth: the values `start..start + length` of some runs.
 #[derive(Clone, Copy, Debug)]
 struct Part {
@@ -210,10 +246,17 @@ impl WithSimd for Product<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let Rows { counts, source_steps, result_steps, .. } = *self.rows;
+        let Rows { counts, source_steps, result_steps, runs, bounds, .. } = *self.rows;
         let most = most_rows::<S>(self.vectors);
         let tiles = counts[1].div_ceil(most);
+        let (whole, packed) = (self.part, self.packed);
         for down in 0..counts[0] {
+            if let Some(bounds) = bounds {
+                let inside = bounds.runs_inside(down, runs[0]);
+                self.part = whole.within(inside.start * runs[1]..inside.end * runs[1]);
+                let skipped = (self.part.first_run - whole.first_run).min(whole.runs) * whole.length;
+                self.packed = &packed[skipped * self.vectors * S::F32_LANES..];
+            }
             let mut first = 0;
             for tile in 0..tiles {
                 let rows = (counts[1] - first).div_ceil(tiles - tile);
@@ -334,6 +377,7 @@ mod tests {
                 runs,
                 run_steps: [17, 5],
                 run_length,
+                bounds: None,
             };
             let source: Vec<f32> = (0..20_000).map(|i| (i * i % 7) as f32 - 3.0).collect();
             let depth = rows_depth(&rows);

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::line::{Line, Phase};
 use super::source::Source;
-use crate::cpu::{ChannelFilters, Panels, Rows, lanes, with_scratch};
+use crate::cpu::{Bounds, ChannelFilters, Panels, Rows, lanes, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
 
@@ -242,6 +242,12 @@ impl<'a> Correlation<'a> {
                     runs: [down.taps, taps],
                     run_steps: [down.dilation * pitch, across.dilation * pixel],
                     run_length,
+                    bounds: (!down.is_inside()).then_some(Bounds {
+                        first: down.start(results.start),
+                        row_step: down.step,
+                        run_step: down.dilation,
+                        positions: down.source,
+                    }),
                 }
                 .merged();
                 if self.is_depthwise() {

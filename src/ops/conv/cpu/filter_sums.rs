@@ -189,8 +189,8 @@ impl<'a> FilterSums<'a> {
                 let pixels = pixels..pixels + rows.len() * width.output;
                 let channels = piece.channels.clone();
                 grad_output.with_pixels(pixels, channels, spare, |grad_output, channels| {
-                    let positions = Grid { rows: rows.len(), input_pitch: pitch, output_pixel: channels };
-                    self.add_strip(&positions, across_filters, input, grad_output, sums);
+                    let grid = Grid { rows: rows.clone(), input_pitch: pitch, output_pixel: channels };
+                    self.add_strip(&grid, across_filters, input, grad_output, sums);
                 });
             });
         }
@@ -258,12 +258,21 @@ impl<'a> FilterSums<'a> {
         let [runs, length] = self.runs();
         let input_steps = [height.stride * grid.input_pitch, width.stride * in_channels];
         let output_steps = [width.output * grid.output_pixel, grid.output_pixel];
-        let counts = [grid.rows, width.output];
+        // The rows that do not meet padding alone, and where they lie.
+        let rows_of = |r: usize| {
+            let inside = |p: &usize| height.input_at(*p, r).is_some();
+            let first = grid.rows.clone().find(inside).unwrap_or(grid.rows.end);
+            let end = (first..grid.rows.end).rfind(inside).map_or(first, |last| last + 1);
+            let skipped = first - grid.rows.start;
+            let input = r * height.dilation * grid.input_pitch + skipped * input_steps[0];
+            ([end - first, width.output], input, skipped * output_steps[0])
+        };
         if self.geometry.is_depthwise() {
-            let positions = Positions { counts, left_steps: input_steps, right_steps: output_steps };
             let tap_step = width.dilation * in_channels;
             for (r, sums) in sums.chunks_exact_mut(width.kernel * in_channels).enumerate() {
-                let input = &input[r * height.dilation * grid.input_pitch..];
+                let (counts, input_start, output_start) = rows_of(r);
+                let positions = Positions { counts, left_steps: input_steps, right_steps: output_steps };
+                let (input, grad_output) = (&input[input_start..], &grad_output[output_start..]);
                 add_channel_products(&positions, input, tap_step, grad_output, in_channels, sums);
             }
             return;
@@ -271,8 +280,12 @@ impl<'a> FilterSums<'a> {
         for (group, sums) in sums.chunks_exact_mut(group_out * taps).enumerate() {
             let grad_output = &grad_output[group * group_out..];
             for (r, s) in (0..height.kernel).flat_map(|r| (0..runs).map(move |s| (r, s))) {
-                let offset = r * height.dilation * grid.input_pitch + s * width.dilation * in_channels;
-                let input = &input[offset + group * group_in..];
+                let (counts, input_start, output_start) = rows_of(r);
+                if counts[0] == 0 {
+                    continue;
+                }
+                let input = &input[input_start + s * width.dilation * in_channels + group * group_in..];
+                let grad_output = &grad_output[output_start..];
                 let tap = (r * runs + s) * length;
                 if across_filters {
                     let positions = Positions { counts, left_steps: input_steps, right_steps: output_steps };
@@ -310,7 +323,8 @@ impl Pointwise {
 
 /// How a strip lies in memory.
 struct Grid {
-    rows: usize,
+    /// Rows of grad_output.
+    rows: Range<usize>,
     /// Values from one row of the input to the next.
     input_pitch: usize,
     /// Values from one pixel of grad_output to the next.

@@ -167,6 +167,7 @@ impl<'a> Winograd<'a> {
                     runs: [1, 1],
                     run_steps: [0, 0],
                     run_length: source_channels,
+                    bounds: None,
                 };
                 let parts = products.chunks_exact_mut(sizes[1]).zip(patches.chunks_exact(sizes[0]));
                 for (part, (products, patches)) in parts.enumerate() {
