@@ -224,7 +224,7 @@ fn pools_are_pytorchs() {
         };
         let geometry = PoolGeometry::new(batch_size, image, &case.settings::<Window>().options());
         let geometry = geometry.unwrap_or_else(|error| panic!("{}: {error}", case.name));
-        vec![Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad { kind, geometry })]
+        vec![Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad::new(kind, geometry))]
     });
 }
 

@@ -135,7 +135,7 @@ fn pairs() -> Vec<Pair> {
     for (name, geometry) in pool::geometries() {
         for kind in pool::KINDS {
             let forward = PoolForward { kind, geometry };
-            pairs.push(Pair::new(name, forward, PoolGrad { kind, geometry }, "output", "input"));
+            pairs.push(Pair::new(name, forward, PoolGrad::new(kind, geometry), "output", "input"));
         }
     }
     for (name, size) in dense::sizes() {

@@ -119,7 +119,7 @@ fn every_pool_agrees_with_its_definition() {
     let result = runner(40).run(&pools(), |geometry| {
         check(&mut gpu.borrow_mut(), || {
             let both = |kind| -> [Box<dyn Op>; 2] {
-                [Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad { kind, geometry })]
+                [Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad::new(kind, geometry))]
             };
             [PoolKind::Max, PoolKind::Average].into_iter().flat_map(both).collect()
         })

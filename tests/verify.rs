@@ -187,7 +187,7 @@ fn answers_that_are_almost_all_zeros_are_mistrusted() {
     let pool = |height: usize| {
         let image = ImageShape { height, width: height, channels: 3 };
         let geometry = PoolGeometry::new(2, image, &WindowOptions::new([height; 2])).unwrap();
-        PoolGrad { kind: PoolKind::Max, geometry }
+        PoolGrad::new(PoolKind::Max, geometry)
     };
     let mut cpu = CpuExecutor::new();
     let reals = |verdicts: Vec<Verdict>| -> Vec<Verdict> {

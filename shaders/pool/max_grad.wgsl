@@ -1,5 +1,6 @@
 // max_pool2d.grad_input, direct: every input value's gradient, gathered from the windows that it won.
-// grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c], over the windows whose first largest value is at h,w.
+// grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c], over the windows whose first largest value is at h,w,
+// as finished by the file behind this one.
 // An invocation owns one input value; a workgroup owns 64 that follow one another in memory.
 // Defined in src/ops/pool/grad.rs.
 
@@ -60,5 +61,5 @@ fn main(
             }
         }
     }
-    grad_input[index] = sum;
+    grad_input[index] = finished(sum, input[index]);
 }

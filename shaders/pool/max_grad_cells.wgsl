@@ -1,5 +1,6 @@
 // max_pool2d.grad_input, by cells: for windows that do not overlap, a window with the positions up to the next one.
-// grad_input[n,h,w,c] = grad_output[n,p,q,c] where h,w holds the first largest value of window p,q, else zero.
+// grad_input[n,h,w,c] = grad_output[n,p,q,c] where h,w holds the first largest value of window p,q, else zero,
+// as finished by the file behind this one.
 // An invocation owns one channel of a cell: one window's part of the input, or a rest that no window meets.
 // Defined in src/ops/pool/grad.rs.
 
@@ -46,7 +47,7 @@ fn main(
             best = select(best, value, wins);
         }
     }
-    let grad = grad_output[select(0u, output_index(n, p, q, c), has_window)];
+    let grad = finished(grad_output[select(0u, output_index(n, p, q, c), has_window)], best);
     for (var r = 0u; r < CELL_HEIGHT; r++) {
         for (var s = 0u; s < CELL_WIDTH; s++) {
             let h = first_row + r;

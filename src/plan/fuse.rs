@@ -1,5 +1,5 @@
 //! Fewer steps for the same answer: biases and activations move into the step that makes their input, and
-//! activations' derivatives into the steps that read their gradient.
+//! activations' derivatives into the steps that read their gradient, or into the pool that makes it.
 
 use std::any::Any;
 
@@ -8,6 +8,7 @@ use crate::ops::activation::{ActivationForward, ActivationGrad};
 use crate::ops::bias::{BiasForward, BiasGrad};
 use crate::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
+use crate::ops::pool::PoolGrad;
 use crate::ops::{Epilogue, Op, Prologue};
 
 /// Which activations' gradients become prologues of the steps that read them.
@@ -37,7 +38,8 @@ impl Plan {
     ///
     /// A bias and an activation behind a convolution or a dense layer are applied before its output is stored.
     /// An activation that saves its input for the backward pass stays a step, and so does one whose input
-    /// has other readers. `prologues` says what becomes of the gradients of activations that save their
+    /// has other readers. A max-pool's gradient goes on through the activation whose output the pool has read, unless
+    /// `prologues` are wanted nowhere; `prologues` says also what becomes of the gradients of activations that save their
     /// output.
     pub fn fused(mut self, prologues: Prologues) -> Plan {
         let mut number = 0;
@@ -46,6 +48,16 @@ impl Plan {
                 Some((step, absorbed)) => {
                     self.forward[number] = step;
                     self.forward.remove(absorbed);
+                }
+                None => number += 1,
+            }
+        }
+        let mut number = 0;
+        while number < self.backward.len() {
+            match self.through_activation(number).filter(|_| prologues != Prologues::Nowhere) {
+                Some((step, absorbed)) => {
+                    self.backward[number] = step;
+                    self.backward.remove(absorbed);
                 }
                 None => number += 1,
             }
@@ -87,6 +99,21 @@ impl Plan {
             return None;
         };
         Some((Step { op, operands }, absorbed))
+    }
+
+    /// A max-pool's gradient that also goes through the activation before the pool, and the number of that step.
+    fn through_activation(&self, number: usize) -> Option<(Step, usize)> {
+        let Step { op, operands } = &self.backward[number];
+        let pool: &PoolGrad = cast(op.as_ref())?;
+        let &[input, grad_output, pool_grad] = operands.as_slice() else { return None };
+        let reads_it = |step: &Step| step.operands.contains(&pool_grad);
+        let absorbed = number + 1 + self.backward[number + 1..].iter().position(reads_it)?;
+        let next = &self.backward[absorbed];
+        let &ActivationGrad { activation, .. } = cast(next.op.as_ref())?;
+        let &[activated, _, grad_input] = next.operands.as_slice() else { return None };
+        let op = Box::new(pool.through(activation)?);
+        let fits = activated == input && self.belongs_to(pool_grad, 2);
+        fits.then_some((Step { op, operands: vec![input, grad_output, grad_input] }, absorbed))
     }
 
     /// Whether a buffer is there for `steps` steps alone: what becomes of it is their affair.

@@ -385,7 +385,7 @@ impl<'a> Lowering<'a> {
                 }))
             }
             LayerKind::Pool(pool) => {
-                let op = PoolGrad { kind: pool.kind, geometry: self.pool_geometry(layer)? };
+                let op = PoolGrad::new(pool.kind, self.pool_geometry(layer)?);
                 Ok(self.grad_input(wanted, input, |this, grad_input| match pool.kind {
                     PoolKind::Max => this.push_backward(op, &[input, grad_output, grad_input]),
                     PoolKind::Average => this.push_backward(op, &[grad_output, grad_input]),

@@ -77,7 +77,7 @@ fn pool(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
     let geometry = PoolGeometry::new(batch_size, image, &window(rng)).ok()?;
     let name = format!("random {seed}: {batch_size}x{image}, {}", windows(&geometry.height, &geometry.width));
     let cases = KINDS.into_iter().flat_map(|kind| {
-        [Case::new(&name, PoolForward { kind, geometry }), Case::new(&name, PoolGrad { kind, geometry })]
+        [Case::new(&name, PoolForward { kind, geometry }), Case::new(&name, PoolGrad::new(kind, geometry))]
     });
     Some(cases.collect())
 }

@@ -23,7 +23,7 @@ pub struct GradToLargest<'a> {
     pub input: &'a [f32],
     /// A gradient for each window and channel.
     pub grad_output: &'a [f32],
-    /// Zeros, to which the gradients are added.
+    /// Zeros, to which the gradients are added; or anything, where windows meet each pixel once.
     pub grad_input: &'a mut [f32],
 }
 
@@ -93,6 +93,7 @@ impl WithSimd for GradToLargest<'_> {
         let channels = geometry.channels;
         let whole = channels / S::F32_LANES * S::F32_LANES;
         let zero = simd.splat_f32s(0.0);
+        let adds = !geometry.meets_each_pixel_once();
         geometry.for_each_window(
             #[inline(always)]
             |window, pixels| {
@@ -104,15 +105,19 @@ impl WithSimd for GradToLargest<'_> {
                     for at in pixels.iter().map(|pixel| pixel * channels + c) {
                         let values = vector::<S>(input, at);
                         let wins = simd.or_m32s(simd.equal_f32s(values, best), is_nan(simd, values));
+                        let won = simd.select_f32s(wins, grad, zero);
                         let sum = vector_mut::<S>(grad_input, at);
-                        *sum = simd.add_f32s(*sum, simd.select_f32s(wins, grad, zero));
+                        *sum = if adds { simd.add_f32s(*sum, won) } else { won };
                         grad = simd.select_f32s(wins, zero, grad);
                     }
                 }
                 for (c, grad) in grad_output.iter().enumerate().skip(whole) {
                     let best = largest_of_one(input, pixels, channels, c);
-                    let mut places = pixels.iter().map(|pixel| pixel * channels + c);
-                    let winner = places.find(|&at| input[at] == best || input[at].is_nan());
+                    let places = pixels.iter().map(|pixel| pixel * channels + c);
+                    let winner = places.clone().find(|&at| input[at] == best || input[at].is_nan());
+                    if !adds {
+                        places.for_each(|at| grad_input[at] = 0.0);
+                    }
                     grad_input[winner.expect("a window that meets the input")] += grad;
                 }
             },

@@ -88,6 +88,14 @@ impl PoolGeometry {
         ((n * self.height.input + h) * self.width.input + w) * self.channels + c
     }
 
+    /// Whether windows lie side by side and cover the input.
+    pub(super) fn meets_each_pixel_once(&self) -> bool {
+        [self.height, self.width].iter().all(|axis| {
+            let Axis { input, output, kernel, stride, dilation, padding_before, .. } = *axis;
+            (stride, dilation, padding_before) == (kernel, 1, 0) && output * stride == input
+        })
+    }
+
     /// Calls `visit` with the number of every window of one image and the pixels under it, both in row-major
     /// order.
     #[inline(always)]
@@ -137,7 +145,7 @@ pub(super) struct Pixels {
 impl Pixels {
     /// The pixels in row-major order.
     #[inline(always)]
-    pub fn iter(self) -> impl Iterator<Item = usize> {
+    pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
         let Pixels { first, counts, steps } = self;
         (0..counts[0]).flat_map(move |r| (0..counts[1]).map(move |s| first + r * steps[0] + s * steps[1]))
     }

@@ -6,8 +6,10 @@ use super::cpu::GradToLargest;
 use super::{PoolGeometry, PoolKind, winner};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
+use crate::ops::activation::{Activation, Saved};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
 
 /// Gradient of the loss with respect to the input of a pool.
@@ -18,14 +20,44 @@ use crate::ops::window::Axis;
 /// Average: `grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c] / (R*S)`, over the windows that
 /// meet h,w.
 ///
+/// A maximum's input is read anyway; where it is an activation's output, its gradient may go on to the activation's input
+/// at once: `grad_input[n,h,w,c] * derivative(input[n,h,w,c])`.
+///
 /// # Shapes
 /// input `[N,H,W,C]` (max only), grad_output `[N,P,Q,C]` -> grad_input `[N,H,W,C]`; see [`PoolGeometry`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PoolGrad {
     /// Maximum or average.
     pub kind: PoolKind,
     /// The sizes.
     pub geometry: PoolGeometry,
+    activation: Option<Activation>,
+}
+
+impl PoolGrad {
+    /// The gradient of the pool's input.
+    pub fn new(kind: PoolKind, geometry: PoolGeometry) -> Self {
+        PoolGrad { kind, geometry, activation: None }
+    }
+
+    /// The gradient of the input of an activation whose output is the pool's input; none where the activation saves
+    /// something else, where there is one already, or where the pool does not read its input.
+    pub fn through(self, activation: Activation) -> Option<Self> {
+        let fits = self.kind == PoolKind::Max && self.activation.is_none();
+        (fits && activation.saves() == Saved::Output)
+            .then_some(PoolGrad { activation: Some(activation), ..self })
+    }
+
+    /// The kernel's source with what it does to each gradient.
+    fn finish(&self, call: &mut KernelCall) {
+        let Some(activation) = self.activation else {
+            call.source.files.extend(shader!("pool/grad_as_it_is.wgsl").files);
+            return;
+        };
+        call.source.files.extend(shader!("pool/grad_times_derivative.wgsl").files);
+        call.source.files.extend(activation.formula().files);
+        call.constants.extend(activation.constants());
+    }
 }
 
 impl Op for PoolGrad {
@@ -62,6 +94,11 @@ impl Op for PoolGrad {
                                     grad_output.next().expect("a gradient for every output");
                             }
                         }
+                    }
+                }
+                if let Some(activation) = self.activation {
+                    for (grad, &y) in grad_input.iter_mut().zip(input) {
+                        *grad *= activation.derivative(y);
                     }
                 }
             }
@@ -105,8 +142,13 @@ impl Op for PoolGrad {
                     input.reals().par_chunks(in_elements).zip(grad_output.reals().par_chunks(out_elements));
                 let images = grad_input.reals_mut().par_chunks_mut(in_elements).zip(sources);
                 images.for_each(|(grad_input, (input, grad_output))| {
-                    grad_input.fill(0.0);
+                    if !geometry.meets_each_pixel_once() {
+                        grad_input.fill(0.0);
+                    }
                     vectorized(GradToLargest { geometry, input, grad_output, grad_input });
+                    if let Some(activation) = self.activation {
+                        activation.multiply_by_derivative(grad_input, input);
+                    }
                 });
             }
             PoolKind::Average => {
@@ -142,8 +184,15 @@ impl Op for PoolGrad {
         };
         let elements = self.geometry.input_shape().elements();
         let operands = self.operands().len();
-        let call = KernelCall::elementwise(source, self.geometry.constants(), operands, elements);
-        cells.into_iter().chain([Implementation::of("direct", call)]).collect()
+        let direct = KernelCall::elementwise(source, self.geometry.constants(), operands, elements);
+        let named = cells.map(|call| ("cells", call)).into_iter().chain([("direct", direct)]);
+        let implementations = named.map(|(name, mut call)| {
+            if self.kind == PoolKind::Max {
+                self.finish(&mut call);
+            }
+            Implementation::of(name, call)
+        });
+        implementations.collect()
     }
 
     /// A comparison or an addition for each tap.
@@ -153,7 +202,10 @@ impl Op for PoolGrad {
 
     fn precision(&self) -> Precision {
         match self.kind {
-            PoolKind::Max => Precision::sum_of_products(self.geometry.taps()),
+            PoolKind::Max => {
+                let prologue = self.activation.and_then(Prologue::of).unwrap_or_default();
+                prologue.precision(Precision::sum_of_products(self.geometry.taps()))
+            }
             PoolKind::Average => self.geometry.average_precision(),
         }
     }
@@ -168,7 +220,7 @@ fn cell(axis: &Axis) -> Option<usize> {
 }
 
 /// The kernel that reads each input once: a cell at a time, where windows do not overlap.
-fn max_by_cells(geometry: &PoolGeometry) -> Option<Implementation> {
+fn max_by_cells(geometry: &PoolGeometry) -> Option<KernelCall> {
     let PoolGeometry { batch_size, channels, height, width } = geometry;
     let (cell_height, cell_width) = (cell(height)?, cell(width)?);
     let cells_down = (height.input + height.padding_before).div_ceil(cell_height);
@@ -182,5 +234,5 @@ fn max_by_cells(geometry: &PoolGeometry) -> Option<Implementation> {
     ]);
     let source = shader!("pool/max_grad_cells.wgsl", "conv/geometry.wgsl", "float_bits.wgsl", "grid.wgsl");
     let elements = batch_size * cells_down * cells_across * channels;
-    Some(Implementation::of("cells", KernelCall::elementwise(source, constants, 3, elements)))
+    Some(KernelCall::elementwise(source, constants, 3, elements))
 }

@@ -75,7 +75,7 @@ mod tests {
         let input = [5.0, 1.0, 5.0, NAN, NAN, 2.0, 9.0];
         let output = run(&PoolForward { kind: PoolKind::Max, geometry }, &[&input]);
         assert!(output[0] == 5.0 && output[1].is_nan() && output[2].is_nan());
-        let grad_input = run(&PoolGrad { kind: PoolKind::Max, geometry }, &[&input, &[1.0, 10.0, 100.0]]);
+        let grad_input = run(&PoolGrad::new(PoolKind::Max, geometry), &[&input, &[1.0, 10.0, 100.0]]);
         assert_eq!(grad_input, [1.0, 0.0, 0.0, 10.0, 100.0, 0.0, 0.0]);
     }
 
@@ -86,7 +86,7 @@ mod tests {
         let input = [-4.0, -2.0, -6.0];
         assert_eq!(run(&PoolForward { kind: PoolKind::Max, geometry }, &[&input]), [-4.0, -6.0]);
         assert_eq!(run(&PoolForward { kind: PoolKind::Average, geometry }, &[&input]), [-2.0, -3.0]);
-        let grad_input = run(&PoolGrad { kind: PoolKind::Average, geometry }, &[&[2.0, 8.0]]);
+        let grad_input = run(&PoolGrad::new(PoolKind::Average, geometry), &[&[2.0, 8.0]]);
         assert_eq!(grad_input, [1.0, 0.0, 4.0]);
     }
 
@@ -95,7 +95,7 @@ mod tests {
         let geometry = row(2, &WindowOptions::new([1, 2]));
         let input = [f64::NEG_INFINITY; 2];
         assert_eq!(run(&PoolForward { kind: PoolKind::Max, geometry }, &[&input]), [f64::NEG_INFINITY]);
-        let grad_input = run(&PoolGrad { kind: PoolKind::Max, geometry }, &[&input, &[3.0]]);
+        let grad_input = run(&PoolGrad::new(PoolKind::Max, geometry), &[&input, &[3.0]]);
         assert_eq!(grad_input, [3.0, 0.0]);
     }
 }

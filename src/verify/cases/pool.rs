@@ -1,5 +1,6 @@
 //! Pools that have gone wrong elsewhere: windows that overlap, skip or hang over the edge.
 
+use crate::ops::activation::Activation;
 use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use crate::ops::window::{Padding, WindowOptions};
 use crate::tensor::ImageShape;
@@ -45,7 +46,11 @@ pub(super) fn cases() -> Vec<Case> {
     for (name, geometry) in geometries() {
         for kind in KINDS {
             cases.push(Case::new(name, PoolForward { kind, geometry }));
-            cases.push(Case::new(name, PoolGrad { kind, geometry }));
+            cases.push(Case::new(name, PoolGrad::new(kind, geometry)));
+            for activation in [Activation::Relu, Activation::LeakyRelu { slope: 0.25 }, Activation::Tanh] {
+                let through = PoolGrad::new(kind, geometry).through(activation);
+                cases.extend(through.map(|op| Case::new(format!("{name}, {}", activation.name()), op)));
+            }
         }
     }
     cases

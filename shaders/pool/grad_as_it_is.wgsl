@@ -1,0 +1,6 @@
+// What a pool's kernel stores of a value's gradient: all of it.
+// Appended to pool/max_grad.wgsl and pool/max_grad_cells.wgsl by src/ops/pool/grad.rs.
+
+fn finished(grad: f32, value: f32) -> f32 {
+    return grad;
+}
