@@ -198,9 +198,9 @@ fn add_overlapping<S: Simd, const ROWS: usize, const TAPS: usize>(
     let filter: [S::f32s; TAPS] = std::array::from_fn(|tap| load::<S>(&packed[tap * pitch..]));
     for at in 0..ROWS + TAPS - 1 {
         let values = load::<S>(&source[at * step..]);
-        for tap in 0..TAPS {
+        for (tap, &filter) in filter.iter().enumerate() {
             if let Some(sum) = at.checked_sub(tap).and_then(|row| sums.get_mut(row)) {
-                *sum = simd.mul_add_e_f32s(values, filter[tap], *sum);
+                *sum = simd.mul_add_e_f32s(values, filter, *sum);
             }
         }
     }

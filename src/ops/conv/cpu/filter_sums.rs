@@ -271,6 +271,9 @@ impl<'a> FilterSums<'a> {
             let tap_step = width.dilation * in_channels;
             for (r, sums) in sums.chunks_exact_mut(width.kernel * in_channels).enumerate() {
                 let (counts, input_start, output_start) = rows_of(r);
+                if counts[0] == 0 {
+                    continue;
+                }
                 let positions = Positions { counts, left_steps: input_steps, right_steps: output_steps };
                 let (input, grad_output) = (&input[input_start..], &grad_output[output_start..]);
                 add_channel_products(&positions, input, tap_step, grad_output, in_channels, sums);
