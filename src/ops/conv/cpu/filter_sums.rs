@@ -122,7 +122,8 @@ impl<'a> FilterSums<'a> {
         let across_filters = self.is_across_filters();
         let blocks = match across_filters || groups > 1 {
             true => 1,
-            false => (out_channels / FEWEST_FILTERS).clamp(1, MOST_BLOCKS),
+            // A power of two, so that they come out even on most machines.
+            false => 1 << (out_channels / FEWEST_FILTERS).clamp(1, MOST_BLOCKS).ilog2(),
         };
         let block = out_channels.div_ceil(blocks);
         let parts =
