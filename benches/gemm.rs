@@ -3,7 +3,7 @@
 //!     cargo bench --bench gemm -- FILE.csv [THREADS]
 //!
 //! Prints a line for each convolution of the file and each pass: the product's and the convolution's milliseconds
-//! (medians), and the convolution's rate as a share of the product's. The product has the matrix of patches as one factor
+//! (medians of rounds in which the two take turns), and the convolution's rate as a share of the product's. The product has the matrix of patches as one factor
 //! and gets it for nothing; its rows are shared out evenly. Inputs are random, and lie in the caches where they fit. Groups
 //! are left out: their products are too small to compare.
 
@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use rayon::prelude::*;
-use wgconv::bench::{ConvCase, Pass, geometric_mean, read_cases, time};
+use wgconv::bench::{ConvCase, Pass, Timing, geometric_mean, read_cases, time};
 use wgconv::cpu::{Matrix, MatrixMut, multiply};
 use wgconv::ops::{HostBuffer, Operands};
 
-const BUDGET: Duration = Duration::from_millis(200);
+const BUDGET: Duration = Duration::from_millis(60);
+const ROUNDS: usize = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds a flag of its own.
@@ -37,7 +38,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     for pass in Pass::ALL {
         let mut shares = Vec::new();
         for case in cases.iter().filter(|case| case.geometry.groups == 1) {
-            let (product, convolution) = (time_product(case, pass)?, time_convolution(case, pass)?);
+            let mut rounds = Vec::new();
+            for _ in 0..ROUNDS {
+                rounds.push((time_product(case, pass)?, time_convolution(case, pass)?));
+            }
+            let (products, convolutions): (Vec<f64>, Vec<f64>) = rounds.into_iter().unzip();
+            let [product, convolution] = [products, convolutions].map(|times| Timing::of(times).median);
             let form = pass.op(case.geometry).cpu_forms()[0].name;
             let share = product / convolution;
             println!("{:32}{pass:14}{form:14}{product:10.3}{convolution:10.3}{share:8.2}", case.name);
