@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = TrainOptions { batch_size, steps: 1 << 20, data, sgd };
     let network = (preset.build)(preset.image, CLASSES)?;
     let plan = train_plan(&network, &options)?.fused(Prologues::Everywhere);
-    let mut buffers = contents(&plan, batch_size);
+    let mut buffers = contents(&plan);
     let mut times = vec![Vec::new(); plan.steps().count()];
     let mut steps = Vec::new();
     rayon::scope(|_| {
@@ -77,7 +77,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Random weights and images, labels among the classes, and positions that start at zero.
-fn contents(plan: &Plan, batch_size: usize) -> Vec<HostBuffer<f32>> {
+fn contents(plan: &Plan) -> Vec<HostBuffer<f32>> {
     let mut generator = SmallRng::seed_from_u64(0);
     let mut content = |name: &str, element, elements| match element {
         Element::Real => {
@@ -92,6 +92,5 @@ fn contents(plan: &Plan, batch_size: usize) -> Vec<HostBuffer<f32>> {
         }
         Element::Index => HostBuffer::zeros(element, elements),
     };
-    assert!(batch_size > 0);
     plan.buffers.iter().map(|buffer| content(&buffer.name, buffer.element, buffer.shape.elements())).collect()
 }

@@ -85,11 +85,16 @@ fn the_gpu_matches_the_definitions_with_shader_checks() {
     gpu_matches("the_gpu_matches_the_definitions_with_shader_checks", ShaderChecks::On);
 }
 
-/// An operation whose launches are all cut into pieces.
-#[derive(Debug)]
-struct InPieces(Box<dyn Op>);
+/// An operation that offers other implementations than its own.
+struct Offering<F>(Box<dyn Op>, F);
 
-impl Op for InPieces {
+impl<F> std::fmt::Debug for Offering<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<F: Fn(&dyn Op, &DeviceProfile) -> Vec<Implementation> + Send + Sync + 'static> Op for Offering<F> {
     fn name(&self) -> &'static str {
         self.0.name()
     }
@@ -107,12 +112,7 @@ impl Op for InPieces {
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
-        let mut implementations = self.0.implementations(device);
-        for implementation in &mut implementations {
-            let calls = implementation.calls.drain(..).flat_map(|call| call.in_pieces(3));
-            implementation.calls = calls.collect::<Vec<_>>();
-        }
-        implementations
+        self.1(self.0.as_ref(), device)
     }
 
     fn flops(&self) -> u64 {
@@ -124,38 +124,21 @@ impl Op for InPieces {
     }
 }
 
+/// An operation whose launches are all cut into pieces.
+fn in_pieces(op: Box<dyn Op>) -> Box<dyn Op> {
+    Box::new(Offering(op, |op: &dyn Op, device: &DeviceProfile| {
+        let mut implementations = op.implementations(device);
+        for implementation in &mut implementations {
+            let calls = implementation.calls.drain(..).flat_map(|call| call.in_pieces(3));
+            implementation.calls = calls.collect::<Vec<_>>();
+        }
+        implementations
+    }))
+}
+
 /// An operation that offers what it would on another device.
-#[derive(Debug)]
-struct OnDevice(Box<dyn Op>, DeviceProfile);
-
-impl Op for OnDevice {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn operands(&self) -> Vec<Operand> {
-        self.0.operands()
-    }
-
-    fn define(&self, operands: &mut Operands<f64>) {
-        self.0.define(operands);
-    }
-
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.0.run_on_cpu(operands);
-    }
-
-    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
-        self.0.implementations(&self.1)
-    }
-
-    fn flops(&self) -> u64 {
-        self.0.flops()
-    }
-
-    fn precision(&self) -> Precision {
-        self.0.precision()
-    }
+fn on_device(op: Box<dyn Op>, device: DeviceProfile) -> Box<dyn Op> {
+    Box::new(Offering(op, move |op: &dyn Op, _: &DeviceProfile| op.implementations(&device)))
 }
 
 /// GPUs of one multiprocessor and of many, with the limits of `device`, choose large tiles and small ones: all are
@@ -189,7 +172,7 @@ fn kernels_for_other_devices_match_the_definitions() {
             if news.is_empty() {
                 continue;
             }
-            let trial = Trial::new(Box::new(OnDevice(case.op, device.clone())), Data::Reals, 7);
+            let trial = Trial::new(on_device(case.op, device.clone()), Data::Reals, 7);
             let trial = trial.expect("reals suit every operation");
             for implementation in news {
                 gpu.clear();
@@ -229,10 +212,10 @@ fn convolutions_in_pieces_match_the_definitions() {
             op.implementations(device).iter().map(|implementation| implementation.calls.len()).sum::<usize>()
         };
         let whole = calls(case.op.as_ref(), gpu.profile());
-        let op = InPieces(case.op);
-        cut += usize::from(calls(&op, gpu.profile()) > whole);
+        let op = in_pieces(case.op);
+        cut += usize::from(calls(op.as_ref(), gpu.profile()) > whole);
         let implementations = op.implementations(gpu.profile());
-        let trial = Trial::new(Box::new(op), Data::Reals, 7).expect("reals suit every operation");
+        let trial = Trial::new(op, Data::Reals, 7).expect("reals suit every operation");
         for implementation in implementations {
             gpu.clear();
             gpu.set_preference(Preference::Named(implementation.name.into()));

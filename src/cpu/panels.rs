@@ -131,7 +131,7 @@ pub struct Bounds {
 
 impl Bounds {
     /// The runs of a row, of `runs`, that meet the source.
-    fn runs_inside(&self, row: usize, runs: usize) -> Range<usize> {
+    pub fn runs_inside(&self, row: usize, runs: usize) -> Range<usize> {
         let position = |run: usize| self.first + (row * self.row_step + run * self.run_step) as isize;
         let inside = |run: &usize| (0..self.positions as isize).contains(&position(*run));
         let first = (0..runs).find(inside).unwrap_or(runs);

@@ -25,8 +25,30 @@ pub fn lanes() -> usize {
 
 /// The first values of a slice as a vector.
 #[inline(always)]
-pub(super) fn load<S: Simd>(values: &[f32]) -> S::f32s {
+pub fn load<S: Simd>(values: &[f32]) -> S::f32s {
     *bytemuck::from_bytes(bytemuck::cast_slice(&values[..S::F32_LANES]))
+}
+
+/// The first values of a slice as a vector to be changed.
+#[inline(always)]
+pub fn load_mut<S: Simd>(values: &mut [f32]) -> &mut S::f32s {
+    bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(&mut values[..S::F32_LANES]))
+}
+
+/// As many values as a vector has, or those that are left of them and zeros.
+#[inline(always)]
+pub fn load_part<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
+    if values.len() >= S::F32_LANES { load::<S>(values) } else { simd.partial_load_f32s(values) }
+}
+
+/// Writes as many values of a vector as there is room for.
+#[inline(always)]
+pub fn store_part<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {
+    if values.len() >= S::F32_LANES {
+        *load_mut::<S>(values) = vector;
+    } else {
+        simd.partial_store_f32s(values, vector);
+    }
 }
 
 /// Writes `vector` to its place in a row, as far as the row goes, or adds it to what stands there.

@@ -4,6 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::PoolGeometry;
 use super::geometry::Pixels;
+use crate::cpu::{load, load_mut};
 
 /// The largest value of each window; the first NaN counts as one.
 pub struct Largest<'a> {
@@ -28,16 +29,6 @@ pub struct GradToLargest<'a> {
 }
 
 #[inline(always)]
-fn vector<S: Simd>(values: &[f32], at: usize) -> S::f32s {
-    *bytemuck::from_bytes(bytemuck::cast_slice(&values[at..at + S::F32_LANES]))
-}
-
-#[inline(always)]
-fn vector_mut<S: Simd>(values: &mut [f32], at: usize) -> &mut S::f32s {
-    bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(&mut values[at..at + S::F32_LANES]))
-}
-
-#[inline(always)]
 fn is_nan<S: Simd>(simd: S, values: S::f32s) -> S::m32s {
     simd.not_m32s(simd.equal_f32s(values, values))
 }
@@ -47,7 +38,7 @@ fn is_nan<S: Simd>(simd: S, values: S::f32s) -> S::m32s {
 fn largest<S: Simd>(simd: S, input: &[f32], pixels: Pixels, channels: usize, c: usize) -> S::f32s {
     let mut best = simd.splat_f32s(f32::NEG_INFINITY);
     for pixel in pixels.iter() {
-        let values = vector::<S>(input, pixel * channels + c);
+        let values = load::<S>(&input[pixel * channels + c..]);
         let larger = simd.or_m32s(simd.less_than_f32s(best, values), is_nan(simd, values));
         best = simd.select_f32s(larger, values, best);
     }
@@ -74,7 +65,7 @@ impl WithSimd for Largest<'_> {
             |window, pixels| {
                 let output = &mut output[window * channels..][..channels];
                 for c in (0..whole).step_by(S::F32_LANES) {
-                    *vector_mut::<S>(output, c) = largest(simd, input, pixels, channels, c);
+                    *load_mut::<S>(&mut output[c..]) = largest(simd, input, pixels, channels, c);
                 }
                 for (c, output) in output.iter_mut().enumerate().skip(whole) {
                     *output = largest_of_one(input, pixels, channels, c);
@@ -101,12 +92,12 @@ impl WithSimd for GradToLargest<'_> {
                 for c in (0..whole).step_by(S::F32_LANES) {
                     let best = largest(simd, input, pixels, channels, c);
                     // What no winner has taken yet. A NaN is equal to nothing, and wins.
-                    let mut grad = vector::<S>(grad_output, c);
+                    let mut grad = load::<S>(&grad_output[c..]);
                     for at in pixels.iter().map(|pixel| pixel * channels + c) {
-                        let values = vector::<S>(input, at);
+                        let values = load::<S>(&input[at..]);
                         let wins = simd.or_m32s(simd.equal_f32s(values, best), is_nan(simd, values));
                         let won = simd.select_f32s(wins, grad, zero);
-                        let sum = vector_mut::<S>(grad_input, at);
+                        let sum = load_mut::<S>(&mut grad_input[at..]);
                         *sum = if adds { simd.add_f32s(*sum, won) } else { won };
                         grad = simd.select_f32s(wins, zero, grad);
                     }

@@ -98,11 +98,6 @@ impl<'a> Correlation<'a> {
         Panels::new(height.line.taps * width.line.taps * source, result)
     }
 
-    /// Whether each channel of the result is made from one of the source.
-    fn is_depthwise(&self) -> bool {
-        self.geometry.is_depthwise()
-    }
-
     /// How the filters of a depthwise convolution are packed for a phase.
     fn channel_filters(&self, [height, width]: &[Phase; 2]) -> ChannelFilters {
         ChannelFilters { taps: height.line.taps * width.line.taps, channels: self.geometry.groups }
@@ -110,7 +105,7 @@ impl<'a> Correlation<'a> {
 
     /// Elements of a phase's packed filters.
     fn phase_elements(&self, phases: &[Phase; 2]) -> usize {
-        match self.is_depthwise() {
+        match self.geometry.is_depthwise() {
             true => self.channel_filters(phases).elements(),
             false => self.panels(phases).elements() * self.geometry.groups,
         }
@@ -139,7 +134,7 @@ impl<'a> Correlation<'a> {
                 let taps = phases[1].line.taps;
                 phases[0].tap(tap / taps) * width.kernel + phases[1].tap(tap % taps)
             };
-            if self.is_depthwise() {
+            if self.geometry.is_depthwise() {
                 let value = |tap: usize, channel: usize| match self.is_gradient {
                     true => filters[channel * group_elements + filter_tap(tap)],
                     false => filters[channel * group_elements + tap],
@@ -224,7 +219,7 @@ impl<'a> Correlation<'a> {
             }
             let first_row = phases[0].first + results.start * phases[0].every - rows.start;
             let first = first_row * images.row_elements + phases[1].first * groups * result_channels;
-            let spare = if self.is_depthwise() { lanes() } else { 0 };
+            let spare = if self.geometry.is_depthwise() { lanes() } else { 0 };
             source.with_strip(image, &down, &across, results.clone(), spare, |strip, pitch| {
                 let pixel = source.channels;
                 // Taps that are neighbours and see all channels make one run.
@@ -250,7 +245,7 @@ impl<'a> Correlation<'a> {
                     }),
                 }
                 .merged();
-                if self.is_depthwise() {
+                if self.geometry.is_depthwise() {
                     let filters = self.channel_filters(&phases);
                     return product.multiply_channels(strip, &filters, now, &mut result[first..]);
                 }

@@ -6,7 +6,9 @@ use rayon::prelude::*;
 
 use super::line::Line;
 use super::source::Source;
-use crate::cpu::{Positions, add_channel_products, add_in_order, add_outer_products, lanes, with_scratch};
+use crate::cpu::{
+    Bounds, Positions, add_channel_products, add_in_order, add_outer_products, lanes, with_scratch,
+};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
 
@@ -261,12 +263,12 @@ impl<'a> FilterSums<'a> {
         let output_steps = [width.output * grid.output_pixel, grid.output_pixel];
         // The rows that do not meet padding alone, and where they lie.
         let rows_of = |r: usize| {
-            let inside = |p: &usize| height.input_at(*p, r).is_some();
-            let first = grid.rows.clone().find(inside).unwrap_or(grid.rows.end);
-            let end = (first..grid.rows.end).rfind(inside).map_or(first, |last| last + 1);
-            let skipped = first - grid.rows.start;
-            let input = r * height.dilation * grid.input_pitch + skipped * input_steps[0];
-            ([end - first, width.output], input, skipped * output_steps[0])
+            let down = Line::forward(&height);
+            let first = down.start(grid.rows.start) + (r * down.dilation) as isize;
+            let bounds = Bounds { first, row_step: 0, run_step: down.step, positions: down.source };
+            let inside = bounds.runs_inside(0, grid.rows.len());
+            let input = r * height.dilation * grid.input_pitch + inside.start * input_steps[0];
+            ([inside.len(), width.output], input, inside.start * output_steps[0])
         };
         if self.geometry.is_depthwise() {
             let tap_step = width.dilation * in_channels;

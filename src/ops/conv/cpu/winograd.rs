@@ -10,7 +10,7 @@ use super::correlation::Correlation;
 use super::line::Line;
 use super::source::Source;
 use super::winograd_lines::{INPUTS, OUTPUTS, filter_line, input_line, output_line};
-use crate::cpu::{Panels, Rows, vectorized, with_scratch};
+use crate::cpu::{Panels, Rows, load_part, store_part, vectorized, with_scratch};
 
 /// Elements of a patch, and products for each tile and pair of channels.
 pub const PARTS: usize = INPUTS * INPUTS;
@@ -199,24 +199,6 @@ struct Block {
     tile_rows: Range<usize>,
 }
 
-/// As many values as a vector has, or those that are left of them.
-#[inline(always)]
-pub fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
-    match values.get(..S::F32_LANES) {
-        Some(values) => *bytemuck::from_bytes(bytemuck::cast_slice(values)),
-        None => simd.partial_load_f32s(values),
-    }
-}
-
-/// The same for writing.
-#[inline(always)]
-pub fn store<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {
-    match values.get_mut(..S::F32_LANES) {
-        Some(values) => *bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(values)) = vector,
-        None => simd.partial_store_f32s(values, vector),
-    }
-}
-
 /// `G filter G'` for every pair of channels of a panel.
 struct TransformFilters<'a> {
     packed: &'a [f32],
@@ -233,8 +215,9 @@ impl WithSimd for TransformFilters<'_> {
         for at in (0..elements).step_by(S::F32_LANES) {
             let mut lines = [[simd.splat_f32s(0.0); 3]; INPUTS];
             for s in 0..3 {
-                let tap =
-                    |r: usize| load(simd, &packed[(r * 3 + s) * elements + at..(r * 3 + s + 1) * elements]);
+                let tap = |r: usize| {
+                    load_part(simd, &packed[(r * 3 + s) * elements + at..(r * 3 + s + 1) * elements])
+                };
                 let line = filter_line(simd, [tap(0), tap(1), tap(2)]);
                 for (lines, value) in lines.iter_mut().zip(line) {
                     lines[s] = value;
@@ -243,7 +226,7 @@ impl WithSimd for TransformFilters<'_> {
             for (u, line) in lines.into_iter().enumerate() {
                 for (v, value) in filter_line(simd, line).into_iter().enumerate() {
                     let part = &mut transformed[(u * INPUTS + v) * elements..][..elements];
-                    store(simd, &mut part[at..], value);
+                    store_part(simd, &mut part[at..], value);
                 }
             }
         }
@@ -281,7 +264,7 @@ impl WithSimd for TransformPatches<'_> {
                 for (row, lines) in lines.iter_mut().enumerate() {
                     let row = &strip[corner + row * pitch..][..INPUTS * channels];
                     let line = std::array::from_fn(|column| {
-                        load(simd, &row[column * channels + c..(column + 1) * channels])
+                        load_part(simd, &row[column * channels + c..(column + 1) * channels])
                     });
                     *lines = input_line(simd, line);
                 }
@@ -289,7 +272,7 @@ impl WithSimd for TransformPatches<'_> {
                     let line = input_line(simd, std::array::from_fn(|row| lines[row][v]));
                     for (u, value) in line.into_iter().enumerate() {
                         let at = (u * INPUTS + v) * part + tile * channels;
-                        store(simd, &mut patches[at + c..at + channels], value);
+                        store_part(simd, &mut patches[at + c..at + channels], value);
                     }
                 }
             }
@@ -324,7 +307,7 @@ impl WithSimd for TransformProducts<'_> {
                 for (u, lines) in lines.iter_mut().enumerate() {
                     let line = std::array::from_fn(|v| {
                         let at = (u * INPUTS + v) * part + tile * channels;
-                        load(simd, &products[at + c..at + channels])
+                        load_part(simd, &products[at + c..at + channels])
                     });
                     *lines = output_line(simd, line);
                 }
@@ -332,7 +315,7 @@ impl WithSimd for TransformProducts<'_> {
                     let line = output_line(simd, std::array::from_fn(|u| lines[u][column]));
                     for (row, value) in line.into_iter().enumerate().take(height) {
                         let at = ((top + row) * columns + left + column) * channels;
-                        store(simd, &mut result[at + c..at + channels], value);
+                        store_part(simd, &mut result[at + c..at + channels], value);
                     }
                 }
             }

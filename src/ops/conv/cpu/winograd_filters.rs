@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::line::Line;
 use super::source::Source;
-use super::winograd::{FEWEST_CHANNELS, PARTS, TRANSFORM, TransformPatches, load, store};
+use super::winograd::{FEWEST_CHANNELS, PARTS, TRANSFORM, TransformPatches};
 use super::winograd_lines::{INPUTS, OUTPUTS, filter_grad_line, grad_line};
-use crate::cpu::{Positions, add_outer_products, lanes, vectorized, with_scratch};
+use crate::cpu::{Positions, add_outer_products, lanes, load_part, store_part, vectorized, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::conv::winograd::SHORTEST_SUM;
 use crate::ops::window::Axis;
@@ -164,7 +164,7 @@ impl WithSimd for TransformGradients<'_> {
                 for (row, lines) in lines.iter_mut().enumerate() {
                     let row = &strip[row * pitch + tile * OUTPUTS * channels..][..OUTPUTS * channels];
                     let line = std::array::from_fn(|column| {
-                        load(simd, &row[column * channels + c..(column + 1) * channels])
+                        load_part(simd, &row[column * channels + c..(column + 1) * channels])
                     });
                     *lines = grad_line(simd, line);
                 }
@@ -172,7 +172,7 @@ impl WithSimd for TransformGradients<'_> {
                     let line = grad_line(simd, std::array::from_fn(|row| lines[row][v]));
                     for (u, value) in line.into_iter().enumerate() {
                         let at = ((u * INPUTS + v) * tiles + tile) * channels;
-                        store(simd, &mut gradients[at + c..at + channels], value);
+                        store_part(simd, &mut gradients[at + c..at + channels], value);
                     }
                 }
             }
@@ -201,7 +201,7 @@ impl WithSimd for TransformSums<'_> {
             for (u, lines) in lines.iter_mut().enumerate() {
                 let line = std::array::from_fn(|v| {
                     let at = ((u * INPUTS + v) * filters + k) * channels;
-                    load(simd, &sums[at + c..at + channels])
+                    load_part(simd, &sums[at + c..at + channels])
                 });
                 *lines = filter_grad_line(simd, line);
             }
@@ -209,7 +209,7 @@ impl WithSimd for TransformSums<'_> {
                 let line = filter_grad_line(simd, std::array::from_fn(|u| lines[u][s]));
                 for (r, value) in line.into_iter().enumerate() {
                     let at = (r * 3 + s) * channels;
-                    store(simd, &mut grad_filter[at + c..at + channels], value);
+                    store_part(simd, &mut grad_filter[at + c..at + channels], value);
                 }
             }
         }

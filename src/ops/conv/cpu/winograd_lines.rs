@@ -18,6 +18,25 @@ pub const INPUTS: usize = 6;
 /// Outputs of a line.
 pub const OUTPUTS: usize = 4;
 
+/// The values at all points, from the even and odd parts of those at B and at A.
+#[inline(always)]
+fn at_points<S: Simd>(
+    simd: S,
+    zero: S::f32s,
+    [b_even, b_odd]: [S::f32s; 2],
+    [a_even, a_odd]: [S::f32s; 2],
+    infinity: S::f32s,
+) -> [S::f32s; INPUTS] {
+    [
+        zero,
+        simd.add_f32s(b_even, b_odd),
+        simd.sub_f32s(b_even, b_odd),
+        simd.add_f32s(a_even, a_odd),
+        simd.sub_f32s(a_even, a_odd),
+        infinity,
+    ]
+}
+
 /// A line of inputs, transformed.
 #[inline(always)]
 pub fn input_line<S: Simd>(simd: S, x: [S::f32s; INPUTS]) -> [S::f32s; INPUTS] {
@@ -29,14 +48,7 @@ pub fn input_line<S: Simd>(simd: S, x: [S::f32s; INPUTS]) -> [S::f32s; INPUTS] {
     let b_odd = times(B, fma(-AA, x[1], x[3]));
     let zero = fma(AA * BB, x[0], fma(-(AA + BB), x[2], x[4]));
     let infinity = fma(AA * BB, x[1], fma(-(AA + BB), x[3], x[5]));
-    [
-        zero,
-        simd.add_f32s(b_even, b_odd),
-        simd.sub_f32s(b_even, b_odd),
-        simd.add_f32s(a_even, a_odd),
-        simd.sub_f32s(a_even, a_odd),
-        infinity,
-    ]
+    at_points(simd, zero, [b_even, b_odd], [a_even, a_odd], infinity)
 }
 
 /// A line of a filter, transformed.
@@ -48,14 +60,7 @@ pub fn filter_line<S: Simd>(simd: S, g: [S::f32s; 3]) -> [S::f32s; INPUTS] {
     let a_odd = times(1.0 / (2.0 * A * (AA - BB)), g[1]);
     let b_even = times(1.0 / (2.0 * BB * (BB - AA)), fma(BB, g[2], g[0]));
     let b_odd = times(1.0 / (2.0 * B * (BB - AA)), g[1]);
-    [
-        times(1.0 / (AA * BB), g[0]),
-        simd.add_f32s(b_even, b_odd),
-        simd.sub_f32s(b_even, b_odd),
-        simd.add_f32s(a_even, a_odd),
-        simd.sub_f32s(a_even, a_odd),
-        g[2],
-    ]
+    at_points(simd, times(1.0 / (AA * BB), g[0]), [b_even, b_odd], [a_even, a_odd], g[2])
 }
 
 /// The outputs of a line of products.
@@ -84,14 +89,7 @@ pub fn grad_line<S: Simd>(simd: S, y: [S::f32s; OUTPUTS]) -> [S::f32s; INPUTS] {
     let b_odd = fma(BB * B, y[3], times(B, y[1]));
     let a_even = fma(AA, y[2], y[0]);
     let a_odd = fma(AA * A, y[3], times(A, y[1]));
-    [
-        y[0],
-        simd.add_f32s(b_even, b_odd),
-        simd.sub_f32s(b_even, b_odd),
-        simd.add_f32s(a_even, a_odd),
-        simd.sub_f32s(a_even, a_odd),
-        y[3],
-    ]
+    at_points(simd, y[0], [b_even, b_odd], [a_even, a_odd], y[3])
 }
 
 /// The gradient of a line of a filter from those of its transform: the transpose of [`filter_line`].
