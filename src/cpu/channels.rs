@@ -275,12 +275,11 @@ impl Sums<'_> {
         let Positions { counts, left_steps, right_steps } = **positions;
         let channel = first * S::F32_LANES;
         let mut registers = [[simd.splat_f32s(0.0); VECTORS]; TAPS];
-        for down in 0..counts[0] {
-            let left = &left[channel + down * left_steps[0]..];
-            let right = &right[channel + down * right_steps[0]..];
-            for across in 0..counts[1] {
-                let left = &left[across * left_steps[1]..];
-                let right = &right[across * right_steps[1]..];
+        positions.for_each_line(|left_start, right_start| {
+            let (left, right) = (&left[channel + left_start..], &right[channel + right_start..]);
+            for across in 0..counts[2] {
+                let left = &left[across * left_steps[2]..];
+                let right = &right[across * right_steps[2]..];
                 let right: [S::f32s; VECTORS] =
                     std::array::from_fn(|vector| load::<S>(&right[vector * S::F32_LANES..]));
                 for (tap, registers) in registers.iter_mut().enumerate() {
@@ -291,7 +290,7 @@ impl Sums<'_> {
                     }
                 }
             }
-        }
+        });
         for (sums, registers) in sums.chunks_exact_mut(*channels).zip(registers) {
             for (vector, sum) in registers.into_iter().enumerate() {
                 put(simd, sums, first + vector, sum, true);
@@ -355,21 +354,25 @@ mod tests {
 
     #[test]
     fn sums_are_exact_on_integers() {
-        for (counts, channels, taps) in [([2, 5], 3, 1), ([1, 1], 16, 2), ([3, 4], 33, 5), ([2, 11], 47, 7)] {
+        for (counts, channels, taps) in
+            [([1, 2, 5], 3, 1), ([1, 1, 1], 16, 2), ([2, 3, 4], 33, 5), ([3, 2, 11], 47, 7)]
+        {
             let positions = Positions {
                 counts,
-                left_steps: [40 * channels, 2 * channels],
-                right_steps: [20 * channels, channels],
+                left_steps: [150 * channels, 40 * channels, 2 * channels],
+                right_steps: [70 * channels, 20 * channels, channels],
             };
-            let (left, right) = (integers(300 * channels, 5, 11), integers(100 * channels, 3, 7));
+            let (left, right) = (integers(500 * channels, 5, 11), integers(300 * channels, 3, 7));
             let mut found = integers(taps * channels, 1, 3);
             let mut expected = found.clone();
             add_channel_products(&positions, &left, 3 * channels, &right, channels, &mut found);
             for (index, sum) in expected.iter_mut().enumerate() {
                 let (tap, c) = (index / channels, index % channels);
-                for (p, q) in (0..counts[0]).flat_map(|p| (0..counts[1]).map(move |q| (p, q))) {
-                    let left = left[(p * 40 + q * 2 + tap * 3) * channels + c];
-                    *sum += left * right[(p * 20 + q) * channels + c];
+                for image in 0..counts[0] {
+                    for (p, q) in (0..counts[1]).flat_map(|p| (0..counts[2]).map(move |q| (p, q))) {
+                        let left = left[(image * 150 + p * 40 + q * 2 + tap * 3) * channels + c];
+                        *sum += left * right[(image * 70 + p * 20 + q) * channels + c];
+                    }
                 }
             }
             assert_eq!(found, expected, "{counts:?} {channels} {taps}");

@@ -7,34 +7,47 @@ use super::simd::{for_tile, lanes, load, most_rows, put, vectorized};
 /// Positions at regular distances, and what lies from one to the next in the two tensors whose products are summed.
 #[derive(Clone, Copy, Debug)]
 pub struct Positions {
-    /// Positions down and across.
-    pub counts: [usize; 2],
-    /// From position to position in the left tensor, down and across.
-    pub left_steps: [usize; 2],
-    /// From position to position in the right tensor, down and across.
-    pub right_steps: [usize; 2],
+    /// Images, and positions down and across each.
+    pub counts: [usize; 3],
+    /// From image to image in the left tensor, and from position to position, down and across.
+    pub left_steps: [usize; 3],
+    /// The same in the right tensor.
+    pub right_steps: [usize; 3],
 }
 
 impl Positions {
-    /// The same positions across, where they stand in one column.
+    /// The same positions with more than one across, if there is more than one.
     fn merged(self) -> Self {
-        if self.counts[1] != 1 {
-            return self;
-        }
-        let swapped = |[down, across]: [usize; 2]| [across, down];
+        let turns = self.counts.iter().rev().take_while(|&&count| count == 1).count() % 3;
+        let turned = |mut values: [usize; 3]| {
+            values.rotate_right(turns);
+            values
+        };
         Positions {
-            counts: swapped(self.counts),
-            left_steps: swapped(self.left_steps),
-            right_steps: swapped(self.right_steps),
+            counts: turned(self.counts),
+            left_steps: turned(self.left_steps),
+            right_steps: turned(self.right_steps),
+        }
+    }
+
+    /// Where the positions of one line stand in the two tensors: `work` is called with the places of its first, line
+    /// after line, all images.
+    #[inline(always)]
+    pub(super) fn for_each_line(&self, mut work: impl FnMut(usize, usize)) {
+        let Positions { counts, left_steps, right_steps } = *self;
+        for image in 0..counts[0] {
+            for down in 0..counts[1] {
+                let at = |steps: [usize; 3]| image * steps[0] + down * steps[1];
+                work(at(left_steps), at(right_steps));
+            }
         }
     }
 
     /// Elements of the right tensor that [`add_outer_products`] reads: whole vectors, so some may lie behind the last
     /// column.
     pub fn right_elements(&self, columns: usize) -> usize {
-        let last = |count: usize, step: usize| (count - 1) * step;
-        let position = last(self.counts[0], self.right_steps[0]) + last(self.counts[1], self.right_steps[1]);
-        position + columns.next_multiple_of(lanes())
+        let last = self.counts.iter().zip(self.right_steps).map(|(count, step)| (count - 1) * step);
+        last.sum::<usize>() + columns.next_multiple_of(lanes())
     }
 }
 
@@ -111,12 +124,11 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<'_, '_, ROWS, VE
         let Positions { counts, left_steps, right_steps } = **positions;
         let width = VECTORS * S::F32_LANES;
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-        for down in 0..counts[0] {
-            let left = &left[down * left_steps[0] + self.first..];
-            let right = &right[down * right_steps[0]..];
-            for across in 0..counts[1] {
-                let values: &[f32; ROWS] = left[across * left_steps[1]..][..ROWS].try_into().expect("as cut");
-                let right = &right[across * right_steps[1]..][..width];
+        positions.for_each_line(|left_start, right_start| {
+            let (left, right) = (&left[left_start + self.first..], &right[right_start..]);
+            for across in 0..counts[2] {
+                let values: &[f32; ROWS] = left[across * left_steps[2]..][..ROWS].try_into().expect("as cut");
+                let right = &right[across * right_steps[2]..][..width];
                 let columns: [S::f32s; VECTORS] =
                     std::array::from_fn(|vector| load::<S>(&right[vector * S::F32_LANES..]));
                 for row in 0..ROWS {
@@ -126,7 +138,7 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<'_, '_, ROWS, VE
                     }
                 }
             }
-        }
+        });
         // A copy to be indexed at run time: the sums themselves would not stay in registers.
         let done = sums;
         for (row, sums) in done.iter().enumerate() {
@@ -144,23 +156,33 @@ mod tests {
 
     #[test]
     fn sums_are_exact_on_integers_and_leave_the_gaps_alone() {
-        for (counts, rows, columns) in
-            [([1, 1], 1, 1), ([3, 7], 5, 10), ([2, 9], 31, 16), ([4, 5], 13, 47), ([1, 300], 14, 32)]
-        {
-            let positions = Positions { counts, left_steps: [101, 7], right_steps: [203, 9] };
+        for (counts, rows, columns) in [
+            ([1, 1, 1], 1, 1),
+            ([1, 3, 7], 5, 10),
+            ([2, 2, 9], 31, 16),
+            ([3, 4, 1], 13, 47),
+            ([4, 1, 1], 9, 20),
+            ([2, 1, 5], 13, 47),
+            ([1, 1, 300], 14, 32),
+        ] {
+            let positions = Positions { counts, left_steps: [1009, 101, 7], right_steps: [1013, 203, 9] };
             let left: Vec<f32> = (0..5_000).map(|i| (i * i % 7) as f32 - 3.0).collect();
             let right: Vec<f32> = (0..5_000).map(|i| (i * 5 % 11) as f32 - 5.0).collect();
             let stride = columns + 3;
             let mut found: Vec<f32> = (0..rows * stride).map(|i| (i % 5) as f32).collect();
             let mut expected = found.clone();
             add_outer_products(&positions, &left, rows, &right, columns, &mut found, stride);
-            for row in 0..rows {
-                for column in 0..columns {
-                    for down in 0..counts[0] {
-                        for across in 0..counts[1] {
-                            let left = left[down * 101 + across * 7 + row];
-                            let right = right[down * 203 + across * 9 + column];
-                            expected[row * stride + column] += left * right;
+            for (index, sum) in expected.iter_mut().enumerate() {
+                let (row, column) = (index / stride, index % stride);
+                if column >= columns {
+                    continue;
+                }
+                for image in 0..counts[0] {
+                    for down in 0..counts[1] {
+                        for across in 0..counts[2] {
+                            let left = left[image * 1009 + down * 101 + across * 7 + row];
+                            let right = right[image * 1013 + down * 203 + across * 9 + column];
+                            *sum += left * right;
                         }
                     }
                 }

@@ -28,9 +28,10 @@ const MOST_BLOCKS: usize = 8;
 /// Strips of a part of the positions, if there are so many: each part has sums of its own, to be cleared and added.
 const FEWEST_STRIPS: usize = 4;
 
-/// Pieces of work: enough for any number of cores, and never one a core, so that the answer does not depend on their
-/// number.
-const PIECES: usize = 32;
+/// Pieces of work, at least where there are so many strips, and at most: enough for any number of cores, and never one a
+/// core, so that the answer does not depend on their number.
+const FEWEST_PIECES: usize = 4;
+const PIECES: usize = 16;
 
 /// Elements that all partial sums take together, at most.
 const PARTIAL_SUMS_ELEMENTS: usize = 8 << 20;
@@ -100,13 +101,42 @@ impl<'a> FilterSums<'a> {
         runs * length * vectors(group_out) < group_out * runs * vectors(length)
     }
 
-    fn strip_rows(&self) -> usize {
-        let ConvGeometry { height, width, in_channels, .. } = self.geometry;
+    /// How the positions are cut into strips where taps are many.
+    fn strips(&self) -> Strips {
+        let ConvGeometry { batch_size, height, width, in_channels, .. } = self.geometry;
         let row = Line::forward(width).span(width.output) * in_channels;
         let shared = (height.kernel - 1) * height.dilation * row;
         let fitting = STRIP_ELEMENTS.saturating_sub(shared) / (height.stride * row);
         let rows = FEWEST_POSITIONS.div_ceil(width.output).min(fitting).clamp(1, height.output);
-        height.output.div_ceil(height.output.div_ceil(rows))
+        let down = height.output.div_ceil(rows);
+        let images = match down {
+            1 => {
+                let fitting = STRIP_ELEMENTS / (Line::forward(height).span(height.output) * row);
+                FEWEST_POSITIONS.div_ceil(self.geometry.positions()).min(fitting).clamp(1, *batch_size)
+            }
+            _ => 1,
+        };
+        let count = batch_size.div_ceil(images);
+        Strips {
+            images: batch_size.div_ceil(count),
+            rows: height.output.div_ceil(down),
+            down,
+            count: count * down,
+        }
+    }
+
+    /// Parts of the positions, which are so many `strips`, and blocks of the channels; all partial sums together are
+    /// so many times `elements`. Powers of two, so that pieces come out even on most machines.
+    fn pieces(&self, strips: usize, elements: usize) -> [usize; 2] {
+        let power_of_two = |limits: [usize; 3]| 1 << limits.into_iter().min().unwrap_or(1).max(1).ilog2();
+        let fitting = PARTIAL_SUMS_ELEMENTS / elements;
+        // Parts first: each block reads the whole input.
+        let parts = power_of_two([strips / FEWEST_STRIPS, fitting, PIECES]);
+        let blocks = match self.is_across_filters() || self.geometry.groups > 1 {
+            true => 1,
+            false => power_of_two([self.geometry.out_channels / FEWEST_FILTERS, PIECES / parts, MOST_BLOCKS]),
+        };
+        [parts.max(power_of_two([strips, fitting, FEWEST_PIECES / blocks])), blocks]
     }
 
     /// Runs the pass on all cores; `grad_output` holds the gradient and what is done to it as it is read.
@@ -116,28 +146,20 @@ impl<'a> FilterSums<'a> {
         let pointwise = self.pointwise();
         let strips = match &pointwise {
             Some(pointwise) => (batch_size * pointwise.positions()).div_ceil(POINTWISE_POSITIONS),
-            None => batch_size * self.geometry.height.output.div_ceil(self.strip_rows()),
+            None => self.strips().count,
         };
         if strips == 0 {
             return grad_filters.fill(0.0);
         }
         let across_filters = self.is_across_filters();
-        let blocks = match across_filters || groups > 1 {
-            true => 1,
-            // A power of two, so that they come out even on most machines.
-            false => 1 << (out_channels / FEWEST_FILTERS).clamp(1, MOST_BLOCKS).ilog2(),
-        };
+        let [parts, blocks] = self.pieces(strips, elements);
         let block = out_channels.div_ceil(blocks);
-        let parts =
-            strips.div_ceil(FEWEST_STRIPS).min(PIECES / blocks).min(PARTIAL_SUMS_ELEMENTS / elements).max(1);
-        let strips_in_part = strips.div_ceil(parts);
-        let parts = strips.div_ceil(strips_in_part);
         let work = |sums: &mut [f32]| {
             sums.par_chunks_mut(elements).enumerate().for_each(|(part, sums)| {
                 sums.par_chunks_mut(block * taps).enumerate().for_each(|(number, sums)| {
-                    let first = part * strips_in_part;
                     let channels = number * block..number * block + sums.len() / taps;
-                    let piece = Piece { strips: first..strips.min(first + strips_in_part), channels };
+                    let first = |part: usize| part * strips / parts;
+                    let piece = Piece { strips: first(part)..first(part + 1), channels };
                     sums.fill(0.0);
                     match &pointwise {
                         Some(pointwise) => {
@@ -178,21 +200,23 @@ impl<'a> FilterSums<'a> {
         grad_output: &Source<'_>,
         sums: &mut [f32],
     ) {
-        let ConvGeometry { height, width, in_channels, .. } = self.geometry;
+        let ConvGeometry { batch_size, height, width, in_channels, .. } = self.geometry;
         let (down, across) = (Line::forward(height), Line::forward(width));
-        let strip_rows = self.strip_rows();
-        let strips_in_image = height.output.div_ceil(strip_rows);
+        let strips = self.strips();
         let input = Source::plain(input, *in_channels);
         let spare = 2 * lanes();
         for strip in piece.strips.clone() {
-            let (image, first) = (strip / strips_in_image, strip % strips_in_image * strip_rows);
-            let rows = first..height.output.min(first + strip_rows);
-            input.with_strip(image, &down, &across, rows.clone(), spare, |input, pitch| {
-                let pixels = (image * height.output + rows.start) * width.output;
-                let pixels = pixels..pixels + rows.len() * width.output;
+            let first = strip / strips.down * strips.images;
+            let images = first..(first + strips.images).min(*batch_size);
+            let first = strip % strips.down * strips.rows;
+            let rows = first..height.output.min(first + strips.rows);
+            input.with_strips(images.clone(), &down, &across, rows.clone(), spare, |input, input_steps| {
+                let pixel = |image: usize, row: usize| (image * height.output + row) * width.output;
+                let pixels = pixel(images.start, rows.start)..pixel(images.end - 1, rows.end);
                 let channels = piece.channels.clone();
-                grad_output.with_pixels(pixels, channels, spare, |grad_output, channels| {
-                    let grid = Grid { rows: rows.clone(), input_pitch: pitch, output_pixel: channels };
+                grad_output.with_pixels(pixels, channels, spare, |grad_output, output_pixel| {
+                    let images = images.len();
+                    let grid = Grid { images, rows: rows.clone(), input_steps, output_pixel };
                     self.add_strip(&grid, across_filters, input, grad_output, sums);
                 });
             });
@@ -211,36 +235,25 @@ impl<'a> FilterSums<'a> {
     ) {
         let ConvGeometry { batch_size, in_channels, .. } = *self.geometry;
         let input = Source::plain(input, in_channels);
-        let (channels, all) = (piece.channels.clone(), grad_output.channels);
+        let out_channels = piece.channels.len();
         let spare = 2 * lanes();
         for strip in piece.strips.clone() {
             let first = strip * POINTWISE_POSITIONS;
             let numbers = first..(batch_size * pointwise.positions()).min(first + POINTWISE_POSITIONS);
-            let counts = [1, numbers.len()];
+            let counts = [1, 1, numbers.len()];
             let [height, width] = &pointwise.input;
-            input.with_gathered(numbers.clone(), height, width, spare, |input| {
+            input.with_gathered(numbers.clone(), height, width, 0..in_channels, spare, |input| {
                 let [height, width] = &pointwise.gradient;
-                grad_output.with_gathered(numbers, height, width, spare, |grad_output| {
-                    let grad_output = &grad_output[channels.start..];
-                    let (input_steps, output_steps) = ([0, in_channels], [0, all]);
-                    if across_filters {
-                        let positions =
-                            Positions { counts, left_steps: input_steps, right_steps: output_steps };
-                        add_outer_products(&positions, input, in_channels, grad_output, all, sums, all);
-                    } else {
-                        let positions =
-                            Positions { counts, left_steps: output_steps, right_steps: input_steps };
-                        let rows = channels.len();
-                        add_outer_products(
-                            &positions,
-                            grad_output,
-                            rows,
-                            input,
-                            in_channels,
-                            sums,
-                            in_channels,
-                        );
-                    }
+                let channels = piece.channels.clone();
+                grad_output.with_gathered(numbers, height, width, channels, spare, |grad_output| {
+                    let (input_steps, output_steps) = ([0, 0, in_channels], [0, 0, out_channels]);
+                    let (left, right, left_steps, right_steps) = match across_filters {
+                        true => (input, grad_output, input_steps, output_steps),
+                        false => (grad_output, input, output_steps, input_steps),
+                    };
+                    let positions = Positions { counts, left_steps, right_steps };
+                    let (rows, columns) = (left_steps[2], right_steps[2]);
+                    add_outer_products(&positions, left, rows, right, columns, sums, columns);
                 });
             });
         }
@@ -259,22 +272,24 @@ impl<'a> FilterSums<'a> {
         let (taps, group_in) = (self.geometry.taps(), self.geometry.group_in_channels());
         let group_out = sums.len() / taps / groups;
         let [runs, length] = self.runs();
-        let input_steps = [height.stride * grid.input_pitch, width.stride * in_channels];
-        let output_steps = [width.output * grid.output_pixel, grid.output_pixel];
+        let [input_image, input_pitch] = grid.input_steps;
+        let input_steps = [input_image, height.stride * input_pitch, width.stride * in_channels];
+        let output_steps =
+            [self.geometry.positions(), width.output, 1].map(|pixels| pixels * grid.output_pixel);
         // The rows that do not meet padding alone, and where they lie.
         let rows_of = |r: usize| {
             let down = Line::forward(&height);
             let first = down.start(grid.rows.start) + (r * down.dilation) as isize;
             let bounds = Bounds { first, row_step: 0, run_step: down.step, positions: down.source };
             let inside = bounds.runs_inside(0, grid.rows.len());
-            let input = r * height.dilation * grid.input_pitch + inside.start * input_steps[0];
-            ([inside.len(), width.output], input, inside.start * output_steps[0])
+            let input = r * height.dilation * input_pitch + inside.start * input_steps[1];
+            ([grid.images, inside.len(), width.output], input, inside.start * output_steps[1])
         };
         if self.geometry.is_depthwise() {
             let tap_step = width.dilation * in_channels;
             for (r, sums) in sums.chunks_exact_mut(width.kernel * in_channels).enumerate() {
                 let (counts, input_start, output_start) = rows_of(r);
-                if counts[0] == 0 {
+                if counts[1] == 0 {
                     continue;
                 }
                 let positions = Positions { counts, left_steps: input_steps, right_steps: output_steps };
@@ -287,7 +302,7 @@ impl<'a> FilterSums<'a> {
             let grad_output = &grad_output[group * group_out..];
             for (r, s) in (0..height.kernel).flat_map(|r| (0..runs).map(move |s| (r, s))) {
                 let (counts, input_start, output_start) = rows_of(r);
-                if counts[0] == 0 {
+                if counts[1] == 0 {
                     continue;
                 }
                 let input = &input[input_start + s * width.dilation * in_channels + group * group_in..];
@@ -327,12 +342,25 @@ impl Pointwise {
     }
 }
 
+/// How positions are cut into strips: rows of an image, or whole images.
+struct Strips {
+    /// Images of a strip.
+    images: usize,
+    /// Rows of a strip.
+    rows: usize,
+    /// Strips down an image.
+    down: usize,
+    /// All strips.
+    count: usize,
+}
+
 /// How a strip lies in memory.
 struct Grid {
+    images: usize,
     /// Rows of grad_output.
     rows: Range<usize>,
-    /// Values from one row of the input to the next.
-    input_pitch: usize,
+    /// Values from one image of the input to the next, and from one row.
+    input_steps: [usize; 2],
     /// Values from one pixel of grad_output to the next.
     output_pixel: usize,
 }

@@ -39,17 +39,31 @@ impl<'a> Source<'a> {
         spare: usize,
         work: impl FnOnce(&[f32], usize) -> R,
     ) -> R {
+        let images = image..image + 1;
+        self.with_strips(images, height, width, rows, spare, |strip, [_, pitch]| work(strip, pitch))
+    }
+
+    /// The same rows of some images: `work` gets the number of values from one image to the next, too.
+    pub fn with_strips<R>(
+        &self,
+        images: Range<usize>,
+        height: &Line,
+        width: &Line,
+        rows: Range<usize>,
+        spare: usize,
+        work: impl FnOnce(&[f32], [usize; 2]) -> R,
+    ) -> R {
         let channels = self.channels;
         let source_row = width.source * channels;
         let first = height.start(rows.start);
         let span = height.span(rows.len());
         if self.prologue == Prologue::NONE && height.is_inside() && width.is_inside() {
-            let row = image * height.source + first as usize;
-            let start = row * source_row + width.start(0) as usize * channels;
-            let end = (row + span - 1) * source_row
+            let row = |image: usize| image * height.source + first as usize;
+            let start = row(images.start) * source_row + width.start(0) as usize * channels;
+            let end = (row(images.end - 1) + span - 1) * source_row
                 + (width.start(width.results - 1) as usize + width.span(1)) * channels;
             if end + spare <= self.values.len() {
-                return work(&self.values[start..end + spare], source_row);
+                return work(&self.values[start..end + spare], [height.source * source_row, source_row]);
             }
         }
         let pitch = width.span(width.results) * channels;
@@ -58,9 +72,10 @@ impl<'a> Source<'a> {
             ..((width.start(0) + width.span(width.results) as isize).clamp(0, width.source as isize))
                 as usize;
         let left = (-width.start(0)).clamp(0, width.span(width.results) as isize) as usize * channels;
-        with_scratch(span * pitch + spare, |strip| {
-            for (row, strip) in strip[..span * pitch].chunks_exact_mut(pitch).enumerate() {
-                let row = first + row as isize;
+        let elements = images.len() * span * pitch;
+        with_scratch(elements + spare, |strip| {
+            for (number, strip) in strip[..elements].chunks_exact_mut(pitch).enumerate() {
+                let (image, row) = (images.start + number / span, first + (number % span) as isize);
                 if !(0..height.source as isize).contains(&row) || shown.is_empty() {
                     strip.fill(0.0);
                     continue;
@@ -72,8 +87,8 @@ impl<'a> Source<'a> {
                 self.prologue.copy_on_cpu(self.values, part, self.more, &mut strip[left..right]);
                 strip[right..].fill(0.0);
             }
-            strip[span * pitch..].fill(0.0);
-            work(strip, pitch)
+            strip[elements..].fill(0.0);
+            work(strip, [span * pitch, pitch])
         })
     }
 
@@ -95,45 +110,56 @@ impl<'a> Source<'a> {
         }
         let elements = pixels.len() * channels.len();
         with_scratch(elements + spare, |copy| {
-            // Whole pixels follow one another without gaps.
-            let together = if channels.len() == self.channels { pixels.len() } else { 1 };
-            let values = copy[..elements].chunks_exact_mut(together * channels.len());
-            for (number, copy) in values.enumerate() {
-                let start = first(pixels.start + number * together);
-                self.prologue.copy_on_cpu(self.values, start..start + copy.len(), self.more, copy);
-            }
+            self.copy_pixels(first(pixels.start), self.channels, channels.len(), &mut copy[..elements]);
             copy[elements..].fill(0.0);
             work(copy, channels.len())
         })
     }
 
-    /// Calls `work` with the pixels that some results of a pass with one tap meet, without gaps between them: results
-    /// `numbers`, counted through all images. `spare` values or more follow the last one.
+    /// Calls `work` with some channels of the pixels that some results of a pass with one tap meet, without gaps between
+    /// them: results `numbers`, counted through all images. `spare` values or more follow the last one.
+    ///
+    /// What needs no prologue and lies without gaps is not copied.
     pub fn with_gathered<R>(
         &self,
         numbers: Range<usize>,
         height: &Line,
         width: &Line,
+        channels: Range<usize>,
         spare: usize,
         work: impl FnOnce(&[f32]) -> R,
     ) -> R {
-        let channels = self.channels;
-        let end = numbers.end * channels + spare;
-        let is_plain = self.prologue == Prologue::NONE && height.is_pointwise() && width.is_pointwise();
-        if is_plain && end <= self.values.len() {
-            return work(&self.values[numbers.start * channels..end]);
+        let end = numbers.end * self.channels + spare;
+        let is_whole = channels.len() == self.channels && height.is_pointwise() && width.is_pointwise();
+        if is_whole && self.prologue == Prologue::NONE && end <= self.values.len() {
+            return work(&self.values[numbers.start * self.channels..end]);
         }
-        let elements = numbers.len() * channels;
+        let elements = numbers.len() * channels.len();
         with_scratch(elements + spare, |copy| {
-            for (number, copy) in numbers.zip(copy.chunks_exact_mut(channels)) {
+            let (mut number, mut rest) = (numbers.start, &mut copy[..elements]);
+            while number < numbers.end {
                 let (row, column) = (number / width.results, number % width.results);
                 let (image, row) = (row / height.results, row % height.results);
                 let row = image * height.source + height.start(row) as usize;
-                let start = (row * width.source + width.start(column) as usize) * channels;
-                self.prologue.copy_on_cpu(self.values, start..start + channels, self.more, copy);
+                let pixel = row * width.source + width.start(column) as usize;
+                let count = (width.results - column).min(numbers.end - number);
+                let (copy, later) = rest.split_at_mut(count * channels.len());
+                let first = pixel * self.channels + channels.start;
+                self.copy_pixels(first, width.step * self.channels, channels.len(), copy);
+                (number, rest) = (number + count, later);
             }
             copy[elements..].fill(0.0);
             work(copy)
         })
+    }
+
+    /// Copies `values` of each pixel, the first ones from `first` on, the others a `step` apart.
+    fn copy_pixels(&self, first: usize, step: usize, values: usize, into: &mut [f32]) {
+        // What follows one another without gaps is one copy.
+        let together = if step == values { into.len() } else { values };
+        for (number, into) in into.chunks_exact_mut(together.max(1)).enumerate() {
+            let start = first + number * step;
+            self.prologue.copy_on_cpu(self.values, start..start + into.len(), self.more, into);
+        }
     }
 }

@@ -130,9 +130,9 @@ impl<'a> WinogradFilters<'a> {
         let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
         let across = self.tiles()[1];
         let positions = Positions {
-            counts: [tiles / across, across],
-            left_steps: [PARTS * across * out_channels, out_channels],
-            right_steps: [PARTS * across * in_channels, in_channels],
+            counts: [1, tiles / across, across],
+            left_steps: [0, PARTS * across * out_channels, out_channels],
+            right_steps: [0, PARTS * across * in_channels, in_channels],
         };
         sums.par_chunks_mut(out_channels * in_channels).enumerate().for_each(|(part, sums)| {
             let left = &gradients[part * across * out_channels..];
