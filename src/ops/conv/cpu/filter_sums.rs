@@ -21,17 +21,21 @@ const POINTWISE_POSITIONS: usize = 256;
 /// Elements of a strip of the input: 512 KiB, so that it stays in a core's second cache.
 const STRIP_ELEMENTS: usize = 128 << 10;
 
-/// Output channels of a block, at least, and blocks, at most: each reads the whole input.
-const FEWEST_FILTERS: usize = 48;
-const MOST_BLOCKS: usize = 8;
-
 /// Strips of a part of the positions, if there are so many: each part has sums of its own, to be cleared and added.
 const FEWEST_STRIPS: usize = 4;
 
-/// Pieces of work, at least where there are so many strips, and at most: enough for any number of cores, and never one a
-/// core, so that the answer does not depend on their number.
+/// Parts of the positions, at most, and pieces of work that blocks of channels make of fewer parts: never one a core, so
+/// that the answer does not depend on their number.
+const MOST_PARTS: usize = 16;
+const PIECES: usize = 8;
+
+/// Pieces of work for which parts may have a strip alone.
 const FEWEST_PIECES: usize = 4;
-const PIECES: usize = 16;
+
+/// Output channels of a block, at least, since each block reads the whole input, and at most, so that a strip of them
+/// stays in a core's second cache.
+const FEWEST_FILTERS: usize = 48;
+const MOST_FILTERS: usize = 256;
 
 /// Elements that all partial sums take together, at most.
 const PARTIAL_SUMS_ELEMENTS: usize = 8 << 20;
@@ -128,15 +132,17 @@ impl<'a> FilterSums<'a> {
     /// Parts of the positions, which are so many `strips`, and blocks of the channels; all partial sums together are
     /// so many times `elements`. Powers of two, so that pieces come out even on most machines.
     fn pieces(&self, strips: usize, elements: usize) -> [usize; 2] {
-        let power_of_two = |limits: [usize; 3]| 1 << limits.into_iter().min().unwrap_or(1).max(1).ilog2();
+        let power_of_two = |most: usize| 1 << most.max(1).ilog2();
         let fitting = PARTIAL_SUMS_ELEMENTS / elements;
-        // Parts first: each block reads the whole input.
-        let parts = power_of_two([strips / FEWEST_STRIPS, fitting, PIECES]);
+        let parts = power_of_two((strips / FEWEST_STRIPS).min(fitting).min(MOST_PARTS));
+        let channels = self.geometry.out_channels;
         let blocks = match self.is_across_filters() || self.geometry.groups > 1 {
             true => 1,
-            false => power_of_two([self.geometry.out_channels / FEWEST_FILTERS, PIECES / parts, MOST_BLOCKS]),
+            false => {
+                power_of_two((channels / FEWEST_FILTERS).min((PIECES / parts).max(channels / MOST_FILTERS)))
+            }
         };
-        [parts.max(power_of_two([strips, fitting, FEWEST_PIECES / blocks])), blocks]
+        [parts.max(power_of_two(strips.min(fitting).min(FEWEST_PIECES / blocks))), blocks]
     }
 
     /// Runs the pass on all cores; `grad_output` holds the gradient and what is done to it as it is read.
