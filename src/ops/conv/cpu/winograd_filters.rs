@@ -12,11 +12,12 @@ use crate::ops::conv::ConvGeometry;
 use crate::ops::conv::winograd::SHORTEST_SUM;
 use crate::ops::window::Axis;
 
-/// Elements of the patches and gradients that are transformed at a time: 16 MiB, which a last cache holds.
-const BATCH_ELEMENTS: usize = 4 << 20;
+/// Elements of the patches and gradients that are transformed at a time: 8 MiB, which a last cache holds beside the work of
+/// others.
+const BATCH_ELEMENTS: usize = 2 << 20;
 
 /// Tiles that are transformed at a time, at least: fewer would not pay for taking up the sums.
-const FEWEST_TILES: usize = 64;
+const FEWEST_TILES: usize = 128;
 
 /// What an element of the sums costs, in multiply-adds: they are taken up and put back for every tile's products, and
 /// transformed in the end.
