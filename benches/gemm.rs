@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use rayon::prelude::*;
-use wgconv::bench::{ConvCase, Pass, Timing, geometric_mean, read_cases, time};
+use wgconv::bench::{ConvCase, Pass, geometric_mean, read_cases, time};
 use wgconv::cpu::{Matrix, MatrixMut, multiply};
 use wgconv::ops::{HostBuffer, Operands};
 
@@ -41,12 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for pass in Pass::ALL {
         let (mut many, mut few) = (Vec::new(), Vec::new());
         for case in cases.iter().filter(|case| case.geometry.groups == 1) {
-            let mut rounds = Vec::new();
+            let (mut product, mut convolution) = (f64::INFINITY, f64::INFINITY);
             for _ in 0..ROUNDS {
-                rounds.push((time_product(case, pass)?, time_convolution(case, pass)?));
+                product = product.min(time_product(case, pass)?);
+                convolution = convolution.min(time_convolution(case, pass)?);
             }
-            let (products, convolutions): (Vec<f64>, Vec<f64>) = rounds.into_iter().unzip();
-            let [product, convolution] = [products, convolutions].map(|times| Timing::of(times).least);
             let form = pass.op(case.geometry).cpu_forms()[0].name;
             let share = product / convolution;
             println!("{:32}{pass:14}{form:14}{product:10.3}{convolution:10.3}{share:8.2}", case.name);

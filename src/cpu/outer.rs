@@ -17,17 +17,13 @@ pub struct Positions {
 
 impl Positions {
     /// The same positions with more than one across, if there is more than one.
-    fn merged(self) -> Self {
+    fn turned(self) -> Self {
         let turns = self.counts.iter().rev().take_while(|&&count| count == 1).count() % 3;
-        let turned = |mut values: [usize; 3]| {
+        let Positions { mut counts, mut left_steps, mut right_steps } = self;
+        for values in [&mut counts, &mut left_steps, &mut right_steps] {
             values.rotate_right(turns);
-            values
-        };
-        Positions {
-            counts: turned(self.counts),
-            left_steps: turned(self.left_steps),
-            right_steps: turned(self.right_steps),
         }
+        Positions { counts, left_steps, right_steps }
     }
 
     /// Where the positions of one line stand in the two tensors: `work` is called with the places of its first, line
@@ -65,7 +61,7 @@ pub fn add_outer_products(
     result: &mut [f32],
     stride: usize,
 ) {
-    let positions = &positions.merged();
+    let positions = &positions.turned();
     assert!(positions.right_elements(columns) <= right.len(), "elements behind the last column");
     let width = 2 * lanes();
     for first in (0..columns).step_by(width) {

@@ -157,7 +157,7 @@ impl<'a> Source<'a> {
     fn copy_pixels(&self, first: usize, step: usize, values: usize, into: &mut [f32]) {
         // What follows one another without gaps is one copy.
         let together = if step == values { into.len() } else { values };
-        for (number, into) in into.chunks_exact_mut(together.max(1)).enumerate() {
+        for (number, into) in into.chunks_exact_mut(together).enumerate() {
             let start = first + number * step;
             self.prologue.copy_on_cpu(self.values, start..start + into.len(), self.more, into);
         }
