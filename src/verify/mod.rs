@@ -1,10 +1,12 @@
 //! Whether an operation's fast forms give the definition's answer.
 
 pub mod cases;
+mod exhaustive;
 mod random;
 mod self_test;
 mod verdict;
 
+pub use exhaustive::Exhaustive;
 pub use random::random_cases;
 pub use self_test::{SelfTest, self_test};
 pub use verdict::{Status, Verdict, verify};

@@ -132,7 +132,7 @@ fn window(rng: &mut ChaCha8Rng) -> WindowOptions {
 }
 
 /// A window's sizes, height by width, and its padding: top, bottom, left, right.
-fn windows(height: &Axis, width: &Axis) -> String {
+pub(super) fn windows(height: &Axis, width: &Axis) -> String {
     let pair = |size: fn(&Axis) -> usize| format!("{}x{}", size(height), size(width));
     format!(
         "kernel {}, stride {}, dilation {}, padding {},{},{},{}",

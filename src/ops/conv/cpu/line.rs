@@ -76,7 +76,7 @@ pub struct Phase {
     pub line: Line,
     /// The first input position.
     pub first: usize,
-    /// From one input position to the next: the convolution's stride.
+    /// From one input position to the next: the convolution's stride, or 1 where there is no next one.
     pub every: usize,
     first_tap: usize,
     tap_step: usize,
@@ -118,9 +118,13 @@ impl Phase {
     }
 
     /// The same phase without the results that are zero; see [`Line::trimmed`].
+    ///
+    /// A phase that is left with one result has no distance to a next one: whoever takes the results of several images
+    /// for the rows of one would otherwise skip some of them.
     pub fn trimmed(self) -> Self {
         let (line, skipped) = self.line.trimmed();
-        Phase { line, first: self.first + skipped * self.every, ..self }
+        let every = if line.results <= 1 { 1 } else { self.every };
+        Phase { line, first: self.first + skipped * self.every, every, ..self }
     }
 
     /// The convolution's tap that stands at position `tap` of the line.
