@@ -50,6 +50,9 @@ pub struct DeviceProfile {
     pub max_buffer_bytes: u64,
     /// Bytes of one buffer that a kernel can see at once.
     pub max_binding_bytes: u64,
+    /// Iterations of all loops of an invocation together after which the driver leaves them, without a word; none where
+    /// loops run as long as they take. Mesa's software rasteriser has such a limit.
+    pub max_loop_trips: Option<u32>,
     /// Parts that run workgroups side by side: a GPU's multiprocessors, a software rasteriser's threads. None
     /// where unknown.
     pub multiprocessors: Option<u32>,
@@ -66,8 +69,15 @@ impl DeviceProfile {
             max_buffer_bytes: 256 << 20,
             max_binding_bytes: 128 << 20,
             multiprocessors: None,
+            max_loop_trips: None,
             min_subgroup_size: 0,
         }
+    }
+
+    /// Iterations that a kernel may count on for all loops of an invocation together: somewhat fewer than the limit,
+    /// since a compiler may add a few.
+    pub fn loop_trips(&self) -> usize {
+        self.max_loop_trips.map_or(usize::MAX, |limit| limit as usize / 16 * 15)
     }
 }
 

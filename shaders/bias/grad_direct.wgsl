@@ -6,7 +6,6 @@
 @group(0) @binding(0) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(1) var<storage, read_write> grad_bias: array<f32>;
 
-override ROWS: u32;
 override CHANNELS: u32;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -20,7 +19,10 @@ fn main(
         return;
     }
     var sum = 0.0;
-    for (var row = 0u; row < ROWS; row++) {
+    if (!IS_FIRST_PART) {
+        sum = grad_bias[k];
+    }
+    for (var row = FIRST_TERM; row < END_TERM; row++) {
         sum += grad_output_at(row * CHANNELS + k);
     }
     grad_bias[k] = sum;

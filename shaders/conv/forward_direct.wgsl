@@ -23,22 +23,28 @@ fn main(
     let n = index / (OUT_CHANNELS * OUT_WIDTH * OUT_HEIGHT);
     let first_channel = k / GROUP_OUT_CHANNELS * GROUP_IN_CHANNELS;
     var sum = 0.0;
-    for (var r = 0u; r < KERNEL_HEIGHT; r++) {
+    if (!IS_FIRST_PART) {
+        sum = output[index];
+    }
+    for (var r = FIRST_R; r < END_R; r++) {
         let h = input_row(p, r);
         if (h >= IN_HEIGHT) {
             continue;
         }
-        for (var s = 0u; s < KERNEL_WIDTH; s++) {
+        for (var s = FIRST_S; s < END_S; s++) {
             let w = input_column(q, s);
             if (w >= IN_WIDTH) {
                 continue;
             }
             let in_pixel = input_index(n, h, w, first_channel);
             let tap = filters_index(k, r, s, 0u);
-            for (var c = 0u; c < GROUP_IN_CHANNELS; c++) {
+            for (var c = FIRST_TERM; c < END_TERM; c++) {
                 sum += input[in_pixel + c] * filters[tap + c];
             }
         }
     }
-    output[index] = finish(k, sum);
+    if (IS_LAST_PART) {
+        sum = finish(k, sum);
+    }
+    output[index] = sum;
 }

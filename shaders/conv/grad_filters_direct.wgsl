@@ -30,9 +30,13 @@ fn main(
     let r = weight / (GROUP_IN_CHANNELS * KERNEL_WIDTH) % KERNEL_HEIGHT;
     let k = weight / (GROUP_IN_CHANNELS * KERNEL_WIDTH * KERNEL_HEIGHT);
     let in_channel = k / GROUP_OUT_CHANNELS * GROUP_IN_CHANNELS + c;
-    let end = min((slice + 1u) * SLICE_K, BATCH_SIZE * OUT_HEIGHT * OUT_WIDTH);
+    let first = slice * SLICE_K + FIRST_TERM;
+    let end = min(slice * SLICE_K + END_TERM, BATCH_SIZE * OUT_HEIGHT * OUT_WIDTH);
     var sum = 0.0;
-    for (var position = slice * SLICE_K; position < end; position++) {
+    if (!IS_FIRST_PART) {
+        sum = grad_filters[index];
+    }
+    for (var position = first; position < end; position++) {
         let q = position % OUT_WIDTH;
         let p = position / OUT_WIDTH % OUT_HEIGHT;
         let n = position / (OUT_WIDTH * OUT_HEIGHT);

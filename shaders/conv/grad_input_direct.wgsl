@@ -24,17 +24,20 @@ fn main(
     let c = in_channel % GROUP_IN_CHANNELS;
     let first_filter = in_channel / GROUP_IN_CHANNELS * GROUP_OUT_CHANNELS;
     var sum = 0.0;
-    for (var r = 0u; r < KERNEL_HEIGHT; r++) {
+    if (!IS_FIRST_PART) {
+        sum = grad_input[index];
+    }
+    for (var r = FIRST_R; r < END_R; r++) {
         let p = output_row(h, r);
         if (p >= OUT_HEIGHT) {
             continue;
         }
-        for (var s = 0u; s < KERNEL_WIDTH; s++) {
+        for (var s = FIRST_S; s < END_S; s++) {
             let q = output_column(w, s);
             if (q >= OUT_WIDTH) {
                 continue;
             }
-            for (var k = first_filter; k < first_filter + GROUP_OUT_CHANNELS; k++) {
+            for (var k = first_filter + FIRST_TERM; k < first_filter + END_TERM; k++) {
                 sum += grad_output_at(output_index(n, p, q, k)) * filters[filters_index(k, r, s, c)];
             }
         }

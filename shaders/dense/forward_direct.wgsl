@@ -20,8 +20,14 @@ fn main(
     let n = index / OUT_FEATURES;
     let o = index % OUT_FEATURES;
     var sum = 0.0;
-    for (var i = 0u; i < IN_FEATURES; i++) {
+    if (!IS_FIRST_PART) {
+        sum = output[index];
+    }
+    for (var i = FIRST_TERM; i < END_TERM; i++) {
         sum += input[n * IN_FEATURES + i] * weight[o * IN_FEATURES + i];
     }
-    output[index] = finish(o, sum);
+    if (IS_LAST_PART) {
+        sum = finish(o, sum);
+    }
+    output[index] = sum;
 }

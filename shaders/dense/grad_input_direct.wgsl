@@ -20,7 +20,10 @@ fn main(
     let n = index / IN_FEATURES;
     let i = index % IN_FEATURES;
     var sum = 0.0;
-    for (var o = 0u; o < OUT_FEATURES; o++) {
+    if (!IS_FIRST_PART) {
+        sum = grad_input[index];
+    }
+    for (var o = FIRST_TERM; o < END_TERM; o++) {
         sum += grad_output_at(n * OUT_FEATURES + o) * weight[o * IN_FEATURES + i];
     }
     grad_input[index] = sum;

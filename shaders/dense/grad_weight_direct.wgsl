@@ -20,7 +20,10 @@ fn main(
     let o = index / IN_FEATURES;
     let i = index % IN_FEATURES;
     var sum = 0.0;
-    for (var n = 0u; n < BATCH_SIZE; n++) {
+    if (!IS_FIRST_PART) {
+        sum = grad_weight[index];
+    }
+    for (var n = FIRST_TERM; n < END_TERM; n++) {
         sum += grad_output_at(n * OUT_FEATURES + o) * input[n * IN_FEATURES + i];
     }
     grad_weight[index] = sum;

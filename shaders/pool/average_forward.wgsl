@@ -21,17 +21,23 @@ fn main(
     let p = index / (OUT_CHANNELS * OUT_WIDTH) % OUT_HEIGHT;
     let n = index / (OUT_CHANNELS * OUT_WIDTH * OUT_HEIGHT);
     var sum = 0.0;
-    for (var r = 0u; r < KERNEL_HEIGHT; r++) {
+    if (!IS_FIRST_PART) {
+        sum = output[index];
+    }
+    for (var r = FIRST_R; r < END_R; r++) {
         let h = input_row(p, r);
         if (h >= IN_HEIGHT) {
             continue;
         }
-        for (var s = 0u; s < KERNEL_WIDTH; s++) {
+        for (var s = FIRST_S; s < END_S; s++) {
             let w = input_column(q, s);
             if (w < IN_WIDTH) {
                 sum += input[input_index(n, h, w, c)];
             }
         }
     }
-    output[index] = sum / f32(KERNEL_HEIGHT * KERNEL_WIDTH);
+    if (IS_LAST_PART) {
+        sum /= f32(KERNEL_HEIGHT * KERNEL_WIDTH);
+    }
+    output[index] = sum;
 }

@@ -21,17 +21,23 @@ fn main(
     let h = index / (IN_CHANNELS * IN_WIDTH) % IN_HEIGHT;
     let n = index / (IN_CHANNELS * IN_WIDTH * IN_HEIGHT);
     var sum = 0.0;
-    for (var r = 0u; r < KERNEL_HEIGHT; r++) {
+    if (!IS_FIRST_PART) {
+        sum = grad_input[index];
+    }
+    for (var r = FIRST_R; r < END_R; r++) {
         let p = output_row(h, r);
         if (p >= OUT_HEIGHT) {
             continue;
         }
-        for (var s = 0u; s < KERNEL_WIDTH; s++) {
+        for (var s = FIRST_S; s < END_S; s++) {
             let q = output_column(w, s);
             if (q < OUT_WIDTH) {
                 sum += grad_output[output_index(n, p, q, c)];
             }
         }
     }
-    grad_input[index] = sum / f32(KERNEL_HEIGHT * KERNEL_WIDTH);
+    if (IS_LAST_PART) {
+        sum /= f32(KERNEL_HEIGHT * KERNEL_WIDTH);
+    }
+    grad_input[index] = sum;
 }

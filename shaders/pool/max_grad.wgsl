@@ -1,4 +1,4 @@
-// max_pool2d.grad_input, direct: every input value's gradient, gathered from the windows that it won.
+// max_pool2d.grad_input, direct, second pass: every input value's gradient, gathered from the windows that it won.
 // grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c], over the windows whose first largest value is at h,w,
 // as finished by the file behind this one.
 // An invocation owns one input value; a workgroup owns 64 that follow one another in memory.
@@ -7,29 +7,8 @@
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(2) var<storage, read_write> grad_input: array<f32>;
-
-// Whether no earlier value of window p,q is as large as the value at index, and no later one is larger.
-fn wins(n: u32, p: u32, q: u32, c: u32, index: u32) -> bool {
-    let value = input[index];
-    for (var r = 0u; r < KERNEL_HEIGHT; r++) {
-        let h = input_row(p, r);
-        if (h >= IN_HEIGHT) {
-            continue;
-        }
-        for (var s = 0u; s < KERNEL_WIDTH; s++) {
-            let w = input_column(q, s);
-            if (w >= IN_WIDTH) {
-                continue;
-            }
-            let rival_index = input_index(n, h, w, c);
-            let rival = input[rival_index];
-            if ((rival_index < index && !exceeds(value, rival)) || exceeds(rival, value)) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
+// [N,P,Q,C], from pool/max_winners.wgsl.
+@group(0) @binding(3) var<storage, read> winners: array<u32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -46,20 +25,27 @@ fn main(
     let h = index / (IN_CHANNELS * IN_WIDTH) % IN_HEIGHT;
     let n = index / (IN_CHANNELS * IN_WIDTH * IN_HEIGHT);
     var sum = 0.0;
-    for (var r = 0u; r < KERNEL_HEIGHT; r++) {
+    if (!IS_FIRST_PART) {
+        sum = grad_input[index];
+    }
+    for (var r = FIRST_R; r < END_R; r++) {
         let p = output_row(h, r);
         if (p >= OUT_HEIGHT) {
             continue;
         }
-        for (var s = 0u; s < KERNEL_WIDTH; s++) {
+        for (var s = FIRST_S; s < END_S; s++) {
             let q = output_column(w, s);
             if (q >= OUT_WIDTH) {
                 continue;
             }
-            if (wins(n, p, q, c, index)) {
-                sum += grad_output[output_index(n, p, q, c)];
+            let window = output_index(n, p, q, c);
+            if (winners[window] == index) {
+                sum += grad_output[window];
             }
         }
     }
-    grad_input[index] = finished(sum, input[index]);
+    if (IS_LAST_PART) {
+        sum = finished(sum, input[index]);
+    }
+    grad_input[index] = sum;
 }

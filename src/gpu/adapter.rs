@@ -55,7 +55,10 @@ impl Adapter {
             wgpu::DeviceType::Cpu => DeviceKind::Software,
             wgpu::DeviceType::Other => DeviceKind::Other,
         };
+        // Mesa's rasteriser, LP_MAX_TGSI_LOOP_ITERATIONS; others of the kind get by with shorter loops as well.
+        const MESA_LOOP_TRIPS: u32 = 65_535;
         let profile = DeviceProfile {
+            max_loop_trips: (kind == DeviceKind::Software).then_some(MESA_LOOP_TRIPS),
             multiprocessors: multiprocessors(&info.name, kind),
             name: info.name,
             kind,

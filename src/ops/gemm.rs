@@ -124,9 +124,12 @@ const MOST_ROUNDS: usize = 8;
 /// Shorter slices than this cost more in their second pass than they gain.
 const SHORTEST_SLICE: usize = 128;
 
-/// Longer sums than this are cut where they can be: Mesa's software driver leaves an invocation's loops after
-/// 65,535 iterations in all, without a word, and long sums lose digits.
+/// Longer sums than this are cut where they can be: they lose digits, and some drivers leave a loop that takes too
+/// long.
 const LONGEST_SLICE: usize = 16 << 10;
+
+/// Iterations of a kernel's loops for each of the k of a slice, at most: one to multiply, the others to fetch.
+const TRIPS_OF_K: usize = 2;
 
 impl Tile {
     fn invocations(&self) -> usize {
@@ -212,7 +215,10 @@ impl Product {
             }
             tilings.push(best);
         }
-        tilings.retain(|tiling| self.parts * tiling.slices <= MAX_WORKGROUPS_PER_AXIS as usize);
+        tilings.retain(|tiling| {
+            let trips = TRIPS_OF_K * self.k.div_ceil(tiling.slices);
+            self.parts * tiling.slices <= MAX_WORKGROUPS_PER_AXIS as usize && trips <= device.loop_trips()
+        });
         tilings.sort_by(|a, b| a.cost.total_cmp(&b.cost));
         let worth = tilings.first().map_or(0.0, |best| WORTH_A_TRIAL * best.cost);
         tilings.retain(|tiling| tiling.cost <= worth);
@@ -265,7 +271,7 @@ impl Product {
         let mut call = self.call(kernel, main, block, slices);
         kernel.prologue.complete_product(&mut call, operands);
         let Some(epilogue) = kernel.epilogue else {
-            return in_slices(name, call, kernel.result, kernel.elements, slices);
+            return in_slices(name, vec![call], kernel.result, kernel.elements, slices);
         };
         call.source.files.extend(match kernel.quads.result {
             true => shader!("conv/finish_quads.wgsl").files,
@@ -279,7 +285,7 @@ impl Product {
         Epilogue::NONE.complete(&mut call, operands);
         let mut sum = unfinished_sum_slices(kernel.elements, slices, self.n * self.parts);
         epilogue.complete(&mut sum, operands);
-        two_passes(name, call, sum, kernel.result, slices * kernel.elements)
+        two_passes(name, vec![call], sum, kernel.result, slices * kernel.elements)
     }
 
     fn call(&self, kernel: &TiledKernel, main: Source, block: [usize; 3], slices: usize) -> KernelCall {
@@ -318,38 +324,46 @@ pub fn multiprocessors(device: &DeviceProfile) -> usize {
 }
 
 /// Slices for sums of `length` terms: `wanted`, or more where they would be too long, and at least one; fewer
-/// where the slices of all `elements` sums would not fit a buffer.
+/// where there is no room for the slices of all `elements` sums.
 pub fn slices(wanted: usize, length: usize, elements: usize, device: &DeviceProfile) -> usize {
-    let room = (device.max_binding_bytes / 4) as usize / elements;
-    wanted.max(length.div_ceil(LONGEST_SLICE)).min(room).max(1)
+    wanted.max(length.div_ceil(LONGEST_SLICE)).min(most_slices(elements, device)).max(1)
 }
 
-/// An implementation whose `call` writes `slices` partial sums of its `elements` results, the operand of number
-/// `result`, and adds them up in a second pass.
+/// Slices of `elements` sums that fit a buffer, within reach of indices of 32 bits, and that a loop can add up.
+pub fn most_slices(elements: usize, device: &DeviceProfile) -> usize {
+    let room = (device.max_binding_bytes / 4).min(u32::MAX.into()) as usize / elements;
+    room.min(device.loop_trips())
+}
+
+/// An implementation whose `calls` write `slices` partial sums of its `elements` results, the operand of number
+/// `result`, and a last one adds them up.
 pub fn in_slices(
     name: &'static str,
-    call: KernelCall,
+    calls: Vec<KernelCall>,
     result: usize,
     elements: usize,
     slices: usize,
 ) -> Implementation {
     if slices == 1 {
-        return Implementation::of(name, call);
+        return Implementation::of_calls(name, calls, Vec::new());
     }
-    two_passes(name, call, sum_slices(elements, slices), result, slices * elements)
+    two_passes(name, calls, sum_slices(elements, slices), result, slices * elements)
 }
 
-/// `call`, which writes slices of the operand of number `result`, and `sum`, which adds them up.
+/// `calls`, which write slices of the operand of number `result`, and `sum`, which adds them up.
 fn two_passes(
     name: &'static str,
-    mut call: KernelCall,
+    mut calls: Vec<KernelCall>,
     mut sum: KernelCall,
     result: usize,
     partial_sums: usize,
 ) -> Implementation {
-    call.bindings[result] = Binding::Workspace(0);
+    for call in &mut calls {
+        call.bindings[result] = Binding::Workspace(0);
+    }
     sum.bindings[..2].copy_from_slice(&[Binding::Workspace(0), Binding::Operand(result)]);
-    Implementation::of_calls(name, vec![call, sum], vec![partial_sums])
+    calls.push(sum);
+    Implementation::of_calls(name, calls, vec![partial_sums])
 }
 
 /// The second pass of a split sum: `result[i] = sum over slices of slices[slice][i]`; binds the slices and

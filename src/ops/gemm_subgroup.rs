@@ -33,8 +33,8 @@ const SHORTEST_LONELY_SUM: usize = 32;
 /// The longest slice of a sum: what all tiles of a slice read stays in a core's cache until the last one is done.
 const LONGEST_SLICE: usize = 2048;
 
-/// Longer sums run into the 65,535 iterations after which Mesa's rasteriser leaves an invocation's loops.
-const LONGEST_SUM: usize = 128 << 10;
+/// k that an iteration of a kernel's loop goes forward, at least.
+const SHORTEST_STEP: usize = 4;
 
 /// `kernel` as a rasteriser does it best; none on other devices.
 pub fn implementation(
@@ -54,7 +54,8 @@ pub fn implementation(
     let wanted = ENOUGH_WORKGROUPS.div_ceil(workgroups).min(product.k / SHORTEST_SLICE);
     let wanted = wanted.max(product.k.div_ceil(LONGEST_SLICE));
     let slices = slices(wanted, product.k, kernel.elements, device);
-    if product.k.div_ceil(slices) > LONGEST_SUM || product.parts * slices > MAX_WORKGROUPS_PER_AXIS as usize {
+    let trips = product.k.div_ceil(slices) / SHORTEST_STEP;
+    if trips > device.loop_trips() || product.parts * slices > MAX_WORKGROUPS_PER_AXIS as usize {
         return None;
     }
     let mut main = shader!("gemm/subgroup.wgsl").with_sizes(&[("TILE_N", tile_n as u32)]);
@@ -80,7 +81,12 @@ mod tests {
     const PRODUCT: Product = Product { m: 100, n: 100, k: 100, parts: 1 };
 
     fn rasteriser(min_subgroup_size: u32) -> DeviceProfile {
-        DeviceProfile { kind: DeviceKind::Software, min_subgroup_size, ..DeviceProfile::portable() }
+        DeviceProfile {
+            kind: DeviceKind::Software,
+            min_subgroup_size,
+            max_loop_trips: Some(32_000),
+            ..DeviceProfile::portable()
+        }
     }
 
     fn found(product: Product, device: &DeviceProfile) -> Option<Implementation> {

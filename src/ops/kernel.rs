@@ -9,7 +9,7 @@ pub struct Implementation {
     pub name: &'static str,
     /// The kernel launches, in order.
     pub calls: Vec<KernelCall>,
-    /// Numbers of f32 elements of the scratch buffers.
+    /// Numbers of elements of the scratch buffers, of 32 bits each.
     pub workspace: Vec<usize>,
     /// Whether small integers give an exact answer, where the operation's
     /// [`Precision`](super::Precision) says so: not where the way rounds on the road, as through fractions
@@ -23,7 +23,7 @@ impl Implementation {
         Implementation::of_calls(name, vec![call], Vec::new())
     }
 
-    /// An implementation of several kernel launches, with the f32 elements of each scratch buffer that they use.
+    /// An implementation of several kernel launches, with the elements of each scratch buffer that they use.
     pub fn of_calls(name: &'static str, calls: Vec<KernelCall>, workspace: Vec<usize>) -> Self {
         Implementation { name, calls, workspace, exact_on_integers: true }
     }

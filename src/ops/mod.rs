@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod loss;
 pub mod op;
 pub mod optimizer;
+mod parts;
 pub mod pool;
 mod prologue;
 pub mod window;

@@ -273,7 +273,7 @@ impl<'a> Lowering<'a> {
         let loss = self.state(format!("{}/loss", data.name), steps, Element::Real);
         let correct = self.state(format!("{}/correct", data.name), steps, Element::Index);
         let grad_logits = self.gradient(logits);
-        let op = SoftmaxCrossEntropy { batch_size: self.batch_size, classes: data.classes, steps };
+        let op = SoftmaxCrossEntropy::new(self.batch_size, data.classes, steps)?;
         self.push_forward(op, &[logits, batch.targets, batch.step, loss, correct, grad_logits]);
         Ok((loss, grad_logits))
     }

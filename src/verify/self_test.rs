@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::cases::long_sums;
 use super::{Data, Trial};
 use crate::Result;
 use crate::network::presets;
@@ -22,8 +23,9 @@ pub struct SelfTest {
     pub time: Duration,
 }
 
-/// Runs every operation of a small network's training step on `executor` and compares the answers with the
-/// definitions', until `budget` is spent.
+/// Runs every operation of a small network's training step on `executor`, and a long sum of each operation that
+/// adds up, as the best guess and as the plainest implementation. Compares the answers with the definitions', until
+/// `budget` is spent.
 ///
 /// # Errors
 /// None of the device's: they are findings.
@@ -35,18 +37,25 @@ pub fn self_test(executor: &mut dyn Executor, budget: Duration) -> Result<SelfTe
     let sgd = SgdOptions { momentum: 0.5, nesterov: false, weight_decay: 0.0 };
     let plan = train_plan(&network, &TrainOptions { batch_size: 4, steps: 4, data, sgd })?
         .fused(Prologues::WhereTheyPay);
+    let steps = plan.forward.into_iter().chain(plan.backward).chain(plan.update);
+    let long_sums = long_sums::one_an_op().into_iter().map(|case| case.op);
     let mut result = SelfTest::default();
-    for step in plan.forward.into_iter().chain(plan.backward).chain(plan.update) {
+    for op in steps.map(|step| step.op).chain(long_sums) {
+        let implementations = executor.implementations(op.as_ref());
         if start.elapsed() > budget {
             result.left_out += 1;
             continue;
         }
-        let Some(trial) = Trial::new(step.op, Data::Reals, 1) else { continue };
-        executor.clear();
-        match trial.run(executor) {
-            Ok(Ok(_)) => result.passed += 1,
-            Ok(Err(mismatch)) => result.failures.push(mismatch.to_string()),
-            Err(error) => result.failures.push(error.to_string()),
+        let Some(trial) = Trial::new(op, Data::Reals, 1) else { continue };
+        let (first, last) = (implementations[0], implementations[implementations.len() - 1]);
+        for implementation in if first == last { vec![first] } else { vec![first, last] } {
+            executor.clear();
+            executor.prefer(implementation);
+            match trial.run(executor) {
+                Ok(Ok(_)) => result.passed += 1,
+                Ok(Err(mismatch)) => result.failures.push(format!("{implementation}: {mismatch}")),
+                Err(error) => result.failures.push(format!("{implementation}: {error}")),
+            }
         }
     }
     result.time = start.elapsed();

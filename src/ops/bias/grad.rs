@@ -4,9 +4,10 @@ use rayon::prelude::*;
 
 use crate::cpu::{add_in_order, add_rows, with_scratch};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::sum_slices;
+use crate::ops::gemm::{in_slices, most_slices};
 use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the bias.
@@ -69,8 +70,11 @@ impl BiasGrad {
         }
         let width = channels.min(INVOCATIONS);
         let (lanes, blocks) = (INVOCATIONS / width, channels.div_ceil(width));
-        let slices = (ENOUGH_WORKGROUPS / blocks).min(rows / (lanes * SHORTEST_LANE)).max(1);
-        let call = |bindings| KernelCall {
+        let wanted = (ENOUGH_WORKGROUPS / blocks).min(rows / (lanes * SHORTEST_LANE));
+        // An invocation goes through its rows of the slice, and the first ones through the sums of all lanes.
+        let longest = lanes.saturating_mul(device.loop_trips() - lanes);
+        let slices = wanted.max(rows.div_ceil(longest)).min(most_slices(channels, device)).max(1);
+        let mut call = KernelCall {
             source: shader!("bias/grad_sliced.wgsl").with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]),
             constants: vec![
                 ("ROWS", rows.into()),
@@ -78,18 +82,11 @@ impl BiasGrad {
                 ("SLICE_ROWS", rows.div_ceil(slices).into()),
                 ("WIDTH", width.into()),
             ],
-            bindings,
+            bindings: Binding::operands(2),
             workgroups: [blocks as u32, slices as u32, 1],
         };
-        if slices == 1 {
-            return Some(Implementation::of("sliced", call(Binding::operands(2))));
-        }
-        let sum = KernelCall {
-            bindings: vec![Binding::Workspace(0), Binding::Operand(1)],
-            ..sum_slices(channels, slices)
-        };
-        let calls = vec![call(vec![Binding::Operand(0), Binding::Workspace(0)]), sum];
-        Some(Implementation::of_calls("sliced", calls, vec![slices * channels]))
+        self.prologue.complete(&mut call, ACTIVATED);
+        Some(in_slices("sliced", vec![call], 1, channels, slices))
     }
 }
 
@@ -134,16 +131,13 @@ impl Op for BiasGrad {
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
-        let constants = vec![("ROWS", self.rows.into()), ("CHANNELS", self.channels.into())];
-        let direct = shader!("bias/grad_direct.wgsl", "grid.wgsl");
-        let direct =
-            Implementation::of("direct", KernelCall::elementwise(direct, constants, 2, self.channels));
-        let mut implementations: Vec<_> = self.sliced(device).into_iter().chain([direct]).collect();
-        for implementation in &mut implementations {
-            // A call that adds up slices reads no gradient.
-            self.prologue.complete(&mut implementation.calls[0], ACTIVATED);
-        }
-        implementations
+        let constants = vec![("CHANNELS", self.channels.into())];
+        let direct = shader!("bias/grad_direct.wgsl", "part.wgsl", "grid.wgsl");
+        let mut direct = KernelCall::elementwise(direct, constants, 2, self.channels);
+        self.prologue.complete(&mut direct, ACTIVATED);
+        let direct = Loops::over(self.rows).launches(&direct, device);
+        let direct = Implementation::of_calls("direct", direct, Vec::new());
+        self.sliced(device).into_iter().chain([direct]).collect()
     }
 
     fn flops(&self) -> u64 {

@@ -8,6 +8,7 @@ use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
+use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
 /// Convolution, with a bias and an activation where the epilogue has them.
@@ -129,10 +130,15 @@ impl Op for ConvForward {
         let pass = Pass::Forward(self.epilogue);
         let products = product.implementations(device, &tiled);
         implementations.extend(with_winograd(products, &product, geometry, pass, device));
-        let direct = shader!("conv/forward_direct.wgsl", "conv/geometry.wgsl", "grid.wgsl");
+        let direct = shader!("conv/forward_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, geometry.constants(), OPERANDS, tiled.elements);
         self.epilogue.complete(&mut call, OPERANDS);
-        implementations.push(Implementation::of("direct", call));
+        let loops = Loops {
+            rows: geometry.height.kernel,
+            columns: geometry.width.kernel,
+            terms: geometry.group_in_channels(),
+        };
+        implementations.push(Implementation::of_calls("direct", loops.launches(&call, device), Vec::new()));
         implementations
     }
 

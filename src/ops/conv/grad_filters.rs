@@ -7,6 +7,7 @@ use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, slices};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
+use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the filters.
@@ -43,11 +44,12 @@ impl ConvGradFilters {
         let elements = self.geometry.filters_shape().elements();
         let slices = slices(1, positions, elements, device);
         let mut constants = self.geometry.constants();
-        constants.extend([("SLICES", slices.into()), ("SLICE_K", positions.div_ceil(slices).into())]);
-        let source = shader!("conv/grad_filters_direct.wgsl", "conv/geometry.wgsl", "grid.wgsl");
+        let slice_length = positions.div_ceil(slices);
+        constants.extend([("SLICES", slices.into()), ("SLICE_K", slice_length.into())]);
+        let source = shader!("conv/grad_filters_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(source, constants, OPERANDS, slices * elements);
         self.prologue.complete(&mut call, OPERANDS);
-        in_slices("direct", call, 2, elements, slices)
+        in_slices("direct", Loops::over(slice_length).launches(&call, device), 2, elements, slices)
     }
 }
 

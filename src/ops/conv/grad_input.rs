@@ -11,6 +11,7 @@ use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
+use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the input.
@@ -209,10 +210,15 @@ impl Op for ConvGradInput {
         let pass = Pass::GradInput(self.prologue);
         let products = product.implementations(device, &tiled);
         implementations.extend(with_winograd(products, &product, geometry, pass, device));
-        let direct = shader!("conv/grad_input_direct.wgsl", "conv/geometry.wgsl", "grid.wgsl");
+        let direct = shader!("conv/grad_input_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, geometry.constants(), OPERANDS, tiled.elements);
         self.prologue.complete(&mut call, OPERANDS);
-        implementations.push(Implementation::of("direct", call));
+        let loops = Loops {
+            rows: geometry.height.kernel,
+            columns: geometry.width.kernel,
+            terms: geometry.group_out_channels(),
+        };
+        implementations.push(Implementation::of_calls("direct", loops.launches(&call, device), Vec::new()));
         implementations
     }
 

@@ -112,13 +112,15 @@ pub fn forward(
     device: &DeviceProfile,
 ) -> Option<Implementation> {
     let channels = Channels::of_small_groups(geometry)?;
+    let strip = Strip::of_output(&geometry.width, channels.limits())?;
     let written = Written {
         channels: geometry.out_channels,
         width: geometry.width.output,
         rows: geometry.batch_size * geometry.height.output,
         row_weights: geometry.width.kernel * geometry.group_in_channels(),
         row_step: 1,
-        strip: Strip::of_output(&geometry.width, channels.limits())?,
+        strip,
+        tap_trips: strip.positions,
     };
     let mut source = shader!("conv/forward_grouped.wgsl", "conv/strips.wgsl");
     source.files.extend(match channels {
@@ -148,6 +150,8 @@ pub fn grad_input(
         row_weights: geometry.width.kernel * geometry.group_out_channels(),
         row_step: rows.tap_step,
         strip,
+        // Of each phase, and of its positions.
+        tap_trips: geometry.width.stride + strip.positions,
     };
     let mut constants = geometry.constants();
     constants.extend([
@@ -176,6 +180,8 @@ struct Written {
     /// Rows of taps are staged in multiples of this, or all together.
     row_step: usize,
     strip: Strip,
+    /// Iterations of the loops over a tap's products.
+    tap_trips: usize,
 }
 
 impl Written {
@@ -187,6 +193,9 @@ impl Written {
         mut constants: Vec<(&'static str, Constant)>,
         device: &DeviceProfile,
     ) -> Option<KernelCall> {
+        if self.trips(geometry, channels) > device.loop_trips() {
+            return None;
+        }
         let strips = self.width.div_ceil(self.strip.positions);
         let strip_lanes = strips.div_ceil(strips.div_ceil(MOST_STRIP_LANES));
         let (lanes, staged_rows) = self.staging(geometry.height.kernel, channels, device)?;
@@ -215,6 +224,15 @@ impl Written {
             bindings: Binding::operands(OPERANDS),
             workgroups: grid(workgroups),
         })
+    }
+
+    /// Iterations of an invocation's loops, at most: each row of taps is staged, in packets of its channels, and then
+    /// multiplied, packet by packet of the group.
+    fn trips(&self, geometry: &ConvGeometry, channels: Channels) -> usize {
+        let (kernel_height, kernel_width) = (geometry.height.kernel, geometry.width.kernel);
+        let group_packets = self.row_weights.div_ceil(kernel_width);
+        let staging = self.row_weights * (1 + channels.width());
+        kernel_height * (2 + staging + group_packets * (1 + self.strip.trips(kernel_width, self.tap_trips)))
     }
 
     /// Packets of a workgroup, and the rows of taps whose weights lie in workgroup memory at a time.

@@ -1,6 +1,7 @@
 //! Long sums over positions, cut into slices that workgroups sum side by side.
 
 use crate::device::DeviceProfile;
+use crate::ops::gemm::most_slices;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, grid, shader};
 
 /// Workgroups that keep a multiprocessor busy.
@@ -11,9 +12,6 @@ const USUAL_MULTIPROCESSORS: usize = 32;
 
 /// Steps that an invocation takes at least: with fewer, adding up the slices costs more than they save.
 const FEWEST_STEPS: usize = 4;
-
-/// Mesa's software driver leaves an invocation's loops after 65,535 iterations in all, without a word.
-const MOST_TRIPS: usize = 60_000;
 
 /// A kernel that sums over positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +34,8 @@ impl PartialSums {
         let multiprocessors = device.multiprocessors.map_or(USUAL_MULTIPROCESSORS, |count| count as usize);
         let wanted = (multiprocessors * WORKGROUPS_PER_MULTIPROCESSOR).div_ceil(self.blocks);
         let most = self.steps / (self.side_by_side * FEWEST_STEPS);
-        let longest = self.side_by_side * (MOST_TRIPS / self.trips).max(1);
-        let room = (device.max_binding_bytes / 4) as usize / self.elements;
+        let longest = self.side_by_side.saturating_mul((device.loop_trips() / self.trips).max(1));
+        let room = most_slices(self.elements, device);
         wanted.min(most).max(self.steps.div_ceil(longest)).min(room).clamp(1, self.steps)
     }
 }

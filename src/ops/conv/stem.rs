@@ -26,6 +26,9 @@ const MOST_SUMS: usize = 64;
 /// Products of a position, a tap and a channel that an invocation of the input's gradient writes out, at most.
 const MOST_GRAD_PRODUCTS: usize = 84;
 
+/// Iterations of the loops that bring four weights to workgroup memory.
+const STAGING_TRIPS: usize = 5;
+
 const NAME: &str = "stem";
 
 fn is_stem(geometry: &ConvGeometry, most_channels: usize) -> bool {
@@ -61,8 +64,12 @@ pub fn forward(
     let most_positions = MOST_SUMS / (4 * quads);
     let limits = Limits { positions: most_positions, taps: 8, columns: 24, products: 6 * most_positions };
     let strip = Strip::of_output(&geometry.width, limits)?;
-    let places = invocations(device) / lanes;
     let row_weights = geometry.width.kernel * geometry.in_channels;
+    let row_trips = strip.trips(geometry.width.kernel, quads * (1 + strip.positions)) * geometry.in_channels;
+    if geometry.height.kernel * (2 + row_trips + STAGING_TRIPS * row_weights) > device.loop_trips() {
+        return None;
+    }
+    let places = invocations(device) / lanes;
     let row_bytes = 16 * row_weights * (lanes * quads + 1);
     let rows = workgroup_bytes(device) / row_bytes;
     if rows == 0 {
@@ -212,6 +219,13 @@ pub fn grad_input(
     let (rows, taps) = (Phases::new(&geometry.height), Phases::new(&geometry.width));
     let quads = geometry.out_channels.div_ceil(4);
     let lanes = quads.div_ceil(quads.div_ceil(MOST_LANES));
+    let quad_rows = quads.div_ceil(lanes) * geometry.height.kernel;
+    let tap_trips = geometry.width.stride + channels * (geometry.width.stride + strip.positions);
+    let row_trips = strip.trips(geometry.width.kernel, tap_trips);
+    let staging_trips = STAGING_TRIPS * geometry.width.kernel * channels;
+    if quad_rows * (3 + row_trips + staging_trips) > device.loop_trips() {
+        return None;
+    }
     let places = invocations(device) / lanes;
     // Fours of sums, and how many of them lie in workgroup memory at a time.
     let sum_quads = (strip.positions * channels).div_ceil(4);

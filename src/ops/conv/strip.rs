@@ -72,6 +72,12 @@ impl Strip {
             .min_by_key(|strip| strip.cost(axis.input, axis.kernel, strip.positions / step))
     }
 
+    /// Iterations of an invocation's loops over a row of `kernel` taps, at most, where those over a tap's products take
+    /// `products`: columns are read for each chunk of taps.
+    pub fn trips(&self, kernel: usize, products: usize) -> usize {
+        kernel.div_ceil(self.taps) * (1 + self.columns + self.taps * (1 + products))
+    }
+
     fn fits(&self, limits: Limits, products_of_tap: usize) -> bool {
         self.columns <= limits.columns && self.taps * products_of_tap <= limits.products
     }

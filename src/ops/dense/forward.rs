@@ -9,6 +9,7 @@ use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
 /// A dense layer, with a bias and an activation where the epilogue has them.
@@ -99,10 +100,11 @@ impl Op for DenseForward {
             epilogue: Some(self.epilogue),
         };
         let mut implementations = product.implementations(device, &tiled);
-        let direct = shader!("dense/forward_direct.wgsl", "dense/size.wgsl", "grid.wgsl");
+        let direct = shader!("dense/forward_direct.wgsl", "dense/size.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, self.size.constants(), BIAS, tiled.elements);
         self.epilogue.complete(&mut call, BIAS);
-        implementations.push(Implementation::of("direct", call));
+        let launches = Loops::over(self.size.in_features).launches(&call, device);
+        implementations.push(Implementation::of_calls("direct", launches, Vec::new()));
         implementations
     }
 

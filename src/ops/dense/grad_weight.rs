@@ -8,6 +8,7 @@ use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the weight.
@@ -106,10 +107,11 @@ impl Op for DenseGradWeight {
             epilogue: None,
         };
         let mut implementations = product.implementations(device, &tiled);
-        let direct = shader!("dense/grad_weight_direct.wgsl", "dense/size.wgsl", "grid.wgsl");
+        let direct = shader!("dense/grad_weight_direct.wgsl", "dense/size.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, self.size.constants(), ACTIVATED, tiled.elements);
         self.prologue.complete(&mut call, ACTIVATED);
-        implementations.push(Implementation::of("direct", call));
+        let launches = Loops::over(self.size.batch_size).launches(&call, device);
+        implementations.push(Implementation::of_calls("direct", launches, Vec::new()));
         implementations
     }
 

@@ -6,6 +6,7 @@ use crate::cpu::with_scratch;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, grid, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::{Error, Result};
 
 /// Target of a row that shows nothing: the padded rows of an evaluation's last batch.
 pub const NO_LABEL: u32 = u32::MAX;
@@ -34,6 +35,28 @@ pub struct SoftmaxCrossEntropy {
     pub classes: usize,
     /// Losses that are kept, one a training step.
     pub steps: usize,
+}
+
+/// Rows and classes, at most: the kernels' loops over them have an end on every device.
+const MOST: [usize; 2] = [1 << 21, 1 << 20];
+
+impl SoftmaxCrossEntropy {
+    /// Checks the sizes of a loss.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for more than 2^21 rows or 2^20 classes, and for none.
+    pub fn new(batch_size: usize, classes: usize, steps: usize) -> Result<Self> {
+        for (what, size, most) in [("batch_size", batch_size, MOST[0]), ("classes", classes, MOST[1])] {
+            if !(1..=most).contains(&size) {
+                return Err(Error::invalid(
+                    "softmax_cross_entropy",
+                    format!("{what} from 1 to {most}"),
+                    size,
+                ));
+            }
+        }
+        Ok(SoftmaxCrossEntropy { batch_size, classes, steps })
+    }
 }
 
 impl Op for SoftmaxCrossEntropy {
@@ -188,6 +211,17 @@ mod tests {
         [defined.into_buffers(), on_cpu].map(|buffers: Vec<HostBuffer<f64>>| {
             (buffers[3].reals().to_vec(), buffers[4].indices().to_vec(), buffers[5].reals().to_vec())
         })
+    }
+
+    #[test]
+    fn sizes_beyond_what_loops_take_are_refused() {
+        assert!(SoftmaxCrossEntropy::new(1 << 21, 1 << 20, 1).is_ok());
+        for (rows, classes, what) in
+            [((1 << 21) + 1, 2, "batch_size"), (2, (1 << 20) + 1, "classes"), (0, 1, "batch_size")]
+        {
+            let error = SoftmaxCrossEntropy::new(rows, classes, 1).unwrap_err().to_string();
+            assert!(error.contains(&format!("expected {what} from 1 to")), "{error}");
+        }
     }
 
     #[test]

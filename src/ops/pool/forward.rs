@@ -3,10 +3,11 @@
 use rayon::prelude::*;
 
 use super::cpu::Largest;
+use super::winners::{window_loops, winners};
 use super::{PoolGeometry, PoolKind, winner};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Implementation, KernelCall, shader};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
 
 /// Pooling.
@@ -23,6 +24,29 @@ pub struct PoolForward {
     pub kind: PoolKind,
     /// The sizes.
     pub geometry: PoolGeometry,
+}
+
+impl PoolForward {
+    /// A launch with an invocation for each output value, which binds the operands.
+    fn elementwise(&self, source: Source, constants: Vec<(&'static str, Constant)>) -> KernelCall {
+        KernelCall::elementwise(source, constants, 2, self.geometry.output_shape().elements())
+    }
+
+    /// The maximum in one launch; where windows are too large for that, the winners first, and then their values.
+    fn max(&self, device: &DeviceProfile) -> Implementation {
+        let mut calls = winners(&self.geometry, device);
+        if calls.len() == 1 {
+            let source =
+                shader!("pool/max_forward.wgsl", "conv/geometry.wgsl", "float_bits.wgsl", "grid.wgsl");
+            return Implementation::of("direct", self.elementwise(source, self.geometry.constants()));
+        }
+        let elements = self.geometry.output_shape().elements();
+        let source = shader!("pool/max_of_winners.wgsl", "grid.wgsl");
+        let mut values = self.elementwise(source, vec![("ELEMENTS", elements.into())]);
+        values.bindings.push(Binding::Workspace(0));
+        calls.push(values);
+        Implementation::of_calls("direct", calls, vec![elements])
+    }
 }
 
 impl Op for PoolForward {
@@ -98,16 +122,17 @@ impl Op for PoolForward {
         });
     }
 
-    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
-        let source = match self.kind {
-            PoolKind::Max => {
-                shader!("pool/max_forward.wgsl", "conv/geometry.wgsl", "float_bits.wgsl", "grid.wgsl")
+    fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
+        vec![match self.kind {
+            PoolKind::Max => self.max(device),
+            PoolKind::Average => {
+                let source =
+                    shader!("pool/average_forward.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
+                let call = self.elementwise(source, self.geometry.constants());
+                let launches = window_loops(&self.geometry).launches(&call, device);
+                Implementation::of_calls("direct", launches, Vec::new())
             }
-            PoolKind::Average => shader!("pool/average_forward.wgsl", "conv/geometry.wgsl", "grid.wgsl"),
-        };
-        let elements = self.geometry.output_shape().elements();
-        let call = KernelCall::elementwise(source, self.geometry.constants(), 2, elements);
-        vec![Implementation::of("direct", call)]
+        }]
     }
 
     /// A comparison or an addition for each tap.

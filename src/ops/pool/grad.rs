@@ -3,11 +3,12 @@
 use rayon::prelude::*;
 
 use super::cpu::GradToLargest;
+use super::winners::{window_loops, winners};
 use super::{PoolGeometry, PoolKind, winner};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::activation::{Activation, Saved};
-use crate::ops::kernel::{Implementation, KernelCall, shader};
+use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision};
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
@@ -171,28 +172,31 @@ impl Op for PoolGrad {
         }
     }
 
-    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
-        let cells = match self.kind {
-            PoolKind::Max => max_by_cells(&self.geometry),
-            PoolKind::Average => None,
-        };
-        let source = match self.kind {
-            PoolKind::Max => {
-                shader!("pool/max_grad.wgsl", "conv/geometry.wgsl", "float_bits.wgsl", "grid.wgsl")
-            }
-            PoolKind::Average => shader!("pool/average_grad.wgsl", "conv/geometry.wgsl", "grid.wgsl"),
-        };
-        let elements = self.geometry.input_shape().elements();
+    fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
+        let geometry = &self.geometry;
+        let elements = geometry.input_shape().elements();
         let operands = self.operands().len();
-        let direct = KernelCall::elementwise(source, self.geometry.constants(), operands, elements);
-        let named = cells.map(|call| ("cells", call)).into_iter().chain([("direct", direct)]);
-        let implementations = named.map(|(name, mut call)| {
-            if self.kind == PoolKind::Max {
-                self.finish(&mut call);
-            }
-            Implementation::of(name, call)
+        let launches = |source, complete: &dyn Fn(&mut KernelCall)| {
+            let mut call = KernelCall::elementwise(source, geometry.constants(), operands, elements);
+            complete(&mut call);
+            window_loops(geometry).launches(&call, device)
+        };
+        if self.kind == PoolKind::Average {
+            let source = shader!("pool/average_grad.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
+            return vec![Implementation::of_calls("direct", launches(source, &|_| ()), Vec::new())];
+        }
+        let cells = max_by_cells(geometry, device).map(|mut call| {
+            self.finish(&mut call);
+            Implementation::of("cells", call)
         });
-        implementations.collect()
+        let source = shader!("pool/max_grad.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
+        let mut calls = winners(geometry, device);
+        calls.extend(launches(source, &|call| {
+            call.bindings.push(Binding::Workspace(0));
+            self.finish(call);
+        }));
+        let direct = Implementation::of_calls("direct", calls, vec![geometry.output_shape().elements()]);
+        cells.into_iter().chain([direct]).collect()
     }
 
     /// A comparison or an addition for each tap.
@@ -219,10 +223,14 @@ fn cell(axis: &Axis) -> Option<usize> {
     (meets_neighbours && axis.kernel <= length).then_some(length)
 }
 
-/// The kernel that reads each input once: a cell at a time, where windows do not overlap.
-fn max_by_cells(geometry: &PoolGeometry) -> Option<KernelCall> {
+/// The kernel that reads each input once: a cell at a time, where windows do not overlap and are not too large.
+fn max_by_cells(geometry: &PoolGeometry, device: &DeviceProfile) -> Option<KernelCall> {
     let PoolGeometry { batch_size, channels, height, width } = geometry;
     let (cell_height, cell_width) = (cell(height)?, cell(width)?);
+    let trips = height.kernel * (1 + width.kernel) + cell_height.saturating_mul(1 + cell_width);
+    if trips > device.loop_trips() {
+        return None;
+    }
     let cells_down = (height.input + height.padding_before).div_ceil(cell_height);
     let cells_across = (width.input + width.padding_before).div_ceil(cell_width);
     let mut constants = geometry.constants();

@@ -4,6 +4,7 @@ mod cpu;
 mod forward;
 mod geometry;
 mod grad;
+mod winners;
 
 pub use forward::PoolForward;
 pub use geometry::PoolGeometry;

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod conv;
 pub mod dense;
 pub mod elementwise;
+pub mod long_sums;
 pub mod pool;
 pub mod training;
 
@@ -36,10 +37,16 @@ impl fmt::Display for Case {
 
 /// Every case: each operation of the library appears here.
 pub fn all() -> Vec<Case> {
-    [bench::cases(), conv::cases(), dense::cases(), elementwise::cases(), pool::cases(), training::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let groups = [
+        bench::cases(),
+        conv::cases(),
+        dense::cases(),
+        elementwise::cases(),
+        long_sums::cases(),
+        pool::cases(),
+        training::cases(),
+    ];
+    groups.into_iter().flatten().collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,255 @@
+//! Small geometries, all of them: what a window can do along an axis, and the axes that look degenerate in pairs.
+
+use std::collections::HashSet;
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use rand::seq::index;
+
+use super::cases::Case;
+use super::cases::pool::KINDS;
+use super::random::windows;
+use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
+use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
+use crate::ops::window::{Axis, Padding, WindowOptions};
+use crate::tensor::ImageShape;
+
+/// The largest input, kernel, stride, dilation, and padding on either side of an axis.
+const MOST: [usize; 5] = [7, 5, 4, 3, 3];
+
+/// Images of a batch: what is right for one may be wrong for the next.
+const BATCH_SIZE: usize = 2;
+
+/// Channels of the input and of the output, and groups: one group, several, and one a channel. Of the two rows a
+/// geometry gets one, so that channels come in fours as often as not.
+const CHANNELS: [[[usize; 3]; 3]; 2] = [[[3, 5, 1], [4, 6, 2], [3, 3, 3]], [[4, 8, 1], [8, 8, 2], [4, 4, 4]]];
+
+/// Channels for which 3x3 windows that move by one are transformed.
+const WIDE: [usize; 3] = [33, 18, 1];
+
+/// Every geometry of a small range, by number.
+///
+/// An axis is decided by its input, kernel, stride, dilation, and padding before and after. Each of them meets a few
+/// ordinary and odd partners on the other axis, in both orders; those that are [degenerate](is_degenerate) meet each
+/// other.
+#[derive(Clone, Debug)]
+pub struct Exhaustive {
+    axes: Vec<Axis>,
+    partners: Vec<Axis>,
+    degenerate: Vec<Axis>,
+}
+
+impl Default for Exhaustive {
+    fn default() -> Self {
+        Exhaustive::new()
+    }
+}
+
+impl Exhaustive {
+    /// All axes of the range.
+    pub fn new() -> Self {
+        let axes = axes();
+        let degenerate = axes.iter().copied().filter(is_degenerate).collect();
+        // Input, kernel, stride, dilation, padding before and after.
+        let partners = [[5, 3, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [6, 2, 3, 2, 0, 1]].map(axis);
+        let partners = partners.into_iter().map(|axis| axis.expect("a window that fits")).collect();
+        Exhaustive { axes, partners, degenerate }
+    }
+
+    /// Number of geometries.
+    pub fn len(&self) -> usize {
+        self.partnered() + self.degenerate.len().pow(2)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of geometries in which an axis meets a partner; they come first.
+    fn partnered(&self) -> usize {
+        2 * self.axes.len() * self.partners.len()
+    }
+
+    /// Height and width of the geometry of this number.
+    fn pair(&self, number: usize) -> [Axis; 2] {
+        if let Some(number) = number.checked_sub(self.partnered()) {
+            let count = self.degenerate.len();
+            return [self.degenerate[number / count], self.degenerate[number % count]];
+        }
+        let axis = self.axes[number / 2 / self.partners.len()];
+        let partner = self.partners[number / 2 % self.partners.len()];
+        if number.is_multiple_of(2) { [axis, partner] } else { [partner, axis] }
+    }
+
+    /// Every pass of every convolution and pool over the geometry of this number.
+    ///
+    /// # Panics
+    /// When there is no such geometry.
+    pub fn cases(&self, number: usize) -> Vec<Case> {
+        let [height, width] = self.pair(number);
+        let window = WindowOptions {
+            kernel_size: [height.kernel, width.kernel],
+            stride: [height.stride, width.stride],
+            dilation: [height.dilation, width.dilation],
+            padding: Padding::Sides {
+                top: height.padding_before,
+                bottom: height.padding_after,
+                left: width.padding_before,
+                right: width.padding_after,
+            },
+        };
+        let image = |channels| ImageShape { height: height.input, width: width.input, channels };
+        let row = (height.input + width.input + height.kernel + width.stride) % CHANNELS.len();
+        let is_transformed = |axis: &Axis| (axis.kernel, axis.stride, axis.dilation) == (3, 1, 1);
+        let wide = (is_transformed(&height) && is_transformed(&width)).then_some(WIDE);
+        let described = windows(&height, &width);
+        let mut cases = Vec::new();
+        for [in_channels, out_channels, groups] in CHANNELS[row].into_iter().chain(wide) {
+            let image = image(in_channels);
+            let geometry = ConvGeometry::new(BATCH_SIZE, image, out_channels, groups, &window)
+                .expect("small sizes that were checked axis by axis");
+            let name = format!(
+                "small {number}: {BATCH_SIZE}x{image}, {out_channels} filters, {groups} groups, {described}"
+            );
+            cases.push(Case::new(&name, ConvForward::new(geometry)));
+            cases.push(Case::new(&name, ConvGradFilters::new(geometry)));
+            cases.push(Case::new(&name, ConvGradInput::new(geometry)));
+        }
+        let image = image(CHANNELS[row][0][0]);
+        // None where a window of the pool would meet padding alone.
+        if let Ok(geometry) = PoolGeometry::new(BATCH_SIZE, image, &window) {
+            let name = format!("small {number}: {BATCH_SIZE}x{image}, {described}");
+            for kind in KINDS {
+                cases.push(Case::new(&name, PoolForward { kind, geometry }));
+                cases.push(Case::new(&name, PoolGrad::new(kind, geometry)));
+            }
+        }
+        cases
+    }
+
+    /// Numbers of `count` geometries, or of all where there are fewer, drawn from `seed`, in rising order.
+    pub fn sample(&self, count: usize, seed: u64) -> Vec<usize> {
+        Self::drawn(self.len(), count, seed)
+    }
+
+    /// The same of those geometries in which an axis meets a partner, which cover every axis with the fewest cases.
+    pub fn sample_of_axes(&self, count: usize, seed: u64) -> Vec<usize> {
+        Self::drawn(self.partnered(), count, seed)
+    }
+
+    fn drawn(from: usize, count: usize, seed: u64) -> Vec<usize> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut numbers = index::sample(&mut rng, from, count.min(from)).into_vec();
+        numbers.sort_unstable();
+        numbers
+    }
+}
+
+/// The axis of an input, a kernel, a stride, a dilation, and padding before and after; none where the kernel is too
+/// large.
+fn axis([input, kernel, stride, dilation, before, after]: [usize; 6]) -> Option<Axis> {
+    let window = WindowOptions {
+        kernel_size: [kernel, 1],
+        stride: [stride, 1],
+        dilation: [dilation, 1],
+        padding: Padding::Sides { top: before, bottom: after, left: 0, right: 0 },
+    };
+    Axis::pair("exhaustive", [input, 1], &window).ok().map(|[axis, _]| axis)
+}
+
+/// All axes of the range; of those that differ in the padding after the last window alone, one.
+fn axes() -> Vec<Axis> {
+    let [most_input, most_kernel, most_stride, most_dilation, most_padding] = MOST;
+    let mut axes = Vec::new();
+    let mut seen = HashSet::new();
+    for input in 1..=most_input {
+        for kernel in 1..=most_kernel {
+            for stride in 1..=most_stride {
+                for dilation in 1..=most_dilation {
+                    for before in 0..=most_padding {
+                        for after in 0..=most_padding {
+                            let axis = axis([input, kernel, stride, dilation, before, after]);
+                            axes.extend(axis.filter(|axis| seen.insert(Axis { padding_after: 0, ..*axis })));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    axes
+}
+
+/// Whether an axis has a single input or output position, a stride that leads past the end of the input, or a window
+/// that meets padding alone.
+fn is_degenerate(axis: &Axis) -> bool {
+    let meets_padding_alone = |position| axis.taps_inside(position).is_empty();
+    axis.input == 1
+        || axis.output == 1
+        || axis.stride >= axis.input
+        || (0..axis.output).any(meets_padding_alone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_axis_of_the_range_is_there_once() {
+        let sweep = Exhaustive::new();
+        let mut expected = HashSet::new();
+        for input in 1..=7 {
+            for kernel in 1..=5usize {
+                for stride in 1..=4 {
+                    for dilation in 1..=3 {
+                        for (before, after) in
+                            (0..=3).flat_map(|before| (0..=3).map(move |after| (before, after)))
+                        {
+                            let room = input + before + after;
+                            if let Some(rest) = room.checked_sub((kernel - 1) * dilation + 1) {
+                                expected.insert((input, kernel, stride, dilation, before, rest / stride + 1));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let found: HashSet<_> = sweep
+            .axes
+            .iter()
+            .map(|axis| {
+                let Axis { input, kernel, stride, dilation, padding_before, output, .. } = *axis;
+                (input, kernel, stride, dilation, padding_before, output)
+            })
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(sweep.axes.len(), expected.len());
+    }
+
+    #[test]
+    fn an_axis_meets_every_partner_on_both_sides_and_degenerate_ones_meet_each_other() {
+        let sweep = Exhaustive::new();
+        let pairs: HashSet<[Axis; 2]> = (0..sweep.len()).map(|number| sweep.pair(number)).collect();
+        for &axis in &sweep.axes {
+            for &partner in &sweep.partners {
+                assert!(pairs.contains(&[axis, partner]) && pairs.contains(&[partner, axis]));
+            }
+        }
+        let first = [sweep.degenerate[0], *sweep.degenerate.last().unwrap()];
+        assert!(pairs.contains(&first) && pairs.contains(&[first[1], first[0]]));
+        let one_row_with_a_stride = axis([1, 1, 2, 1, 0, 0]).unwrap();
+        assert!(sweep.degenerate.contains(&one_row_with_a_stride));
+        assert!(!is_degenerate(&axis([5, 3, 1, 1, 1, 1]).unwrap()));
+        assert!(is_degenerate(&axis([5, 1, 1, 1, 1, 0]).unwrap()), "its first window meets padding alone");
+    }
+
+    #[test]
+    fn a_sample_is_drawn_from_its_seed() {
+        let sweep = Exhaustive::new();
+        let sample = sweep.sample(1000, 3);
+        assert_eq!(sample, sweep.sample(1000, 3));
+        assert_ne!(sample, sweep.sample(1000, 4));
+        assert!(sample.is_sorted_by(|a, b| a < b) && sample.len() == 1000);
+        assert_eq!(sweep.sample_of_axes(usize::MAX, 0).len(), sweep.partnered());
+    }
+}
