@@ -49,6 +49,16 @@ impl Shape {
     }
 }
 
+/// Position along each axis of the element that lies at `index` in the memory of a tensor of these sizes.
+pub fn position<const N: usize>(sizes: [usize; N], index: usize) -> [usize; N] {
+    let mut position = [0; N];
+    let mut rest = index;
+    for axis in (0..N).rev() {
+        (position[axis], rest) = (rest % sizes[axis], rest / sizes[axis]);
+    }
+    position
+}
+
 impl<const N: usize> From<[usize; N]> for Shape {
     fn from(sizes: [usize; N]) -> Self {
         Shape::new(sizes.to_vec())

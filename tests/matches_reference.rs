@@ -226,6 +226,37 @@ fn convolutions_in_pieces_match_the_definitions() {
     assert!(cut >= 3 * wanted.len(), "only {cut} operations were cut");
 }
 
+/// Where an operation is defined element by element, that is the whole definition's answer; and whatever leaves a
+/// device a choice is defined so, since the tuner checks on a sample what it compares the others with.
+#[test]
+fn definitions_of_elements_agree_with_those_of_the_whole() {
+    const MOST: usize = 300;
+    let mut checked = 0;
+    for case in cases::all() {
+        let name = case.to_string();
+        let operands = case.op.operands();
+        let is_tuned = case.op.implementations(&DeviceProfile::portable()).len() > 1
+            && operands.iter().all(|operand| operand.element == wgconv::ops::Element::Real);
+        let trial = Trial::new(case.op, Data::Reals, 7).expect("reals suit every operation");
+        let op = trial.plan().forward[0].op.as_ref();
+        let read = |operand: usize, index: usize| trial.given()[operand].reals()[index];
+        let written = operands.iter().position(|operand| operand.access.writes()).expect("an answer");
+        let elements = operands[written].shape.elements();
+        let step = elements.div_ceil(MOST);
+        for index in (0..elements).step_by(step).chain([elements - 1]) {
+            let Some(found) = op.define_at(&read, index) else {
+                assert!(!is_tuned, "{name}: no definition of an element");
+                break;
+            };
+            let expected = trial.answer()[written].reals()[index];
+            // Sums in another order, in f64.
+            assert!((found - expected).abs() < 1e-9, "{name}[{index}]: expected {expected}, found {found}");
+            checked += 1;
+        }
+    }
+    println!("{checked} elements agree");
+}
+
 /// The check itself: a wrong element, a NaN, an infinity, an element left out and a changed input all fail.
 #[test]
 fn wrong_answers_are_caught() {

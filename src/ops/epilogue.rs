@@ -26,9 +26,9 @@ impl Epilogue {
         self.bias.then(|| Operand::read("bias", [channels]))
     }
 
-    /// What the definition stores for channel `k`; `operands` are those that come after the operation's own.
-    pub(super) fn define(&self, value: f64, k: usize, operands: &[HostBuffer<f64>]) -> f64 {
-        let value = if self.bias { value + operands[0].reals()[k] } else { value };
+    /// What the definition stores for a sum; `bias` is its channel's.
+    pub(super) fn define(&self, value: f64, bias: impl FnOnce() -> f64) -> f64 {
+        let value = if self.bias { value + bias() } else { value };
         self.activation.map_or(value, |activation| activation.value(value))
     }
 

@@ -19,5 +19,5 @@ mod prologue;
 pub mod window;
 
 pub use epilogue::Epilogue;
-pub use op::{Access, CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision};
+pub use op::{Access, CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision, Read};
 pub use prologue::Prologue;

@@ -24,6 +24,14 @@ pub trait Op: Any + Debug + Send + Sync {
     /// Whatever is fast is checked against this.
     fn define(&self, operands: &mut Operands<f64>);
 
+    /// By the definition, element `index` of the one operand that the operation writes, where `read(operand, position)`
+    /// is what lies in the others; none where the operation has no definition element by element.
+    ///
+    /// What a large operation computes can be checked on a sample this way.
+    fn define_at(&self, _read: &Read<'_>, _index: usize) -> Option<f64> {
+        None
+    }
+
     /// Runs the operation on all cores of the CPU, in the best of its forms.
     ///
     /// The answer must not depend on the number of threads.
@@ -54,6 +62,10 @@ pub trait Op: Any + Debug + Send + Sync {
     /// How far a right answer in f32 may lie from the definition's.
     fn precision(&self) -> Precision;
 }
+
+/// What lies in an operation's operands: the value of `read(operand, position)`, counted as in [`Op::operands`] and along
+/// the memory.
+pub type Read<'a> = dyn Fn(usize, usize) -> f64 + Sync + 'a;
 
 /// A way to run an operation on the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -91,9 +91,9 @@ mod tests {
             (Loops::over(98), 100, 1),
             (Loops::over(99), 100, 2),
             (Loops::over(1000), 100, 11),
-            (Loops::over_window(30, 30), 100, 20),
+            (Loops::over_window(30, 30), 100, 30),
             (Loops::over_window(1, 500), 100, 11),
-            (Loops::over_window(500, 1), 100, 15),
+            (Loops::over_window(500, 1), 100, 16),
             (Loops { rows: 3, columns: 4, terms: 150 }, 100, 24),
             (Loops { rows: 10, columns: 4, terms: 20 }, 100, 10),
         ] {

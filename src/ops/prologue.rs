@@ -45,6 +45,11 @@ impl Prologue {
         grad_output.iter().zip(activated).map(|(grad, &y)| grad * activation.derivative(y)).collect()
     }
 
+    /// One value of the same gradient: `grad_output` and `activated` as they lie in memory.
+    pub(super) fn define_at(&self, grad_output: f64, activated: impl FnOnce() -> f64) -> f64 {
+        self.activation.map_or(grad_output, |activation| grad_output * activation.derivative(activated()))
+    }
+
     /// Calls `work` with the gradient that it works on, for a `part` of `grad_output`: where there is a
     /// derivative, the product lies in scratch memory, so a part should fit the cache.
     pub(super) fn run_on_cpu(

@@ -133,6 +133,12 @@ impl Axis {
             .filter(|&input| input < self.input)
     }
 
+    /// The output positions whose windows meet input position `input`, each with the tap that meets it.
+    pub fn meetings(&self, input: usize) -> impl Iterator<Item = (usize, usize)> {
+        let all = (0..self.output).flat_map(|position| (0..self.kernel).map(move |tap| (position, tap)));
+        all.filter(move |&(position, tap)| self.input_at(position, tap) == Some(input))
+    }
+
     /// The taps that lie inside the input at output position `position`; the others meet padding.
     pub fn taps_inside(&self, position: usize) -> Range<usize> {
         let start = position * self.stride;

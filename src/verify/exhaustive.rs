@@ -205,7 +205,7 @@ mod tests {
                         for (before, after) in
                             (0..=3).flat_map(|before| (0..=3).map(move |after| (before, after)))
                         {
-                            let room = input + before + after;
+                            let room: usize = input + before + after;
                             if let Some(rest) = room.checked_sub((kernel - 1) * dilation + 1) {
                                 expected.insert((input, kernel, stride, dilation, before, rest / stride + 1));
                             }

@@ -170,6 +170,16 @@ impl Trial {
         (reals.iter().filter(|&&value| value != 0.0).count(), reals.len())
     }
 
+    /// The operands before the run.
+    pub fn given(&self) -> &[HostBuffer<f64>] {
+        &self.given
+    }
+
+    /// The operands after the definition has run.
+    pub fn answer(&self) -> &[HostBuffer<f64>] {
+        &self.expected
+    }
+
     /// The definition's answer, rounded to f32, to be changed in the negative controls of this check.
     pub fn expected(&self) -> Vec<HostBuffer<f32>> {
         self.expected.iter().map(|buffer| buffer.map_reals(|&value| value as f32)).collect()

@@ -34,8 +34,8 @@ pub struct DeviceLab<'a> {
     start: Instant,
     /// Elements of a block of numbers.
     block_elements: usize,
-    /// Random numbers for the operand of each position.
-    random: HashMap<usize, wgpu::Buffer>,
+    /// Random numbers for the operand of each position, on the device and on the host.
+    random: HashMap<usize, (wgpu::Buffer, Vec<f32>)>,
     /// NaN, so that an element left out shows.
     poison: Option<wgpu::Buffer>,
     bench: Bench,
@@ -104,15 +104,15 @@ impl<'a> DeviceLab<'a> {
     /// Fills the operand of this position: with random numbers where it is read, else with NaN.
     fn fill(&mut self, position: usize, operand: &Operand) -> Result<(), Trouble> {
         if operand.access.reads() && !self.random.contains_key(&position) {
-            let block = self.block(&random(position, self.block_elements))?;
-            self.random.insert(position, block);
+            let values = random(position, self.block_elements);
+            self.random.insert(position, (self.block(&values)?, values));
         }
         if !operand.access.reads() && self.poison.is_none() {
             self.poison = Some(self.block(&vec![f32::NAN; self.block_elements])?);
         }
         let block = match operand.access {
             Access::Write => self.poison.as_ref().expect("made above"),
-            Access::Read | Access::ReadWrite => &self.random[&position],
+            Access::Read | Access::ReadWrite => &self.random[&position].0,
         };
         let mut encoder = self.context.device.create_command_encoder(&Default::default());
         let elements = operand.shape.elements();
@@ -157,6 +157,30 @@ impl<'a> DeviceLab<'a> {
         })?;
         self.bench.dispatches.insert(implementation, dispatches);
         Ok(())
+    }
+
+    /// Compares some elements of the answer that was kept with the operation's definition.
+    fn sample(&self, subject: &Subject) -> Result<(), Mismatch> {
+        let op = subject.op;
+        let operands = op.operands();
+        let written = operands.iter().find(|operand| operand.access.writes());
+        let (Some(written), [found]) = (written, self.bench.expected.as_slice()) else { return Ok(()) };
+        let read =
+            |operand: usize, index: usize| f64::from(self.random[&operand].1[index % self.block_elements]);
+        let bound = op.precision().bound();
+        let wrong = sample(found.len(), op.flops()).into_par_iter().find_map_first(|index| {
+            let (expected, found) = (op.define_at(&read, index)?, f64::from(found[index]));
+            let is_right = (expected - found).abs() <= bound;
+            (!is_right).then_some(Mismatch {
+                op: op.name(),
+                operand: written.name,
+                index,
+                expected,
+                found,
+                bound,
+            })
+        });
+        wrong.map_or(Ok(()), Err)
     }
 
     /// Runs an implementation on fresh operands, and hands over what it wrote: the operand, its number among
@@ -213,9 +237,13 @@ impl Lab for DeviceLab<'_> {
         Ok(self.clock.measure(self.context, &self.bench.dispatches[&implementation], times)?)
     }
 
-    fn ask_reference(&mut self, subject: &Subject) -> Result<Duration, Trouble> {
+    fn ask_reference(
+        &mut self,
+        subject: &Subject,
+        implementation: usize,
+    ) -> Result<(Duration, Result<(), Mismatch>), Trouble> {
         let mut expected: Vec<Vec<f32>> = Vec::new();
-        let time = self.answer(subject, subject.reference, |operand, number, first, values| {
+        let time = self.answer(subject, implementation, |operand, number, first, values| {
             if first == 0 {
                 let mut room = Vec::new();
                 room.try_reserve_exact(operand.shape.elements()).map_err(|_| Trouble::Memory)?;
@@ -228,7 +256,7 @@ impl Lab for DeviceLab<'_> {
             Ok(())
         })?;
         self.bench.expected = expected;
-        Ok(time)
+        Ok((time, self.sample(subject)))
     }
 
     fn check(
@@ -278,6 +306,23 @@ fn largest_difference(expected: &[f32], found: &[f32]) -> f64 {
     expected.par_iter().zip(found).map(|(&a, &b)| difference(a, b)).reduce(|| 0.0, f64::max)
 }
 
+/// Positions of some dozens of `elements`, the first and the last among them; fewer where their definitions, of `flops` in
+/// all, would take long.
+fn sample(elements: usize, flops: u64) -> Vec<usize> {
+    const MOST: u64 = 48;
+    const FEWEST: u64 = 4;
+    const FLOPS: u64 = 8 << 20;
+    let each = flops / elements.max(1) as u64;
+    let wanted = (FLOPS / each.max(1)).clamp(FEWEST, MOST) as usize;
+    let count = wanted.min(elements);
+    // Multiples of the golden ratio lie evenly, and on no regular grid of rows and channels.
+    let scattered = |number: usize| {
+        let fraction = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (u128::from(fraction) * elements as u128 >> 64) as usize
+    };
+    (0..count).map(|number| if number + 1 == count { elements - 1 } else { scattered(number) }).collect()
+}
+
 /// Numbers from -1 to 1, the same for a position and a length whatever the number of threads.
 fn random(position: usize, elements: usize) -> Vec<f32> {
     let mut values = vec![0.0; elements];
@@ -299,6 +344,17 @@ mod tests {
         assert_eq!(largest_difference(&[1.0, 2.0, 3.0], &[1.0, 1.0, 2.5]), 1.0);
         assert_eq!(largest_difference(&[1.0, 2.0], &[f32::NAN, 2.0]), f64::INFINITY);
         assert_eq!(largest_difference(&[1.0, 2.0], &[1.0, f32::INFINITY]), f64::INFINITY);
+    }
+
+    #[test]
+    fn a_sample_holds_dozens_of_elements_and_fewer_of_long_sums() {
+        assert_eq!(sample(1, 100), [0]);
+        assert_eq!(sample(3, 6).len(), 3);
+        let many = sample(1_000_000, 2_000_000);
+        assert!(many.len() == 48 && many[0] == 0 && many[47] == 999_999, "{many:?}");
+        let halves = many.iter().filter(|&&index| index < 500_000).count();
+        assert!((20..28).contains(&halves), "{halves} in the first half");
+        assert_eq!(sample(100, 100 << 30).len(), 4);
     }
 
     #[test]

@@ -154,8 +154,13 @@ pub trait Lab {
     /// Runs an implementation `times` times; the time is the device's.
     fn run(&mut self, subject: &Subject, implementation: usize, times: usize) -> Result<Duration, Trouble>;
 
-    /// Runs the reference and keeps its answer; the time is the device's.
-    fn ask_reference(&mut self, subject: &Subject) -> Result<Duration, Trouble>;
+    /// Runs an implementation once, compares a sample of its answer with the operation's definition, and keeps the answer
+    /// for others to be compared with: the device's time, and the first difference that no right answer shows.
+    fn ask_reference(
+        &mut self,
+        subject: &Subject,
+        implementation: usize,
+    ) -> Result<(Duration, Result<(), Mismatch>), Trouble>;
 
     /// Runs an implementation once and compares its answer with the reference's: the device's time, and the largest
     /// difference or the first that no right answer shows.
@@ -295,6 +300,10 @@ impl Session<'_> {
         let (Some(&guess), Ok(())) = (candidates.first(), &compiled[subject.reference]) else {
             return Ok(());
         };
+        // A reference that was found wrong before is wrong still.
+        if subject.rejected.iter().any(|rejected| rejected.implementation == name(subject.reference)) {
+            return Ok(());
+        }
 
         if !self.fits(self.beginning(subject)) {
             return Ok(());
@@ -315,10 +324,23 @@ impl Session<'_> {
             return Ok(());
         }
         let start = self.lab.elapsed();
-        let reference = self.lab.ask_reference(subject)?;
-        let moved = self.lab.elapsed().saturating_sub(start + reference);
+        let (mut position, mut asked) =
+            (subject.reference, self.lab.ask_reference(subject, subject.reference)?);
+        let moved = self.lab.elapsed().saturating_sub(start + asked.0);
         self.forecast.byte =
             self.forecast.byte.max(moved.as_secs_f64() / subject.bytes().max(1 << 20) as f64);
+        // Where a device gets even the plainest implementation wrong, the plainest of the others takes its place.
+        while let Err(mismatch) = asked.1 {
+            let reason = format!("by the definition, {}", mismatch.difference());
+            outcome.rejected.push(Rejected { implementation: name(position), reason });
+            candidates.retain(|&candidate| candidate != position);
+            let Some(&plainest) = candidates.last() else { return Ok(()) };
+            if !self.fits(moving + self.forecast.start + 2 * asked.0.max(first)) {
+                return Ok(());
+            }
+            (position, asked) = (plainest, self.lab.ask_reference(subject, plainest)?);
+        }
+        let reference = asked.0;
 
         let mut trials: Vec<Trial> = Vec::new();
         for candidate in candidates {
@@ -327,7 +349,7 @@ impl Session<'_> {
             if !self.fits(moving + longest) {
                 return Ok(());
             }
-            let (time, error) = if candidate == subject.reference {
+            let (time, error) = if candidate == position {
                 (reference, Ok(0.0))
             } else {
                 self.lab.check(subject, candidate)?
@@ -349,13 +371,13 @@ impl Session<'_> {
             trials.push(Trial { candidate, error, samples });
         }
         if let Some(guess) = trials.iter().find(|trial| trial.candidate == guess) {
-            let known = trials.iter().find(|trial| trial.candidate == subject.reference);
+            let known = trials.iter().find(|trial| trial.candidate == position);
             let reference = known.map_or(reference.saturating_sub(self.forecast.start), Trial::least);
             let ratio = reference.div_duration_f64(guess.least());
             self.forecast.ratio = Some(self.forecast.ratio.unwrap_or(1.0).max(ratio));
         }
         outcome.winner = match trials.is_empty() {
-            true => Some(subject.winner(subject.reference, reference, 0.0)),
+            true => Some(subject.winner(position, reference, 0.0)),
             false => self.race(subject, trials)?,
         };
         Ok(())

@@ -51,13 +51,23 @@ fn subject(op: &Pretended, longest: Duration) -> Subject<'_> {
 struct Behaviour {
     times: [f64; 4],
     wrong: [bool; 3],
+    wrong_reference: bool,
     refused: [bool; 4],
     finite: bool,
     memory: bool,
 }
 
-const SOUND: Behaviour =
-    Behaviour { times: [1e-3; 4], wrong: [false; 3], refused: [false; 4], finite: true, memory: true };
+const SOUND: Behaviour = Behaviour {
+    times: [1e-3; 4],
+    wrong: [false; 3],
+    wrong_reference: false,
+    refused: [false; 4],
+    finite: true,
+    memory: true,
+};
+
+const MISMATCH: Mismatch =
+    Mismatch { op: "pretended", operand: "output", index: 3, expected: 1.0, found: 2.0, bound: 1e-5 };
 
 struct PretendedLab {
     behaviours: Vec<Behaviour>,
@@ -143,10 +153,19 @@ impl Lab for PretendedLab {
         Ok(Duration::from_secs_f64(time))
     }
 
-    fn ask_reference(&mut self, subject: &Subject) -> Result<Duration, Trouble> {
+    fn ask_reference(
+        &mut self,
+        subject: &Subject,
+        implementation: usize,
+    ) -> Result<(Duration, Result<(), Mismatch>), Trouble> {
         self.now += self.moving;
-        let time = self.run(subject, subject.reference, 1)?;
-        if self.behaviours[Self::number(subject)].finite { Ok(time) } else { Err(Trouble::NotFinite) }
+        let time = self.run(subject, implementation, 1)?;
+        let Behaviour { finite, wrong, wrong_reference, .. } = self.behaviours[Self::number(subject)];
+        let wrong = wrong.get(implementation).copied().unwrap_or(wrong_reference);
+        match finite {
+            true => Ok((time, if wrong { Err(MISMATCH) } else { Ok(()) })),
+            false => Err(Trouble::NotFinite),
+        }
     }
 
     fn check(
@@ -158,14 +177,7 @@ impl Lab for PretendedLab {
         let time = self.run(subject, implementation, 1)?;
         let verdict = match self.behaviours[Self::number(subject)].wrong[implementation] {
             false => Ok(1e-6),
-            true => Err(Mismatch {
-                op: "pretended",
-                operand: "output",
-                index: 3,
-                expected: 1.0,
-                found: 2.0,
-                bound: 1e-5,
-            }),
+            true => Err(MISMATCH),
         };
         Ok((time, verdict))
     }
@@ -218,6 +230,24 @@ fn what_is_wrong_or_does_not_compile_never_wins_however_fast_it_is() {
     assert_eq!(rejected(&outcomes[0]), [format!("first: {wrong}"), format!("second: {wrong}")]);
     assert_eq!(rejected(&outcomes[1]), ["first: does not compile: no".into(), format!("second: {wrong}")]);
     assert_eq!(rejected(&outcomes[2]).len(), 3);
+}
+
+#[test]
+fn where_the_reference_is_wrong_by_the_definition_the_plainest_right_candidate_takes_its_place() {
+    let behaviours = vec![
+        Behaviour { wrong_reference: true, ..SOUND },
+        Behaviour { wrong_reference: true, wrong: [false, true, true], ..SOUND },
+        Behaviour { wrong_reference: true, wrong: [true; 3], ..SOUND },
+    ];
+    let outcomes = PretendedLab::new(behaviours).tune(10.0).unwrap();
+    assert_eq!(outcomes.iter().map(winner).collect::<Vec<_>>(), [Some("first"), Some("first"), None]);
+    let rejected = |outcome: &Outcome| -> Vec<String> {
+        outcome.rejected.iter().map(|rejected| rejected.implementation.clone()).collect()
+    };
+    assert_eq!(rejected(&outcomes[0]), ["direct"]);
+    assert_eq!(rejected(&outcomes[1]), ["direct", "third", "second"]);
+    assert_eq!(rejected(&outcomes[2]), ["direct", "third", "second", "first"]);
+    assert!(outcomes[0].rejected[0].reason.starts_with("by the definition, output[3]: expected 1"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::cpu::{add_in_order, add_rows, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{in_slices, most_slices};
 use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -61,6 +61,11 @@ impl BiasGrad {
         BiasGrad { prologue, ..self }
     }
 
+    /// The definition of the gradient of bias `k`.
+    fn grad_at(&self, k: usize, grad_output: impl Fn(usize) -> f64) -> f64 {
+        (0..self.rows).map(|row| grad_output(row * self.channels + k)).sum()
+    }
+
     /// Slices of rows, each summed by workgroups of its own; a second pass adds the slices.
     fn sliced(&self, device: &DeviceProfile) -> Option<Implementation> {
         let BiasGrad { rows, channels, .. } = *self;
@@ -108,8 +113,12 @@ impl Op for BiasGrad {
         let ([grad_output, grad_bias], more) = operands.split();
         let grad_output = self.prologue.define(grad_output.reals(), more);
         for (k, grad_bias) in grad_bias.reals_mut().iter_mut().enumerate() {
-            *grad_bias = (0..self.rows).map(|row| grad_output[row * self.channels + k]).sum();
+            *grad_bias = self.grad_at(k, |i| grad_output[i]);
         }
+    }
+
+    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
+        Some(self.grad_at(index, |i| self.prologue.define_at(read(0, i), || read(ACTIVATED, i))))
     }
 
     /// Each chunk of rows is summed on its own; the chunks are added in order.

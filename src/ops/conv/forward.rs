@@ -7,7 +7,7 @@ use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -37,6 +37,33 @@ impl ConvForward {
     pub fn with_epilogue(self, epilogue: Epilogue) -> Self {
         ConvForward { epilogue, ..self }
     }
+
+    /// The definition of output `index`, from what lies in the other operands.
+    fn output_at(
+        &self,
+        index: usize,
+        input: impl Fn(usize) -> f64,
+        filters: impl Fn(usize) -> f64,
+        bias: impl Fn(usize) -> f64,
+    ) -> f64 {
+        let geometry = &self.geometry;
+        let [n, p, q, k] = geometry.output_position(index);
+        let (group_in, group_out) = (geometry.group_in_channels(), geometry.group_out_channels());
+        let mut sum = 0.0;
+        for r in 0..geometry.height.kernel {
+            let Some(h) = geometry.height.input_at(p, r) else { continue };
+            for s in 0..geometry.width.kernel {
+                let Some(w) = geometry.width.input_at(q, s) else { continue };
+                let pixel = (n * geometry.height.input + h) * geometry.width.input + w;
+                let tap = (k * geometry.height.kernel + r) * geometry.width.kernel + s;
+                for c in 0..group_in {
+                    let channel = k / group_out * group_in + c;
+                    sum += input(pixel * geometry.in_channels + channel) * filters(tap * group_in + c);
+                }
+            }
+        }
+        self.epilogue.define(sum, || bias(k))
+    }
 }
 
 impl Op for ConvForward {
@@ -55,36 +82,15 @@ impl Op for ConvForward {
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let geometry = &self.geometry;
         let ([input, filters, output], more) = operands.split();
-        let (input, filters, output) = (input.reals(), filters.reals(), output.reals_mut());
-        let [_, in_height, in_width, in_channels] =
-            [0, 1, 2, 3].map(|axis| geometry.input_shape().size(axis));
-        let (group_in, group_out) = (geometry.group_in_channels(), geometry.group_out_channels());
-        let mut index = 0;
-        for n in 0..geometry.batch_size {
-            for p in 0..geometry.height.output {
-                for q in 0..geometry.width.output {
-                    for k in 0..geometry.out_channels {
-                        let mut sum = 0.0;
-                        for r in 0..geometry.height.kernel {
-                            let Some(h) = geometry.height.input_at(p, r) else { continue };
-                            for s in 0..geometry.width.kernel {
-                                let Some(w) = geometry.width.input_at(q, s) else { continue };
-                                for c in 0..group_in {
-                                    let channel = k / group_out * group_in + c;
-                                    let pixel = (n * in_height + h) * in_width + w;
-                                    let tap = (k * geometry.height.kernel + r) * geometry.width.kernel + s;
-                                    sum += input[pixel * in_channels + channel] * filters[tap * group_in + c];
-                                }
-                            }
-                        }
-                        output[index] = self.epilogue.define(sum, k, more);
-                        index += 1;
-                    }
-                }
-            }
+        let (input, filters) = (input.reals(), filters.reals());
+        for (index, output) in output.reals_mut().iter_mut().enumerate() {
+            *output = self.output_at(index, |i| input[i], |i| filters[i], |k| more[0].reals()[k]);
         }
+    }
+
+    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
+        Some(self.output_at(index, |i| read(0, i), |i| read(1, i), |k| read(OPERANDS, k)))
     }
 
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {

@@ -3,7 +3,7 @@
 use crate::ops::kernel::Constant;
 use crate::ops::op::Precision;
 use crate::ops::window::{Axis, WindowOptions};
-use crate::tensor::{ImageShape, Shape};
+use crate::tensor::{ImageShape, Shape, position};
 use crate::{Error, Result};
 
 /// The sizes of a two-dimensional convolution: checked, and therefore consistent.
@@ -84,6 +84,22 @@ impl ConvGeometry {
     /// `[N,P,Q,K]`.
     pub fn output_shape(&self) -> Shape {
         [self.batch_size, self.height.output, self.width.output, self.out_channels].into()
+    }
+
+    /// n, h, w and c of the element at `index` of the input.
+    pub fn input_position(&self, index: usize) -> [usize; 4] {
+        position([self.batch_size, self.height.input, self.width.input, self.in_channels], index)
+    }
+
+    /// k, r, s and c of the element at `index` of the filters.
+    pub fn filters_position(&self, index: usize) -> [usize; 4] {
+        let sizes = [self.out_channels, self.height.kernel, self.width.kernel, self.group_in_channels()];
+        position(sizes, index)
+    }
+
+    /// n, p, q and k of the element at `index` of the output.
+    pub fn output_position(&self, index: usize) -> [usize; 4] {
+        position([self.batch_size, self.height.output, self.width.output, self.out_channels], index)
     }
 
     /// Whether each output channel is made from the one input channel of its number.

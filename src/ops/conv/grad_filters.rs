@@ -6,7 +6,7 @@ use super::{ConvGeometry, OPERANDS, grouped, stem};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, slices};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -39,6 +39,27 @@ impl ConvGradFilters {
 }
 
 impl ConvGradFilters {
+    /// The definition of the gradient of weight `index`, from what lies in the other operands.
+    fn grad_at(&self, index: usize, input: impl Fn(usize) -> f64, grad_output: impl Fn(usize) -> f64) -> f64 {
+        let geometry = &self.geometry;
+        let [k, r, s, c] = geometry.filters_position(index);
+        let channel = k / geometry.group_out_channels() * geometry.group_in_channels() + c;
+        let mut sum = 0.0;
+        for n in 0..geometry.batch_size {
+            for p in 0..geometry.height.output {
+                let Some(h) = geometry.height.input_at(p, r) else { continue };
+                for q in 0..geometry.width.output {
+                    let Some(w) = geometry.width.input_at(q, s) else { continue };
+                    let window = (n * geometry.height.output + p) * geometry.width.output + q;
+                    let pixel = (n * geometry.height.input + h) * geometry.width.input + w;
+                    sum += grad_output(window * geometry.out_channels + k)
+                        * input(pixel * geometry.in_channels + channel);
+                }
+            }
+        }
+        sum
+    }
+
     fn direct(&self, device: &DeviceProfile) -> Implementation {
         let positions = self.geometry.batch_size * self.geometry.positions();
         let elements = self.geometry.filters_shape().elements();
@@ -69,38 +90,16 @@ impl Op for ConvGradFilters {
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let geometry = &self.geometry;
         let ([input, grad_output, grad_filters], more) = operands.split();
-        let grad_output = self.prologue.define(grad_output.reals(), more);
-        let (input, grad_filters) = (input.reals(), grad_filters.reals_mut());
-        let [_, in_height, in_width, in_channels] =
-            [0, 1, 2, 3].map(|axis| geometry.input_shape().size(axis));
-        let (group_in, group_out) = (geometry.group_in_channels(), geometry.group_out_channels());
-        let mut index = 0;
-        for k in 0..geometry.out_channels {
-            for r in 0..geometry.height.kernel {
-                for s in 0..geometry.width.kernel {
-                    for c in 0..group_in {
-                        let channel = k / group_out * group_in + c;
-                        let mut sum = 0.0;
-                        for n in 0..geometry.batch_size {
-                            for p in 0..geometry.height.output {
-                                let Some(h) = geometry.height.input_at(p, r) else { continue };
-                                for q in 0..geometry.width.output {
-                                    let Some(w) = geometry.width.input_at(q, s) else { continue };
-                                    let window = (n * geometry.height.output + p) * geometry.width.output + q;
-                                    let pixel = (n * in_height + h) * in_width + w;
-                                    sum += grad_output[window * geometry.out_channels + k]
-                                        * input[pixel * in_channels + channel];
-                                }
-                            }
-                        }
-                        grad_filters[index] = sum;
-                        index += 1;
-                    }
-                }
-            }
+        let (input, grad_output) = (input.reals(), self.prologue.define(grad_output.reals(), more));
+        for (index, grad_filters) in grad_filters.reals_mut().iter_mut().enumerate() {
+            *grad_filters = self.grad_at(index, |i| input[i], |i| grad_output[i]);
         }
+    }
+
+    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
+        let grad_output = |i| self.prologue.define_at(read(1, i), || read(OPERANDS, i));
+        Some(self.grad_at(index, |i| read(0, i), grad_output))
     }
 
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {

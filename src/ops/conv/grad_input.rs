@@ -10,7 +10,7 @@ use crate::cpu::{Matrix, MatrixMut, lanes, multiply, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -147,6 +147,26 @@ impl Op for ConvGradInput {
                 }
             }
         }
+    }
+
+    /// Gathered from the windows that met the value, where [`Op::define`] hands each product back.
+    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
+        let geometry = &self.geometry;
+        let [n, h, w, channel] = geometry.input_position(index);
+        let (group_in, group_out) = (geometry.group_in_channels(), geometry.group_out_channels());
+        let (group, c) = (channel / group_in, channel % group_in);
+        let grad_output = |i| self.prologue.define_at(read(1, i), || read(OPERANDS, i));
+        let mut sum = 0.0;
+        for (p, r) in geometry.height.meetings(h) {
+            for (q, s) in geometry.width.meetings(w) {
+                for k in group * group_out..(group + 1) * group_out {
+                    let window = (n * geometry.height.output + p) * geometry.width.output + q;
+                    let tap = (k * geometry.height.kernel + r) * geometry.width.kernel + s;
+                    sum += grad_output(window * geometry.out_channels + k) * read(0, tap * group_in + c);
+                }
+            }
+        }
+        Some(sum)
     }
 
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {

@@ -8,7 +8,7 @@ use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -39,6 +39,20 @@ impl DenseForward {
     pub fn with_epilogue(self, epilogue: Epilogue) -> Self {
         DenseForward { epilogue, ..self }
     }
+
+    /// The definition of output `index`, from what lies in the other operands.
+    fn output_at(
+        &self,
+        index: usize,
+        input: impl Fn(usize) -> f64,
+        weight: impl Fn(usize) -> f64,
+        bias: impl Fn(usize) -> f64,
+    ) -> f64 {
+        let DenseSize { in_features, out_features, .. } = self.size;
+        let (n, o) = (index / out_features, index % out_features);
+        let products = (0..in_features).map(|i| input(n * in_features + i) * weight(o * in_features + i));
+        self.epilogue.define(products.sum(), || bias(o))
+    }
 }
 
 impl Op for DenseForward {
@@ -57,16 +71,15 @@ impl Op for DenseForward {
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let DenseSize { batch_size, in_features, out_features } = self.size;
         let ([input, weight, output], more) = operands.split();
-        let (input, weight, output) = (input.reals(), weight.reals(), output.reals_mut());
-        for n in 0..batch_size {
-            for o in 0..out_features {
-                let products =
-                    (0..in_features).map(|i| input[n * in_features + i] * weight[o * in_features + i]);
-                output[n * out_features + o] = self.epilogue.define(products.sum(), o, more);
-            }
+        let (input, weight) = (input.reals(), weight.reals());
+        for (index, output) in output.reals_mut().iter_mut().enumerate() {
+            *output = self.output_at(index, |i| input[i], |i| weight[i], |o| more[0].reals()[o]);
         }
+    }
+
+    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
+        Some(self.output_at(index, |i| read(0, i), |i| read(1, i), |o| read(BIAS, o)))
     }
 
     /// A few samples at a time.

@@ -7,7 +7,7 @@ use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -39,6 +39,18 @@ impl DenseGradInput {
     pub fn with_prologue(self, prologue: Prologue) -> Self {
         DenseGradInput { prologue, ..self }
     }
+
+    /// The definition of the gradient of input `index`, from what lies in the other operands.
+    fn grad_at(
+        &self,
+        index: usize,
+        weight: impl Fn(usize) -> f64,
+        grad_output: impl Fn(usize) -> f64,
+    ) -> f64 {
+        let DenseSize { in_features, out_features, .. } = self.size;
+        let (n, i) = (index / in_features, index % in_features);
+        (0..out_features).map(|o| grad_output(n * out_features + o) * weight(o * in_features + i)).sum()
+    }
 }
 
 impl Op for DenseGradInput {
@@ -57,17 +69,16 @@ impl Op for DenseGradInput {
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let DenseSize { batch_size, in_features, out_features } = self.size;
         let ([weight, grad_output, grad_input], more) = operands.split();
-        let grad_output = self.prologue.define(grad_output.reals(), more);
-        let (weight, grad_input) = (weight.reals(), grad_input.reals_mut());
-        for n in 0..batch_size {
-            for i in 0..in_features {
-                grad_input[n * in_features + i] = (0..out_features)
-                    .map(|o| grad_output[n * out_features + o] * weight[o * in_features + i])
-                    .sum();
-            }
+        let (weight, grad_output) = (weight.reals(), self.prologue.define(grad_output.reals(), more));
+        for (index, grad_input) in grad_input.reals_mut().iter_mut().enumerate() {
+            *grad_input = self.grad_at(index, |i| weight[i], |i| grad_output[i]);
         }
+    }
+
+    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
+        let grad_output = |i| self.prologue.define_at(read(1, i), || read(ACTIVATED, i));
+        Some(self.grad_at(index, |i| read(0, i), grad_output))
     }
 
     /// A few samples at a time.

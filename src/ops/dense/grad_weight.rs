@@ -7,7 +7,7 @@ use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -39,6 +39,13 @@ impl DenseGradWeight {
     pub fn with_prologue(self, prologue: Prologue) -> Self {
         DenseGradWeight { prologue, ..self }
     }
+
+    /// The definition of the gradient of weight `index`, from what lies in the other operands.
+    fn grad_at(&self, index: usize, input: impl Fn(usize) -> f64, grad_output: impl Fn(usize) -> f64) -> f64 {
+        let DenseSize { batch_size, in_features, out_features } = self.size;
+        let (o, i) = (index / in_features, index % in_features);
+        (0..batch_size).map(|n| grad_output(n * out_features + o) * input(n * in_features + i)).sum()
+    }
 }
 
 impl Op for DenseGradWeight {
@@ -57,17 +64,16 @@ impl Op for DenseGradWeight {
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let DenseSize { batch_size, in_features, out_features } = self.size;
         let ([input, grad_output, grad_weight], more) = operands.split();
-        let grad_output = self.prologue.define(grad_output.reals(), more);
-        let (input, grad_weight) = (input.reals(), grad_weight.reals_mut());
-        for o in 0..out_features {
-            for i in 0..in_features {
-                grad_weight[o * in_features + i] = (0..batch_size)
-                    .map(|n| grad_output[n * out_features + o] * input[n * in_features + i])
-                    .sum();
-            }
+        let (input, grad_output) = (input.reals(), self.prologue.define(grad_output.reals(), more));
+        for (index, grad_weight) in grad_weight.reals_mut().iter_mut().enumerate() {
+            *grad_weight = self.grad_at(index, |i| input[i], |i| grad_output[i]);
         }
+    }
+
+    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
+        let grad_output = |i| self.prologue.define_at(read(1, i), || read(ACTIVATED, i));
+        Some(self.grad_at(index, |i| read(0, i), grad_output))
     }
 
     /// A few rows of the weight at a time.

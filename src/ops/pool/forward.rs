@@ -74,7 +74,7 @@ impl Op for PoolForward {
                 for q in 0..geometry.width.output {
                     for c in 0..geometry.channels {
                         output[index] = match self.kind {
-                            PoolKind::Max => input[winner(geometry, input, [n, p, q, c])],
+                            PoolKind::Max => input[winner(geometry, |i| input[i], [n, p, q, c])],
                             PoolKind::Average => {
                                 let mut sum = 0.0;
                                 for r in 0..geometry.height.kernel {

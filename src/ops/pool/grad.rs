@@ -9,9 +9,10 @@ use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::activation::{Activation, Saved};
 use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
+use crate::tensor::position;
 
 /// Gradient of the loss with respect to the input of a pool.
 ///
@@ -91,7 +92,7 @@ impl Op for PoolGrad {
                     for p in 0..geometry.height.output {
                         for q in 0..geometry.width.output {
                             for c in 0..geometry.channels {
-                                grad_input[winner(geometry, input, [n, p, q, c])] +=
+                                grad_input[winner(geometry, |i| input[i], [n, p, q, c])] +=
                                     grad_output.next().expect("a gradient for every output");
                             }
                         }
@@ -127,6 +128,24 @@ impl Op for PoolGrad {
                 }
             }
         }
+    }
+
+    /// Gathered from the windows that met the value, where [`Op::define`] hands each gradient back.
+    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
+        let geometry = &self.geometry;
+        let PoolGeometry { batch_size, channels, height, width } = *geometry;
+        let [n, h, w, c] = position([batch_size, height.input, width.input, channels], index);
+        // A window with one tap at the position has no other there.
+        let windows = height.meetings(h).flat_map(|(p, _)| width.meetings(w).map(move |(q, _)| [n, p, q, c]));
+        let output_index =
+            |[n, p, q, c]: [usize; 4]| ((n * height.output + p) * width.output + q) * channels + c;
+        let grads = windows.map(|window| match self.kind {
+            PoolKind::Max if winner(geometry, |i| read(0, i), window) != index => 0.0,
+            PoolKind::Max => read(1, output_index(window)),
+            PoolKind::Average => read(0, output_index(window)) / geometry.taps() as f64,
+        });
+        let grad: f64 = grads.sum();
+        Some(self.activation.map_or(grad, |activation| grad * activation.derivative(read(0, index))))
     }
 
     /// An image at a time, window by window, as the definition has it.

@@ -21,7 +21,7 @@ pub enum PoolKind {
 
 /// By definition, where the largest value of a window lies in the input: the first one in row-major order,
 /// and the first NaN if there is one.
-fn winner(geometry: &PoolGeometry, input: &[f64], [n, p, q, c]: [usize; 4]) -> usize {
+fn winner(geometry: &PoolGeometry, input: impl Fn(usize) -> f64, [n, p, q, c]: [usize; 4]) -> usize {
     let mut winner = None;
     for r in 0..geometry.height.kernel {
         let Some(h) = geometry.height.input_at(p, r) else { continue };
@@ -29,7 +29,7 @@ fn winner(geometry: &PoolGeometry, input: &[f64], [n, p, q, c]: [usize; 4]) -> u
             let Some(w) = geometry.width.input_at(q, s) else { continue };
             let index = geometry.input_index(n, h, w, c);
             let larger =
-                |best: usize| input[index] > input[best] || input[index].is_nan() && !input[best].is_nan();
+                |best: usize| input(index) > input(best) || input(index).is_nan() && !input(best).is_nan();
             if winner.is_none_or(larger) {
                 winner = Some(index);
             }
