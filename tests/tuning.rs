@@ -17,7 +17,7 @@ use wgconv::files::CacheFolder;
 use wgconv::gpu::{Adapter, GpuExecutor, Preference, ShaderChecks, Tuning, TuningNotice};
 use wgconv::network::{Network, presets};
 use wgconv::ops::kernel::{Constant, Implementation, KernelCall, Source};
-use wgconv::ops::{HostBuffer, Op, Operand, Operands, Precision};
+use wgconv::ops::{HostBuffer, Op, Operand, Operands, Precision, Read};
 use wgconv::plan::{ChosenBy, Executor, Plan};
 use wgconv::train::{TrainSettings, Trainer};
 use wgconv::verify::cases;
@@ -60,6 +60,7 @@ const DIRECT: Way = Way { name: "direct", factor: 2.0, rounds: 50, workgroups: W
 const FAST: Way = Way { name: "fast", rounds: 1, ..DIRECT };
 const SLOW: Way = Way { name: "slow", rounds: 5000, ..DIRECT };
 const WRONG: Way = Way { name: "wrong", factor: 2.001, ..FAST };
+const WRONG_TOO: Way = Way { name: "wrong_too", ..WRONG };
 /// Does most of the work.
 const LAZY: Way = Way { name: "lazy", workgroups: WHOLE - 1, ..FAST };
 /// Does nothing: its answer is what lay there before.
@@ -86,6 +87,9 @@ impl Op for Scale {
         for (result, input) in result.reals_mut().iter_mut().zip(input.reals()) {
             *result = 2.0 * input + if self.in_place { *result } else { 0.0 };
         }
+    }
+    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
+        (!self.in_place).then(|| 2.0 * read(0, index))
     }
     fn run_on_cpu(&self, _: &mut Operands<f32>) {
         unreachable!("this one runs on the GPU")
@@ -234,6 +238,24 @@ fn a_wrong_kernel_is_never_chosen_and_is_reported() {
             assert_eq!(answer(&mut executor, op), vec![2.001; ELEMENTS]);
         }
     }
+}
+
+#[test]
+fn a_reference_that_is_wrong_by_the_definition_rejects_nobody_but_itself() {
+    const TEST: &str = "a_reference_that_is_wrong_by_the_definition_rejects_nobody_but_itself";
+    let Some(place) = Place::new(TEST) else { return };
+    let op = Scale { ways: &[SLOW, FAST, WRONG], in_place: false };
+    let mut executor = place.executor();
+    assert_eq!(executor.choose(&op), ("fast", ChosenBy::Tuning));
+    let found = rejected(&place.notices());
+    assert!(found.len() == 1 && found[0].0 == "wrong", "{found:?}");
+    assert!(found[0].1.starts_with("by the definition, result[0]: expected "), "{found:?}");
+    assert_eq!(answer(&mut executor, op), vec![2.0; ELEMENTS]);
+    // The others may be as wrong as the reference: no two that agree with each other alone are trusted.
+    let op = Scale { ways: &[WRONG, WRONG_TOO], in_place: false };
+    executor.choose(&op);
+    let found = rejected(&place.notices());
+    assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["wrong_too", "wrong"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use wgconv::executors::Opened;
 use wgconv::gpu::ShaderChecks;
 use wgconv::plan::Executor;
 use wgconv::verify::cases::{self, Case};
-use wgconv::verify::{Data, Status, Verdict, random_cases, verify};
+use wgconv::verify::{Data, Exhaustive, Status, Verdict, random_cases, verify};
 use wgconv::{Error, Result};
 
 use super::Outcome;
@@ -30,6 +30,15 @@ pub struct Verify {
     /// The first one's seed; the others follow
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
+    /// Every small geometry besides: what a window can do along an axis, and degenerate axes in pairs; on integers alone
+    #[arg(long)]
+    exhaustive: bool,
+    /// Of the small geometries, N drawn from --seed
+    #[arg(long, value_name = "N", requires = "exhaustive")]
+    sample: Option<usize>,
+    /// Of the small geometries, the one of this number
+    #[arg(long, value_name = "NUMBER", requires = "exhaustive", conflicts_with = "sample")]
+    geometry: Option<usize>,
     /// Only what has TEXT in its `operation (case)`
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
@@ -45,13 +54,37 @@ pub struct Verify {
     output: OutputOptions,
 }
 
-/// A case to run in some implementations.
-struct Work {
-    // One for each kind of data: a trial keeps its operation.
-    cases: [Case; Data::ALL.len()],
-    // The seed of a case that is not in the table.
-    seed: Option<u64>,
-    implementations: Vec<&'static str>,
+/// Where a case comes from.
+#[derive(Clone, Copy)]
+enum Origin {
+    Table,
+    Seed(u64),
+    Geometry(usize),
+}
+
+impl Origin {
+    /// What its cases are run on.
+    fn data(self) -> &'static [Data] {
+        match self {
+            Origin::Geometry(_) => &[Data::Integers],
+            _ => &Data::ALL,
+        }
+    }
+
+    /// The options that give its cases again.
+    fn options(self) -> String {
+        match self {
+            Origin::Table => String::new(),
+            Origin::Seed(seed) => format!(" --random 1 --seed {seed}"),
+            Origin::Geometry(number) => format!(" --exhaustive --geometry {number}"),
+        }
+    }
+}
+
+/// Small geometries, and the numbers of those to run.
+struct Geometries {
+    sweep: Exhaustive,
+    numbers: Vec<usize>,
 }
 
 impl Verify {
@@ -60,73 +93,103 @@ impl Verify {
         let checks = if self.checks { ShaderChecks::On } else { ShaderChecks::Off };
         let Opened { mut executor, reason } = self.device.open_with(checks)?;
         let executor = executor.as_mut();
-        let work = self.work(executor)?;
+        let geometries = self.geometries()?;
+        let origins = || {
+            let seeds = (0..self.random).map(|number| Origin::Seed(self.seed.wrapping_add(number.into())));
+            let numbers = geometries.numbers.iter().map(|&number| Origin::Geometry(number));
+            std::iter::once(Origin::Table).chain(seeds).chain(numbers)
+        };
+        let is_work = |case: &Case| !self.implementations(case, executor).is_empty();
+        if !origins().any(|origin| self.cases(origin, &geometries.sweep).any(|case| is_work(&case))) {
+            return Err(self.nothing_to_do());
+        }
         self.output.say(format_args!("device: {reason}"))?;
 
         let start = Instant::now();
-        let bar = progress_bar(work.len());
+        // The cases of the table, and what was drawn.
+        let table = self.cases(Origin::Table, &geometries.sweep).count();
+        let bar = progress_bar(table + origins().count() - 1);
         let mut counts = Counts::default();
-        for Work { cases, seed, implementations } in work {
-            for (case, data) in cases.into_iter().zip(Data::ALL) {
-                for verdict in verify(case, data, executor, &implementations) {
-                    counts.add(&verdict);
-                    let command = self.command(&verdict, seed);
-                    bar.suspend(|| self.show(&verdict, &command))?;
+        for origin in origins() {
+            // A trial keeps its operation: each kind of data has cases of its own.
+            let mut cases: Vec<_> =
+                origin.data().iter().map(|&data| (data, self.cases(origin, &geometries.sweep))).collect();
+            loop {
+                let next = cases.iter_mut().map(|(data, cases)| Some((*data, cases.next()?)));
+                let Some(next) = next.collect::<Option<Vec<(Data, Case)>>>() else { break };
+                for (data, case) in next {
+                    let implementations = self.implementations(&case, executor);
+                    for verdict in verify(case, data, executor, &implementations) {
+                        counts.add(&verdict);
+                        let command = self.command(&verdict, origin);
+                        bar.suspend(|| self.show(&verdict, &command))?;
+                    }
                 }
+                // No other case has these sizes, and compiled kernels take memory.
+                executor.forget_kernels();
+                bar.inc(u64::from(matches!(origin, Origin::Table)));
             }
-            // No other case has these sizes, and compiled kernels take memory.
-            executor.forget_kernels();
-            bar.inc(1);
+            bar.inc(u64::from(!matches!(origin, Origin::Table)));
         }
         bar.finish_and_clear();
         self.summarise(&counts, &executor.device_name(), start.elapsed())?;
         Ok(if counts.total(Status::Failed) == 0 { Outcome::Done } else { Outcome::Failed })
     }
 
-    /// Every case that the options leave, with its seed where it has one: the table first.
-    fn cases(&self) -> impl Iterator<Item = (Case, Option<u64>)> {
-        let table = cases::all().into_iter().map(|case| (case, None));
-        let seeds = (0..self.random).map(|number| self.seed.wrapping_add(number.into()));
-        let drawn = seeds.flat_map(|seed| random_cases(seed).into_iter().map(move |case| (case, Some(seed))));
-        let is_wanted = |case: &Case| self.only.as_ref().is_none_or(|text| case.to_string().contains(text));
-        table.chain(drawn).filter(move |(case, _)| is_wanted(case))
+    /// The small geometries that the options ask for.
+    fn geometries(&self) -> Result<Geometries> {
+        let sweep = Exhaustive::new();
+        let numbers = match (self.exhaustive, self.sample, self.geometry) {
+            (false, ..) => Vec::new(),
+            (true, Some(count), _) => sweep.sample(count, self.seed),
+            (true, None, Some(number)) if number >= sweep.len() => {
+                return Err(Error::invalid("--geometry", format!("a number below {}", sweep.len()), number));
+            }
+            (true, None, Some(number)) => vec![number],
+            (true, None, None) => (0..sweep.len()).collect(),
+        };
+        Ok(Geometries { sweep, numbers })
     }
 
-    /// What there is to do.
-    fn work(&self, executor: &dyn Executor) -> Result<Vec<Work>> {
-        let mut work = Vec::new();
-        for ((case, seed), (same, _)) in self.cases().zip(self.cases()) {
-            let mut implementations = executor.implementations(case.op.as_ref());
-            if let Some(name) = &self.implementation {
-                implementations.retain(|implementation| implementation == name);
-            }
-            if !implementations.is_empty() {
-                work.push(Work { cases: [case, same], seed, implementations });
-            }
+    /// The cases of one origin that the options leave.
+    fn cases(&self, origin: Origin, sweep: &Exhaustive) -> impl Iterator<Item = Case> {
+        let cases = match origin {
+            Origin::Table => cases::all(),
+            Origin::Seed(seed) => random_cases(seed),
+            Origin::Geometry(number) => sweep.cases(number),
+        };
+        let is_wanted = |case: &Case| self.only.as_ref().is_none_or(|text| case.to_string().contains(text));
+        cases.into_iter().filter(is_wanted)
+    }
+
+    /// The implementations of a case that the options leave.
+    fn implementations(&self, case: &Case, executor: &dyn Executor) -> Vec<&'static str> {
+        let mut implementations = executor.implementations(case.op.as_ref());
+        if let Some(name) = &self.implementation {
+            implementations.retain(|implementation| implementation == name);
         }
-        if work.is_empty() {
-            let only = self.only.iter().map(|text| format!("--only {}", quoted(text)));
-            let named = self.implementation.iter().map(|name| format!("--implementation {}", quoted(name)));
-            let found = only.chain(named).collect::<Vec<_>>().join(" ");
-            let expected = "an operation, a case or an implementation of this device, as \
-                            `conv2d.forward (1x1)` and direct";
-            return Err(Error::invalid("verify", expected, found));
-        }
-        Ok(work)
+        implementations
+    }
+
+    fn nothing_to_do(&self) -> Error {
+        let only = self.only.iter().map(|text| format!("--only {}", quoted(text)));
+        let named = self.implementation.iter().map(|name| format!("--implementation {}", quoted(name)));
+        let found = only.chain(named).collect::<Vec<_>>().join(" ");
+        let expected =
+            "an operation, a case or an implementation of this device, as `conv2d.forward (1x1)` and direct";
+        Error::invalid("verify", expected, found)
     }
 
     /// The command line that repeats a verdict.
-    fn command(&self, verdict: &Verdict, seed: Option<u64>) -> String {
+    fn command(&self, verdict: &Verdict, origin: Origin) -> String {
         let Verdict { op, case, implementation, .. } = verdict;
-        let mut command = format!("wgconv verify {}", self.device);
-        if self.checks {
-            command += " --checks";
-        }
-        if let Some(seed) = seed {
-            write!(command, " --random 1 --seed {seed}").expect("writing to a string");
-        }
+        let checks = if self.checks { " --checks" } else { "" };
         let only = quoted(&format!("{op} ({case})"));
-        command + &format!(" --only {only} --implementation {implementation}")
+        format!(
+            "wgconv verify {}{checks}{} --only {only} --implementation {implementation}",
+            self.device,
+            origin.options()
+        )
     }
 
     fn show(&self, verdict: &Verdict, command: &str) -> Result<()> {
@@ -181,6 +244,6 @@ impl Counts {
 
 /// A bar on a terminal, nothing elsewhere.
 fn progress_bar(length: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} cases, {eta} left").expect("a template");
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}, {eta} left").expect("a template");
     ProgressBar::new(length as u64).with_style(style)
 }

@@ -26,6 +26,8 @@ impl Real for f32 {
         self
     }
 
+    const NAN: f32 = f32::NAN;
+
     fn from_f32(value: f32) -> f32 {
         value
     }

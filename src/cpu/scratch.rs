@@ -24,6 +24,10 @@ pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R
         drop(scratch);
         scratch = vec![0.0; elements];
     }
+    // Whoever reads what it has not written shall notice in tests.
+    if cfg!(debug_assertions) {
+        scratch[..elements].fill(f32::NAN);
+    }
     let result = work(&mut scratch[..elements]);
     SCRATCH.with_borrow_mut(|unused| unused.push(scratch));
     result

@@ -22,7 +22,7 @@ use crate::plan::{Allocation, BufferId, ChosenBy, Executor, Memory, Pending, Pla
 /// Whether kernels check their indices and bound their loops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ShaderChecks {
-    /// As a browser would: slower, and safe with any kernel.
+    /// As a browser would: slower, and safe with any kernel. Memory that nothing has been written to holds NaN.
     On,
     /// As trusted code: the kernels of this crate are tested with the checks on and off.
     #[default]
@@ -165,6 +165,13 @@ impl GpuExecutor {
         }
     }
 
+    /// Fills memory with NaN, so that a kernel that reads what nobody has written shows.
+    fn poison(&self, buffers: &[wgpu::Buffer]) {
+        for buffer in buffers {
+            self.context.queue.write_buffer(buffer, 0, &vec![0xff; buffer.size() as usize]);
+        }
+    }
+
     /// A buffer for each slot of the allocation and each persistent buffer that is not there yet.
     fn create_buffers(
         &mut self,
@@ -177,6 +184,9 @@ impl GpuExecutor {
             .iter()
             .map(|slot| self.context.create_buffer("slot", slot.element, slot.elements))
             .collect();
+        if self.pipelines.checks() == ShaderChecks::On {
+            self.poison(&slots);
+        }
         let mut buffers = Vec::new();
         for (buffer, slot) in plan.buffers.iter().zip(&allocation.of_buffer) {
             let elements = buffer.shape.elements();

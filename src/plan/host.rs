@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::executor::Ready;
 use super::{Allocation, BufferId, Executor, Memory, Pending, Plan, Prepared, Step};
 use crate::Result;
-use crate::ops::{CpuForm, HostBuffer, Op, Operands};
+use crate::ops::{CpuForm, Element, HostBuffer, Op, Operands};
 
 /// A type of real numbers, and the form of an operation that works on it.
 pub trait Real: Copy + Default + Send + 'static {
@@ -20,6 +20,8 @@ pub trait Real: Copy + Default + Send + 'static {
     fn to_f32(self) -> f32;
     /// Widens from f32.
     fn from_f32(value: f32) -> Self;
+    /// NaN.
+    const NAN: Self;
 }
 
 /// Runs plans in host memory.
@@ -76,6 +78,13 @@ impl<T: Real> HostExecutor<T> {
         preferred.unwrap_or(&forms[0]).name
     }
 
+    /// Fills the memory of one plan with NaN, so that an operation that reads what nobody has written shows.
+    fn poison(&mut self, first: usize) {
+        for buffer in self.memory[first..].iter_mut().filter(|buffer| buffer.element() == Element::Real) {
+            buffer.reals_mut().fill(T::NAN);
+        }
+    }
+
     fn run_step(&mut self, step: &Step, form: &'static str, places: &[Option<usize>], plan: &Plan) {
         let place = |id: &BufferId| places[id.index()].expect("every operand has a place");
         let mut buffers = std::mem::take(&mut self.operands);
@@ -121,6 +130,9 @@ impl<T: Real> Executor for HostExecutor<T> {
         let first = self.memory.len();
         self.memory
             .extend(allocation.slots.iter().map(|slot| HostBuffer::zeros(slot.element, slot.elements)));
+        if cfg!(debug_assertions) {
+            self.poison(first);
+        }
         let mut places: Vec<Option<usize>> =
             allocation.of_buffer.iter().map(|slot| slot.map(|slot| first + slot)).collect();
         for (place, buffer) in places.iter_mut().zip(&plan.buffers) {

@@ -23,6 +23,8 @@ impl Real for f64 {
         self as f32
     }
 
+    const NAN: f64 = f64::NAN;
+
     fn from_f32(value: f32) -> f64 {
         value.into()
     }

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::index;
+use rand::{RngExt, SeedableRng};
 
 use super::cases::Case;
 use super::cases::pool::KINDS;
@@ -49,7 +49,9 @@ impl Exhaustive {
     /// All axes of the range.
     pub fn new() -> Self {
         let axes = axes();
-        let degenerate = axes.iter().copied().filter(is_degenerate).collect();
+        // A single tap has no distance to a next one.
+        let is_paired = |axis: &Axis| is_degenerate(axis) && (axis.kernel > 1 || axis.dilation == 1);
+        let degenerate = axes.iter().copied().filter(is_paired).collect();
         // Input, kernel, stride, dilation, padding before and after.
         let partners = [[5, 3, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [6, 2, 3, 2, 0, 1]].map(axis);
         let partners = partners.into_iter().map(|axis| axis.expect("a window that fits")).collect();
@@ -130,19 +132,21 @@ impl Exhaustive {
 
     /// Numbers of `count` geometries, or of all where there are fewer, drawn from `seed`, in rising order.
     pub fn sample(&self, count: usize, seed: u64) -> Vec<usize> {
-        Self::drawn(self.len(), count, seed)
-    }
-
-    /// The same of those geometries in which an axis meets a partner, which cover every axis with the fewest cases.
-    pub fn sample_of_axes(&self, count: usize, seed: u64) -> Vec<usize> {
-        Self::drawn(self.partnered(), count, seed)
-    }
-
-    fn drawn(from: usize, count: usize, seed: u64) -> Vec<usize> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut numbers = index::sample(&mut rng, from, count.min(from)).into_vec();
+        let mut numbers = index::sample(&mut rng, self.len(), count.min(self.len())).into_vec();
         numbers.sort_unstable();
         numbers
+    }
+
+    /// Numbers of the geometries in which one axis of each `every`, drawn from `seed`, meets a drawn partner, in both
+    /// orders.
+    pub fn sample_of_axes(&self, every: usize, seed: u64) -> Vec<usize> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let drawn = |axes: usize| {
+            let axis = axes + rng.random_range(0..every.min(self.axes.len() - axes));
+            axis * self.partners.len() + rng.random_range(0..self.partners.len())
+        };
+        (0..self.axes.len()).step_by(every).map(drawn).flat_map(|pair| [2 * pair, 2 * pair + 1]).collect()
     }
 }
 
@@ -250,6 +254,10 @@ mod tests {
         assert_eq!(sample, sweep.sample(1000, 3));
         assert_ne!(sample, sweep.sample(1000, 4));
         assert!(sample.is_sorted_by(|a, b| a < b) && sample.len() == 1000);
-        assert_eq!(sweep.sample_of_axes(usize::MAX, 0).len(), sweep.partnered());
+        let axes = sweep.sample_of_axes(10, 3);
+        assert_eq!(axes.len(), 2 * sweep.axes.len().div_ceil(10));
+        assert!(axes.is_sorted_by(|a, b| a < b) && axes.iter().all(|&number| number < sweep.partnered()));
+        let [height, width] = sweep.pair(axes[0]);
+        assert_eq!(sweep.pair(axes[1]), [width, height]);
     }
 }

@@ -21,7 +21,7 @@ const MAX_FLOPS: u64 = 20_000_000;
 /// `seed`; the same seed gives the same sizes on every machine.
 ///
 /// Windows are seldom square, may be even, dilated, longer than their stride or shorter, and padded on each
-/// side by itself; convolutions have one group, several, or one a channel.
+/// side by itself; a third are degenerate along some axis; convolutions have one group, several, or one a channel.
 pub fn random_cases(seed: u64) -> Vec<Case> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     loop {
@@ -43,8 +43,9 @@ fn geometry(rng: &mut ChaCha8Rng) -> Option<ConvGeometry> {
         2 => (rng.random_range(2..=5), rng.random_range(1..=12), rng.random_range(1..=12)),
         _ => (rng.random_range(2..=40), 1, rng.random_range(1..=2)),
     };
-    let (batch_size, image) = images(rng, groups * group_in);
-    ConvGeometry::new(batch_size, image, groups * group_out, groups, &window(rng)).ok()
+    let (batch_size, mut image) = images(rng, groups * group_in);
+    let window = window(rng, &mut image);
+    ConvGeometry::new(batch_size, image, groups * group_out, groups, &window).ok()
 }
 
 fn convolution(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
@@ -73,8 +74,9 @@ fn convolution(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
 
 fn pool(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
     let channels = rng.random_range(1..=20);
-    let (batch_size, image) = images(rng, channels);
-    let geometry = PoolGeometry::new(batch_size, image, &window(rng)).ok()?;
+    let (batch_size, mut image) = images(rng, channels);
+    let window = window(rng, &mut image);
+    let geometry = PoolGeometry::new(batch_size, image, &window).ok()?;
     let name = format!("random {seed}: {batch_size}x{image}, {}", windows(&geometry.height, &geometry.width));
     let cases = KINDS.into_iter().flat_map(|kind| {
         [Case::new(&name, PoolForward { kind, geometry }), Case::new(&name, PoolGrad::new(kind, geometry))]
@@ -119,7 +121,29 @@ fn images(rng: &mut ChaCha8Rng, channels: usize) -> (usize, ImageShape) {
     (rng.random_range(1..=4), ImageShape { height, width, channels })
 }
 
-fn window(rng: &mut ChaCha8Rng) -> WindowOptions {
+/// One time in three, a window that is degenerate along an axis of `image`: one position in, one out, a stride past the
+/// end, or padding that holds whole windows.
+fn window(rng: &mut ChaCha8Rng, image: &mut ImageShape) -> WindowOptions {
+    let mut window = ordinary_window(rng);
+    if !rng.random_bool(1.0 / 3.0) {
+        return window;
+    }
+    for (axis, input) in [&mut image.height, &mut image.width].into_iter().enumerate() {
+        match rng.random_range(0..6) {
+            0 => *input = 1,
+            1 => window.kernel_size[axis] = *input,
+            2 => window.stride[axis] = *input + rng.random_range(0..3),
+            3 => {
+                let span = (window.kernel_size[axis] - 1) * window.dilation[axis] + 1;
+                window.padding = Padding::Symmetric([0, 1].map(|other| if other == axis { span } else { 0 }));
+            }
+            _ => {}
+        }
+    }
+    window
+}
+
+fn ordinary_window(rng: &mut ChaCha8Rng) -> WindowOptions {
     let mut pair = |most: usize| [(); 2].map(|()| rng.random_range(1..=most));
     let [kernel_size, stride, dilation] = [pair(6), pair(4), pair(3)];
     let mut side = || rng.random_range(0..=4);
@@ -173,7 +197,12 @@ mod tests {
             !(padded - (axis.kernel - 1) * axis.dilation - 1).is_multiple_of(axis.stride)
         };
         type Kind<'a> = (&'a str, &'a dyn Fn(&ConvGeometry) -> bool);
-        let kinds: [Kind; 8] = [
+        let meets_padding_alone = |axis: &Axis| (0..axis.output).any(|p| axis.taps_inside(p).is_empty());
+        let kinds: [Kind; 12] = [
+            ("one row", &|g| g.height.input == 1),
+            ("one column of results", &|g| g.width.output == 1),
+            ("stride past the end", &|g| g.height.stride >= g.height.input),
+            ("padding alone", &|g| meets_padding_alone(&g.width)),
             ("not square", &|g| g.height.kernel != g.width.kernel && g.height.input != g.width.input),
             ("even kernel", &|g| g.height.kernel % 2 == 0 && g.width.kernel % 2 == 0),
             ("stride with a remainder", &|g| remainder(&g.height) && remainder(&g.width)),
