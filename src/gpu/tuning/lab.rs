@@ -318,7 +318,7 @@ fn sample(elements: usize, flops: u64) -> Vec<usize> {
     // Multiples of the golden ratio lie evenly, and on no regular grid of rows and channels.
     let scattered = |number: usize| {
         let fraction = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (u128::from(fraction) * elements as u128 >> 64) as usize
+        ((u128::from(fraction) * elements as u128) >> 64) as usize
     };
     (0..count).map(|number| if number + 1 == count { elements - 1 } else { scattered(number) }).collect()
 }
