@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         max_buffer_bytes: 4 << 30,
         max_binding_bytes: (4 << 30) - 4,
         multiprocessors: Some(multiprocessors),
+        max_loop_trips: None,
     };
     let folder = Path::new(folder);
     fs::create_dir_all(folder)?;

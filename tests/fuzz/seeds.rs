@@ -1,0 +1,184 @@
+//! Valid inputs, small ones, for the fuzzer to damage.
+
+use std::collections::HashMap;
+use std::io::{Cursor, Write};
+
+use image::{DynamicImage, ImageFormat};
+use safetensors::tensor::{Dtype, TensorView, serialize};
+
+use crate::mutate::Files;
+
+/// One file.
+pub fn file(name: &str, content: impl Into<Vec<u8>>) -> Files {
+    vec![(name.into(), content.into())]
+}
+
+fn idx_bytes(sizes: &[u32], length: usize) -> Vec<u8> {
+    let mut bytes = (0x800 + sizes.len() as u32).to_be_bytes().to_vec();
+    bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
+    bytes.extend((0..length).map(|i| (i % 3) as u8));
+    bytes
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).expect("writing to memory");
+    encoder.finish().expect("writing to memory")
+}
+
+/// IDX files, plain and gzipped.
+pub fn idx() -> Vec<Files> {
+    let files = |prefix: &str, zipped: bool| -> Files {
+        let parts = [("train", 6), ("t10k", 3)];
+        parts
+            .into_iter()
+            .flat_map(|(part, rows)| {
+                [
+                    (
+                        format!("{prefix}{part}-images-idx3-ubyte"),
+                        idx_bytes(&[rows, 4, 3], rows as usize * 12),
+                    ),
+                    (format!("{prefix}{part}-labels-idx1-ubyte"), idx_bytes(&[rows], rows as usize)),
+                ]
+            })
+            .map(|(name, bytes)| if zipped { (name + ".gz", gzipped(&bytes)) } else { (name, bytes) })
+            .collect()
+    };
+    vec![files("", false), files("", true), files("emnist-letters-", false)]
+}
+
+/// CIFAR-10 and CIFAR-100, a row a file.
+pub fn cifar() -> Vec<Files> {
+    let row = |labels: usize| -> Vec<u8> { (0..labels + 3072).map(|i| (i % 5) as u8).collect() };
+    let mut ten: Files = (1..=5).map(|number| (format!("data_batch_{number}.bin"), row(1))).collect();
+    ten.push(("test_batch.bin".into(), row(1)));
+    ten.push(("batches.meta.txt".into(), b"a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n".to_vec()));
+    let hundred = ["train.bin", "test.bin"].map(|name| (format!("cifar-100-binary/{name}"), row(2))).to_vec();
+    vec![ten, hundred]
+}
+
+fn picture(format: ImageFormat, gray: bool) -> Vec<u8> {
+    let image = DynamicImage::new_rgb8(5, 4);
+    let image = if gray { DynamicImage::ImageLuma8(image.into_luma8()) } else { image };
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, format).expect("writing to memory");
+    bytes.into_inner()
+}
+
+/// Folders of pictures, with and without splits.
+pub fn pictures() -> Vec<Files> {
+    let png = || picture(ImageFormat::Png, false);
+    let jpeg = || picture(ImageFormat::Jpeg, false);
+    let paths = |folders: &[&str]| -> Files {
+        folders
+            .iter()
+            .flat_map(|folder| [(format!("{folder}/1.png"), png()), (format!("{folder}/2.jpg"), jpeg())])
+            .collect()
+    };
+    vec![
+        paths(&["cat", "dog"]),
+        paths(&["train/cat", "train/dog", "test/cat", "test/dog"]),
+        vec![
+            ("a/1.png".into(), picture(ImageFormat::Png, true)),
+            ("a/2.png".into(), picture(ImageFormat::Png, true)),
+            ("b/1.jpeg".into(), picture(ImageFormat::Jpeg, true)),
+            ("b/2.jpeg".into(), picture(ImageFormat::Jpeg, true)),
+        ],
+    ]
+}
+
+fn tensors(tensors: &[(&str, &[usize])]) -> Vec<u8> {
+    let data: Vec<Vec<u8>> =
+        tensors.iter().map(|(_, shape)| vec![0x3c; 4 * shape.iter().product::<usize>()]).collect();
+    let views = tensors.iter().zip(&data).map(|((name, shape), data)| {
+        (*name, TensorView::new(Dtype::F32, shape.to_vec(), data).expect("data that fit"))
+    });
+    serialize(views, Some(HashMap::from([("format".into(), "pt".into())]))).expect("tensors")
+}
+
+/// Cases for `wgconv conv`.
+pub fn conv() -> Vec<Files> {
+    let all: [(&str, &[usize]); 4] = [
+        ("input", &[1, 2, 5, 4]),
+        ("filters", &[3, 2, 3, 3]),
+        ("bias", &[3]),
+        ("grad_output", &[1, 3, 3, 2]),
+    ];
+    vec![file("case.safetensors", tensors(&all)), file("case.safetensors", tensors(&all[..2]))]
+}
+
+/// Model files.
+pub fn models() -> Vec<Files> {
+    let all = r#"
+name = "all"
+input = [1, 12, 12]
+
+[[layers]]
+type = "conv2d"
+filters = 4
+kernel_size = [3, 3]
+padding = "same"
+
+[[layers]]
+type = "relu"
+
+[[layers]]
+type = "conv2d"
+name = "again"
+filters = 4
+kernel_size = 3
+padding = [1, 1]
+groups = 2
+bias = false
+initializer = "he_normal"
+
+[[layers]]
+type = "add"
+inputs = ["again", "relu1"]
+
+[[layers]]
+type = "leaky_relu"
+slope = 0.1
+
+[[layers]]
+type = "max_pool"
+kernel_size = 2
+stride = 2
+
+[[layers]]
+type = "average_pool"
+kernel_size = [2, 3]
+
+[[layers]]
+type = "flatten"
+
+[[layers]]
+type = "dense"
+units = 3
+"#;
+    let small =
+        wgconv::network::presets::lenet(wgconv::tensor::ImageShape { height: 12, width: 12, channels: 1 }, 3);
+    vec![file("model.toml", all), file("model.toml", small.expect("a preset").to_toml())]
+}
+
+/// Files of convolutions.
+pub fn cases() -> Vec<Files> {
+    let header = "name,batch,in_channels,in_height,in_width,out_channels,kernel_height,kernel_width,pad_height,\
+                  pad_width,stride_height,stride_width,dilation_height,dilation_width,groups\n";
+    let rows = "first,1,2,8,8,4,3,3,1,1,1,1,1,1,1\nsecond,2,4,9,7,6,1,1,0,0,2,2,1,1,2\n";
+    vec![file("cases.csv", format!("{header}{rows}")), file("cases.csv", format!("{header}{rows}{rows}"))]
+}
+
+/// Results to compare.
+pub fn results() -> Vec<Files> {
+    let row = |ms: f64| {
+        format!(
+            r#"{{"case":{{"batch":1,"in_channels":2,"in_height":8,"in_width":8,"out_channels":4,"kernel_height":3,"kernel_width":3,"pad_height":1,"pad_width":1,"stride_height":1,"stride_width":1}},"pass":"forward","ms":{ms},"program":"p","version":"1","adapter":"a","backend":"vulkan","warm_cache":false}}
+"#
+        )
+    };
+    vec![vec![
+        ("a.json".into(), format!("{}{}", row(1.0), row(2.5)).into_bytes()),
+        ("b.json".into(), row(2.0).into_bytes()),
+    ]]
+}
