@@ -16,10 +16,13 @@ use naga::{
 use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::ops::add::Add;
 use wgconv::ops::bias::BiasGrad;
+use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use wgconv::ops::kernel::{
     Binding, Constant, ENTRY_POINT, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, WORKGROUP_SIZE,
 };
+use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::ops::{Element, Op, Operand};
+use wgconv::tensor::ImageShape;
 use wgconv::verify::cases;
 
 /// Buffers that every device lets a kernel bind.
@@ -442,4 +445,46 @@ fn a_generic_kernel_is_excused_by_name_alone() {
     })
     .unwrap_err();
     assert!(error.contains("binding 0 is parts, expected slices"), "{error}");
+}
+
+/// Kernels count with 32 bits, however large the buffers are that a device binds.
+#[test]
+fn scratch_memory_stays_within_reach_of_32_bit_indices() {
+    let device = DeviceProfile {
+        kind: DeviceKind::DiscreteGpu,
+        max_buffer_bytes: 64 << 30,
+        max_binding_bytes: 64 << 30,
+        multiprocessors: Some(132),
+        ..DeviceProfile::portable()
+    };
+    let mut most = 0;
+    // batch, height and width, channels, filters, kernel
+    for [batch, side, channels, filters, kernel] in [
+        [1, 224, 4096, 4096, 11],
+        [1, 512, 2048, 2048, 16],
+        [64, 512, 64, 64, 3],
+        [2, 1024, 512, 512, 3],
+        [1, 4000, 4, 64, 7],
+        [512, 200, 100, 100, 1],
+    ] {
+        let image = ImageShape { height: side, width: side, channels };
+        let padding = Padding::Same;
+        let window = WindowOptions { padding, ..WindowOptions::new([kernel; 2]) };
+        let geometry = ConvGeometry::new(batch, image, filters, 1, &window).unwrap();
+        let ops: [Box<dyn Op>; 3] = [
+            Box::new(ConvForward::new(geometry)),
+            Box::new(ConvGradFilters::new(geometry)),
+            Box::new(ConvGradInput::new(geometry)),
+        ];
+        for op in ops {
+            for implementation in op.implementations(&device) {
+                for elements in implementation.workspace {
+                    let name = implementation.name;
+                    assert!(elements <= u32::MAX as usize, "{op:?}, {name}: {elements} elements");
+                    most = most.max(elements);
+                }
+            }
+        }
+    }
+    assert!(most > i32::MAX as usize, "none of these comes near the limit: {most}");
 }
