@@ -4,6 +4,7 @@
 //! classes, so that the first rows of a set are a fair sample of it. Hidden files and files with other
 //! extensions are passed over; transparency is dropped.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -84,11 +85,14 @@ fn is_image(path: &Path) -> bool {
     ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known)) && path.is_file()
 }
 
-/// The first class that only one of two sorted lists has, in words.
+/// The first class that only one of two lists has, in words.
 fn odd_one_out(train: &[String], test: &[String]) -> Option<String> {
-    let missing = train.iter().find(|name| !test.contains(name)).map(|name| format!("no class {name:?}"));
-    let unknown = test.iter().find(|name| !train.contains(name));
-    missing.or(unknown.map(|name| format!("an unknown class {name:?}")))
+    let first_beyond = |names: &'_ [String], others: &[String]| {
+        let others: HashSet<&String> = others.iter().collect();
+        names.iter().find(|name| !others.contains(name)).cloned()
+    };
+    let missing = first_beyond(train, test).map(|name| format!("no class {name:?}"));
+    missing.or_else(|| first_beyond(test, train).map(|name| format!("an unknown class {name:?}")))
 }
 
 /// Moves a share of each class to a test set; each class draws from its own random stream.

@@ -1,6 +1,6 @@
 //! Weights in files, as safetensors with PyTorch's names and layouts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -58,9 +58,11 @@ pub fn load_weights(path: &Path, network: &Network) -> Result<Vec<Vec<f32>>> {
     let bytes = fs::read(path).map_err(Error::io("read", path))?;
     let file =
         SafeTensors::deserialize(&bytes).map_err(|error| Error::file(path, "a safetensors file", error))?;
-    let names: Vec<&str> = network.parameters().map(|parameter| parameter.name.as_str()).collect();
-    if let Some(stranger) = file.names().into_iter().find(|name| !names.contains(name)) {
-        return Err(Error::file(path, format!("the tensors {}", names.join(", ")), stranger));
+    let names = || network.parameters().map(|parameter| parameter.name.as_str());
+    let known: HashSet<&str> = names().collect();
+    if let Some(stranger) = file.names().into_iter().find(|name| !known.contains(name)) {
+        let expected = format!("the tensors {}", names().collect::<Vec<_>>().join(", "));
+        return Err(Error::file(path, expected, stranger));
     }
     network
         .parameters()
