@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::json;
-use wgconv::convolution::{forward, grad_bias, grad_filters, grad_input};
+use wgconv::convolution::{check, forward, grad_bias, grad_filters, grad_input};
 use wgconv::executors::Opened;
 use wgconv::files::check_writable;
 use wgconv::ops::conv::ConvGeometry;
@@ -62,24 +62,24 @@ impl Conv {
         let Opened { mut executor, reason } = self.device.open()?;
         self.output.say(format_args!("device: {reason}"))?;
         let executor = executor.as_mut();
+        check(executor, &geometry, case.grad_output.is_some())?;
 
-        let input = case.input.permuted(&CHANNELS_LAST);
-        let filters = case.filters.permuted(&CHANNELS_LAST);
+        let input = case.input.permuted(&CHANNELS_LAST)?;
+        let filters = case.filters.permuted(&CHANNELS_LAST)?;
         let mut answers =
             vec![("output", forward(executor, &geometry, &input, &filters, case.bias.as_ref())?)];
         if let Some(grad_output) = &case.grad_output {
-            let grad_output = grad_output.permuted(&CHANNELS_LAST);
+            let grad_output = grad_output.permuted(&CHANNELS_LAST)?;
             answers.push(("grad_filters", grad_filters(executor, &geometry, &input, &grad_output)?));
             answers.push(("grad_input", grad_input(executor, &geometry, &filters, &grad_output)?));
             answers.push(("grad_bias", grad_bias(executor, &geometry, &grad_output)?));
         }
-        let answers: Vec<(String, Tensor)> = answers
-            .into_iter()
-            .map(|(name, tensor)| match tensor.shape().sizes().len() {
-                4 => (name.into(), tensor.permuted(&CHANNELS_SECOND)),
-                _ => (name.into(), tensor),
-            })
-            .collect();
+        let in_their_layout = |(name, tensor): (&str, Tensor)| match tensor.shape().sizes().len() {
+            4 => Ok((name.into(), tensor.permuted(&CHANNELS_SECOND)?)),
+            _ => Ok((name.into(), tensor)),
+        };
+        let answers: Vec<(String, Tensor)> =
+            answers.into_iter().map(in_their_layout).collect::<Result<_>>()?;
         for (name, tensor) in &answers {
             self.output.say(format_args!("{name} {}", tensor.shape()))?;
             self.output.json(&json!({ "tensor": name, "shape": tensor.shape().sizes() }))?;

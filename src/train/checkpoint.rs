@@ -18,12 +18,11 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`] when the file cannot be written; a file that was there before is then as it was.
 pub fn save_weights(path: &Path, network: &Network, parameters: &[Vec<f32>]) -> Result<()> {
-    let tensors: Vec<(String, Tensor)> = network
+    let tensors = network
         .parameters()
         .zip(parameters)
-        .map(|(parameter, values)| (parameter.name.clone(), parameter.to_pytorch(values)))
-        .collect();
-    save_tensors(path, &tensors)
+        .map(|(parameter, values)| Ok((parameter.name.clone(), parameter.to_pytorch(values)?)));
+    save_tensors(path, &tensors.collect::<Result<Vec<_>>>()?)
 }
 
 /// Writes tensors under their names as a safetensors file that says `format: pt`, as PyTorch's users expect.
