@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::files::{MOST_TEXT, read_text};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::{Padding, WindowOptions};
 use crate::tensor::ImageShape;
@@ -160,7 +160,7 @@ impl ConvCase {
 /// [`Error::Io`] for a file that cannot be read; [`Error::File`], with the line, for one that holds something
 /// else, or sizes that make no convolution.
 pub fn read_cases(path: &Path) -> Result<Vec<ConvCase>> {
-    parse_cases(path, &fs::read_to_string(path).map_err(Error::io("read", path))?)
+    parse_cases(path, &read_text(path, MOST_TEXT)?)
 }
 
 /// The same for a file that has been read.

@@ -1,6 +1,5 @@
 //! `wgconv conv`: one convolution of a file's tensors, for checking against another framework.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -12,8 +11,8 @@ use wgconv::files::check_writable;
 use wgconv::ops::conv::ConvGeometry;
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::tensor::{ImageShape, Shape, Tensor};
-use wgconv::train::save_tensors;
-use wgconv::{Error, Result};
+use wgconv::train::{read_safetensors, save_tensors};
+use wgconv::{Error, Result, host_memory};
 
 use super::Outcome;
 use super::options::{DeviceOptions, OutputOptions};
@@ -133,7 +132,10 @@ struct Case {
 
 impl Case {
     fn read(path: &Path) -> Result<Case> {
-        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        // The file and its tensors lie in memory side by side.
+        let most = host_memory::available().map_or(u64::MAX, |bytes| bytes / 2);
+        let bytes =
+            read_safetensors(path, most, &format!("tensors of at most {most} bytes, half of what is left"))?;
         let file = SafeTensors::deserialize(&bytes)
             .map_err(|error| Error::file(path, "a safetensors file", error))?;
         let optional = |name: &str, axes: usize| -> Result<Option<Tensor>> {
