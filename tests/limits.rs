@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use wgconv::bench::{named_apart, suite};
+use wgconv::gpu::ShaderChecks;
+use wgconv::plan::Executor;
 use wgconv::tensor::Tensor;
 use wgconv::train::save_tensors;
 
@@ -46,6 +48,8 @@ struct Run {
     stdout: String,
     stderr: String,
 }
+
+mod common;
 
 mod sizes {
     use super::*;
@@ -89,6 +93,173 @@ type = "flatten"
     }
 }
 
+mod data {
+    use flate2::{Compression, write::GzEncoder};
+    use image::{GrayImage, Luma, Rgb, RgbImage};
+    use std::io::Write;
+    use wgconv::data::{load, load_first};
+
+    use super::*;
+
+    /// Asserts that the first rows are those of all data, for numbers of rows on both sides of what there is.
+    #[track_caller]
+    fn assert_same_rows(source: &str) {
+        let all = load(source, 3).unwrap();
+        for rows in [1, 2, 3, 4, 7, 100] {
+            assert_eq!(load_first(source, 3, rows).unwrap(), all.clone().head(rows), "{source}, {rows}");
+        }
+    }
+
+    fn idx(magic: u32, sizes: &[u32], values: impl Iterator<Item = u8>) -> Vec<u8> {
+        let header = std::iter::once(&magic).chain(sizes).flat_map(|word| word.to_be_bytes());
+        header.chain(values).collect()
+    }
+
+    #[test]
+    fn the_first_rows_are_those_of_all_data() {
+        let workplace = Workplace::new();
+        for (prefix, folder) in [("", "idx"), ("emnist-letters-", "emnist")] {
+            for (set, rows) in [("train", 5u32), ("test", 3)] {
+                let images = idx(0x803, &[rows, 2, 3], (0..rows * 6).map(|value| value as u8));
+                workplace.write(&format!("{folder}/{prefix}{set}-images-idx3-ubyte"), images);
+                // The largest label comes last: it is one of the classes however few rows are used.
+                let labels = idx(0x801, &[rows], 0..rows as u8);
+                let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+                gzip.write_all(&labels).unwrap();
+                let path = format!("{folder}/{prefix}{set}-labels-idx1-ubyte.gz");
+                workplace.write(&path, gzip.finish().unwrap());
+            }
+        }
+        let rows = |labels: &[u8]| -> Vec<u8> {
+            labels.iter().flat_map(|&label| [vec![label], vec![label * 9; 3072]].concat()).collect()
+        };
+        for batch in 1..=5 {
+            workplace.write(&format!("cifar/data_batch_{batch}.bin"), rows(&[batch, 0]));
+        }
+        workplace.write("cifar/test_batch.bin", rows(&[1, 2, 3]));
+        for (class, colour) in [("a", 10), ("b", 20), ("c", 30)] {
+            for number in 0..7 {
+                let path = workplace.path(&format!("folder/{class}/{number}.png"));
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                GrayImage::from_pixel(3, 2, Luma([colour + number])).save(path).unwrap();
+            }
+        }
+        for source in ["idx", "emnist", "cifar", "folder"] {
+            assert_same_rows(workplace.path(source).to_str().unwrap());
+        }
+        assert_same_rows("synthetic");
+    }
+
+    #[test]
+    fn images_beyond_the_limit_are_not_decoded() {
+        let workplace = Workplace::new();
+        for set in ["train", "test"] {
+            let path = |name: &str| workplace.path(&format!("{set}/{name}"));
+            for class in ["a", "b"] {
+                fs::create_dir_all(path(class)).unwrap();
+                GrayImage::from_pixel(3, 2, Luma([7])).save(path(&format!("{class}/1.png"))).unwrap();
+                RgbImage::from_pixel(3, 2, Rgb([1, 2, 3])).save(path(&format!("{class}/2.png"))).unwrap();
+                fs::write(path(&format!("{class}/3.png")), "no image").unwrap();
+            }
+        }
+        let source = workplace.path("");
+        let first = |rows| load_first(source.to_str().unwrap(), 0, rows);
+        // Those that are used decide whether there are colours.
+        assert_eq!(first(2).unwrap().train.image.channels, 1);
+        assert_eq!(*first(2).unwrap().test.images, [7; 12]);
+        assert_eq!(first(3).unwrap().train.image.channels, 3);
+        assert_eq!(
+            first(3).unwrap().train.images[33..],
+            [7, 7, 7, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]
+        );
+        assert!(first(5).unwrap_err().to_string().contains("cannot be decoded"));
+    }
+
+    #[test]
+    fn formats_of_images_are_converted_to_that_of_all() {
+        use image::{DynamicImage, ImageBuffer};
+        let workplace = Workplace::new();
+        fs::create_dir_all(workplace.path("gray/a")).unwrap();
+        let deep = ImageBuffer::from_pixel(2, 1, Luma([0x1234u16]));
+        let clear = ImageBuffer::from_pixel(2, 1, image::LumaA([0x56u8, 0x00]));
+        let save = |image: DynamicImage, name: &str| image.save(workplace.path(name)).unwrap();
+        save(deep.clone().into(), "gray/a/1.png");
+        save(clear.clone().into(), "gray/a/2.png");
+        let data = load(workplace.path("gray").to_str().unwrap(), 0).unwrap();
+        let mut pixels = [data.train.images.to_vec(), data.test.images.to_vec()].concat();
+        pixels.sort_unstable();
+        assert_eq!((data.train.image.channels, pixels), (1, vec![0x12, 0x12, 0x56, 0x56]));
+        // Beside a colour, they are the same three times.
+        let colour = ImageBuffer::from_pixel(2, 1, image::Rgba([0x01u8, 0x02, 0x03, 0x80]));
+        save(colour.into(), "gray/a/3.png");
+        let data = load(workplace.path("gray").to_str().unwrap(), 0).unwrap();
+        let mut pixels = [data.train.images.to_vec(), data.test.images.to_vec()].concat();
+        pixels.sort_unstable();
+        let expected = [vec![1, 1, 2, 2, 3, 3], vec![0x12; 6], vec![0x56; 6]].concat();
+        assert_eq!((data.train.image.channels, pixels), (3, expected));
+    }
+}
+
+/// Devices that never end stand in for files that are too long.
+#[cfg(unix)]
+mod files {
+    use super::*;
+
+    #[test]
+    fn files_without_an_end_are_refused_in_one_line() {
+        let workplace = Workplace::new();
+        for link in ["zero.toml", "zero.safetensors", "cifar/batches.meta.txt", "run/config.toml"] {
+            workplace.write(link, "");
+            fs::remove_file(workplace.path(link)).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", workplace.path(link)).unwrap();
+        }
+        for batch in ["data_batch_1.bin", "test_batch.bin"] {
+            workplace.write(&format!("cifar/{batch}"), [0; 3073]);
+        }
+        let run = "train --device cpu --epochs 1 --limit 10 --batch-size 5 --out new";
+        for (arguments, culprit, code) in [
+            (
+                "bench --device cpu --cases /dev/zero",
+                "/dev/zero: expected at most 16777216 bytes, found more",
+                1,
+            ),
+            (
+                "bench --compare /dev/zero /dev/zero",
+                "/dev/zero: expected at most 268435456 bytes, found more",
+                1,
+            ),
+            ("summary zero.toml", "zero.toml: expected at most 16777216 bytes, found more", 1),
+            ("conv zero.safetensors --out out", "zero.safetensors: expected a safetensors file", 1),
+            ("evaluate run", "run/config.toml: expected at most 16777216 bytes, found more", 1),
+            (
+                &format!("{run} --data cifar"),
+                "batches.meta.txt: expected at most 16777216 bytes, found more",
+                1,
+            ),
+        ] {
+            let run = workplace.run(arguments);
+            assert_eq!(run.stderr.lines().count(), 1, "{arguments}: {run:?}");
+            assert!(run.stderr.contains(culprit) && run.code == Some(code), "{arguments}: {run:?}");
+        }
+    }
+
+    #[test]
+    fn pipes_that_nobody_writes_to_are_not_waited_for() {
+        let workplace = Workplace::new();
+        let pipe = workplace.path("pipe.toml");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for (arguments, culprit) in [
+            ("bench --device cpu --cases pipe.toml", "expected a line of column names, found nothing"),
+            ("bench --compare pipe.toml pipe.toml", "found 0 and 0 rows, none in common"),
+            ("summary pipe.toml", "pipe.toml: model: expected key `name`, found none"),
+            ("conv pipe.toml --out out", "expected a safetensors file, found one that is cut off"),
+        ] {
+            let run = workplace.run(arguments);
+            assert!(run.stderr.lines().count() == 1 && run.stderr.contains(culprit), "{arguments}: {run:?}");
+        }
+    }
+}
+
 /// Address space is limited here as a shell does it, which macOS ignores and Windows cannot.
 #[cfg(target_os = "linux")]
 mod memory {
@@ -96,7 +267,7 @@ mod memory {
 
     use wgconv::cpu::CpuExecutor;
     use wgconv::ops::add::Add;
-    use wgconv::plan::{Executor, Plan};
+    use wgconv::plan::Plan;
     use wgconv::reference::ReferenceExecutor;
 
     use super::*;
@@ -183,6 +354,23 @@ units = 10
     }
 
     #[test]
+    fn images_that_do_not_fit_are_refused_by_their_headers() {
+        let workplace = Workplace::new();
+        let path = workplace.path("large.png");
+        image::GrayImage::new(4096, 4096).save(&path).unwrap();
+        // No more than the header: whoever decodes it says that it is broken.
+        let header = fs::read(path).unwrap()[..64].to_vec();
+        for number in 0..100 {
+            workplace.write(&format!("data/a/{number}.png"), &header);
+        }
+        let train = "train --device cpu --threads 2 --data data --out run";
+        let start = "error: decoding 100 images of 4096x4096x1 needs ";
+        workplace.assert_too_large(1000, train, start, "fewer of them (--limit)");
+        let run = workplace.run_in(1000, &format!("{train} --limit 2"));
+        assert!(run.code == Some(1) && run.stderr.contains("cannot be decoded"), "{run:?}");
+    }
+
+    #[test]
     fn a_plan_that_does_not_fit_leaves_the_executor_as_it_was() {
         let mut executor = CpuExecutor::new();
         let add = |elements| Arc::new(Plan::of_op(Box::new(Add { elements })));
@@ -205,5 +393,41 @@ units = 10
         assert_eq!(ReferenceExecutor::new().memory(&plan).total(), 3 * 8 * 1000);
         assert_eq!(CpuExecutor::new().host_bytes(&[&plan, &plan]), (2 + 2) * 4 * 1000);
         assert_eq!(ReferenceExecutor::new().host_bytes(&[&plan]), 3 * 8 * 1000);
+    }
+}
+
+#[test]
+fn a_gpus_limits_are_looked_at_before_anything_is_measured() {
+    /// More values than any buffer holds, and few enough to be counted in 32 bits.
+    const WIDEST: &str = r#"
+name = "widest"
+[[layers]]
+type = "conv2d"
+filters = 270
+kernel_size = 1
+[[layers]]
+type = "max_pool"
+kernel_size = 28
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+units = 10
+"#;
+    let Some(gpu) = common::gpu("a_gpus_limits_are_looked_at", ShaderChecks::Off) else { return };
+    if gpu.max_buffer_bytes() > 8_000_000_000 {
+        return eprintln!("SKIPPED a_gpus_limits_are_looked_at: {} holds everything", gpu.device_name());
+    }
+    let workplace = Workplace::new();
+    workplace.write("widest.toml", WIDEST);
+    let train = "train --device gpu --allow-software --model widest.toml --batch-size 10000 --out run";
+    let bench = "bench --device gpu --allow-software --budget 0 --pass forward \
+                 -n 10000 -c 1 -H 28 -W 28 -k 270 -y 1 -x 1";
+    for arguments in [train, bench] {
+        let run = workplace.run(arguments);
+        // Tuning and what it rejects would be lines of their own.
+        let lines: Vec<&str> = run.stderr.lines().filter(|line| !line.contains("XDG_RUNTIME_DIR")).collect();
+        let refused = lines.len() == 1 && lines[0].contains(" needs 8075 MiB, and a buffer holds at most ");
+        assert!(refused && run.code == Some(1), "{arguments}: {run:?}");
     }
 }
