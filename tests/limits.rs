@@ -354,6 +354,20 @@ units = 10
     }
 
     #[test]
+    fn scratch_memory_that_does_not_fit_is_refused_while_a_plan_runs() {
+        let workplace = Workplace::new();
+        // The filters have room, and in the order in which they are used once more they have not.
+        let run = workplace.run_in(
+            1500,
+            "bench --device cpu --threads 2 --budget 0 --warm-cache --pass forward --implementation direct \
+             -n 1 -c 4096 -H 8 -W 8 -k 4096 -y 3 -x 3 -p 1 -q 1",
+        );
+        let refused = run.stderr.lines().count() == 1
+            && run.stderr.contains(": scratch memory needs 576 MiB of memory, and ");
+        assert!(refused && run.code == Some(1), "{run:?}");
+    }
+
+    #[test]
     fn images_that_do_not_fit_are_refused_by_their_headers() {
         let workplace = Workplace::new();
         let path = workplace.path("large.png");

@@ -108,7 +108,8 @@ pub trait Executor {
     /// Runs all steps of a plan `times` times. Work may still be under way when this returns.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) when the device failed, now or in an earlier run.
+    /// [`Error::Device`](crate::Error::Device) when the device failed, now or in an earlier run;
+    /// [`Error::Memory`](crate::Error::Memory) when the host has too little memory for what a step works in.
     fn run(&mut self, prepared: Prepared, times: usize) -> Result<()>;
 
     /// Device time of `times` runs of a plan, after whatever was under way: by the clock that

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::executor::Ready;
 use super::{Allocation, BufferId, BufferSpec, Executor, Memory, Pending, Plan, Prepared, Role, Step};
+use crate::cpu::caught;
 use crate::ops::{CpuForm, Element, HostBuffer, Op, Operands};
 use crate::{Result, host_memory};
 
@@ -93,7 +94,13 @@ impl<T: Real> HostExecutor<T> {
         preferred.unwrap_or(&forms[0]).name
     }
 
-    fn run_step(&mut self, step: &Step, form: &'static str, places: &[Option<usize>], plan: &Plan) {
+    fn run_step(
+        &mut self,
+        step: &Step,
+        form: &'static str,
+        places: &[Option<usize>],
+        plan: &Plan,
+    ) -> Result<()> {
         let place = |id: &BufferId| places[id.index()].expect("every operand has a place");
         let mut buffers = std::mem::take(&mut self.operands);
         buffers.extend(step.operands.iter().map(|id| {
@@ -102,12 +109,13 @@ impl<T: Real> HostExecutor<T> {
             buffer
         }));
         let mut operands = Operands::new(buffers);
-        T::run(step.op.as_ref(), form, &mut operands);
+        let ran = caught(|| T::run(step.op.as_ref(), form, &mut operands));
         let mut buffers = operands.into_buffers();
         for (id, buffer) in step.operands.iter().zip(buffers.drain(..)) {
             self.memory[place(id)] = buffer;
         }
         self.operands = buffers;
+        ran
     }
 }
 
@@ -195,11 +203,11 @@ impl<T: Real> Executor for HostExecutor<T> {
         rayon::scope(|_| {
             for _ in 0..times {
                 for (step, form) in plan.steps().zip(&forms) {
-                    self.run_step(step, form, &places, &plan);
+                    self.run_step(step, form, &places, &plan)?;
                 }
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     fn wait(&mut self) -> Result<()> {
