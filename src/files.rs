@@ -186,10 +186,9 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_pipe_is_read_to_its_end_and_not_waited_for_without_a_writer() {
-        use rustix::fs::{CWD, FileType, Mode, mknodat};
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("pipe");
-        mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         assert_eq!(read(&path, 4).unwrap(), b"");
         // The writer is there before the reader, as a shell sees to, and is not ready yet.
         let both = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();

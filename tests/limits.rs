@@ -8,8 +8,6 @@ use tempfile::TempDir;
 use wgconv::bench::{named_apart, suite};
 use wgconv::gpu::ShaderChecks;
 use wgconv::plan::Executor;
-use wgconv::tensor::Tensor;
-use wgconv::train::save_tensors;
 
 /// A folder of its own that the binary runs in.
 struct Workplace(TempDir);
@@ -81,6 +79,12 @@ type = "flatten"
         let run = workplace.run("summary longest.toml");
         assert_eq!(run.code, Some(0), "{run:?}");
         assert!(run.stdout.contains("pool2 (average_pool)  (1, 2147483647, 1)"), "{run:?}");
+    }
+
+    #[test]
+    fn cases_are_drawn_up_to_a_number() {
+        let run = Workplace::new().run("verify --device cpu --random 4000000000");
+        assert!(run.code == Some(2) && run.stderr.contains("4000000000 is not in 0..=100000"), "{run:?}");
     }
 
     #[test]
@@ -269,6 +273,8 @@ mod memory {
     use wgconv::ops::add::Add;
     use wgconv::plan::Plan;
     use wgconv::reference::ReferenceExecutor;
+    use wgconv::tensor::Tensor;
+    use wgconv::train::save_tensors;
 
     use super::*;
 
@@ -356,14 +362,15 @@ units = 10
     #[test]
     fn scratch_memory_that_does_not_fit_is_refused_while_a_plan_runs() {
         let workplace = Workplace::new();
-        // The filters have room, and in the order in which they are used once more they have not.
+        // The filters have room; four times as much, in which to transform them, has not.
         let run = workplace.run_in(
-            1500,
-            "bench --device cpu --threads 2 --budget 0 --warm-cache --pass forward --implementation direct \
+            1550,
+            "bench --device cpu --threads 2 --budget 0 --warm-cache --pass forward --implementation winograd_4x4 \
              -n 1 -c 4096 -H 8 -W 8 -k 4096 -y 3 -x 3 -p 1 -q 1",
         );
         let refused = run.stderr.lines().count() == 1
-            && run.stderr.contains(": scratch memory needs 576 MiB of memory, and ");
+            && run.stderr.contains(", forward: scratch memory needs ")
+            && run.stderr.contains(" MiB are left for it; try a smaller batch or layer");
         assert!(refused && run.code == Some(1), "{run:?}");
     }
 
