@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::ops::bias::BiasGrad;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
-use crate::ops::{Epilogue, HostBuffer, Op};
+use crate::ops::{Element, Epilogue, HostBuffer, Op};
 use crate::plan::{Executor, Plan};
 use crate::tensor::{Shape, Tensor};
-use crate::{Error, Result};
+use crate::{Error, Result, host_memory};
 
 /// The output of a convolution, plus a bias an output channel where there is one.
 ///
@@ -68,8 +68,38 @@ pub fn grad_bias(
 ) -> Result<Tensor> {
     expect_shape("grad_bias: grad_output", &geometry.output_shape(), grad_output.shape())?;
     let (rows, channels) = matrix(geometry);
-    let grad_output = grad_output.clone().reshaped([rows, channels])?;
+    let grad_output = grad_output.try_clone()?.reshaped([rows, channels])?;
     run(executor, BiasGrad::new(rows, channels), &[&grad_output])
+}
+
+/// Checks that the convolution of a case fits `executor`'s device and the host's memory, before anything is copied:
+/// with its gradients, where they are wanted.
+///
+/// What counts besides the device's buffers are the tensors on their way: those given, in the layout of the inside,
+/// and the answers, each held twice while it changes its layout or becomes a file.
+///
+/// # Errors
+/// [`Error::Device`] for a tensor that the device cannot hold; [`Error::Memory`] when the host has too little memory.
+pub fn check(executor: &dyn Executor, geometry: &ConvGeometry, gradients: bool) -> Result<()> {
+    let bytes = |shape: Shape| Element::Real.bytes(shape.elements());
+    let [input, filters, output] =
+        [geometry.input_shape(), geometry.filters_shape(), geometry.output_shape()].map(bytes);
+    let mut ops: Vec<Box<dyn Op>> = vec![Box::new(ConvForward::new(*geometry))];
+    let mut tensors = input + filters + 2 * output;
+    if gradients {
+        ops.push(Box::new(ConvGradFilters::new(*geometry)));
+        ops.push(Box::new(ConvGradInput::new(*geometry)));
+        tensors += output + 2 * (input + filters);
+    }
+    let mut largest = 0;
+    for op in ops {
+        let plan = Plan::of_op(op);
+        executor.check(&plan)?;
+        // One tensor at a time is copied on its way to the executor or back.
+        let copy = plan.buffers.iter().map(|buffer| buffer.bytes()).max().unwrap_or(0);
+        largest = largest.max(executor.host_bytes(&[&plan]) + copy);
+    }
+    host_memory::check("the convolution", tensors + largest, "fewer images or less padding")
 }
 
 fn matrix(geometry: &ConvGeometry) -> (usize, usize) {
@@ -93,10 +123,10 @@ fn run(executor: &mut dyn Executor, op: impl Op + 'static, given: &[&Tensor]) ->
     executor.clear();
     let prepared = executor.prepare(plan.clone())?;
     for ((_, &buffer), tensor) in read.zip(given) {
-        executor.write(prepared, buffer, &HostBuffer::real(tensor.data().to_vec()))?;
+        executor.write(prepared, buffer, &HostBuffer::real(tensor.try_clone()?.into_data()))?;
     }
     executor.run(prepared, 1)?;
     let written = operands.iter().zip(buffers).find(|(operand, _)| operand.access.writes());
     let (operand, &buffer) = written.expect("an operation writes something");
-    Tensor::new(operand.shape.clone(), executor.read(prepared, buffer)?.reals().to_vec())
+    Tensor::new(operand.shape.clone(), executor.read(prepared, buffer)?.into_reals())
 }

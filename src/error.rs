@@ -72,6 +72,18 @@ pub enum Error {
         /// What it answered, and what to try.
         cause: String,
     },
+    /// Work that takes more of the host's memory than there is; nothing was begun.
+    #[error("{what} needs {} of memory, {}; try {advice}", mebibytes(*needed), left(*available))]
+    Memory {
+        /// What the memory is for.
+        what: String,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that are left for it; none where that is not known, and an allocation failed.
+        available: Option<u64>,
+        /// What takes less.
+        advice: String,
+    },
     /// Training or an evaluation met NaN or infinity.
     #[error("the loss of {what} is {loss}: {place}")]
     NotFinite {
@@ -82,6 +94,18 @@ pub enum Error {
         /// The first place that holds a value that is not finite, and what to try.
         place: String,
     },
+}
+
+/// Whole MiB, rounded up.
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+fn left(available: Option<u64>) -> String {
+    match available {
+        Some(bytes) => format!("and {} MiB are left for it", bytes >> 20),
+        None => "which the system refuses".into(),
+    }
 }
 
 /// Result of a library function.

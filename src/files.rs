@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, and the folder of caches.
+//! Files that are there whole or not at all, files that are read whole, and the folder of caches.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -45,6 +45,50 @@ fn file_beside(path: &Path) -> Result<NamedTempFile> {
     NamedTempFile::new_in(folder).map_err(Error::io("write", path))
 }
 
+/// The largest text that people write by hand, in bytes.
+pub const MOST_TEXT: u64 = 16 << 20;
+
+/// Opens a file to read it. A named pipe that nobody writes to is empty, not waited for.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be opened.
+pub fn open(path: &Path) -> Result<File> {
+    #[cfg(unix)]
+    let opened = {
+        use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl};
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let waiting = |file: &File| fcntl_setfl(file, fcntl_getfl(file)? - OFlags::NONBLOCK);
+        let file = rustix::fs::open(path, flags, Mode::empty()).map(File::from);
+        file.and_then(|file| waiting(&file).map(|()| file)).map_err(io::Error::from)
+    };
+    #[cfg(not(unix))]
+    let opened = File::open(path);
+    opened.map_err(Error::io("read", path))
+}
+
+/// A file's content, up to `most` bytes of it; what it is, and whether it has an end, does not matter.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read; [`Error::File`] when it holds more.
+pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let mut file = open(path)?.take(most.saturating_add(1));
+    file.read_to_end(&mut content).map_err(Error::io("read", path))?;
+    if content.len() as u64 > most {
+        return Err(Error::file(path, format!("at most {most} bytes"), "more"));
+    }
+    Ok(content)
+}
+
+/// A text file's content, up to `most` bytes of it.
+///
+/// # Errors
+/// As [`read`]; [`Error::Io`] for what is not UTF-8.
+pub fn read_text(path: &Path, most: u64) -> Result<String> {
+    let text = String::from_utf8(read(path, most)?).map_err(|error| error.utf8_error());
+    text.map_err(|error| Error::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, error)))
+}
+
 /// A folder for what can be worked out again: a file in it may vanish at any time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheFolder(PathBuf);
@@ -83,9 +127,7 @@ impl CacheFolder {
 
     /// A file's content; none where there is no such file, or one of more than `most` bytes.
     pub fn read(&self, name: &str, most: u64) -> Option<Vec<u8>> {
-        let mut content = Vec::new();
-        File::open(self.path(name)).ok()?.take(most + 1).read_to_end(&mut content).ok()?;
-        (content.len() as u64 <= most).then_some(content)
+        read(&self.path(name), most).ok()
     }
 
     /// Writes a file, whole or not at all.
@@ -123,6 +165,39 @@ mod tests {
         assert_eq!(choose(Some("elsewhere")), Some(CacheFolder::new("elsewhere")));
         assert_eq!(choose(Some("")), None);
         assert_eq!(CacheFolder::choose(None, || None), None);
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_most_and_refused_beyond() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("file");
+        fs::write(&path, "four").unwrap();
+        assert_eq!(read(&path, 4).unwrap(), b"four");
+        assert_eq!(read_text(&path, u64::MAX).unwrap(), "four");
+        let error = read(&path, 3).unwrap_err().to_string();
+        assert_eq!(error, format!("{}: expected at most 3 bytes, found more", path.display()));
+        fs::write(&path, [b'a', 0xff]).unwrap();
+        let error = read_text(&path, 4).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read ") && error.contains("invalid utf-8 sequence"), "{error}");
+        assert!(matches!(read(place.path(), 4), Err(Error::Io { .. })));
+        assert!(matches!(read(&place.path().join("none"), 4), Err(Error::Io { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_read_to_its_end_and_not_waited_for_without_a_writer() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert_eq!(read(&path, 4).unwrap(), b"");
+        // The writer is there before the reader, as a shell sees to, and is not ready yet.
+        let both = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            (&both).write_all(b"four").unwrap();
+        });
+        assert_eq!(read(&path, 4).unwrap(), b"four");
+        writer.join().unwrap();
     }
 
     #[test]

@@ -49,6 +49,7 @@
 //! | [`verify`] | whether what is fast gives the definition's answer |
 //! | [`mod@bench`] | how fast convolutions run, against what the device could do |
 //! | [`report`] | what a person looks at |
+//! | [`mod@host_memory`] | how much memory this process may still take, and refusals in place of crashes |
 //! | [`files`] | files that are there whole or not at all, and the folder of caches |
 //!
 //! ```text
@@ -69,6 +70,7 @@ mod error;
 pub mod executors;
 pub mod files;
 pub mod gpu;
+pub mod host_memory;
 pub mod network;
 pub mod ops;
 pub mod plan;

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{Error, Result};
+use crate::{Error, Result, host_memory};
+
+/// What takes less memory than a tensor that finds none.
+const ADVICE: &str = "a smaller tensor";
 
 /// Sizes of a tensor's axes, outermost first; the last axis is contiguous in memory.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
@@ -136,6 +139,16 @@ impl Tensor {
         Tensor { shape, data }
     }
 
+    /// The same tensor once more.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when there is too little memory.
+    pub fn try_clone(&self) -> Result<Self> {
+        let mut data = host_memory::reserved("a tensor", self.data.len(), ADVICE)?;
+        data.extend_from_slice(&self.data);
+        Ok(Tensor { shape: self.shape.clone(), data })
+    }
+
     /// Sizes of the axes.
     pub fn shape(&self) -> &Shape {
         &self.shape
@@ -166,9 +179,12 @@ impl Tensor {
 
     /// The tensor with its axes reordered: axis `i` of the result is axis `order[i]` of this one.
     ///
+    /// # Errors
+    /// [`Error::Memory`] when there is too little memory.
+    ///
     /// # Panics
     /// When `order` is not a permutation of this tensor's axes.
-    pub fn permuted(&self, order: &[usize]) -> Tensor {
+    pub fn permuted(&self, order: &[usize]) -> Result<Tensor> {
         let axes = self.shape.sizes().len();
         let mut seen = order.to_vec();
         seen.sort_unstable();
@@ -179,7 +195,7 @@ impl Tensor {
         }
         let sizes: Vec<usize> = order.iter().map(|&axis| self.shape.size(axis)).collect();
         let mut index = vec![0; axes];
-        let mut data = Vec::with_capacity(self.data.len());
+        let mut data = host_memory::reserved("a tensor", self.data.len(), ADVICE)?;
         for _ in 0..self.data.len() {
             data.push(self.data[index.iter().zip(order).map(|(&i, &axis)| i * strides[axis]).sum::<usize>()]);
             for axis in (0..axes).rev() {
@@ -190,7 +206,7 @@ impl Tensor {
                 index[axis] = 0;
             }
         }
-        Tensor { shape: Shape::new(sizes), data }
+        Ok(Tensor { shape: Shape::new(sizes), data })
     }
 }
 
@@ -201,10 +217,10 @@ mod tests {
     #[test]
     fn permuting_moves_channels_last_and_back() {
         let nchw = Tensor::new([1, 2, 2, 3], (0..12).map(|v| v as f32).collect()).unwrap();
-        let nhwc = nchw.permuted(&[0, 2, 3, 1]);
+        let nhwc = nchw.permuted(&[0, 2, 3, 1]).unwrap();
         assert_eq!(nhwc.shape(), &Shape::from([1, 2, 3, 2]));
         assert_eq!(nhwc.data()[..4], [0.0, 6.0, 1.0, 7.0]);
-        assert_eq!(nhwc.permuted(&[0, 3, 1, 2]), nchw);
+        assert_eq!(nhwc.permuted(&[0, 3, 1, 2]).unwrap(), nchw);
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Training {
     fn weights(&self, executor: &mut dyn Executor, prepared: Prepared) -> Vec<Tensor> {
         let read = |parameter: &Parameter| {
             let values = executor.read(prepared, self.buffer(&parameter.name)).unwrap();
-            parameter.to_pytorch(values.reals())
+            parameter.to_pytorch(values.reals()).unwrap()
         };
         self.network.parameters().map(read).collect()
     }

@@ -1,13 +1,13 @@
 //! The convolutions to be timed: their sizes, and files of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::files::{MOST_TEXT, read_text};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::{Padding, WindowOptions};
 use crate::tensor::ImageShape;
@@ -160,7 +160,7 @@ impl ConvCase {
 /// [`Error::Io`] for a file that cannot be read; [`Error::File`], with the line, for one that holds something
 /// else, or sizes that make no convolution.
 pub fn read_cases(path: &Path) -> Result<Vec<ConvCase>> {
-    parse_cases(path, &fs::read_to_string(path).map_err(Error::io("read", path))?)
+    parse_cases(path, &read_text(path, MOST_TEXT)?)
 }
 
 /// The same for a file that has been read.
@@ -181,11 +181,20 @@ pub(super) fn parse_cases(path: &Path, text: &str) -> Result<Vec<ConvCase>> {
 /// The same cases under names that differ: of several with one name the second becomes `NAME #2`, and so on.
 pub fn named_apart(cases: Vec<ConvCase>) -> Vec<ConvCase> {
     let mut taken: HashSet<String> = HashSet::new();
+    // The number to try next for each name: those below it are taken.
+    let mut next: HashMap<String, usize> = HashMap::new();
     let apart = |case: ConvCase| {
-        let numbered = (2..).map(|number| format!("{} #{number}", case.name));
-        let mut names = std::iter::once(case.name.clone()).chain(numbered);
-        let name = names.find(|name| !taken.contains(name)).expect("numbers do not end");
-        taken.insert(name.clone());
+        if taken.insert(case.name.clone()) {
+            return case;
+        }
+        let next = next.entry(case.name.clone()).or_insert(2);
+        let name = loop {
+            let name = format!("{} #{next}", case.name);
+            *next += 1;
+            if taken.insert(name.clone()) {
+                break name;
+            }
+        };
         case.named(name)
     };
     cases.into_iter().map(apart).collect()

@@ -1,14 +1,17 @@
 //! Files of results side by side, ours or those of other programs.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::timing::geometric_mean;
 use super::{ConvSizes, Pass};
+use crate::files::read_text;
 use crate::{Error, Result};
+
+/// Bytes of a file of results, at most: some hundred thousand rows.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// The same work in several files.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,7 +134,7 @@ struct Results {
 
 impl Results {
     fn read(path: &Path) -> Result<Results> {
-        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let text = read_text(path, MOST_BYTES)?;
         let mut results = Results::default();
         for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
             let wrong = |expected: &str, found: String| {

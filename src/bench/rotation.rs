@@ -8,12 +8,15 @@ use std::time::Duration;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-use crate::Result;
-use crate::ops::{Element, HostBuffer, Op};
+use crate::ops::{Element, HostBuffer, Op, Operand};
 use crate::plan::{BufferId, Executor, Plan, Prepared, Role, Step};
+use crate::{Result, host_memory};
 
 /// Copies at most: so many of smaller inputs are still in the cache when their turn comes again.
 const MOST_COPIES: u64 = 1000;
+
+/// What takes less memory than an operation that finds none.
+const ADVICE: &str = "a smaller batch";
 
 /// Copies of the inputs of `op` that together are larger than `cache_bytes`; one where those are zero.
 pub(super) fn copies(op: &dyn Op, cache_bytes: u64) -> usize {
@@ -62,20 +65,32 @@ impl Rotation {
         plans: usize,
         runs_each: usize,
     ) -> Result<Rotation> {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let operands = op().operands().into_iter();
-        let inputs: Vec<Option<HostBuffer<f32>>> = operands
-            .map(|operand| {
-                (operand.access.reads() && operand.element == Element::Real).then(|| {
-                    let elements = 0..operand.shape.elements();
-                    HostBuffer::real(elements.map(|_| rng.random_range(-1.0f32..=1.0)).collect())
-                })
-            })
+        let plans: Vec<Arc<Plan>> = (0..plans)
+            .map(|number| Arc::new(plan(op, number * runs_each..(number + 1) * runs_each)))
             .collect();
-        let mut rotation = Rotation { plans: Vec::new(), runs_each, next: 0 };
-        for number in 0..plans {
-            let plan = Arc::new(plan(op, number * runs_each..(number + 1) * runs_each));
-            let prepared = executor.prepare(plan.clone())?;
+        let first = op();
+        let (what, operands) = (first.name(), first.operands());
+        let is_input = |operand: &&Operand| operand.access.reads() && operand.element == Element::Real;
+        let inputs = operands.iter().filter(is_input);
+        let inputs: u64 = inputs.map(|operand| Element::Real.bytes(operand.shape.elements())).sum();
+        plans.iter().try_for_each(|plan| executor.check(plan))?;
+        let all: Vec<&Plan> = plans.iter().map(Arc::as_ref).collect();
+        host_memory::check(what, executor.host_bytes(&all) + inputs, ADVICE)?;
+
+        // Inputs come after all that may refuse the sizes.
+        let prepared = plans.iter().map(|plan| executor.prepare(plan.clone())).collect::<Result<_>>()?;
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let input = |operand: &Operand| {
+            if !is_input(&operand) {
+                return Ok(None);
+            }
+            let mut values = host_memory::reserved(what, operand.shape.elements(), ADVICE)?;
+            values.extend((0..operand.shape.elements()).map(|_| rng.random_range(-1.0f32..=1.0)));
+            Ok(Some(HostBuffer::real(values)))
+        };
+        let inputs: Vec<Option<HostBuffer<f32>>> = operands.iter().map(input).collect::<Result<_>>()?;
+        let rotation = Rotation { plans: prepared, runs_each, next: 0 };
+        for (plan, &prepared) in plans.iter().zip(&rotation.plans) {
             for step in &plan.forward {
                 for (&buffer, input) in step.operands.iter().zip(&inputs) {
                     if let Some(input) = input {
@@ -83,7 +98,6 @@ impl Rotation {
                     }
                 }
             }
-            rotation.plans.push(prepared);
         }
         Ok(rotation)
     }

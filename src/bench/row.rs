@@ -42,7 +42,7 @@ pub enum Status {
     Passed(f64),
     /// It is not.
     Failed(String),
-    /// The definition would take too long.
+    /// The definition would take too long, or more memory than there is.
     Skipped,
 }
 
@@ -102,12 +102,14 @@ impl Request<'_> {
     /// Compares the answer with the definition's, on reals.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) when the device failed.
+    /// [`Error::Device`](crate::Error::Device) when the device failed; [`Error::Memory`](crate::Error::Memory) when
+    /// the definition needs more than the host has.
     pub fn verify(&self, device: &mut BenchDevice) -> Result<Status> {
         let op = self.pass.op(self.case.geometry);
         if op.flops() > LONGEST_DEFINITION {
             return Ok(Status::Skipped);
         }
+        Trial::check(op.as_ref())?;
         let trial = Trial::new(op, Data::Reals, 1).expect("every operation works on reals");
         device.executor().prefer(self.implementation);
         device.executor().clear();
@@ -120,7 +122,8 @@ impl Request<'_> {
     /// Times it.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) when the device failed, or has too little memory.
+    /// [`Error::Device`](crate::Error::Device) when the device failed, or has too little memory;
+    /// [`Error::Memory`](crate::Error::Memory) when the host has too little.
     pub fn time(&self, device: &mut BenchDevice, ceilings: &Ceilings) -> Result<Row> {
         let op = self.pass.op(self.case.geometry);
         let flops = op.flops();

@@ -1,19 +1,18 @@
 //! `wgconv conv`: one convolution of a file's tensors, for checking against another framework.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::json;
-use wgconv::convolution::{forward, grad_bias, grad_filters, grad_input};
+use wgconv::convolution::{check, forward, grad_bias, grad_filters, grad_input};
 use wgconv::executors::Opened;
 use wgconv::files::check_writable;
 use wgconv::ops::conv::ConvGeometry;
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::tensor::{ImageShape, Shape, Tensor};
-use wgconv::train::save_tensors;
-use wgconv::{Error, Result};
+use wgconv::train::{read_safetensors, save_tensors};
+use wgconv::{Error, Result, host_memory};
 
 use super::Outcome;
 use super::options::{DeviceOptions, OutputOptions};
@@ -62,24 +61,24 @@ impl Conv {
         let Opened { mut executor, reason } = self.device.open()?;
         self.output.say(format_args!("device: {reason}"))?;
         let executor = executor.as_mut();
+        check(executor, &geometry, case.grad_output.is_some())?;
 
-        let input = case.input.permuted(&CHANNELS_LAST);
-        let filters = case.filters.permuted(&CHANNELS_LAST);
+        let input = case.input.permuted(&CHANNELS_LAST)?;
+        let filters = case.filters.permuted(&CHANNELS_LAST)?;
         let mut answers =
             vec![("output", forward(executor, &geometry, &input, &filters, case.bias.as_ref())?)];
         if let Some(grad_output) = &case.grad_output {
-            let grad_output = grad_output.permuted(&CHANNELS_LAST);
+            let grad_output = grad_output.permuted(&CHANNELS_LAST)?;
             answers.push(("grad_filters", grad_filters(executor, &geometry, &input, &grad_output)?));
             answers.push(("grad_input", grad_input(executor, &geometry, &filters, &grad_output)?));
             answers.push(("grad_bias", grad_bias(executor, &geometry, &grad_output)?));
         }
-        let answers: Vec<(String, Tensor)> = answers
-            .into_iter()
-            .map(|(name, tensor)| match tensor.shape().sizes().len() {
-                4 => (name.into(), tensor.permuted(&CHANNELS_SECOND)),
-                _ => (name.into(), tensor),
-            })
-            .collect();
+        let in_their_layout = |(name, tensor): (&str, Tensor)| match tensor.shape().sizes().len() {
+            4 => Ok((name.into(), tensor.permuted(&CHANNELS_SECOND)?)),
+            _ => Ok((name.into(), tensor)),
+        };
+        let answers: Vec<(String, Tensor)> =
+            answers.into_iter().map(in_their_layout).collect::<Result<_>>()?;
         for (name, tensor) in &answers {
             self.output.say(format_args!("{name} {}", tensor.shape()))?;
             self.output.json(&json!({ "tensor": name, "shape": tensor.shape().sizes() }))?;
@@ -133,7 +132,10 @@ struct Case {
 
 impl Case {
     fn read(path: &Path) -> Result<Case> {
-        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        // The file and its tensors lie in memory side by side.
+        let most = host_memory::available().map_or(u64::MAX, |bytes| bytes / 2);
+        let bytes =
+            read_safetensors(path, most, &format!("tensors of at most {most} bytes, half of what is left"))?;
         let file = SafeTensors::deserialize(&bytes)
             .map_err(|error| Error::file(path, "a safetensors file", error))?;
         let optional = |name: &str, axes: usize| -> Result<Option<Tensor>> {

@@ -51,7 +51,7 @@ impl Evaluate {
             None => (&config.data, config.limit),
         };
         let limit = self.limit.map(|limit| limit as usize).or(limit).unwrap_or(usize::MAX);
-        let test = data::load(source, config.training.seed)?.test.head(limit);
+        let test = data::load_first(source, config.training.seed, limit)?.test;
         network.check_data(test.image, test.classes.len())?;
         let batch_size = self.batch_size.unwrap_or(config.training.batch_size.min(test.len()));
         if !(1..=test.len()).contains(&batch_size) {

@@ -76,7 +76,7 @@ impl Train {
         if let Some(out) = &self.out {
             RunFolder::check(out)?;
         }
-        let data = data::load(&self.data, self.seed)?.head(self.limit().unwrap_or(usize::MAX));
+        let data = data::load_first(&self.data, self.seed, self.limit().unwrap_or(usize::MAX))?;
         let image = data.train.image;
         let network = network::load(&self.model, image, data.train.classes.len())?;
         let Opened { executor, reason } = self.device.open_tuned(self.tuning)?;

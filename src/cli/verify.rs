@@ -25,7 +25,7 @@ use super::options::{DeviceOptions, OutputOptions, quoted};
 #[derive(Args)]
 pub struct Verify {
     /// Draw N convolutions, pools and dense layers more than the table of cases holds
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000))]
     random: u32,
     /// The first one's seed; the others follow
     #[arg(long, value_name = "S", default_value_t = 0)]

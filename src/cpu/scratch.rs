@@ -1,8 +1,11 @@
 //! Scratch memory of a thread, and sums of partial results.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use rayon::prelude::*;
+
+use crate::{Error, Result, host_memory};
 
 thread_local! {
     // Those that are not in use; a call within a call takes the next one.
@@ -11,6 +14,8 @@ thread_local! {
 
 /// Calls `work` with `elements` values of this thread's scratch memory, whatever they hold; the memory is
 /// kept for the next call.
+///
+/// Where there is too little memory the thread unwinds with an [`Error`], which [`caught`] takes up.
 pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     let unused = SCRATCH.with_borrow_mut(|unused| {
         // The smallest that is large enough, or else the largest, to be replaced.
@@ -22,7 +27,7 @@ pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R
     let mut scratch = unused.unwrap_or_default();
     if scratch.len() < elements {
         drop(scratch);
-        scratch = vec![0.0; elements];
+        scratch = allocated(elements).unwrap_or_else(|error| resume_unwind(Box::new(error)));
     }
     // Whoever reads what it has not written shall notice in tests.
     if cfg!(debug_assertions) {
@@ -31,6 +36,25 @@ pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R
     let result = work(&mut scratch[..elements]);
     SCRATCH.with_borrow_mut(|unused| unused.push(scratch));
     result
+}
+
+fn allocated(elements: usize) -> Result<Vec<f32>> {
+    let (what, advice) = ("scratch memory", "a smaller batch or layer");
+    host_memory::check(what, 4 * elements as u64, advice)?;
+    let mut scratch = host_memory::reserved(what, elements, advice)?;
+    scratch.resize(elements, 0.0);
+    Ok(scratch)
+}
+
+/// Calls `work`, which may use scratch memory on any thread.
+///
+/// # Errors
+/// [`Error::Memory`] when there was too little memory for that; what `work` was to write is then in no known state.
+pub fn caught(work: impl FnOnce()) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(work)).or_else(|payload| match payload.downcast::<Error>() {
+        Ok(error) => Err(*error),
+        Err(bug) => resume_unwind(bug),
+    })
 }
 
 /// `result[i] = sum over parts of parts[part][i]`, first part first, so that the same parts give the same bits.
@@ -45,4 +69,24 @@ pub fn add_in_order(result: &mut [f32], parts: &[f32]) {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scratch_that_does_not_fit_is_an_error_on_any_thread() {
+        let most = isize::MAX as usize / 8;
+        let work = || {
+            rayon::join(
+                || with_scratch(10, |scratch| scratch.fill(1.0)),
+                || with_scratch(most, |scratch| scratch.fill(1.0)),
+            );
+        };
+        let error = caught(work).unwrap_err().to_string();
+        assert!(error.starts_with("scratch memory needs "), "{error}");
+        caught(|| with_scratch(10, |scratch| scratch.fill(1.0))).unwrap();
+        assert!(catch_unwind(|| caught(|| resume_unwind(Box::new("a bug")))).is_err());
+    }
 }

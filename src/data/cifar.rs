@@ -4,15 +4,19 @@
 //! 32x32 bytes each. CIFAR-100 is read with its fine labels. Source:
 //! <https://www.cs.toronto.edu/~kriz/cifar.html>.
 
-use std::fs;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
-use super::{Dataset, numbered};
+use super::{Dataset, numbered, pixel_room};
 use crate::tensor::ImageShape;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 const IMAGE: ImageShape = ImageShape { height: 32, width: 32, channels: 3 };
 const PLANE: usize = IMAGE.height * IMAGE.width;
+
+/// The largest file that is read.
+const MOST_BYTES: u64 = i32::MAX as u64;
 
 /// One of the two datasets.
 struct Variant {
@@ -52,15 +56,16 @@ const VARIANTS: [Variant; 2] = [
     },
 ];
 
-/// Training and test set of a folder of CIFAR binaries, or one that holds such a folder; `None` when neither.
-pub(super) fn load(folder: &Path) -> Result<Option<(Dataset, Dataset)>> {
+/// The first `rows` images of the training and the test set of a folder of CIFAR binaries, or one that holds such a
+/// folder; `None` when neither.
+pub(super) fn load(folder: &Path, rows: usize) -> Result<Option<(Dataset, Dataset)>> {
     for variant in &VARIANTS {
         for folder in [folder.to_path_buf(), folder.join(variant.folder)] {
             let mut files = variant.train.iter().chain([&variant.test]);
             if files.any(|file| folder.join(file).is_file()) {
                 let classes = variant.class_names(&folder)?;
-                let train = variant.read(&folder, variant.train, classes.clone())?;
-                return Ok(Some((train, variant.read(&folder, &[variant.test], classes)?)));
+                let train = variant.read(&folder, variant.train, rows, classes.clone())?;
+                return Ok(Some((train, variant.read(&folder, &[variant.test], rows, classes)?)));
             }
         }
     }
@@ -73,7 +78,7 @@ impl Variant {
         if !path.exists() {
             return Ok(numbered(self.classes));
         }
-        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let text = files::read_text(&path, files::MOST_TEXT)?;
         let names: Vec<_> = text.split_whitespace().map(String::from).collect();
         if names.len() != self.classes {
             return Err(Error::file(path, format!("{} class names", self.classes), names.len()));
@@ -81,18 +86,25 @@ impl Variant {
         Ok(names)
     }
 
-    fn read(&self, folder: &Path, files: &[&str], classes: Vec<String>) -> Result<Dataset> {
-        let (mut images, mut labels) = (Vec::new(), Vec::new());
-        let row_bytes = self.label_bytes + IMAGE.elements();
-        for file in files {
-            let path = folder.join(file);
-            let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-            if bytes.is_empty() || bytes.len() % row_bytes != 0 {
-                let expected = format!("rows of {row_bytes} bytes");
-                return Err(Error::file(path, expected, format!("{} bytes", bytes.len())));
+    /// The first `rows` rows of some files, which are read no further.
+    fn read(&self, folder: &Path, files: &[&str], rows: usize, classes: Vec<String>) -> Result<Dataset> {
+        let mut parts = Vec::new();
+        let mut found = 0;
+        for path in files.iter().map(|file| folder.join(file)) {
+            if found < rows {
+                let (file, rows_inside) = self.open(&path)?;
+                let wanted = rows_inside.min(rows - found);
+                parts.push((path, file, wanted));
+                found += wanted;
             }
-            images.reserve(bytes.len());
-            for (row, bytes) in bytes.chunks_exact(row_bytes).enumerate() {
+        }
+        let [mut images] = pixel_room([found], IMAGE, 0)?;
+        let mut labels = Vec::with_capacity(found);
+        let mut bytes = vec![0; self.row_bytes()];
+        for (path, file, rows) in parts {
+            let mut file = BufReader::new(file);
+            for row in 0..rows {
+                file.read_exact(&mut bytes).map_err(Error::io("read", &path))?;
                 let (label, planes) = (bytes[self.label_bytes - 1], &bytes[self.label_bytes..]);
                 if usize::from(label) >= self.classes {
                     let expected = format!("labels below {}", self.classes);
@@ -105,5 +117,23 @@ impl Variant {
             }
         }
         Dataset::new(IMAGE, classes, images, labels)
+    }
+
+    /// A file and the number of its rows.
+    fn open(&self, path: &Path) -> Result<(File, usize)> {
+        let file = files::open(path)?;
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        if length > MOST_BYTES {
+            return Err(Error::file(path, format!("at most {MOST_BYTES} bytes"), length));
+        }
+        let row_bytes = self.row_bytes();
+        if length == 0 || !length.is_multiple_of(row_bytes as u64) {
+            return Err(Error::file(path, format!("rows of {row_bytes} bytes"), format!("{length} bytes")));
+        }
+        Ok((file, length as usize / row_bytes))
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.label_bytes + IMAGE.elements()
     }
 }

@@ -4,24 +4,27 @@
 //! classes, so that the first rows of a set are a fair sample of it. Hidden files and files with other
 //! extensions are passed over; transparency is dropped.
 
-use std::fs;
+use std::collections::HashSet;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
-use super::{Dataset, MAX_SIDE, entries};
+use super::{Dataset, MAX_SIDE, entries, pixel_room};
 use crate::tensor::ImageShape;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// One image in this many goes to the test set when there is none.
 const TEST_SHARE: usize = 6;
 /// Memory that decoding one image may take, in bytes.
 const MAX_DECODER_MEMORY: u64 = 256 << 20;
+
+/// Bytes of an image file, at most: more than the largest image takes unpacked.
+const MAX_FILE: u64 = 256 << 20;
 
 /// A class: its name and its image files, sorted.
 struct Class {
@@ -29,8 +32,8 @@ struct Class {
     files: Vec<PathBuf>,
 }
 
-/// Training and test set of a folder of images.
-pub(super) fn load(folder: &Path, seed: u64) -> Result<(Dataset, Dataset)> {
+/// The first `rows` images of the training and the test set of a folder of images.
+pub(super) fn load(folder: &Path, seed: u64, rows: usize) -> Result<(Dataset, Dataset)> {
     let (train_folder, test_folder) = (folder.join("train"), folder.join("test"));
     // A class may be called "train" as well: then it holds images, not folders.
     let is_split = train_folder.is_dir() && !subfolders(&train_folder)?.is_empty();
@@ -46,15 +49,13 @@ pub(super) fn load(folder: &Path, seed: u64) -> Result<(Dataset, Dataset)> {
     if let Some(odd) = odd_one_out(&classes, &names(&test)) {
         return Err(Error::file(test_folder, "the classes of the training set", odd));
     }
-    let (mut rows, test_rows) = (in_turns(train), in_turns(test));
-    let train_count = rows.len();
-    rows.extend(test_rows);
-    let (image, mut images) = decode_all(&rows)?;
-    let mut labels: Vec<u32> = rows.iter().map(|row| row.1).collect();
-    let test_images = images.split_off(train_count * image.elements());
-    let test_labels = labels.split_off(train_count);
-    let train = Dataset::new(image, classes.clone(), images, labels)?;
-    Ok((train, Dataset::new(image, classes, test_images, test_labels)?))
+    let (mut train, mut test) = (in_turns(train), in_turns(test));
+    train.truncate(rows);
+    test.truncate(rows);
+    let (image, train_images, test_images) = decode_all(&train, &test)?;
+    let labels = |rows: Vec<(PathBuf, u32)>| rows.into_iter().map(|row| row.1).collect();
+    let train = Dataset::new(image, classes.clone(), train_images, labels(train))?;
+    Ok((train, Dataset::new(image, classes, test_images, labels(test))?))
 }
 
 fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -84,11 +85,14 @@ fn is_image(path: &Path) -> bool {
     ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known)) && path.is_file()
 }
 
-/// The first class that only one of two sorted lists has, in words.
+/// The first class that only one of two lists has, in words.
 fn odd_one_out(train: &[String], test: &[String]) -> Option<String> {
-    let missing = train.iter().find(|name| !test.contains(name)).map(|name| format!("no class {name:?}"));
-    let unknown = test.iter().find(|name| !train.contains(name));
-    missing.or(unknown.map(|name| format!("an unknown class {name:?}")))
+    let first_beyond = |names: &'_ [String], others: &[String]| {
+        let others: HashSet<&String> = others.iter().collect();
+        names.iter().find(|name| !others.contains(name)).cloned()
+    };
+    let missing = first_beyond(train, test).map(|name| format!("no class {name:?}"));
+    missing.or_else(|| first_beyond(test, train).map(|name| format!("an unknown class {name:?}")))
 }
 
 /// Moves a share of each class to a test set; each class draws from its own random stream.
@@ -121,25 +125,63 @@ fn in_turns(classes: Vec<Class>) -> Vec<(PathBuf, u32)> {
     rows.into_iter().map(|(_, label, file)| (file, label as u32)).collect()
 }
 
-/// Size and pixels of all images: grayscale when every one is, else RGB.
-fn decode_all(rows: &[(PathBuf, u32)]) -> Result<(ImageShape, Vec<u8>)> {
-    let (width, height) = decode(&rows[0].0, None).map(|first| (first.width(), first.height()))?;
-    let decoded: Vec<_> = rows.par_iter().map(|(path, _)| decode(path, Some((width, height)))).collect();
+/// Size of all images, and the pixels of both sets: grayscale when every image is, else RGB.
+///
+/// The headers come first: they tell whether the pixels have room, which are then decoded to where they stay.
+fn decode_all(train: &[(PathBuf, u32)], test: &[(PathBuf, u32)]) -> Result<(ImageShape, Vec<u8>, Vec<u8>)> {
+    let both = [train, test].concat();
+    let size = read(&both[0].0, None, |decoder| Ok(decoder.dimensions()))?;
+    let headers = both.par_iter().map(|(path, _)| {
+        read(path, Some(size), |decoder| Ok((decoder.color_type().has_color(), decoder.total_bytes())))
+    });
     // Two steps, since a parallel collect would report any of several errors; this is the first one.
-    let decoded = decoded.into_iter().collect::<Result<Vec<_>>>()?;
-    let channels =
-        if decoded.iter().all(|image| matches!(image, DynamicImage::ImageLuma8(_))) { 1 } else { 3 };
-    let image = ImageShape { height: height as usize, width: width as usize, channels };
-    let mut pixels = Vec::with_capacity(rows.len() * image.elements());
-    for image in decoded {
-        pixels.extend(if channels == 1 { image.into_bytes() } else { image.into_rgb8().into_raw() });
-    }
-    Ok((image, pixels))
+    let headers: Vec<Result<(bool, u64)>> = headers.collect();
+    let headers = headers.into_iter().collect::<Result<Vec<_>>>()?;
+    let channels = if headers.iter().any(|&(has_color, _)| has_color) { 3 } else { 1 };
+    let image = ImageShape { height: size.1 as usize, width: size.0 as usize, channels };
+    // Images in other formats than the pixels' are decoded aside, one a thread, and converted.
+    let largest = headers.iter().map(|&(_, bytes)| bytes + 3 * u64::from(size.0) * u64::from(size.1)).max();
+    let aside = largest.unwrap_or(0) * rayon::current_num_threads() as u64;
+    let [train_room, test_room] = pixel_room([train.len(), test.len()], image, aside)?;
+    let decoded = |mut pixels: Vec<u8>, rows: &[(PathBuf, u32)]| {
+        pixels.resize(rows.len() * image.elements(), 0);
+        let decode = pixels
+            .par_chunks_exact_mut(image.elements())
+            .zip(rows)
+            .map(|(pixels, (path, _))| read(path, Some(size), |decoder| decode(decoder, pixels)));
+        let results: Vec<Result<()>> = decode.collect();
+        results.into_iter().collect::<Result<()>>().map(|()| pixels)
+    };
+    Ok((image, decoded(train_room, train)?, decoded(test_room, test)?))
 }
 
-/// One image, as 8-bit grayscale or RGB; refused before its pixels are touched when its size is not `size`.
-fn decode(path: &Path, size: Option<(u32, u32)>) -> Result<DynamicImage> {
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+/// Decodes to `pixels`, which are grayscale or RGB.
+fn decode(decoder: impl ImageDecoder, pixels: &mut [u8]) -> ImageResult<()> {
+    let (width, height) = decoder.dimensions();
+    let channels = pixels.len() / (width as usize * height as usize);
+    match (decoder.color_type(), channels) {
+        (ColorType::L8, 1) | (ColorType::Rgb8, 3) => decoder.read_image(pixels),
+        (_, 1) => {
+            pixels.copy_from_slice(&DynamicImage::from_decoder(decoder)?.into_luma8());
+            Ok(())
+        }
+        (color, _) => {
+            let image = DynamicImage::from_decoder(decoder)?;
+            // Grays of more bits are rounded first, so that they are the same beside colours.
+            let image = if color.has_color() { image } else { image.into_luma8().into() };
+            pixels.copy_from_slice(&image.into_rgb8());
+            Ok(())
+        }
+    }
+}
+
+/// What `use_decoder` makes of an image's decoder; refused before its pixels are touched when its size is not `size`.
+fn read<T>(
+    path: &Path,
+    size: Option<(u32, u32)>,
+    use_decoder: impl FnOnce(Box<dyn ImageDecoder + '_>) -> ImageResult<T>,
+) -> Result<T> {
+    let bytes = files::read(path, MAX_FILE)?;
     // Messages of decoders may run over several lines.
     let broken = |error: image::ImageError| {
         let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
@@ -161,8 +203,7 @@ fn decode(path: &Path, size: Option<(u32, u32)>) -> Result<DynamicImage> {
         let expected = format!("{expected_height}x{expected_width} pixels as in the other images");
         return Err(Error::file(path, expected, format!("{height}x{width}")));
     }
-    let image = DynamicImage::from_decoder(decoder).map_err(broken)?;
-    Ok(if image.color().has_color() { image.into_rgb8().into() } else { image.into_luma8().into() })
+    use_decoder(Box::new(decoder)).map_err(broken)
 }
 
 /// Whether the last scan of a JPEG file (marker FF DA) has an end (FF D9); the decoder would paint what is

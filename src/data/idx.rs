@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{Dataset, MAX_SIDE, entries, numbered};
+use super::{Dataset, MAX_SIDE, entries, numbered, pixel_room};
 use crate::tensor::ImageShape;
-use crate::{Error, Result};
+use crate::{Error, Result, host_memory};
 
 /// The largest number of bytes that a header may promise.
 const MAX_BYTES: usize = i32::MAX as usize;
@@ -31,8 +31,8 @@ const STEMS: [(&str, usize); 6] = [
 /// Training images, training labels, test images, test labels.
 type Group = [Option<PathBuf>; 4];
 
-/// Training and test set of a folder of IDX files; `None` when it holds none.
-pub(super) fn load(folder: &Path) -> Result<Option<(Dataset, Dataset)>> {
+/// The first `rows` images of the training and the test set of a folder of IDX files; `None` when it holds none.
+pub(super) fn load(folder: &Path, rows: usize) -> Result<Option<(Dataset, Dataset)>> {
     let mut groups = find(folder)?;
     let Some((prefix, group)) = groups.pop_first() else { return Ok(None) };
     if !groups.is_empty() {
@@ -46,16 +46,19 @@ pub(super) fn load(folder: &Path) -> Result<Option<(Dataset, Dataset)>> {
     };
 
     let transposed = prefix.starts_with("emnist");
-    let (image, train) = read_images(&train_images, transposed)?;
-    let (test_image, test) = read_images(&test_images, transposed)?;
+    let (image, train_rows, train) = read_images(&train_images, transposed, rows)?;
+    let (test_image, test_rows, test) = read_images(&test_images, transposed, rows)?;
     if image != test_image {
         let expected = format!("images of {image} as in the training set");
         return Err(Error::file(test_images, expected, test_image));
     }
-    let train_labels = read_labels(&train_labels, train.len() / image.elements())?;
-    let test_labels = read_labels(&test_labels, test.len() / image.elements())?;
+    // All of them, however many count: the classes do not depend on that.
+    let mut train_labels = read_labels(&train_labels, train_rows)?;
+    let mut test_labels = read_labels(&test_labels, test_rows)?;
     let largest = train_labels.iter().chain(&test_labels).max().map_or(0, |&label| label as usize);
     let classes = numbered(largest + 1);
+    train_labels.truncate(rows);
+    test_labels.truncate(rows);
     let train = Dataset::new(image, classes.clone(), train, train_labels)?;
     Ok(Some((train, Dataset::new(image, classes, test, test_labels)?)))
 }
@@ -82,30 +85,33 @@ fn parse(name: &str) -> Option<(&str, usize)> {
     STEMS.iter().find_map(|&(end, part)| Some((stem.strip_suffix(end)?, part)))
 }
 
-/// Size and pixels of a file of images.
-fn read_images(path: &Path, transposed: bool) -> Result<(ImageShape, Vec<u8>)> {
-    let ([_, height, width], pixels) = read(path)?;
+/// Of a file of images their size, their number, and the pixels of the first `rows`.
+fn read_images(path: &Path, transposed: bool, rows: usize) -> Result<(ImageShape, usize, Vec<u8>)> {
+    let ([images, height, width], pixels) = read(path, rows)?;
     if !transposed {
-        return Ok((ImageShape { height, width, channels: 1 }, pixels));
+        return Ok((ImageShape { height, width, channels: 1 }, images, pixels));
     }
-    let upright = pixels
+    let image = ImageShape { height: width, width: height, channels: 1 };
+    let [mut upright] = pixel_room([images.min(rows)], image, 0)?;
+    let turned = pixels
         .chunks_exact(height * width)
-        .flat_map(|image| (0..width).flat_map(move |x| (0..height).map(move |y| image[y * width + x])))
-        .collect();
-    Ok((ImageShape { height: width, width: height, channels: 1 }, upright))
+        .flat_map(|image| (0..width).flat_map(move |x| (0..height).map(move |y| image[y * width + x])));
+    upright.extend(turned);
+    Ok((image, images, upright))
 }
 
 /// The labels of `images` images.
 fn read_labels(path: &Path, images: usize) -> Result<Vec<u32>> {
-    let ([labels], values) = read(path)?;
+    let ([labels], values) = read(path, images)?;
     if labels != images {
         return Err(Error::file(path, format!("{images} labels, one an image"), labels));
     }
     Ok(values.into_iter().map(u32::from).collect())
 }
 
-/// Sizes and values of a file. The header is held against the data before any memory is taken for them.
-fn read<const RANK: usize>(path: &Path) -> Result<([usize; RANK], Vec<u8>)> {
+/// Sizes of a file, and the values of its first `rows`; where there are no more of them, nothing may come behind. The
+/// header is held against the data before any memory is taken for them.
+fn read<const RANK: usize>(path: &Path, rows: usize) -> Result<([usize; RANK], Vec<u8>)> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     let file_length = file.metadata().map_err(Error::io("read", path))?.len();
     let gzipped = path.extension().is_some_and(|extension| extension == "gz");
@@ -136,8 +142,8 @@ fn read<const RANK: usize>(path: &Path) -> Result<([usize; RANK], Vec<u8>)> {
     for size in &mut sizes {
         *size = word()? as usize;
     }
-    let [rows, sides @ ..] = sizes.as_slice() else { unreachable!("IDX files have at least one axis") };
-    if *rows == 0 {
+    let [all_rows, sides @ ..] = sizes.as_slice() else { unreachable!("IDX files have at least one axis") };
+    if *all_rows == 0 {
         return Err(Error::file(path, "at least one row", 0));
     }
     if let Some(side) = sides.iter().find(|side| !(1..=MAX_SIDE).contains(*side)) {
@@ -157,12 +163,17 @@ fn read<const RANK: usize>(path: &Path) -> Result<([usize; RANK], Vec<u8>)> {
     if !gzipped && data_length != length as u64 {
         return Err(Error::file(path, expected, data_length));
     }
+    let row_bytes = length / all_rows;
+    let wanted = rows.min(*all_rows) * row_bytes;
+    let (what, advice) = (format!("reading {}", path.display()), "fewer images (--limit)");
+    host_memory::check(&what, wanted as u64, advice)?;
     // Grows as data arrive, and stops one byte behind the promise, so that a gzip bomb stays folded.
     let mut data = Vec::new();
-    reader.take(length as u64 + 1).read_to_end(&mut data).map_err(broken)?;
+    let most = if wanted < length { wanted } else { length + 1 };
+    reader.take(most as u64).read_to_end(&mut data).map_err(broken)?;
     match data.len() {
-        found if found < length => Err(Error::file(path, expected, found)),
-        found if found > length => Err(Error::file(path, expected, "more")),
+        found if found < wanted => Err(Error::file(path, expected, found)),
+        found if found > wanted => Err(Error::file(path, expected, "more")),
         _ => Ok((sizes, data)),
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use synthetic::{TEST_ROWS, TRAIN_ROWS, synthetic};
 
 use crate::tensor::ImageShape;
-use crate::{Error, Result};
+use crate::{Error, Result, host_memory};
 
 /// The source that needs no file.
 const SYNTHETIC: &str = "synthetic";
@@ -140,10 +140,20 @@ impl Normalisation {
 ///
 /// # Errors
 /// [`Error::Invalid`] when there is no such folder; [`Error::File`] or [`Error::Io`] that names the file
-/// when one is missing, damaged, or at odds with the others.
+/// when one is missing, damaged, or at odds with the others; [`Error::Memory`] when the images take more memory
+/// than there is.
 pub fn load(source: &str, seed: u64) -> Result<DataSplits> {
+    load_first(source, seed, usize::MAX)
+}
+
+/// The first `rows` images of each set of [`load`], or all of them when there are fewer; no others are decoded, and
+/// damage behind them may go unseen. Whether an image folder is gray is up to the images that are used.
+///
+/// # Errors
+/// As [`load`]; [`Error::Memory`] when the images, decoded, take more memory than there is.
+pub fn load_first(source: &str, seed: u64, rows: usize) -> Result<DataSplits> {
     if source == SYNTHETIC {
-        return Ok(synthetic(seed, TRAIN_ROWS, TEST_ROWS));
+        return Ok(synthetic(seed, TRAIN_ROWS.min(rows), TEST_ROWS.min(rows)));
     }
     let path = Path::new(source);
     if !path.is_dir() {
@@ -153,12 +163,12 @@ pub fn load(source: &str, seed: u64) -> Result<DataSplits> {
             format!("{source:?}, which is no folder"),
         ));
     }
-    let (train, test) = if let Some(splits) = idx::load(path)? {
+    let (train, test) = if let Some(splits) = idx::load(path, rows)? {
         splits
-    } else if let Some(splits) = cifar::load(path)? {
+    } else if let Some(splits) = cifar::load(path, rows)? {
         splits
     } else {
-        folder::load(path, seed)?
+        folder::load(path, seed, rows)?
     };
     let full_path = fs::canonicalize(path).map_err(Error::io("read", path))?;
     let name =
@@ -176,6 +186,24 @@ pub fn absolute(source: &str) -> Result<String> {
     }
     let path = fs::canonicalize(source).map_err(Error::io("read", source))?;
     Ok(path.to_string_lossy().into_owned())
+}
+
+/// Room for the pixels of sets of so many images, where all of it, and `more` bytes, can be had.
+fn pixel_room<const SETS: usize>(
+    rows: [usize; SETS],
+    image: ImageShape,
+    more: u64,
+) -> Result<[Vec<u8>; SETS]> {
+    let bytes = rows.map(|rows| rows.saturating_mul(image.elements()));
+    let images = rows.iter().sum::<usize>();
+    let (what, advice) = (format!("decoding {images} images of {image}"), "fewer of them (--limit)");
+    let all = bytes.iter().fold(more, |all, &bytes| all.saturating_add(bytes as u64));
+    host_memory::check(&what, all, advice)?;
+    let mut room = [const { Vec::new() }; SETS];
+    for (room, bytes) in room.iter_mut().zip(bytes) {
+        *room = host_memory::reserved(&what, bytes, advice)?;
+    }
+    Ok(room)
 }
 
 /// Paths in a folder, sorted, without hidden ones.

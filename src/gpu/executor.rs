@@ -12,12 +12,12 @@ use super::submission::in_pieces;
 use super::timestamps::Clock;
 use super::transfer::{Download, to_device};
 use super::tuning::{Tuner, Tuning};
-use crate::Result;
-use crate::device::DeviceProfile;
+use crate::device::{DeviceKind, DeviceProfile};
 use crate::files::CacheFolder;
 use crate::ops::kernel::{Binding, Implementation};
 use crate::ops::{Element, HostBuffer, Op};
 use crate::plan::{Allocation, BufferId, ChosenBy, Executor, Memory, Pending, Plan, Prepared, TimedBy};
+use crate::{Result, host_memory};
 
 /// Whether kernels check their indices and bound their loops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -146,22 +146,19 @@ impl GpuExecutor {
         Allocation::new(plan, &workspace)
     }
 
-    fn check_limits(&self, plan: &Plan, allocation: &Allocation) -> Result<()> {
+    /// Refuses the first of some sizes, each with what it is of, that no buffer holds.
+    fn check_sizes<'a>(&self, sizes: impl Iterator<Item = (&'a str, u64)>) -> Result<()> {
         let limit = self.max_buffer_bytes();
-        let refused = |what: &str, bytes: u64| {
-            let cause = format!(
-                "{what} needs {} MiB, and a buffer holds at most {} MiB; try a smaller batch",
-                bytes.div_ceil(1 << 20),
-                limit >> 20
-            );
-            Err(self.context.failed("preparing a plan", cause))
-        };
-        if let Some(buffer) = plan.buffers.iter().find(|buffer| buffer.bytes() > limit) {
-            return refused(&buffer.name, buffer.bytes());
-        }
-        match allocation.slots.iter().find(|slot| slot.element.bytes(slot.elements) > limit) {
-            Some(slot) => refused("scratch memory", slot.element.bytes(slot.elements)),
+        match sizes.into_iter().find(|&(_, bytes)| bytes > limit) {
             None => Ok(()),
+            Some((what, bytes)) => {
+                let cause = format!(
+                    "{what} needs {} MiB, and a buffer holds at most {} MiB; try a smaller batch",
+                    bytes.div_ceil(1 << 20),
+                    limit >> 20
+                );
+                Err(self.context.failed("preparing a plan", cause))
+            }
         }
     }
 
@@ -233,7 +230,12 @@ impl Executor for GpuExecutor {
     }
 
     fn choose(&mut self, op: &dyn Op) -> (&'static str, ChosenBy) {
-        if let Some(tuner) = &mut self.tuner {
+        let operands = op.operands();
+        let sizes =
+            operands.iter().map(|operand| (operand.name, operand.element.bytes(operand.shape.elements())));
+        // What cannot be prepared is not worth measuring.
+        let fits = self.check_sizes(sizes).is_ok();
+        if let Some(tuner) = self.tuner.as_mut().filter(|_| fits) {
             tuner.tune_op(op, &self.context, &mut self.pipelines, &mut self.clock);
         }
         let implementations = op.implementations(self.profile());
@@ -254,15 +256,29 @@ impl Executor for GpuExecutor {
         self.pipelines.restart(self.pipelines.checks());
     }
 
+    fn check(&self, plan: &Plan) -> Result<()> {
+        self.check_sizes(plan.buffers.iter().map(|buffer| (buffer.name.as_str(), buffer.bytes())))
+    }
+
+    fn host_bytes(&self, plans: &[&Plan]) -> u64 {
+        match self.profile().kind {
+            DeviceKind::Software => plans.iter().map(|plan| self.memory(plan).total()).sum(),
+            _ => 0,
+        }
+    }
+
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
         plan.assert_valid();
         self.context.check_fault("preparing a plan")?;
+        self.check(&plan)?;
+        host_memory::check("a plan", self.host_bytes(&[&plan]), "a smaller batch")?;
         if let (Some(tuner), Preference::BestGuess) = (&mut self.tuner, &self.preference) {
             tuner.tune_plan(&plan, &self.context, &mut self.pipelines, &mut self.clock);
         }
         let chosen = self.chosen(&plan);
         let allocation = Self::allocate(&plan, &chosen);
-        self.check_limits(&plan, &allocation)?;
+        let slots = allocation.slots.iter().map(|slot| slot.element.bytes(slot.elements));
+        self.check_sizes(slots.map(|bytes| ("scratch memory", bytes)))?;
         let implementations: Vec<&Implementation> = chosen.iter().collect();
         let compiled: std::result::Result<(), String> =
             self.pipelines.compile(&self.context.device, &implementations).into_iter().collect();

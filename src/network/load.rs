@@ -1,11 +1,10 @@
 //! A network from what a person types.
 
-use std::fs;
 use std::path::Path;
 
 use super::{Features, Network, NetworkFile, presets};
 use crate::tensor::ImageShape;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// The network that `model` names, a preset or a path that ends in `.toml`, for images of shape `image` in
 /// `classes` classes.
@@ -27,7 +26,7 @@ pub fn load(model: &str, image: ImageShape, classes: usize) -> Result<Network> {
 /// As [`load`]; a model file that tells no image shape needs `image`.
 pub fn open(model: &str, image: Option<ImageShape>, classes: usize) -> Result<Network> {
     if is_file(model) {
-        let text = fs::read_to_string(model).map_err(Error::io("read", model))?;
+        let text = files::read_text(Path::new(model), files::MOST_TEXT)?;
         NetworkFile::parse(&text).and_then(|file| file.build(image)).map_err(naming_the_file(model))
     } else if let Some(preset) = presets::preset(model) {
         (preset.build)(image.unwrap_or(preset.image), classes)

@@ -55,19 +55,21 @@ impl Parameter {
 
     /// The parameter as PyTorch and safetensors hold it, from values in the inside layout.
     ///
-    /// # Panics
-    /// When `data` does not hold one value an element.
-    pub fn to_pytorch(&self, data: &[f32]) -> Tensor {
+    /// # Errors
+    /// [`Error::Invalid`] when `data` does not hold one value an element; [`Error::Memory`] when there is too little
+    /// memory.
+    pub fn to_pytorch(&self, data: &[f32]) -> Result<Tensor> {
         let sizes = self.channels_last_sizes();
-        let tensor = Tensor::new(Shape::new(sizes.clone()), data.to_vec()).expect("one value an element");
-        let data = if sizes.len() == 4 { tensor.permuted(&CHANNELS_FIRST) } else { tensor }.into_data();
-        Tensor::new(self.pytorch_shape(), data).expect("as many values as before")
+        let tensor = Tensor::new(Shape::new(sizes.clone()), data.to_vec())?;
+        let tensor = if sizes.len() == 4 { tensor.permuted(&CHANNELS_FIRST)? } else { tensor };
+        tensor.reshaped(self.pytorch_shape())
     }
 
     /// Values in the inside layout, from the parameter as PyTorch and safetensors hold it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the tensor's shape is not [`Parameter::pytorch_shape`].
+    /// [`Error::Invalid`] when the tensor's shape is not [`Parameter::pytorch_shape`]; [`Error::Memory`] when there
+    /// is too little memory.
     pub fn from_pytorch(&self, tensor: &Tensor) -> Result<Vec<f32>> {
         let expected = self.pytorch_shape();
         if *tensor.shape() != expected {
@@ -78,8 +80,8 @@ impl Parameter {
             return Ok(tensor.data().to_vec());
         }
         let channels_first = Shape::new(CHANNELS_FIRST.map(|axis| sizes[axis]));
-        let tensor = Tensor::new(channels_first, tensor.data().to_vec())?;
-        Ok(tensor.permuted(&CHANNELS_LAST).into_data())
+        let tensor = tensor.try_clone()?.reshaped(channels_first)?;
+        Ok(tensor.permuted(&CHANNELS_LAST)?.into_data())
     }
 
     /// Sizes with the channels as an axis of their own, the last of four; other parameters' as they are.
@@ -112,7 +114,7 @@ mod tests {
     #[test]
     fn filters_put_channels_before_taps() {
         let filters = parameter([1, 1, 2, 3], Layout::Filters);
-        let tensor = filters.to_pytorch(&counting(&filters));
+        let tensor = filters.to_pytorch(&counting(&filters)).unwrap();
         assert_eq!(tensor.shape(), &Shape::from([1, 3, 1, 2]));
         assert_eq!(tensor.data(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
     }
@@ -121,7 +123,7 @@ mod tests {
     fn a_dense_layer_after_a_flatten_permutes_its_columns() {
         let image = ImageShape { height: 1, width: 2, channels: 3 };
         let dense = parameter([2, 6], Layout::Dense { image: Some(image) });
-        let tensor = dense.to_pytorch(&counting(&dense));
+        let tensor = dense.to_pytorch(&counting(&dense)).unwrap();
         assert_eq!(tensor.shape(), &Shape::from([2, 6]));
         assert_eq!(tensor.data(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0, 6.0, 9.0, 7.0, 10.0, 8.0, 11.0]);
     }
@@ -136,7 +138,8 @@ mod tests {
             parameter([7], Layout::Vector),
         ] {
             let data = counting(&parameter);
-            assert_eq!(parameter.from_pytorch(&parameter.to_pytorch(&data)).unwrap(), data, "{parameter:?}");
+            let tensor = parameter.to_pytorch(&data).unwrap();
+            assert_eq!(parameter.from_pytorch(&tensor).unwrap(), data, "{parameter:?}");
         }
     }
 

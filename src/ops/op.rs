@@ -7,6 +7,10 @@ use std::sync::Arc;
 use super::kernel::Implementation;
 use crate::device::DeviceProfile;
 use crate::tensor::Shape;
+use crate::{Result, host_memory};
+
+/// What takes less memory than a buffer that finds none.
+const ADVICE: &str = "a smaller batch";
 
 /// One operation: its definition and the ways to run it, side by side.
 ///
@@ -235,12 +239,33 @@ impl<T> Default for HostBuffer<T> {
 
 impl<T: Clone + Default> HostBuffer<T> {
     /// A buffer of `elements` zeros.
+    ///
+    /// # Panics
+    /// When there is too little memory: for sizes from outside there is [`HostBuffer::try_zeros`].
     pub fn zeros(element: Element, elements: usize) -> Self {
-        match element {
-            Element::Real => HostBuffer::real(vec![T::default(); elements]),
-            Element::Index => HostBuffer::index(vec![0; elements]),
-            Element::Byte => HostBuffer::byte(vec![0; elements]),
+        Self::try_zeros("a buffer", element, elements).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A buffer of `elements` zeros, for `what`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory) when there is too little memory.
+    pub fn try_zeros(what: &str, element: Element, elements: usize) -> Result<Self> {
+        // Written at once, since memory that is only promised looks as if it were still there.
+        fn filled<V: Clone + Default>(what: &str, elements: usize) -> Result<Vec<V>> {
+            let mut values = host_memory::reserved(what, elements, ADVICE)?;
+            values.resize(elements, V::default());
+            Ok(values)
         }
+        Ok(match element {
+            Element::Real => HostBuffer::real(filled(what, elements)?),
+            Element::Index => HostBuffer::index(filled(what, elements)?),
+            // Only promised: a dataset that lies in memory already takes its place.
+            Element::Byte => HostBuffer::byte(
+                bytemuck::allocation::try_zeroed_vec(elements)
+                    .map_err(|()| host_memory::refused(what, elements as u64, ADVICE))?,
+            ),
+        })
     }
 }
 
@@ -304,6 +329,17 @@ impl<T> HostBuffer<T> {
         }
     }
 
+    /// The real numbers, taken out.
+    pub fn into_reals(self) -> Vec<T> {
+        match self.values {
+            Values::Real(mut values) => {
+                values.truncate(self.elements);
+                values
+            }
+            _ => panic!("expected reals, found {:?} elements", self.element()),
+        }
+    }
+
     /// The real numbers, to be written.
     pub fn reals_mut(&mut self) -> &mut [T] {
         match &mut self.values {
@@ -357,11 +393,24 @@ impl<T> HostBuffer<T> {
 
     /// The same values with reals converted by `convert`.
     pub fn map_reals<U>(&self, convert: impl Fn(&T) -> U) -> HostBuffer<U> {
-        match self.element() {
-            Element::Real => HostBuffer::real(self.reals().iter().map(convert).collect()),
-            Element::Index => HostBuffer::index(self.indices().to_vec()),
-            Element::Byte => HostBuffer::byte(self.bytes().to_vec()),
+        self.try_map_reals("a buffer", convert).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`HostBuffer::map_reals`], for buffers of any size.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory) when there is too little memory for `what`.
+    pub fn try_map_reals<U>(&self, what: &str, convert: impl Fn(&T) -> U) -> Result<HostBuffer<U>> {
+        fn mapped<V, U>(what: &str, values: &[V], convert: impl Fn(&V) -> U) -> Result<Vec<U>> {
+            let mut result = host_memory::reserved(what, values.len(), ADVICE)?;
+            result.extend(values.iter().map(convert));
+            Ok(result)
         }
+        Ok(match self.element() {
+            Element::Real => HostBuffer::real(mapped(what, self.reals(), convert)?),
+            Element::Index => HostBuffer::index(mapped(what, self.indices(), |&index| index)?),
+            Element::Byte => HostBuffer::byte(mapped(what, self.bytes(), |&byte| byte)?),
+        })
     }
 }
 

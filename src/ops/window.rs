@@ -147,6 +147,56 @@ impl Axis {
             (self.input + self.padding_before).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
         first..end.max(first)
     }
+
+    /// The first output position whose taps all meet padding, where there is one.
+    pub fn first_in_padding(&self) -> Option<usize> {
+        let Axis { input, output, kernel, stride, dilation, padding_before, .. } = *self;
+        // The first window ends before the input begins.
+        if (kernel - 1) * dilation < padding_before {
+            return Some(0);
+        }
+        // Windows that begin before the input have a tap behind the padding; it is the first one's place modulo the
+        // dilation, which may lie behind the input as well.
+        let before = padding_before.div_ceil(stride).min(output);
+        let stepped_over = (input < dilation)
+            .then(|| first_residue(stride, dilation, padding_before, input))
+            .flatten()
+            .filter(|&position| position < before);
+        // Of the others the last may begin behind the input.
+        let behind = (input + padding_before).div_ceil(stride);
+        stepped_over.or((behind < output).then_some(behind))
+    }
+}
+
+/// The least `x` for which `x*step - offset` modulo `modulus` is `low` or more; `low` lies below the modulus.
+fn first_residue(step: usize, modulus: usize, offset: usize, low: usize) -> Option<usize> {
+    // The same for `x*step`, whose residues are then those of a range that may go round.
+    let first = (low + offset) % modulus;
+    let last = (modulus - 1 + offset) % modulus;
+    if last < first { Some(0) } else { first_multiple(step, modulus, [first, last]) }
+}
+
+/// The least `x` for which `x*step` modulo `modulus` lies from the first to the last of `range`, which lie below the
+/// modulus: by Euclid's algorithm, so that large sizes take no longer.
+fn first_multiple(step: usize, modulus: usize, range: [usize; 2]) -> Option<usize> {
+    let ([first, last], step) = (range, step % modulus);
+    if first == 0 {
+        return Some(0);
+    }
+    if step == 0 {
+        return None;
+    }
+    if 2 * step > modulus {
+        return first_multiple(modulus - step, modulus, [modulus - last, modulus - first]);
+    }
+    let x = first.div_ceil(step);
+    if x * step <= last {
+        return Some(x);
+    }
+    // No multiple of the step lies in the range; the least number of rounds after which one does is a problem of the
+    // same kind, modulo the step.
+    let rounds = first_multiple(step - modulus % step, step, [first % step, last % step])?;
+    Some((first + rounds * modulus).div_ceil(step))
 }
 
 #[cfg(test)]
@@ -187,6 +237,67 @@ mod tests {
                 assert_eq!(axis.taps_inside(position).collect::<Vec<_>>(), inside, "{axis:?} at {position}");
             }
         }
+    }
+
+    /// The same, by a visit of every window.
+    fn first_in_padding_visited(axis: &Axis) -> Option<usize> {
+        let meets_input =
+            |position: usize| (0..axis.kernel).any(|tap| axis.input_at(position, tap).is_some());
+        (0..axis.output).find(|&position| !meets_input(position))
+    }
+
+    #[test]
+    fn windows_of_padding_alone_are_found_as_by_a_visit() {
+        let (mut axes, mut in_padding) = (0, 0);
+        for [input, kernel, stride] in all([6, 4, 7]) {
+            for [dilation, before, after] in all([12, 16, 8]) {
+                let (top, bottom) = (before - 1, after - 1);
+                let padding = Padding::Sides { top, bottom, left: 0, right: 0 };
+                let options = WindowOptions {
+                    kernel_size: [kernel, 1],
+                    stride: [stride, 1],
+                    dilation: [dilation, 1],
+                    padding,
+                };
+                let Ok([axis, _]) = Axis::pair("test", [input, 1], &options) else { continue };
+                let visited = first_in_padding_visited(&axis);
+                assert_eq!(axis.first_in_padding(), visited, "{axis:?}");
+                axes += 1;
+                in_padding += usize::from(visited.is_some_and(|position| position > 0));
+            }
+        }
+        assert!(axes > 50_000 && in_padding > 5_000, "{axes} axes, {in_padding} beyond the first window");
+    }
+
+    /// Every triple of sizes from 1 to `most`.
+    fn all(most: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
+        let [a, b, c] = most;
+        (1..=a).flat_map(move |x| (1..=b).flat_map(move |y| (1..=c).map(move |z| [x, y, z])))
+    }
+
+    #[test]
+    fn the_first_multiple_in_a_range_is_the_least() {
+        for modulus in 1..=24 {
+            for (step, first, last) in (0..=modulus).flat_map(|step| {
+                (0..modulus).flat_map(move |first| (first..modulus).map(move |last| (step, first, last)))
+            }) {
+                let searched = (0..modulus).find(|x| (first..=last).contains(&(x * step % modulus)));
+                let found = first_multiple(step, modulus, [first, last]);
+                assert_eq!(found, searched, "{step} modulo {modulus} in {first}..={last}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_axes_are_looked_at_at_once() {
+        let most = i32::MAX as usize;
+        let touching = axis(most, 1, 1, 1, Padding::Valid).unwrap();
+        assert_eq!(touching.first_in_padding(), None);
+        // Only even places are met, and the input holds the even ones.
+        let (input, dilation) = ((1 << 20) - 1, 1 << 20);
+        let window = axis(input, 1 << 9, 2, dilation, Padding::Symmetric([1 << 28; 2])).unwrap();
+        assert_eq!(window.first_in_padding(), None);
+        assert!(window.padding_before / window.stride > 100_000_000);
     }
 
     #[test]

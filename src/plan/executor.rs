@@ -74,10 +74,26 @@ pub trait Executor {
     /// Frees the kernels that were compiled so far; those of prepared plans live on in them.
     fn forget_kernels(&mut self) {}
 
+    /// Checks that the buffers of plans fit the device, as far as that is known before implementations are chosen:
+    /// nothing is measured, compiled or allocated. [`Executor::prepare`] checks it too.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when a buffer is larger than the device's buffers can be.
+    fn check(&self, _plan: &Plan) -> Result<()> {
+        Ok(())
+    }
+
+    /// Bytes of the host's memory that this executor will take to prepare `plans`, beside what it holds already; none
+    /// on a device with memory of its own. Images are left out: an executor in host memory shares them with the caller.
+    fn host_bytes(&self, _plans: &[&Plan]) -> u64 {
+        0
+    }
+
     /// Makes a plan ready: allocates its buffers and chooses and compiles what runs its steps.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) when the device refuses a kernel or has too little memory.
+    /// [`Error::Device`](crate::Error::Device) when the device refuses a kernel or has too little memory;
+    /// [`Error::Memory`](crate::Error::Memory) when the host has too little.
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared>;
 
     /// The memory that a plan takes on this device, before anything is allocated.
@@ -92,7 +108,8 @@ pub trait Executor {
     /// Runs all steps of a plan `times` times. Work may still be under way when this returns.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) when the device failed, now or in an earlier run.
+    /// [`Error::Device`](crate::Error::Device) when the device failed, now or in an earlier run;
+    /// [`Error::Memory`](crate::Error::Memory) when the host has too little memory for what a step works in.
     fn run(&mut self, prepared: Prepared, times: usize) -> Result<()>;
 
     /// Device time of `times` runs of a plan, after whatever was under way: by the clock that

@@ -4,9 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::executor::Ready;
-use super::{Allocation, BufferId, Executor, Memory, Pending, Plan, Prepared, Step};
-use crate::Result;
+use super::{Allocation, BufferId, BufferSpec, Executor, Memory, Pending, Plan, Prepared, Role, Step};
+use crate::cpu::caught;
 use crate::ops::{CpuForm, Element, HostBuffer, Op, Operands};
+use crate::{Result, host_memory};
+
+/// What messages call the buffers of a plan.
+const PLAN: &str = "a plan";
 
 /// A type of real numbers, and the form of an operation that works on it.
 pub trait Real: Copy + Default + Send + 'static {
@@ -71,6 +75,20 @@ impl<T: Real> HostExecutor<T> {
         self.plans[prepared.0].places[buffer.index()].expect("a buffer that some step uses")
     }
 
+    /// Bytes of host memory that elements take.
+    fn bytes(element: Element, elements: usize) -> u64 {
+        match element {
+            Element::Real => size_of::<T>() as u64 * elements as u64,
+            _ => element.bytes(elements),
+        }
+    }
+
+    /// The buffers of a plan that the executor does not hold yet, of those that are shared by name.
+    fn missing<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a BufferSpec> {
+        let persistent = plan.buffers.iter().filter(|buffer| buffer.role.is_persistent());
+        persistent.filter(|buffer| !self.persistent.contains_key(&buffer.name))
+    }
+
     /// The form of the preferred name, or else the best.
     fn form(&self, op: &dyn Op) -> &'static str {
         let forms = T::forms(op);
@@ -78,14 +96,13 @@ impl<T: Real> HostExecutor<T> {
         preferred.unwrap_or(&forms[0]).name
     }
 
-    /// Fills the memory of one plan with NaN, so that an operation that reads what nobody has written shows.
-    fn poison(&mut self, first: usize) {
-        for buffer in self.memory[first..].iter_mut().filter(|buffer| buffer.element() == Element::Real) {
-            buffer.reals_mut().fill(T::NAN);
-        }
-    }
-
-    fn run_step(&mut self, step: &Step, form: &'static str, places: &[Option<usize>], plan: &Plan) {
+    fn run_step(
+        &mut self,
+        step: &Step,
+        form: &'static str,
+        places: &[Option<usize>],
+        plan: &Plan,
+    ) -> Result<()> {
         let place = |id: &BufferId| places[id.index()].expect("every operand has a place");
         let mut buffers = std::mem::take(&mut self.operands);
         buffers.extend(step.operands.iter().map(|id| {
@@ -94,12 +111,13 @@ impl<T: Real> HostExecutor<T> {
             buffer
         }));
         let mut operands = Operands::new(buffers);
-        T::run(step.op.as_ref(), form, &mut operands);
+        let ran = caught(|| T::run(step.op.as_ref(), form, &mut operands));
         let mut buffers = operands.into_buffers();
         for (id, buffer) in step.operands.iter().zip(buffers.drain(..)) {
             self.memory[place(id)] = buffer;
         }
         self.operands = buffers;
+        ran
     }
 }
 
@@ -124,25 +142,49 @@ impl<T: Real> Executor for HostExecutor<T> {
         self.preferred = Some(implementation.into());
     }
 
+    fn host_bytes(&self, plans: &[&Plan]) -> u64 {
+        let slots = plans.iter().flat_map(|plan| Allocation::new(plan, &[]).slots);
+        let slots: u64 = slots.map(|slot| Self::bytes(slot.element, slot.elements)).sum();
+        let missing = plans.iter().flat_map(|plan| self.missing(plan));
+        let missing = missing.filter(|buffer| (buffer.role, buffer.element) != (Role::Data, Element::Byte));
+        // Plans share what has the same name.
+        let missing: HashMap<&str, u64> = missing
+            .map(|buffer| (buffer.name.as_str(), Self::bytes(buffer.element, buffer.shape.elements())))
+            .collect();
+        slots + missing.values().sum::<u64>()
+    }
+
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
         plan.assert_valid();
+        host_memory::check(PLAN, self.host_bytes(&[&plan]), "a smaller batch")?;
         let allocation = Allocation::new(&plan, &[]);
-        let first = self.memory.len();
-        self.memory
-            .extend(allocation.slots.iter().map(|slot| HostBuffer::zeros(slot.element, slot.elements)));
+        let zeros = |element, elements| HostBuffer::try_zeros(PLAN, element, elements);
+        let slots: Result<Vec<_>> =
+            allocation.slots.iter().map(|slot| zeros(slot.element, slot.elements)).collect();
+        let persistent = self
+            .missing(&plan)
+            .map(|buffer| Ok((buffer.name.clone(), zeros(buffer.element, buffer.shape.elements())?)));
+        // Nothing is kept unless everything is there.
+        let (mut slots, persistent) = (slots?, persistent.collect::<Result<Vec<_>>>()?);
+        // An operation that reads what nobody has written shall show in tests.
         if cfg!(debug_assertions) {
-            self.poison(first);
+            for slot in slots.iter_mut().filter(|slot| slot.element() == Element::Real) {
+                slot.reals_mut().fill(T::NAN);
+            }
+        }
+        let first = self.memory.len();
+        self.memory.extend(slots);
+        for (name, buffer) in persistent {
+            self.persistent.insert(name, self.memory.len());
+            self.memory.push(buffer);
         }
         let mut places: Vec<Option<usize>> =
             allocation.of_buffer.iter().map(|slot| slot.map(|slot| first + slot)).collect();
         for (place, buffer) in places.iter_mut().zip(&plan.buffers) {
             if buffer.role.is_persistent() {
-                let memory = &mut self.memory;
-                let shared = *self.persistent.entry(buffer.name.clone()).or_insert_with(|| {
-                    memory.push(HostBuffer::zeros(buffer.element, buffer.shape.elements()));
-                    memory.len() - 1
-                });
-                assert_eq!(memory[shared].len(), buffer.shape.elements(), "{}: shared by plans", buffer.name);
+                let shared = self.persistent[&buffer.name];
+                let elements = self.memory[shared].len();
+                assert_eq!(elements, buffer.shape.elements(), "{}: shared by plans", buffer.name);
                 *place = Some(shared);
             }
         }
@@ -152,7 +194,7 @@ impl<T: Real> Executor for HostExecutor<T> {
     }
 
     fn memory(&self, plan: &Plan) -> Memory {
-        Memory::new(plan, &Allocation::new(plan, &[]))
+        Memory::with_sizes(plan, &Allocation::new(plan, &[]), Self::bytes)
     }
 
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {
@@ -169,11 +211,11 @@ impl<T: Real> Executor for HostExecutor<T> {
         rayon::scope(|_| {
             for _ in 0..times {
                 for (step, form) in plan.steps().zip(&forms) {
-                    self.run_step(step, form, &places, &plan);
+                    self.run_step(step, form, &places, &plan)?;
                 }
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     fn wait(&mut self) -> Result<()> {
@@ -185,6 +227,7 @@ impl<T: Real> Executor for HostExecutor<T> {
     }
 
     fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Box<dyn Pending>> {
-        Ok(Box::new(Ready(self.buffer(prepared, buffer).map_reals(|value| value.to_f32()))))
+        let read = self.buffer(prepared, buffer).try_map_reals("reading a buffer", |value| value.to_f32())?;
+        Ok(Box::new(Ready(read)))
     }
 }

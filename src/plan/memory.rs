@@ -108,11 +108,16 @@ pub struct Memory {
 impl Memory {
     /// What `plan` takes, laid out as `allocation` says.
     pub fn new(plan: &Plan, allocation: &Allocation) -> Self {
+        Self::with_sizes(plan, allocation, Element::bytes)
+    }
+
+    /// The same, on a device where a number of elements takes `bytes`.
+    pub fn with_sizes(plan: &Plan, allocation: &Allocation, bytes: impl Fn(Element, usize) -> u64) -> Self {
         let mut memory = Memory::default();
         let persistent = plan.buffers.iter().filter(|buffer| buffer.role.is_persistent());
         for (role, bytes) in persistent
-            .map(|buffer| (buffer.role, buffer.bytes()))
-            .chain(allocation.slots.iter().map(|slot| (slot.role, slot.element.bytes(slot.elements))))
+            .map(|buffer| (buffer.role, bytes(buffer.element, buffer.shape.elements())))
+            .chain(allocation.slots.iter().map(|slot| (slot.role, bytes(slot.element, slot.elements))))
         {
             *memory.of(role) += bytes;
             memory.largest = memory.largest.max(bytes);

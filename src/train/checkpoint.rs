@@ -1,15 +1,16 @@
 //! Weights in files, as safetensors with PyTorch's names and layouts.
 
-use std::collections::HashMap;
-use std::fs;
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView, serialize};
 
-use crate::files::write_atomically;
+use crate::files::{self, write_atomically};
 use crate::network::Network;
+use crate::ops::Element;
 use crate::tensor::{Shape, Tensor};
-use crate::{Error, Result};
+use crate::{Error, Result, host_memory};
 
 /// Writes parameters, given in the order of [`Network::parameters`], under their own names: `conv1.weight`
 /// `[out, in/groups, kh, kw]`, `dense1.weight` `[out, in]`, `conv1.bias` `[out]`. PyTorch loads them as they
@@ -18,12 +19,11 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`] when the file cannot be written; a file that was there before is then as it was.
 pub fn save_weights(path: &Path, network: &Network, parameters: &[Vec<f32>]) -> Result<()> {
-    let tensors: Vec<(String, Tensor)> = network
+    let tensors = network
         .parameters()
         .zip(parameters)
-        .map(|(parameter, values)| (parameter.name.clone(), parameter.to_pytorch(values)))
-        .collect();
-    save_tensors(path, &tensors)
+        .map(|(parameter, values)| Ok((parameter.name.clone(), parameter.to_pytorch(values)?)));
+    save_tensors(path, &tensors.collect::<Result<Vec<_>>>()?)
 }
 
 /// Writes tensors under their names as a safetensors file that says `format: pt`, as PyTorch's users expect.
@@ -44,23 +44,61 @@ pub fn save_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     write_atomically(path, &bytes)
 }
 
+/// A safetensors file's content, as it is: its tensors hold `most` bytes or fewer, and `expected` says so in messages.
+///
+/// The header tells how long the file is, so that what is none, or has no end, is refused without being read.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read; [`Error::File`] when it is damaged or too long; [`Error::Memory`] when there
+/// is too little memory for it.
+pub fn read_safetensors(path: &Path, most: u64, expected: &str) -> Result<Vec<u8>> {
+    const LENGTH: usize = size_of::<u64>();
+    let damaged = |found: &dyn ToString| Error::file(path, "a safetensors file", found.to_string());
+    let mut file = files::open(path)?;
+    let mut read = |content: &mut Vec<u8>, bytes: u64| {
+        let found = (&mut file).take(bytes).read_to_end(content).map_err(Error::io("read", path))?;
+        if (found as u64) < bytes { Err(damaged(&"one that is cut off")) } else { Ok(()) }
+    };
+    let mut content = Vec::new();
+    read(&mut content, LENGTH as u64)?;
+    let header_length = u64::from_le_bytes(content[..].try_into().expect("as many bytes as were read"));
+    if header_length > files::MOST_TEXT {
+        return Err(damaged(&format!("a header of {header_length} bytes")));
+    }
+    read(&mut content, header_length)?;
+    let header: Metadata = serde_json::from_slice(&content[LENGTH..]).map_err(|error| damaged(&error))?;
+    let bytes = header.data_len() as u64;
+    if bytes > most {
+        return Err(Error::file(path, expected, format!("{bytes} bytes")));
+    }
+    let what = format!("reading {}", path.display());
+    host_memory::check(&what, bytes, "a smaller file")?;
+    let mut whole = host_memory::reserved(&what, content.len() + header.data_len(), "a smaller file")?;
+    whole.append(&mut content);
+    read(&mut whole, bytes)?;
+    match (&file).take(1).read_to_end(&mut content).map_err(Error::io("read", path))? {
+        0 => Ok(whole),
+        _ => Err(damaged(&"more than its header tells")),
+    }
+}
+
 /// Reads parameters for `network`, in the order of [`Network::parameters`].
 ///
 /// # Errors
 /// [`Error::File`] when the file is damaged, or its tensors are not exactly the network's.
 pub fn load_weights(path: &Path, network: &Network) -> Result<Vec<Vec<f32>>> {
-    const HEADER_ALLOWANCE: u64 = 1 << 20;
-    let most = 4 * network.parameter_count() as u64 + HEADER_ALLOWANCE;
-    let size = fs::metadata(path).map_err(Error::io("read", path))?.len();
-    if size > most {
-        return Err(Error::file(path, format!("weights of {}, at most {most} bytes", network.name()), size));
-    }
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+    // A tensor too many is better named than counted.
+    const ALLOWANCE: u64 = 1 << 20;
+    let most = Element::Real.bytes(network.parameter_count()) + ALLOWANCE;
+    let bytes =
+        read_safetensors(path, most, &format!("weights of {}, at most {most} bytes", network.name()))?;
     let file =
         SafeTensors::deserialize(&bytes).map_err(|error| Error::file(path, "a safetensors file", error))?;
-    let names: Vec<&str> = network.parameters().map(|parameter| parameter.name.as_str()).collect();
-    if let Some(stranger) = file.names().into_iter().find(|name| !names.contains(name)) {
-        return Err(Error::file(path, format!("the tensors {}", names.join(", ")), stranger));
+    let names = || network.parameters().map(|parameter| parameter.name.as_str());
+    let known: HashSet<&str> = names().collect();
+    if let Some(stranger) = file.names().into_iter().find(|name| !known.contains(name)) {
+        let expected = format!("the tensors {}", names().collect::<Vec<_>>().join(", "));
+        return Err(Error::file(path, expected, stranger));
     }
     network
         .parameters()

@@ -53,22 +53,34 @@ impl Evaluator {
         normalisation: &Normalisation,
         batch_size: usize,
     ) -> Result<Self> {
-        let parts = feed::split("test", data, executor.max_buffer_bytes());
-        let order = feed::in_order(data.len(), batch_size.max(1));
-        let steps = order.len() / batch_size.max(1);
-        let options = EvaluateOptions { batch_size, steps, data: parts };
+        let options = Self::options(executor, data, batch_size)?;
         let plan = Arc::new(Self::plan(network, &options)?);
         let prepared = executor.prepare(plan.clone())?;
         feed::upload(executor, &plan, prepared, &options.data, data, normalisation)?;
-        let evaluator = Evaluator { plan, prepared, batch_size, steps, images: data.len() };
+        let evaluator = Evaluator { plan, prepared, batch_size, steps: options.steps, images: data.len() };
+        let order = feed::in_order(data.len(), batch_size);
         evaluator.write(executor, "test/order", HostBuffer::index(order))?;
         Ok(evaluator)
     }
 
-    fn plan(network: &Network, options: &EvaluateOptions) -> Result<Plan> {
-        if options.batch_size == 0 {
+    /// What the evaluation plan for `data` needs to know.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a batch size of 0.
+    pub(super) fn options(
+        executor: &dyn Executor,
+        data: &Dataset,
+        batch_size: usize,
+    ) -> Result<EvaluateOptions> {
+        if batch_size == 0 {
             return Err(Error::invalid("evaluation", "a batch size of at least 1", 0));
         }
+        let parts = feed::split("test", data, executor.max_buffer_bytes());
+        Ok(EvaluateOptions { batch_size, steps: data.len().div_ceil(batch_size), data: parts })
+    }
+
+    /// The plan that [`Evaluator::new`] prepares.
+    pub(super) fn plan(network: &Network, options: &EvaluateOptions) -> Result<Plan> {
         Ok(evaluate_plan(network, options)?.fused(Prologues::WhereTheyPay))
     }
 
@@ -82,9 +94,7 @@ impl Evaluator {
         data: &Dataset,
         batch_size: usize,
     ) -> Result<Memory> {
-        let parts = feed::split("test", data, executor.max_buffer_bytes());
-        let steps = data.len().div_ceil(batch_size.max(1));
-        let plan = Self::plan(network, &EvaluateOptions { batch_size, steps, data: parts })?;
+        let plan = Self::plan(network, &Self::options(executor, data, batch_size)?)?;
         Ok(executor.memory(&plan))
     }
 

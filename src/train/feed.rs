@@ -4,12 +4,12 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
-use crate::Result;
 use crate::data::{Dataset, Normalisation};
 use crate::ops::HostBuffer;
 use crate::ops::batch::NO_ROW;
 use crate::plan::{DataParts, Executor, Plan, Prepared};
 use crate::tensor::Shape;
+use crate::{Result, host_memory};
 
 /// How `data` is split over buffers of at most `max_bytes`.
 pub fn split(name: &'static str, data: &Dataset, max_bytes: u64) -> DataParts {
@@ -37,7 +37,14 @@ pub fn upload(
     for (part, rows) in parts.rows.iter().enumerate() {
         let images = match *rows == data.len() {
             true => data.images.clone(),
-            false => data.images[first * image_bytes..(first + rows) * image_bytes].to_vec().into(),
+            false => {
+                let part = &data.images[first * image_bytes..(first + rows) * image_bytes];
+                let (what, advice) = ("a part of the images", "fewer images");
+                host_memory::check(what, part.len() as u64, advice)?;
+                let mut copy = host_memory::reserved(what, part.len(), advice)?;
+                copy.extend_from_slice(part);
+                copy.into()
+            }
         };
         write(&format!("{}/images.{part}", parts.name), HostBuffer::shared_bytes(images))?;
         write(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{TrainSettings, load_weights, save_weights};
 use crate::data::Normalisation;
-use crate::files::write_atomically;
+use crate::files::{MOST_TEXT, read_text, write_atomically};
 use crate::network::{Network, NetworkFile};
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
@@ -103,10 +103,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`] when a file is missing, [`Error::File`] when one is damaged.
     pub fn open(path: &Path) -> Result<(RunFolder, RunConfig, Network)> {
-        let read = |name: &str| {
-            let path = path.join(name);
-            fs::read_to_string(&path).map_err(Error::io("read", path))
-        };
+        let read = |name: &str| read_text(&path.join(name), MOST_TEXT);
         let config: RunConfig = toml::from_str(&read("config.toml")?).map_err(|error| {
             Error::file(path.join("config.toml"), "a run's configuration", error.message())
         })?;

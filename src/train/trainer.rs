@@ -11,12 +11,12 @@ use super::evaluate::{Evaluation, Evaluator};
 use super::{feed, nonfinite};
 use crate::data::{DataSplits, Normalisation};
 use crate::network::Network;
-use crate::ops::HostBuffer;
 use crate::ops::optimizer::SgdOptions;
+use crate::ops::{Element, HostBuffer};
 use crate::plan::{
     BufferId, EvaluateOptions, Executor, Memory, Pending, Plan, Prepared, Prologues, TrainOptions, train_plan,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, host_memory};
 
 /// How a network is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -138,8 +138,9 @@ impl Trainer {
         settings: TrainSettings,
     ) -> Result<Self> {
         let options = Self::options(executor.as_ref(), &network, data, &settings)?;
-        let normalisation = Normalisation::measure(&data.train);
         let plan = Arc::new(train_plan(&network, &options)?.fused(Prologues::WhereTheyPay));
+        Self::check_memory(executor.as_ref(), &network, data, &settings, &plan)?;
+        let normalisation = Normalisation::measure(&data.train);
         let prepared = executor.prepare(plan.clone())?;
         feed::upload(executor.as_mut(), &plan, prepared, &options.data, &data.train, &normalisation)?;
         let evaluator =
@@ -178,6 +179,24 @@ impl Trainer {
             data: feed::split("train", &data.train, executor.max_buffer_bytes()),
             sgd: SgdOptions { momentum, nesterov, weight_decay },
         })
+    }
+
+    /// Checks that training and evaluation fit the device and the host, before either is prepared.
+    fn check_memory(
+        executor: &dyn Executor,
+        network: &Network,
+        data: &DataSplits,
+        settings: &TrainSettings,
+        training: &Plan,
+    ) -> Result<()> {
+        let options = Evaluator::options(executor, &data.test, settings.batch_size)?;
+        let evaluation = Evaluator::plan(network, &options)?;
+        executor.check(training)?;
+        executor.check(&evaluation)?;
+        // What training starts from, and what is saved: the parameters as read back, in PyTorch's layout, as a file.
+        let copies = 3 * Element::Real.bytes(network.parameter_count());
+        let bytes = executor.host_bytes(&[training, &evaluation]) + copies;
+        host_memory::check(&format!("training {}", network.name()), bytes, "a smaller batch or model")
     }
 
     /// The memory that training and evaluation will take on `executor`; nothing is allocated.
@@ -223,7 +242,7 @@ impl Trainer {
     /// [`Error::Device`] when the device failed.
     pub fn parameters(&mut self) -> Result<Vec<Vec<f32>>> {
         let buffers = self.parameter_buffers();
-        buffers.into_iter().map(|id| Ok(self.executor.read(self.prepared, id)?.reals().to_vec())).collect()
+        buffers.into_iter().map(|id| Ok(self.executor.read(self.prepared, id)?.into_reals())).collect()
     }
 
     /// Replaces every parameter, in the order of [`Network::parameters`].
@@ -339,7 +358,11 @@ impl Trainer {
     fn not_finite(&mut self, step: usize, loss: f32) -> Result<Error> {
         let TrainOptions { batch_size, steps, data, .. } = self.options.clone();
         let options = EvaluateOptions { batch_size, steps, data };
-        let place = nonfinite::find(self.executor.as_mut(), &self.network, &options)?;
+        let place = match nonfinite::find(self.executor.as_mut(), &self.network, &options) {
+            // What is known already matters more.
+            Err(error @ Error::Memory { .. }) => format!("its place is not known, since {error}"),
+            place => place?,
+        };
         let what = format!("step {}", self.steps_done + step as u64);
         Ok(Error::NotFinite { what, loss, place: format!("{place}; try a smaller learning rate") })
     }

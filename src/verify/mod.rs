@@ -17,9 +17,9 @@ use std::sync::Arc;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-use crate::Result;
 use crate::ops::{Element, HostBuffer, Op, Operand, Operands, Precision};
 use crate::plan::{BufferId, Executor, Plan};
+use crate::{Result, host_memory};
 
 /// What a trial fills the operands with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -88,6 +88,20 @@ impl Mismatch {
 }
 
 impl Trial {
+    /// Checks that a trial of `op` fits the host's memory: the definition works in f64 on copies of its own.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory) when it does not.
+    pub fn check(op: &dyn Op) -> Result<()> {
+        let elements = op.operands().into_iter().map(|operand| operand.shape.elements() as u64);
+        let (sum, largest) =
+            elements.fold((0, 0), |(sum, largest), elements| (sum + elements, elements.max(largest)));
+        // Every operand as it was given and as the definition leaves it, what the executor holds, which may be in f64
+        // too, and what it gives back in f32; then, one operand at a time, what is compared.
+        let bytes = (8 + 8 + 8 + 4) * sum + 3 * 8 * largest;
+        host_memory::check(&format!("the definition of {}", op.name()), bytes, "a smaller batch")
+    }
+
     /// Fills the operands of `op` from `seed` and runs its definition. None where `data` are integers and
     /// the operation is not exact on them.
     pub fn new(op: Box<dyn Op>, data: Data, seed: u64) -> Option<Trial> {

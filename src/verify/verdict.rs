@@ -87,6 +87,14 @@ pub fn verify(
         error: None,
         bound: None,
     };
+    let untried = match Trial::check(op.as_ref()) {
+        Ok(()) => untried,
+        Err(error) => {
+            let untried = Verdict { detail: error.to_string(), ..untried };
+            let verdict = |&implementation| Verdict { implementation, ..untried.clone() };
+            return implementations.iter().map(verdict).collect();
+        }
+    };
     let trial = Trial::new(op, data, SEED);
     let verdict = |&implementation: &&'static str| {
         let untried = Verdict { implementation, ..untried.clone() };

@@ -211,14 +211,21 @@ impl Bench {
             let row = match request.time(device, &ceilings) {
                 Ok(row) => row,
                 // Too large for this device, for instance: the others are still wanted.
-                Err(error @ Error::Device { .. }) => {
+                Err(error @ (Error::Device { .. } | Error::Memory { .. })) => {
                     note(format_args!("{}, {}: {error}", request.case.name, request.pass));
                     outcome = Outcome::Failed;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            let status = if self.verify { Some(request.verify(device)?) } else { None };
+            let status = match self.verify.then(|| request.verify(device)).transpose() {
+                Err(error @ Error::Memory { .. }) => {
+                    note(format_args!("{}, {}: {error}", request.case.name, request.pass));
+                    outcome = Outcome::Failed;
+                    Some(Status::Skipped)
+                }
+                status => status?,
+            };
             self.show(&row, status.as_ref(), width, &about)?;
             if let Some(Status::Failed(mismatch)) = &status {
                 note(format_args!("{}, {}: {mismatch}", row.case.name, row.implementation));

@@ -24,20 +24,51 @@ pub struct Phases {
 impl Phases {
     /// The phases of `axis`.
     pub fn new(axis: &Axis) -> Self {
-        let divisor = greatest_common_divisor(axis.stride, axis.dilation);
+        let divisor = gcd(axis.stride, axis.dilation);
         let tap_step = axis.stride / divisor;
         let dilation = axis.dilation / divisor;
-        let inverse = (0..tap_step).find(|inverse| inverse * dilation % tap_step == 1 % tap_step);
         Phases {
             count: axis.stride,
             positions: axis.input.div_ceil(axis.stride),
             tap_step,
-            tap_inverse: inverse.expect("numbers without a common divisor have an inverse"),
+            tap_inverse: inverse(dilation, tap_step),
             most_taps: axis.kernel.div_ceil(tap_step),
         }
     }
 }
 
-fn greatest_common_divisor(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Inverse of `number` modulo `modulus`, below 2^31 both and without a common divisor: by Euclid's algorithm.
+fn inverse(number: usize, modulus: usize) -> usize {
+    // `rest` is `factor * number` modulo the modulus, and so are those before them.
+    let (mut rest_before, mut rest) = (modulus as i64, (number % modulus) as i64);
+    let (mut factor_before, mut factor) = (0, 1);
+    while rest != 0 {
+        let quotient = rest_before / rest;
+        (rest_before, rest) = (rest, rest_before - quotient * rest);
+        (factor_before, factor) = (factor, factor_before - quotient * factor);
+    }
+    factor_before.rem_euclid(modulus as i64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inverses_are_those_of_a_search() {
+        for modulus in 1..=60 {
+            for number in (1..=130).filter(|&number| gcd(number, modulus) == 1) {
+                let searched = (0..modulus).find(|inverse| inverse * number % modulus == 1 % modulus);
+                assert_eq!(Some(inverse(number, modulus)), searched, "{number} modulo {modulus}");
+            }
+        }
+        let most = i32::MAX as usize;
+        for number in [2, 3, most / 2, most - 1] {
+            assert_eq!(inverse(number, most) * number % most, 1, "{number}");
+        }
+    }
 }

@@ -48,7 +48,7 @@ impl PoolGeometry {
             Shape::checked(OPERATION, sizes)?;
         }
         for (word, axis) in [("height", &height), ("width", &width)] {
-            if let Some(position) = (0..axis.output).find(|&position| !meets_input(axis, position)) {
+            if let Some(position) = axis.first_in_padding() {
                 return Err(Error::invalid(
                     OPERATION,
                     format!("windows that all meet the input {word} of {}", axis.input),
@@ -149,12 +149,6 @@ impl Pixels {
         let Pixels { first, counts, steps } = self;
         (0..counts[0]).flat_map(move |r| (0..counts[1]).map(move |s| first + r * steps[0] + s * steps[1]))
     }
-}
-
-/// Whether any tap of the window at `position` lies inside the input.
-fn meets_input(axis: &Axis, position: usize) -> bool {
-    let first_tap = axis.padding_before.saturating_sub(position * axis.stride).div_ceil(axis.dilation);
-    first_tap < axis.kernel && axis.input_at(position, first_tap).is_some()
 }
 
 #[cfg(test)]
