@@ -59,8 +59,9 @@ impl Conv {
         let case = Case::read(&self.case)?;
         let geometry = self.geometry(&case)?;
         check_writable(&self.out)?;
+        let output = self.output.beside(&self.out)?;
         let Opened { mut executor, reason } = self.device.open()?;
-        self.output.say(format_args!("device: {reason}"))?;
+        output.say(format_args!("device: {reason}"))?;
         let executor = executor.as_mut();
 
         let input = case.input.permuted(&CHANNELS_LAST);
@@ -81,11 +82,11 @@ impl Conv {
             })
             .collect();
         for (name, tensor) in &answers {
-            self.output.say(format_args!("{name} {}", tensor.shape()))?;
-            self.output.json(&json!({ "tensor": name, "shape": tensor.shape().sizes() }))?;
+            output.say(format_args!("{name} {}", tensor.shape()))?;
+            output.json(&json!({ "tensor": name, "shape": tensor.shape().sizes() }))?;
         }
         save_tensors(&self.out, &answers)?;
-        self.output.say(format_args!("written to {}", self.out.display()))?;
+        output.say(format_args!("written to {}", self.out.display()))?;
         Ok(Outcome::Done)
     }
 

@@ -2,13 +2,14 @@
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
 use wgconv::bench::BenchDevice;
 use wgconv::device::DeviceChoice;
 use wgconv::executors::{self, OpenOptions, Opened};
-use wgconv::files::CacheFolder;
+use wgconv::files::{CacheFolder, is_standard_output};
 use wgconv::gpu::{ShaderChecks, Tuning, TuningNotice};
 use wgconv::{Error, Result};
 
@@ -113,12 +114,25 @@ pub struct OutputOptions {
     /// Print one JSON object a line on stdout; text for people goes to stderr
     #[arg(long)]
     json: bool,
+    // Whether standard output is taken by a file of results.
+    #[arg(skip)]
+    is_taken: bool,
 }
 
 impl OutputOptions {
+    /// The same for a command that writes its result to `out`: where that is standard output, as with `/dev/stdout`,
+    /// text goes to stderr.
+    pub fn beside(self, out: &Path) -> Result<Self> {
+        let is_taken = is_standard_output(out);
+        match is_taken && self.json {
+            true => Err(Error::invalid("--out", "a file, since --json takes standard output", out.display())),
+            false => Ok(OutputOptions { is_taken, ..self }),
+        }
+    }
+
     /// Prints text for people.
     pub fn say(self, text: impl Display) -> Result<()> {
-        if self.json {
+        if self.json || self.is_taken {
             note(text);
             return Ok(());
         }

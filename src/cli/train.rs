@@ -73,8 +73,9 @@ impl Train {
     pub fn run(self) -> Result<Outcome> {
         self.device.start_threads();
         let settings = self.settings();
-        if let Some(out) = &self.out {
-            RunFolder::check(out)?;
+        match &self.out {
+            Some(out) => RunFolder::check(out)?,
+            None => RunFolder::check_next_free()?,
         }
         let data = data::load(&self.data, self.seed)?.head(self.limit().unwrap_or(usize::MAX));
         let image = data.train.image;

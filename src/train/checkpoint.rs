@@ -6,7 +6,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
-use crate::files::write_atomically;
+use crate::files::write_durably;
 use crate::network::Network;
 use crate::tensor::{Shape, Tensor};
 use crate::{Error, Result};
@@ -41,7 +41,7 @@ pub fn save_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     });
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     let bytes = serialize(views, Some(metadata)).expect("names are unique and data fit their shapes");
-    write_atomically(path, &bytes)
+    write_durably(path, &bytes)
 }
 
 /// Reads parameters for `network`, in the order of [`Network::parameters`].

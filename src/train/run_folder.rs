@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{TrainSettings, load_weights, save_weights};
 use crate::data::Normalisation;
-use crate::files::write_atomically;
+use crate::files::{check_folder, slug, sync_folder, write_durably};
 use crate::network::{Network, NetworkFile};
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
@@ -45,6 +45,17 @@ impl RunConfig {
     }
 }
 
+/// The longest of the names of a run's files.
+const LONGEST_NAME: &str = "best.safetensors";
+
+/// Whether something has that name; an error where nothing can.
+fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => found.map(|_| true),
+    }
+}
+
 /// A run's folder: `config.toml`, `model.toml`, `metrics.jsonl`, `best.safetensors`, `last.safetensors`.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
@@ -53,20 +64,46 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
+    /// Where runs go that nobody gave a folder.
+    const RUNS: &str = "runs";
+
     /// Checks that a new folder can be made at `path`, and leaves no trace.
     ///
     /// # Errors
     /// As [`RunFolder::create`].
     pub fn check(path: &Path) -> Result<()> {
-        if path.exists() {
+        if path.file_name().is_none() {
+            return Err(Error::invalid("output folder", "a path that ends in a name", path.display()));
+        }
+        if fs::symlink_metadata(path).is_ok() {
             return Err(Self::taken(path));
         }
+        Self::check_room(path).map_err(Error::io("create", path))
+    }
+
+    /// Checks that a folder can be made where [`RunFolder::next_free`] will find one, and leaves no trace.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot.
+    pub fn check_next_free() -> Result<()> {
+        Self::check_room(&Self::next_free("")).map_err(Error::io("create", Self::RUNS))
+    }
+
+    /// Whether a path where nothing is can become a folder with a run's files.
+    fn check_room(path: &Path) -> io::Result<()> {
+        // The whole path of a file must not be too long,
+        is_there(&path.join(LONGEST_NAME))?;
         let mut above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
-        let parent = above.find(|above| above.exists()).unwrap_or(Path::new("."));
-        if !parent.is_dir() {
-            return Err(Error::io("create", path)(io::ErrorKind::NotADirectory.into()));
+        let parent = above.find(|above| fs::symlink_metadata(above).is_ok()).unwrap_or(Path::new(""));
+        // nor the name of a folder on the way.
+        for name in path.strip_prefix(parent).unwrap_or(path) {
+            is_there(&parent.join(name))?;
         }
-        tempfile::tempdir_in(parent).map(drop).map_err(Error::io("create", path))
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        if !parent.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        check_folder(parent)
     }
 
     fn taken(path: &Path) -> Error {
@@ -78,24 +115,28 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Invalid`] when the folder exists; [`Error::Io`] when it cannot be made or written.
     pub fn create(path: &Path, config: &RunConfig, network: &Network) -> Result<RunFolder> {
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-        }
-        fs::create_dir(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Self::taken(path),
-            _ => Error::io("create", path)(error),
+        // Without a slash or a dot at the end, which not every system takes for a folder that is not there yet.
+        let path: PathBuf = path.components().collect();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        fs::create_dir(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Self::taken(&path),
+            _ => Error::io("create", &path)(error),
         })?;
-        let run = RunFolder { path: path.into(), metrics: String::new() };
+        sync_folder(parent).map_err(Error::io("write", parent))?;
+        let run = RunFolder { path, metrics: String::new() };
         let config = toml::to_string(config).expect("a configuration is plain TOML");
-        write_atomically(&run.path.join("config.toml"), config.as_bytes())?;
-        write_atomically(&run.path.join("model.toml"), network.to_toml().as_bytes())?;
+        write_durably(&run.path.join("config.toml"), config.as_bytes())?;
+        write_durably(&run.path.join("model.toml"), network.to_toml().as_bytes())?;
         Ok(run)
     }
 
-    /// The first of `runs/NAME-1`, `runs/NAME-2`, ... where nothing is yet.
+    /// The first of `runs/NAME-1`, `runs/NAME-2`, ... where nothing is yet, for a network of this name: whatever it
+    /// holds, NAME is a safe name of letters, digits and hyphens.
     pub fn next_free(name: &str) -> PathBuf {
-        let path = |number: u32| Path::new("runs").join(format!("{name}-{number}"));
-        (1..).map(path).find(|path| !path.exists()).expect("a free number")
+        let name = slug(name);
+        let path = |number: u32| Path::new(Self::RUNS).join(format!("{name}-{number}"));
+        (1..).map(path).find(|path| fs::symlink_metadata(path).is_err()).expect("a free number")
     }
 
     /// Opens the folder of an earlier run.
@@ -136,7 +177,7 @@ impl RunFolder {
     /// [`Error::Io`] when the file cannot be written.
     pub fn log(&mut self, line: &serde_json::Value) -> Result<()> {
         self.metrics.push_str(&format!("{line}\n"));
-        write_atomically(&self.path.join("metrics.jsonl"), self.metrics.as_bytes())
+        write_durably(&self.path.join("metrics.jsonl"), self.metrics.as_bytes())
     }
 
     /// Writes `best.safetensors` or `last.safetensors`; see [`save_weights`].
