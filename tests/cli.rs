@@ -350,7 +350,11 @@ mod evaluate {
             ("config.toml", config[..config.len() / 2].to_vec(), "run/config.toml: expected a run's"),
             ("config.toml", edited(&config, "epochs = 1", "epochs = \"many\""), "run/config.toml: expected"),
             ("config.toml", edited(&config, "image = [1, 8, 8]", "image = [1, 9, 9]"), "run/model.toml"),
-            ("config.toml", edited(&config, "mean = [", "mean = [1.0, "), "a normalisation of 1 channels"),
+            (
+                "config.toml",
+                edited(&config, "mean = [", "mean = [1.0, "),
+                "means and deviations of 1 channels",
+            ),
             ("model.toml", model[..model.len() - 9].to_vec(), "run/model.toml: expected a run's model"),
             (
                 "model.toml",

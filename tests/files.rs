@@ -75,6 +75,65 @@ mod run_folders {
     }
 
     #[test]
+    fn numbers_of_a_configuration_that_cannot_be_are_refused() {
+        let place = Workplace::new();
+        files::idx(&place, "data", 0);
+        place.train("--data data --model linear --epochs 1 --limit 40 --batch-size 20 --out run");
+        let sound = place.read("run/config.toml");
+        let line = |name: &str| sound.lines().find(|line| line.starts_with(&format!("{name} ="))).unwrap();
+        for (old, values, culprit) in [
+            (
+                line("deviation"),
+                &["[0.0]", "[inf]", "[-inf]", "[-1.0]", "[nan]", "[1e-60]"][..],
+                "deviation of channel 0",
+            ),
+            (line("mean"), &["[inf]", "[-inf]", "[nan]", "[1e60]"], "mean of channel 0"),
+            (line("epochs"), &["0"], "epochs"),
+            (line("limit"), &["0"], "limit"),
+            (line("image"), &["[0, 8, 8]", "[1, 0, 8]", "[1, 8, 0]"], "size of an image"),
+            (line("batch_size"), &["0"], "batch size"),
+            (line("learning_rate"), &["0.0", "-1.0", "inf", "nan"], "learning rate"),
+            (line("momentum"), &["1.0", "-0.5", "inf", "nan"], "momentum"),
+            (line("weight_decay"), &["-1.0", "inf", "nan"], "weight_decay"),
+        ] {
+            let name = old.split(' ').next().unwrap();
+            for value in values {
+                place.write("run/config.toml", sound.replace(old, &format!("{name} = {value}")));
+                place.assert_refused("evaluate run --device cpu", 1, culprit);
+                place.assert_refused(
+                    "evaluate run --device cpu",
+                    1,
+                    "error: run/config.toml: expected a sound ",
+                );
+            }
+            for value in ["-3", "\"many\"", "99999999999999999999999"] {
+                place.write("run/config.toml", sound.replace(old, &format!("{name} = {value}")));
+                let run = place.run("evaluate run --device cpu");
+                run.assert_error(1, "error: run/config.toml: expected a ");
+            }
+        }
+        place.write("run/config.toml", sound);
+        assert_eq!(place.run("evaluate run --device cpu").code, 0);
+    }
+
+    #[test]
+    fn leftovers_go_when_a_run_or_a_cache_is_written() {
+        let place = Workplace::new();
+        place.write("cache/.wgconv-abcdef.tmp", "half a fi");
+        wgconv::files::CacheFolder::new(place.path("cache")).write("a", b"whole").unwrap();
+        assert!(!place.path("cache/.wgconv-abcdef.tmp").exists());
+
+        files::idx(&place, "data", 0);
+        place.train("--data data --model linear --epochs 1 --out run");
+        place.write("run/.wgconv-abcdef.tmp", "half a fi");
+        let (run, _, network) = wgconv::train::RunFolder::open(&place.path("run")).unwrap();
+        let weights = run.load("last", &network).unwrap();
+        assert!(place.path("run/.wgconv-abcdef.tmp").exists(), "reading changes nothing");
+        run.save("last", &network, &weights).unwrap();
+        assert!(!place.path("run/.wgconv-abcdef.tmp").exists());
+    }
+
+    #[test]
     fn a_folder_may_be_told_with_a_slash_or_a_dot_at_its_end() {
         let place = Workplace::new();
         files::idx(&place, "data", 0);

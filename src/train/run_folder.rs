@@ -43,6 +43,36 @@ impl RunConfig {
         let [channels, height, width] = self.image;
         ImageShape { height, width, channels }
     }
+
+    /// Checks every number, which a person may have changed.
+    fn check(&self) -> Result<()> {
+        let at_least_one = [("epochs", self.epochs), ("limit", self.limit.unwrap_or(1))];
+        for (name, number) in
+            at_least_one.into_iter().chain(self.image.map(|size| ("size of an image", size)))
+        {
+            if number == 0 {
+                return Err(Error::invalid(name, "at least 1", 0));
+            }
+        }
+        self.training.check_alone()?;
+        let Normalisation { mean, deviation } = &self.normalisation;
+        let channels = self.image[0];
+        if (mean.len(), deviation.len()) != (channels, channels) {
+            let expected = format!("means and deviations of {channels} channels");
+            let found = format!("{} and {}", mean.len(), deviation.len());
+            return Err(Error::invalid("normalisation", expected, found));
+        }
+        for (channel, (mean, deviation)) in mean.iter().zip(deviation).enumerate() {
+            if !mean.is_finite() {
+                return Err(Error::invalid(format!("mean of channel {channel}"), "a finite number", mean));
+            }
+            if !(deviation.is_finite() && *deviation > 0.0) {
+                let what = format!("deviation of channel {channel}");
+                return Err(Error::invalid(what, "a finite number above 0", deviation));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The longest of the names of a run's files.
@@ -151,18 +181,15 @@ impl RunFolder {
         let config: RunConfig = toml::from_str(&read("config.toml")?).map_err(|error| {
             Error::file(path.join("config.toml"), "a run's configuration", error.message())
         })?;
-        let [channels, height, width] = config.image;
-        let image = ImageShape { height, width, channels };
+        config
+            .check()
+            .map_err(|error| Error::file(path.join("config.toml"), "a sound configuration", error))?;
+        let image = config.image_shape();
         let damaged = |error: Error| Error::file(path.join("model.toml"), "a run's model", error);
         let network = NetworkFile::parse(&read("model.toml")?)
             .and_then(|file| file.build(Some(image)))
             .map_err(damaged)?;
         network.check_data(image, config.classes.len()).map_err(damaged)?;
-        let channels = (config.normalisation.mean.len(), config.normalisation.deviation.len());
-        if channels != (image.channels, image.channels) {
-            let expected = format!("a normalisation of {} channels", image.channels);
-            return Err(Error::file(path.join("config.toml"), expected, format!("{channels:?}")));
-        }
         Ok((RunFolder { path: path.into(), metrics: String::new() }, config, network))
     }
 

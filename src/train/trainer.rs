@@ -12,7 +12,7 @@ use super::{feed, nonfinite};
 use crate::data::{DataSplits, Normalisation};
 use crate::network::Network;
 use crate::ops::HostBuffer;
-use crate::ops::optimizer::SgdOptions;
+use crate::ops::optimizer::{Sgd, SgdOptions};
 use crate::plan::{
     BufferId, EvaluateOptions, Executor, Memory, Pending, Plan, Prepared, Prologues, TrainOptions, train_plan,
 };
@@ -50,17 +50,29 @@ impl Default for TrainSettings {
 }
 
 impl TrainSettings {
+    /// Checks everything, for a training set of `rows` images.
     fn check(&self, rows: usize) -> Result<()> {
-        let refuse = |what: &str, expected: String, found: &dyn ToString| {
-            Err(Error::invalid(what, expected, found.to_string()))
-        };
         if self.batch_size == 0 || self.batch_size > rows {
-            return refuse("batch size", format!("1 to the {rows} training images"), &self.batch_size);
+            let expected = format!("1 to the {rows} training images");
+            return Err(Error::invalid("batch size", expected, self.batch_size));
+        }
+        self.check_alone()
+    }
+
+    /// Checks what can be checked without data.
+    pub(super) fn check_alone(&self) -> Result<()> {
+        if self.batch_size == 0 {
+            return Err(Error::invalid("batch size", "at least 1", 0));
         }
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            return refuse("learning rate", "a number above 0".into(), &self.learning_rate);
+            return Err(Error::invalid("learning rate", "a number above 0", self.learning_rate));
         }
-        Ok(())
+        Sgd::new(1, 1, self.sgd()).map(drop)
+    }
+
+    fn sgd(&self) -> SgdOptions {
+        let TrainSettings { momentum, nesterov, weight_decay, .. } = *self;
+        SgdOptions { momentum, nesterov, weight_decay }
     }
 }
 
@@ -171,12 +183,12 @@ impl Trainer {
     ) -> Result<TrainOptions> {
         settings.check(data.train.len())?;
         network.check_data(data.train.image, data.train.classes.len())?;
-        let TrainSettings { batch_size, momentum, nesterov, weight_decay, .. } = *settings;
+        let batch_size = settings.batch_size;
         Ok(TrainOptions {
             batch_size,
             steps: data.train.len() / batch_size,
             data: feed::split("train", &data.train, executor.max_buffer_bytes()),
-            sgd: SgdOptions { momentum, nesterov, weight_decay },
+            sgd: settings.sgd(),
         })
     }
 
