@@ -118,6 +118,40 @@ mod train {
         }
     }
 
+    /// The update of an epoch's last step is seen by nobody before the evaluation.
+    #[test]
+    fn weights_without_a_finite_loss_replace_none_that_have_one() {
+        let place = Workplace::new();
+        let common =
+            "train --device cpu --limit 64 --batch-size 64 --model linear --momentum 0 --weight-decay 4";
+        let run = place.run(&format!("{common} --epochs 300 --learning-rate 1 --out a"));
+        let epochs = place.read("a/metrics.jsonl").lines().count();
+        assert!((2..299).contains(&epochs), "{run:?}");
+        run.assert_error(1, &format!("error: the loss of test batch 0 after step {epochs} is NaN: "));
+        run.assert_error(
+            1,
+            "try a smaller learning rate; these weights are not saved, last.safetensors is that",
+        );
+        // What the good epochs left is what a run of just these leaves.
+        place.train(&format!(
+            "{} --epochs {epochs} --learning-rate 1 --out b",
+            common.trim_start_matches("train --device cpu")
+        ));
+        for name in ["last.safetensors", "best.safetensors"] {
+            let [found, expected] = ["a", "b"].map(|run| fs::read(place.path(run).join(name)).unwrap());
+            assert!(found == expected, "{name}");
+        }
+
+        let common = common.replace("--weight-decay 4", "--weight-decay 1000");
+        let run = place.run(&format!("{common} --epochs 1 --learning-rate 1e38 --out c"));
+        run.assert_error(
+            1,
+            "error: the loss of test batch 0 after step 0 is NaN: first seen in dense1.weight, ",
+        );
+        run.assert_error(1, "; these weights are not saved\n");
+        assert!(!place.path("c/last.safetensors").exists());
+    }
+
     #[cfg(unix)]
     #[test]
     fn an_interrupted_run_saves_its_weights() {

@@ -117,7 +117,7 @@ mod run_folders {
     }
 
     #[test]
-    fn leftovers_go_when_a_run_or_a_cache_is_written() {
+    fn saving_refuses_weights_that_are_not_finite_and_removes_leftovers() {
         let place = Workplace::new();
         place.write("cache/.wgconv-abcdef.tmp", "half a fi");
         wgconv::files::CacheFolder::new(place.path("cache")).write("a", b"whole").unwrap();
@@ -129,6 +129,18 @@ mod run_folders {
         let (run, _, network) = wgconv::train::RunFolder::open(&place.path("run")).unwrap();
         let weights = run.load("last", &network).unwrap();
         assert!(place.path("run/.wgconv-abcdef.tmp").exists(), "reading changes nothing");
+        let sound = fs::read(place.path("run/last.safetensors")).unwrap();
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut spoilt = weights.clone();
+            spoilt[1][3] = bad;
+            let message = run.save("last", &network, &spoilt).unwrap_err().to_string();
+            assert!(
+                message.ends_with("not saved: first seen in dense1.bias, 1 of 10 values not finite"),
+                "{message}"
+            );
+        }
+        assert_eq!(fs::read(place.path("run/last.safetensors")).unwrap(), sound);
+
         run.save("last", &network, &weights).unwrap();
         assert!(!place.path("run/.wgconv-abcdef.tmp").exists());
     }

@@ -149,10 +149,18 @@ impl Train {
             display.clear();
             let report = match report {
                 Ok(report) => report,
-                Err(error @ Error::NotFinite { .. }) => {
-                    // A bad step changes no weight, so the last good ones are worth keeping.
-                    save(trainer, &run, "last")?;
-                    return Err(error);
+                Err(Error::NotFinite { what, loss, place }) => {
+                    // A bad step changes no weight, so there is something to look at, but nothing that should
+                    // replace what an epoch left whose losses were finite.
+                    let saved = match run.has("last") {
+                        true => "these weights are not saved, last.safetensors is that of the epoch before",
+                        false => match save(trainer, &run, "last") {
+                            Ok(()) => "the weights are finite, and saved",
+                            Err(Error::WeightsNotFinite { .. }) => "these weights are not saved",
+                            Err(error) => return Err(error),
+                        },
+                    };
+                    return Err(Error::NotFinite { what, loss, place: format!("{place}; {saved}") });
                 }
                 Err(error) => return Err(error),
             };
@@ -198,7 +206,13 @@ fn limit(executor: &dyn Executor, memory: &Memory) -> String {
 
 fn save(trainer: &mut Trainer, run: &RunFolder, name: &str) -> Result<()> {
     let parameters = trainer.parameters()?;
-    run.save(name, trainer.network(), &parameters)
+    run.save(name, trainer.network(), &parameters).map_err(|error| match error {
+        Error::WeightsNotFinite { what, place } => {
+            let what = format!("{what} after step {}", trainer.steps_done().saturating_sub(1));
+            Error::WeightsNotFinite { what, place: format!("{place}; try a smaller learning rate") }
+        }
+        other => other,
+    })
 }
 
 fn row(report: &EpochReport, test: &Evaluation) -> String {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{TrainSettings, load_weights, save_weights};
+use super::{TrainSettings, load_weights, nonfinite, save_weights};
 use crate::data::Normalisation;
 use crate::files::{check_folder, slug, sync_folder, write_durably};
 use crate::network::{Network, NetworkFile};
@@ -207,11 +207,16 @@ impl RunFolder {
         write_durably(&self.path.join("metrics.jsonl"), self.metrics.as_bytes())
     }
 
-    /// Writes `best.safetensors` or `last.safetensors`; see [`save_weights`].
+    /// Writes `best.safetensors` or `last.safetensors`; see [`save_weights`]. Weights that are not finite replace
+    /// nothing.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be written.
+    /// [`Error::WeightsNotFinite`] for weights that hold NaN or infinity; [`Error::Io`] when the file cannot be
+    /// written. The file is then as it was.
     pub fn save(&self, name: &str, network: &Network, parameters: &[Vec<f32>]) -> Result<()> {
+        if let Some(place) = nonfinite::in_parameters(network, parameters) {
+            return Err(Error::WeightsNotFinite { what: "the weights".into(), place });
+        }
         save_weights(&self.weights_path(name), network, parameters)
     }
 

@@ -134,6 +134,9 @@ pub struct Trainer {
 /// that reset a device after two seconds, long enough not to wait for the host.
 const SUBMISSION_TIME: Duration = Duration::from_millis(200);
 
+/// What helps against losses that are not finite.
+const ADVICE: &str = "try a smaller learning rate";
+
 /// Submissions under way at once.
 const SUBMISSIONS: usize = 2;
 
@@ -268,7 +271,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::NotFinite`] when a loss is NaN or infinite; the parameters are then those before the step
-    /// that went bad. [`Error::Device`] when the device failed.
+    /// that went bad, which need not be finite: the step before it may have spoilt them. [`Error::Device`] when the device failed.
     pub fn run_epoch(&mut self, mut watch: impl FnMut(&Progress) -> ControlFlow<()>) -> Result<EpochReport> {
         let start = Instant::now();
         let steps = self.options.steps;
@@ -308,7 +311,7 @@ impl Trainer {
         self.steps_done += losses.len() as u64;
         self.epochs_done += 1;
         let complete = losses.len() == steps;
-        let test = if complete { Some(self.evaluate()?) } else { None };
+        let test = if complete { Some(self.evaluate_epoch()?) } else { None };
         let (epoch, step, time) = (self.epochs_done, self.steps_done, start.elapsed());
         Ok(EpochReport { epoch, step, losses, test, images_per_s, time })
     }
@@ -339,6 +342,24 @@ impl Trainer {
         self.evaluator.evaluate(self.executor.as_mut())
     }
 
+    /// Steps trained since the start.
+    pub fn steps_done(&self) -> u64 {
+        self.steps_done
+    }
+
+    /// Evaluates after the last step of an epoch, whose update no loss has seen yet.
+    fn evaluate_epoch(&mut self) -> Result<Evaluation> {
+        match self.evaluate() {
+            Err(Error::NotFinite { what, loss, place }) => {
+                let what = format!("{what} after step {}", self.steps_done - 1);
+                let parameters = self.parameters()?;
+                let place = nonfinite::in_parameters(&self.network, &parameters).unwrap_or(place);
+                Err(Error::NotFinite { what, loss, place: format!("{place}; {ADVICE}") })
+            }
+            result => result,
+        }
+    }
+
     fn steps_to_submit(&self) -> usize {
         match self.step_time {
             None => 1,
@@ -353,6 +374,6 @@ impl Trainer {
         let options = EvaluateOptions { batch_size, steps, data };
         let place = nonfinite::find(self.executor.as_mut(), &self.network, &options)?;
         let what = format!("step {}", self.steps_done + step as u64);
-        Ok(Error::NotFinite { what, loss, place: format!("{place}; try a smaller learning rate") })
+        Ok(Error::NotFinite { what, loss, place: format!("{place}; {ADVICE}") })
     }
 }
