@@ -19,7 +19,8 @@ impl Interrupt {
             if handler.swap(true, Ordering::SeqCst) {
                 std::process::exit(INTERRUPTED.into());
             }
-            note("\nstopping after the steps under way; Ctrl-C again ends at once");
+            note("");
+            note("stopping after the steps under way; Ctrl-C again ends at once");
         });
         if let Err(error) = installed {
             note(format_args!("warning: Ctrl-C will end the run without saving: {error}"));

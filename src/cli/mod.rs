@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use wgconv::Error;
+use wgconv::report::one_line;
 
 /// Train convolutional networks on any GPU, and be sure that the numbers are right.
 #[derive(Parser)]
@@ -55,7 +56,7 @@ enum Outcome {
 /// Runs the command that the arguments name. Exit codes: 0 for success, 1 for failure, 2 for wrong use,
 /// 130 after Ctrl-C.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
+    let result = match parse().command {
         Command::Train(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Summary(command) => command.run(),
@@ -73,6 +74,15 @@ pub fn run() -> ExitCode {
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// The command line; where it is wrong, says so and ends the program.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        // The message repeats arguments as they are: it is made once more, from arguments that a terminal can show.
+        let arguments = std::env::args_os().map(|argument| one_line(&argument.to_string_lossy()));
+        Cli::try_parse_from(arguments).err().unwrap_or(error).exit()
+    })
 }
 
 fn exit_code(error: &Error) -> u8 {

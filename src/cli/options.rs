@@ -11,6 +11,7 @@ use wgconv::device::DeviceChoice;
 use wgconv::executors::{self, OpenOptions, Opened};
 use wgconv::files::{CacheFolder, is_standard_output};
 use wgconv::gpu::{ShaderChecks, Tuning, TuningNotice};
+use wgconv::report::one_line;
 use wgconv::{Error, Result};
 
 /// Where to compute.
@@ -130,13 +131,18 @@ impl OutputOptions {
         }
     }
 
-    /// Prints text for people.
-    pub fn say(self, text: impl Display) -> Result<()> {
+    /// Prints a line for people. Whatever else than visible text is in it, line breaks too, is escaped.
+    pub fn say(self, line: impl Display) -> Result<()> {
         if self.json || self.is_taken {
-            note(text);
+            note(line);
             return Ok(());
         }
-        print(text)
+        print(one_line(&line.to_string()))
+    }
+
+    /// Prints the lines of a table, whose names must have been through [`short_name`](wgconv::report::short_name).
+    pub fn say_table(self, table: &str) -> Result<()> {
+        table.lines().try_for_each(|line| self.say(line))
     }
 
     /// Prints an object for programs.
@@ -145,9 +151,9 @@ impl OutputOptions {
     }
 }
 
-/// Writes a line to stderr; where nobody can read it, there is nobody to tell.
-pub fn note(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+/// Writes a line to stderr, escaped as by [`OutputOptions::say`]; where nobody can read it, there is nobody to tell.
+pub fn note(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{}", one_line(&line.to_string()));
 }
 
 fn print(text: impl Display) -> Result<()> {

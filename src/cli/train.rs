@@ -18,7 +18,7 @@ use wgconv::{Error, Result};
 
 use super::Outcome;
 use super::interrupt::Interrupt;
-use super::options::{DeviceOptions, OutputOptions, TuningOptions, note};
+use super::options::{DeviceOptions, OutputOptions, TuningOptions, note, quoted};
 
 /// Train a network on labelled images
 // A negative number is refused as such, not as an unknown option.
@@ -92,14 +92,16 @@ impl Train {
             data.name,
             data.train.classes.len()
         ))?;
-        output.say(summary(&network))?;
+        output.say_table(&summary(&network))?;
+        output.say("")?;
         output.say(format_args!("memory: {memory}{}", limit(executor.as_ref(), &memory)))?;
 
         let mut trainer = Trainer::new(executor, network, &data, settings)?;
         let config = self.config(&data, device_name, &trainer)?;
         let path = self.out.clone().unwrap_or_else(|| RunFolder::next_free(trainer.network().name()));
         let run = RunFolder::create(&path, &config, trainer.network())?;
-        output.say(format_args!("results: {}\n", path.display()))?;
+        output.say(format_args!("results: {}", path.display()))?;
+        output.say("")?;
         drop(data);
         self.run_epochs(&mut trainer, run)
     }
@@ -181,10 +183,12 @@ impl Train {
             }
         }
         let best = best.map_or(0.0, |best| best.accuracy());
-        let path = run.path().display();
+        let path = run.path().display().to_string();
+        output.say("")?;
         output.say(format_args!(
-            "\nbest test accuracy {:.2} %; `wgconv evaluate {path}` measures it again",
-            100.0 * best
+            "best test accuracy {:.2} %; `wgconv evaluate {}` measures it again",
+            100.0 * best,
+            quoted(&path)
         ))?;
         Ok(Outcome::Done)
     }
