@@ -55,7 +55,7 @@ const CHANNELS_SECOND: [usize; 4] = [0, 3, 1, 2];
 
 impl Conv {
     pub fn run(self) -> Result<Outcome> {
-        self.device.start_threads();
+        self.device.start_threads()?;
         let case = Case::read(&self.case)?;
         let geometry = self.geometry(&case)?;
         check_writable(&self.out)?;

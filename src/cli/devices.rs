@@ -12,7 +12,7 @@ use wgconv::plan::Executor;
 use wgconv::verify::{SelfTest, self_test};
 
 use super::Outcome;
-use super::options::OutputOptions;
+use super::options::{OutputOptions, start_threads};
 
 /// List the GPUs and the CPU, test that each computes right, and say what to install
 #[derive(Args)]
@@ -26,6 +26,7 @@ const BUDGET: Duration = Duration::from_secs(2);
 
 impl Devices {
     pub fn run(self) -> Result<Outcome> {
+        start_threads(None)?;
         let adapters = adapters();
         let mut all_passed = true;
         for (index, adapter) in adapters.iter().enumerate() {

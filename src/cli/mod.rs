@@ -10,6 +10,8 @@ mod summary;
 mod train;
 mod verify;
 
+#[cfg(all(unix, not(target_vendor = "apple")))]
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -56,6 +58,8 @@ enum Outcome {
 /// Runs the command that the arguments name. Exit codes: 0 for success, 1 for failure, 2 for wrong use,
 /// 130 after Ctrl-C.
 pub fn run() -> ExitCode {
+    #[cfg(all(unix, not(target_vendor = "apple")))]
+    ask_no_display_for_its_gpu();
     let result = match parse().command {
         Command::Train(command) => command.run(),
         Command::Evaluate(command) => command.run(),
@@ -73,6 +77,21 @@ pub fn run() -> ExitCode {
             options::note(format_args!("error: {error}"));
             ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// Without a desktop session, keeps Mesa's Vulkan layer for the choice of a GPU from asking the desktop which GPU it
+/// draws on: the layer would complain on stderr that XDG_RUNTIME_DIR is not set, once a call. Where a person chooses by
+/// that layer's variables, it stays.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+fn ask_no_display_for_its_gpu() {
+    use std::env::{set_var, var_os};
+
+    let has_session = var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
+    let is_asked = ["MESA_VK_DEVICE_SELECT", "DRI_PRIME"].iter().any(|variable| var_os(variable).is_some());
+    if !has_session && !is_asked {
+        // SAFETY: the program has just started, and no other thread is there that could read the environment.
+        unsafe { set_var("NODEVICE_SELECT", "1") };
     }
 }
 

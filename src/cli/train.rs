@@ -71,7 +71,7 @@ pub struct Train {
 
 impl Train {
     pub fn run(self) -> Result<Outcome> {
-        self.device.start_threads();
+        self.device.start_threads()?;
         let settings = self.settings();
         match &self.out {
             Some(out) => RunFolder::check(out)?,

@@ -56,7 +56,7 @@ struct Work {
 
 impl Verify {
     pub fn run(self) -> Result<Outcome> {
-        self.device.start_threads();
+        self.device.start_threads()?;
         let checks = if self.checks { ShaderChecks::On } else { ShaderChecks::Off };
         let Opened { mut executor, reason } = self.device.open_with(checks)?;
         let executor = executor.as_mut();

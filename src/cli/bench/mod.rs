@@ -111,7 +111,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 impl Bench {
     pub fn run(self) -> Result<Outcome> {
-        self.device.start_threads();
+        self.device.start_threads()?;
         let convolution = self.convolution.case()?;
         let sources =
             [self.suite.is_some(), self.cases.is_some(), convolution.is_some(), self.compare.is_some()];
