@@ -56,7 +56,7 @@ mod run_folders {
         let place = Workplace::new();
         let (name, deep) = (too_long(), "d/".repeat(2050));
         let mut outs = vec![
-            (format!("{name}"), 1, "cannot create xxx"),
+            (name.clone(), 1, "cannot create xxx"),
             (format!("new/{name}/run"), 1, "cannot create new/xxx"),
             (format!("{deep}run"), 1, "cannot create d/"),
             ("nowhere/..".into(), 2, "output folder: expected a path that ends in a name"),
