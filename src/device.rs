@@ -1,6 +1,5 @@
 //! What a device is, as plain data: what operations choose their kernels by, and what a person asks for.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
@@ -100,9 +99,14 @@ pub enum DeviceChoice {
 }
 
 impl FromStr for DeviceChoice {
-    type Err = Infallible;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Infallible> {
+    /// # Errors
+    /// What is expected, for text without a visible character, which every name would contain.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Err("expected auto, cpu, gpu, reference, an adapter's number, or part of its name".into());
+        }
         Ok(match text.to_ascii_lowercase().as_str() {
             "auto" => DeviceChoice::Auto,
             "cpu" => DeviceChoice::Cpu,
@@ -125,6 +129,28 @@ impl fmt::Display for DeviceChoice {
             DeviceChoice::Gpu => f.write_str("gpu"),
             DeviceChoice::Index(index) => write!(f, "{index}"),
             DeviceChoice::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_told_by_kind_number_or_name() {
+        for (text, expected) in [
+            ("auto", DeviceChoice::Auto),
+            ("CPU", DeviceChoice::Cpu),
+            ("reference", DeviceChoice::Reference),
+            ("gpu", DeviceChoice::Gpu),
+            ("7", DeviceChoice::Index(7)),
+            ("RTX 4090", DeviceChoice::Name("RTX 4090".into())),
+        ] {
+            assert_eq!(text.parse(), Ok(expected));
+        }
+        for nothing in ["", " ", "\t"] {
+            assert!(nothing.parse::<DeviceChoice>().unwrap_err().starts_with("expected auto, cpu, gpu, "));
         }
     }
 }

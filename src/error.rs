@@ -87,11 +87,19 @@ pub enum Error {
     /// Training or an evaluation met NaN or infinity.
     #[error("the loss of {what} is {loss}: {place}")]
     NotFinite {
-        /// `step 12`, counted from 0 over the whole run, or `test batch 3`.
+        /// `step 12`, counted from 0 over the whole run, or `test batch 3 after step 12`.
         what: String,
         /// The loss that was read.
         loss: f32,
         /// The first place that holds a value that is not finite, and what to try.
+        place: String,
+    },
+    /// Weights that hold NaN or infinity were to be saved; what was saved before them is as it was.
+    #[error("{what} are not finite, and were not saved: {place}")]
+    WeightsNotFinite {
+        /// `the weights`, or `the weights after step 12`.
+        what: String,
+        /// The first parameter that holds a value that is not finite, and what to try.
         place: String,
     },
 }

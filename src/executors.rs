@@ -118,7 +118,8 @@ fn find(choice: &DeviceChoice, allow_software: bool) -> Result<(Chosen, &'static
         ),
         DeviceChoice::Name(name) => {
             let name = name.to_lowercase();
-            let named = adapters.iter().find(|adapter| adapter.profile().name.to_lowercase().contains(&name));
+            let has_name = |adapter: &&Adapter| adapter.profile().name.to_lowercase().contains(&name);
+            let named = adapters.iter().find(has_name).filter(|_| !name.trim().is_empty());
             (named.ok_or_else(|| no_device(choice, &adapters, "there is no such name"))?, "by name, as asked")
         }
         _ => match real(&adapters) {

@@ -1,49 +1,18 @@
 //! Files that are there whole or not at all, files that are read whole, and the folder of caches.
 
+mod slug;
+mod write;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+pub(crate) use slug::slug;
+pub(crate) use write::{check_folder, sync_folder};
+pub use write::{check_writable, is_standard_output, write_atomically, write_durably};
 
 use crate::{Error, Result};
-
-/// Writes a file under a temporary name beside `path` and renames it: whoever looks sees the old content
-/// or the new one, never a part.
-///
-/// # Errors
-/// [`Error::Io`] when the folder cannot be written.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
-    let mut file = file_beside(path)?;
-    file.write_all(content).map_err(Error::io("write", path))?;
-    #[cfg(unix)]
-    {
-        // A temporary file is private; a result may be read like any other new file.
-        use std::os::unix::fs::PermissionsExt;
-        let permissions = fs::Permissions::from_mode(0o644);
-        file.as_file().set_permissions(permissions).map_err(Error::io("write", path))?;
-    }
-    file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
-    Ok(())
-}
-
-/// Checks that [`write_atomically`] can write a file, before work is done for it, and leaves no trace.
-///
-/// # Errors
-/// [`Error::Io`] when the folder cannot be written, or a folder has that name.
-pub fn check_writable(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Err(Error::io("write", path)(io::ErrorKind::IsADirectory.into()));
-    }
-    file_beside(path).map(drop)
-}
-
-/// A temporary file in the same folder.
-fn file_beside(path: &Path) -> Result<NamedTempFile> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    NamedTempFile::new_in(folder).map_err(Error::io("write", path))
-}
 
 /// The largest text that people write by hand, in bytes.
 pub const MOST_TEXT: u64 = 16 << 20;
@@ -90,6 +59,10 @@ pub fn read_text(path: &Path, most: u64) -> Result<String> {
 }
 
 /// A folder for what can be worked out again: a file in it may vanish at any time.
+///
+/// What it holds is trusted: compiled kernels are handed to the driver, and which kernels run is read from it. Whoever
+/// may write to the folder may therefore change what this program computes, and what its driver executes. Damage is
+/// found by check sums, malice is not: share a folder only with those whom you would let run programs as yourself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheFolder(PathBuf);
 

@@ -1,158 +1,16 @@
 //! The command line: what each command gives, and how it refuses what it cannot do.
 
+#[path = "common/workplace.rs"]
+mod workplace;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A folder of its own that the binary runs in.
-struct Workplace(TempDir);
-
-impl Workplace {
-    fn new() -> Self {
-        Workplace(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wgconv"));
-        command.args(arguments.split_whitespace()).current_dir(&self.0).stdin(Stdio::null());
-        // Nothing is left in the folder of whoever runs the tests.
-        command.env("WGCONV_CACHE", "");
-        command
-    }
-
-    fn run(&self, arguments: &str) -> Run {
-        Run::of(&mut self.command(arguments))
-    }
-
-    /// Trains on the CPU, which must succeed.
-    #[track_caller]
-    fn train(&self, arguments: &str) -> Run {
-        let run = self.run(&format!("train --device cpu {arguments}"));
-        assert_eq!(run.code, 0, "{run:?}");
-        run
-    }
-
-    /// Every path below the folder.
-    fn everything(&self) -> Vec<PathBuf> {
-        let (mut paths, mut folders) = (Vec::new(), vec![self.0.path().to_path_buf()]);
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                folders.extend(path.is_dir().then(|| path.clone()));
-                paths.push(path);
-            }
-        }
-        paths.sort();
-        paths
-    }
-
-    /// Asserts that the command ends with `code` and one line that contains `culprit`, and writes nothing.
-    #[track_caller]
-    fn assert_refused(&self, arguments: &str, code: i32, culprit: &str) {
-        let before = self.everything();
-        let run = self.run(arguments);
-        run.assert_error(code, culprit);
-        assert_eq!(self.everything(), before, "{arguments}");
-    }
-}
-
-/// What the binary said and how it ended.
-#[derive(Debug)]
-struct Run {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Run {
-    fn of(command: &mut Command) -> Run {
-        Run::from(command.output().unwrap())
-    }
-
-    fn json(&self) -> Vec<Value> {
-        self.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
-    }
-
-    #[track_caller]
-    fn assert_error(&self, code: i32, culprit: &str) {
-        let one_line = self.stderr.lines().count() == 1 && self.stderr.starts_with("error: ");
-        assert!(
-            one_line && self.stderr.contains(culprit) && self.code == code,
-            "{code}, {culprit}: {self:?}"
-        );
-    }
-}
-
-impl From<Output> for Run {
-    fn from(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        let stderr = text(output.stderr);
-        assert!(!stderr.contains("panicked"), "{stderr}");
-        // Some Vulkan drivers complain about their own surroundings.
-        let ours = stderr.lines().filter(|line| !line.contains("XDG_RUNTIME_DIR"));
-        Run {
-            code: output.status.code().expect("an exit code, not a signal"),
-            stderr: ours.map(|line| format!("{line}\n")).collect(),
-            stdout: text(output.stdout),
-        }
-    }
-}
-
-/// The shape and the values of each tensor of a safetensors file.
-fn tensors(path: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
-    let bytes = fs::read(path).unwrap();
-    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let tensor = |(name, view): (String, safetensors::tensor::TensorView)| {
-        (name, (view.shape().to_vec(), bytemuck::pod_collect_to_vec(view.data())))
-    };
-    file.tensors().into_iter().map(tensor).collect()
-}
-
-mod files {
-    //! Small datasets and model files.
-
-    use super::Workplace;
-
-    pub fn idx_header(magic: u32, sizes: &[u32]) -> Vec<u8> {
-        [magic].iter().chain(sizes).flat_map(|word| word.to_be_bytes()).collect()
-    }
-
-    /// 80 training and 20 test images of 8x8 pixels in 10 classes; `bright` shifts every pixel.
-    pub fn idx(workplace: &Workplace, folder: &str, bright: u8) {
-        for (set, rows) in [("train", 80u32), ("t10k", 20)] {
-            let images = (0..rows * 64).map(|value| (value * 7 % 101) as u8 + bright);
-            let images: Vec<u8> = idx_header(0x803, &[rows, 8, 8]).into_iter().chain(images).collect();
-            let labels = (0..rows).map(|row| (row % 10) as u8);
-            let labels: Vec<u8> = idx_header(0x801, &[rows]).into_iter().chain(labels).collect();
-            workplace.write(&format!("{folder}/{set}-images-idx3-ubyte"), images);
-            workplace.write(&format!("{folder}/{set}-labels-idx1-ubyte"), labels);
-        }
-    }
-
-    /// A model file, from one line a layer.
-    pub fn model(head: &str, layers: &[&str]) -> String {
-        let layers = layers.iter().map(|layer| format!("\n[[layers]]\n{}\n", layer.replace("; ", "\n")));
-        format!("name = \"mine\"\n{head}\n{}", layers.collect::<String>())
-    }
-}
+use workplace::{Run, Workplace, files, tensors};
 
 mod train {
     use super::*;
@@ -258,6 +116,40 @@ mod train {
             assert_eq!(weights.len(), 8);
             assert!(weights.values().flat_map(|(_, values)| values).all(|value| value.is_finite()));
         }
+    }
+
+    /// The update of an epoch's last step is seen by nobody before the evaluation.
+    #[test]
+    fn weights_without_a_finite_loss_replace_none_that_have_one() {
+        let place = Workplace::new();
+        let common =
+            "train --device cpu --limit 64 --batch-size 64 --model linear --momentum 0 --weight-decay 4";
+        let run = place.run(&format!("{common} --epochs 300 --learning-rate 1 --out a"));
+        let epochs = place.read("a/metrics.jsonl").lines().count();
+        assert!((2..299).contains(&epochs), "{run:?}");
+        run.assert_error(1, &format!("error: the loss of test batch 0 after step {epochs} is NaN: "));
+        run.assert_error(
+            1,
+            "try a smaller learning rate; these weights are not saved, last.safetensors is that",
+        );
+        // What the good epochs left is what a run of just these leaves.
+        place.train(&format!(
+            "{} --epochs {epochs} --learning-rate 1 --out b",
+            common.trim_start_matches("train --device cpu")
+        ));
+        for name in ["last.safetensors", "best.safetensors"] {
+            let [found, expected] = ["a", "b"].map(|run| fs::read(place.path(run).join(name)).unwrap());
+            assert!(found == expected, "{name}");
+        }
+
+        let common = common.replace("--weight-decay 4", "--weight-decay 1000");
+        let run = place.run(&format!("{common} --epochs 1 --learning-rate 1e38 --out c"));
+        run.assert_error(
+            1,
+            "error: the loss of test batch 0 after step 0 is NaN: first seen in dense1.weight, ",
+        );
+        run.assert_error(1, "; these weights are not saved\n");
+        assert!(!place.path("c/last.safetensors").exists());
     }
 
     #[cfg(unix)]
@@ -492,7 +384,11 @@ mod evaluate {
             ("config.toml", config[..config.len() / 2].to_vec(), "run/config.toml: expected a run's"),
             ("config.toml", edited(&config, "epochs = 1", "epochs = \"many\""), "run/config.toml: expected"),
             ("config.toml", edited(&config, "image = [1, 8, 8]", "image = [1, 9, 9]"), "run/model.toml"),
-            ("config.toml", edited(&config, "mean = [", "mean = [1.0, "), "a normalisation of 1 channels"),
+            (
+                "config.toml",
+                edited(&config, "mean = [", "mean = [1.0, "),
+                "means and deviations of 1 channels",
+            ),
             ("model.toml", model[..model.len() - 9].to_vec(), "run/model.toml: expected a run's model"),
             (
                 "model.toml",

@@ -54,12 +54,13 @@ const CHANNELS_SECOND: [usize; 4] = [0, 3, 1, 2];
 
 impl Conv {
     pub fn run(self) -> Result<Outcome> {
-        self.device.start_threads();
+        self.device.start_threads()?;
         let case = Case::read(&self.case)?;
         let geometry = self.geometry(&case)?;
         check_writable(&self.out)?;
+        let output = self.output.beside(&self.out)?;
         let Opened { mut executor, reason } = self.device.open()?;
-        self.output.say(format_args!("device: {reason}"))?;
+        output.say(format_args!("device: {reason}"))?;
         let executor = executor.as_mut();
         check(executor, &geometry, case.grad_output.is_some())?;
 
@@ -80,11 +81,11 @@ impl Conv {
         let answers: Vec<(String, Tensor)> =
             answers.into_iter().map(in_their_layout).collect::<Result<_>>()?;
         for (name, tensor) in &answers {
-            self.output.say(format_args!("{name} {}", tensor.shape()))?;
-            self.output.json(&json!({ "tensor": name, "shape": tensor.shape().sizes() }))?;
+            output.say(format_args!("{name} {}", tensor.shape()))?;
+            output.json(&json!({ "tensor": name, "shape": tensor.shape().sizes() }))?;
         }
         save_tensors(&self.out, &answers)?;
-        self.output.say(format_args!("written to {}", self.out.display()))?;
+        output.say(format_args!("written to {}", self.out.display()))?;
         Ok(Outcome::Done)
     }
 

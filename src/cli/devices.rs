@@ -12,7 +12,7 @@ use wgconv::plan::Executor;
 use wgconv::verify::{SelfTest, self_test};
 
 use super::Outcome;
-use super::options::OutputOptions;
+use super::options::{OutputOptions, start_threads};
 
 /// List the GPUs and the CPU, test that each computes right, and say what to install
 #[derive(Args)]
@@ -26,6 +26,7 @@ const BUDGET: Duration = Duration::from_secs(2);
 
 impl Devices {
     pub fn run(self) -> Result<Outcome> {
+        start_threads(None)?;
         let adapters = adapters();
         let mut all_passed = true;
         for (index, adapter) in adapters.iter().enumerate() {
@@ -37,14 +38,17 @@ impl Devices {
             self.show_adapter(index, adapter, &result)?;
         }
         if adapters.is_empty() {
-            self.output.say(format_args!("no GPU driver found: {}\n", install_advice()))?;
+            self.output.say(format_args!("no GPU driver found: {}", install_advice()))?;
+            self.output.say("")?;
         } else if adapters.iter().all(|adapter| adapter.profile().kind == DeviceKind::Software) {
-            self.output.say(format_args!("only a software rasteriser found: {}\n", install_advice()))?;
+            self.output.say(format_args!("only a software rasteriser found: {}", install_advice()))?;
+            self.output.say("")?;
         }
         let mut cpu = CpuExecutor::new();
         let result = self_test(&mut cpu, BUDGET)?;
         all_passed &= result.failures.is_empty();
-        self.output.say(format_args!("cpu: {}\n  self-test  {}", cpu.device_name(), verdict(&result)))?;
+        self.output.say(format_args!("cpu: {}", cpu.device_name()))?;
+        self.output.say(format_args!("  self-test  {}", verdict(&result)))?;
         self.output.json(&json!({
             "device": "cpu", "name": cpu.device_name(), "self_test": self_test_json(&result),
         }))?;
@@ -59,21 +63,26 @@ impl Devices {
             .into_iter()
             .map(|(name, there)| format!("{}{name}", if there { "" } else { "no " }))
             .collect();
-        self.output.say(format_args!(
-            "{index}: {}\n  kind       {}\n  backend    {}, driver {}\n  limits     buffer {} MiB, binding {} MiB, \
-             workgroup {} invocations and {} KiB{}\n  features   {}\n  self-test  {}\n",
-            profile.name,
-            profile.kind,
-            adapter.backend(),
-            adapter.driver(),
+        let multiprocessors =
+            profile.multiprocessors.map_or(String::new(), |count| format!(", {count} multiprocessors"));
+        let limits = format!(
+            "buffer {} MiB, binding {} MiB, workgroup {} invocations and {} KiB{multiprocessors}",
             mib(profile.max_buffer_bytes),
             mib(profile.max_binding_bytes),
             profile.max_workgroup_invocations,
             profile.max_workgroup_bytes >> 10,
-            profile.multiprocessors.map_or(String::new(), |count| format!(", {count} multiprocessors")),
-            features.join(", "),
-            verdict(result)
-        ))?;
+        );
+        self.output.say(format_args!("{index}: {}", profile.name))?;
+        for (what, text) in [
+            ("kind", profile.kind.to_string()),
+            ("backend", format!("{}, driver {}", adapter.backend(), adapter.driver())),
+            ("limits", limits),
+            ("features", features.join(", ")),
+            ("self-test", verdict(result)),
+        ] {
+            self.output.say(format_args!("  {what:<9}  {text}"))?;
+        }
+        self.output.say("")?;
         self.output.json(&json!({
             "device": index,
             "backend": adapter.backend(),

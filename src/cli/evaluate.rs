@@ -42,7 +42,7 @@ pub struct Evaluate {
 
 impl Evaluate {
     pub fn run(self) -> Result<Outcome> {
-        self.device.start_threads();
+        self.device.start_threads()?;
         let (run, config, network) = RunFolder::open(&self.run)?;
         let weights = self.weights.as_deref().unwrap_or(if run.has("best") { "best" } else { "last" });
         let parameters = run.load(weights, &network)?;

@@ -10,10 +10,13 @@ mod summary;
 mod train;
 mod verify;
 
+#[cfg(all(unix, not(target_vendor = "apple")))]
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use wgconv::Error;
+use wgconv::report::one_line;
 
 /// Train convolutional networks on any GPU, and be sure that the numbers are right.
 #[derive(Parser)]
@@ -55,7 +58,9 @@ enum Outcome {
 /// Runs the command that the arguments name. Exit codes: 0 for success, 1 for failure, 2 for wrong use,
 /// 130 after Ctrl-C.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
+    #[cfg(all(unix, not(target_vendor = "apple")))]
+    ask_no_display_for_its_gpu();
+    let result = match parse().command {
         Command::Train(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Summary(command) => command.run(),
@@ -73,6 +78,30 @@ pub fn run() -> ExitCode {
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// Without a desktop session, keeps Mesa's Vulkan layer for the choice of a GPU from asking the desktop which GPU it
+/// draws on: the layer would complain on stderr that XDG_RUNTIME_DIR is not set, once a call. Where a person chooses by
+/// that layer's variables, it stays.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+fn ask_no_display_for_its_gpu() {
+    use std::env::{set_var, var_os};
+
+    let has_session = var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
+    let is_asked = ["MESA_VK_DEVICE_SELECT", "DRI_PRIME"].iter().any(|variable| var_os(variable).is_some());
+    if !has_session && !is_asked {
+        // SAFETY: the program has just started, and no other thread is there that could read the environment.
+        unsafe { set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
+/// The command line; where it is wrong, says so and ends the program.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        // The message repeats arguments as they are: it is made once more, from arguments that a terminal can show.
+        let arguments = std::env::args_os().map(|argument| one_line(&argument.to_string_lossy()));
+        Cli::try_parse_from(arguments).err().unwrap_or(error).exit()
+    })
 }
 
 fn exit_code(error: &Error) -> u8 {

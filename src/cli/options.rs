@@ -2,14 +2,16 @@
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
 use wgconv::bench::BenchDevice;
 use wgconv::device::DeviceChoice;
 use wgconv::executors::{self, OpenOptions, Opened};
-use wgconv::files::CacheFolder;
+use wgconv::files::{CacheFolder, is_standard_output};
 use wgconv::gpu::{ShaderChecks, Tuning, TuningNotice};
+use wgconv::report::one_line;
 use wgconv::{Error, Result};
 
 /// Where to compute.
@@ -22,17 +24,46 @@ pub struct DeviceOptions {
     #[arg(long)]
     allow_software: bool,
     /// Threads of the CPU executor [default: RAYON_NUM_THREADS, else all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
     threads: Option<u16>,
 }
 
+const MOST_THREADS: i64 = 1024;
+
+/// Starts the CPU's threads: as many as were asked for, else as RAYON_NUM_THREADS says, else one a core. A command
+/// calls it before it does anything else, since a pool that starts by itself panics where it cannot.
+pub fn start_threads(asked: Option<u16>) -> Result<()> {
+    let threads = match asked {
+        Some(threads) => threads.into(),
+        None => match threads_of_environment()? {
+            Some(threads) => threads,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        },
+    };
+    let started = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    started.map_err(|error| Error::Device {
+        device: "CPU".into(),
+        operation: format!("starting {threads} threads"),
+        cause: format!("{error}; try fewer, by --threads or RAYON_NUM_THREADS"),
+    })
+}
+
+/// What RAYON_NUM_THREADS says; 0 stands for nothing, as everywhere that it is read.
+fn threads_of_environment() -> Result<Option<usize>> {
+    const VARIABLE: &str = "RAYON_NUM_THREADS";
+    let text = std::env::var_os(VARIABLE).unwrap_or_default();
+    match text.to_str().map(str::parse) {
+        _ if text.is_empty() => Ok(None),
+        Some(Ok(0)) => Ok(None),
+        Some(Ok(threads)) if (1..=MOST_THREADS).contains(&threads) => Ok(Some(threads as usize)),
+        _ => Err(Error::invalid(VARIABLE, format!("a number from 1 to {MOST_THREADS}"), format!("{text:?}"))),
+    }
+}
+
 impl DeviceOptions {
-    /// Sets the number of threads; a command calls it before it does anything else.
-    pub fn start_threads(&self) {
-        if let Some(threads) = self.threads {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
-            pool.build_global().expect("nothing has run in the thread pool yet");
-        }
+    /// Starts the threads that the options ask for: [`start_threads`].
+    pub fn start_threads(&self) -> Result<()> {
+        start_threads(self.threads)
     }
 
     /// Opens the executor that the options ask for: by rules alone, for commands that run each operation once.
@@ -113,16 +144,34 @@ pub struct OutputOptions {
     /// Print one JSON object a line on stdout; text for people goes to stderr
     #[arg(long)]
     json: bool,
+    // Whether standard output is taken by a file of results.
+    #[arg(skip)]
+    is_taken: bool,
 }
 
 impl OutputOptions {
-    /// Prints text for people.
-    pub fn say(self, text: impl Display) -> Result<()> {
-        if self.json {
-            note(text);
+    /// The same for a command that writes its result to `out`: where that is standard output, as with `/dev/stdout`,
+    /// text goes to stderr.
+    pub fn beside(self, out: &Path) -> Result<Self> {
+        let is_taken = is_standard_output(out);
+        match is_taken && self.json {
+            true => Err(Error::invalid("--out", "a file, since --json takes standard output", out.display())),
+            false => Ok(OutputOptions { is_taken, ..self }),
+        }
+    }
+
+    /// Prints a line for people. Whatever else than visible text is in it, line breaks too, is escaped.
+    pub fn say(self, line: impl Display) -> Result<()> {
+        if self.json || self.is_taken {
+            note(line);
             return Ok(());
         }
-        print(text)
+        print(one_line(&line.to_string()))
+    }
+
+    /// Prints the lines of a table, whose names must have been through [`short_name`](wgconv::report::short_name).
+    pub fn say_table(self, table: &str) -> Result<()> {
+        table.lines().try_for_each(|line| self.say(line))
     }
 
     /// Prints an object for programs.
@@ -131,9 +180,9 @@ impl OutputOptions {
     }
 }
 
-/// Writes a line to stderr; where nobody can read it, there is nobody to tell.
-pub fn note(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+/// Writes a line to stderr, escaped as by [`OutputOptions::say`]; where nobody can read it, there is nobody to tell.
+pub fn note(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{}", one_line(&line.to_string()));
 }
 
 fn print(text: impl Display) -> Result<()> {

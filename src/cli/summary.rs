@@ -29,7 +29,8 @@ impl Summary {
     pub fn run(self) -> Result<Outcome> {
         let input = self.input.as_deref().map(parse_image).transpose()?;
         let network = network::open(&self.model, input, self.classes)?;
-        self.output.say(summary(&network))?;
+        self.output.say_table(&summary(&network))?;
+        self.output.say("")?;
         self.output.json(&summary_json(&network))?;
         Ok(Outcome::Done)
     }

@@ -18,7 +18,7 @@ use wgconv::{Error, Result};
 
 use super::Outcome;
 use super::interrupt::Interrupt;
-use super::options::{DeviceOptions, OutputOptions, TuningOptions, note};
+use super::options::{DeviceOptions, OutputOptions, TuningOptions, note, quoted};
 
 /// Train a network on labelled images
 // A negative number is refused as such, not as an unknown option.
@@ -71,10 +71,11 @@ pub struct Train {
 
 impl Train {
     pub fn run(self) -> Result<Outcome> {
-        self.device.start_threads();
+        self.device.start_threads()?;
         let settings = self.settings();
-        if let Some(out) = &self.out {
-            RunFolder::check(out)?;
+        match &self.out {
+            Some(out) => RunFolder::check(out)?,
+            None => RunFolder::check_next_free()?,
         }
         let data = data::load_first(&self.data, self.seed, self.limit().unwrap_or(usize::MAX))?;
         let image = data.train.image;
@@ -91,14 +92,16 @@ impl Train {
             data.name,
             data.train.classes.len()
         ))?;
-        output.say(summary(&network))?;
+        output.say_table(&summary(&network))?;
+        output.say("")?;
         output.say(format_args!("memory: {memory}{}", limit(executor.as_ref(), &memory)))?;
 
         let mut trainer = Trainer::new(executor, network, &data, settings)?;
         let config = self.config(&data, device_name, &trainer)?;
         let path = self.out.clone().unwrap_or_else(|| RunFolder::next_free(trainer.network().name()));
         let run = RunFolder::create(&path, &config, trainer.network())?;
-        output.say(format_args!("results: {}\n", path.display()))?;
+        output.say(format_args!("results: {}", path.display()))?;
+        output.say("")?;
         drop(data);
         self.run_epochs(&mut trainer, run)
     }
@@ -148,10 +151,18 @@ impl Train {
             display.clear();
             let report = match report {
                 Ok(report) => report,
-                Err(error @ Error::NotFinite { .. }) => {
-                    // A bad step changes no weight, so the last good ones are worth keeping.
-                    save(trainer, &run, "last")?;
-                    return Err(error);
+                Err(Error::NotFinite { what, loss, place }) => {
+                    // A bad step changes no weight, so there is something to look at, but nothing that should
+                    // replace what an epoch left whose losses were finite.
+                    let saved = match run.has("last") {
+                        true => "these weights are not saved, last.safetensors is that of the epoch before",
+                        false => match save(trainer, &run, "last") {
+                            Ok(()) => "the weights are finite, and saved",
+                            Err(Error::WeightsNotFinite { .. }) => "these weights are not saved",
+                            Err(error) => return Err(error),
+                        },
+                    };
+                    return Err(Error::NotFinite { what, loss, place: format!("{place}; {saved}") });
                 }
                 Err(error) => return Err(error),
             };
@@ -172,10 +183,12 @@ impl Train {
             }
         }
         let best = best.map_or(0.0, |best| best.accuracy());
-        let path = run.path().display();
+        let path = run.path().display().to_string();
+        output.say("")?;
         output.say(format_args!(
-            "\nbest test accuracy {:.2} %; `wgconv evaluate {path}` measures it again",
-            100.0 * best
+            "best test accuracy {:.2} %; `wgconv evaluate {}` measures it again",
+            100.0 * best,
+            quoted(&path)
         ))?;
         Ok(Outcome::Done)
     }
@@ -197,7 +210,13 @@ fn limit(executor: &dyn Executor, memory: &Memory) -> String {
 
 fn save(trainer: &mut Trainer, run: &RunFolder, name: &str) -> Result<()> {
     let parameters = trainer.parameters()?;
-    run.save(name, trainer.network(), &parameters)
+    run.save(name, trainer.network(), &parameters).map_err(|error| match error {
+        Error::WeightsNotFinite { what, place } => {
+            let what = format!("{what} after step {}", trainer.steps_done().saturating_sub(1));
+            Error::WeightsNotFinite { what, place: format!("{place}; try a smaller learning rate") }
+        }
+        other => other,
+    })
 }
 
 fn row(report: &EpochReport, test: &Evaluation) -> String {

@@ -89,7 +89,7 @@ struct Geometries {
 
 impl Verify {
     pub fn run(self) -> Result<Outcome> {
-        self.device.start_threads();
+        self.device.start_threads()?;
         let checks = if self.checks { ShaderChecks::On } else { ShaderChecks::Off };
         let Opened { mut executor, reason } = self.device.open_with(checks)?;
         let executor = executor.as_mut();
@@ -194,7 +194,8 @@ impl Verify {
 
     fn show(&self, verdict: &Verdict, command: &str) -> Result<()> {
         if matches!(verdict.status, Status::Failed | Status::Mistrusted) {
-            self.output.say(format_args!("{verdict}\n  {command}"))?;
+            self.output.say(verdict)?;
+            self.output.say(format_args!("  {command}"))?;
         }
         let mut object = json!(verdict);
         object["command"] = command.into();
@@ -202,8 +203,9 @@ impl Verify {
     }
 
     fn summarise(&self, counts: &Counts, device: &str, time: Duration) -> Result<()> {
-        self.output.say(counts.table())?;
-        self.output.say(format_args!("\n{:.1} s on {device}", time.as_secs_f64()))?;
+        self.output.say_table(&counts.table())?;
+        self.output.say("")?;
+        self.output.say(format_args!("{:.1} s on {device}", time.as_secs_f64()))?;
         let mut totals = json!({ "device": device, "seconds": time.as_secs_f64() });
         for status in Status::ALL {
             totals[status.to_string()] = counts.total(status).into();

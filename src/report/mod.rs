@@ -1,5 +1,7 @@
 //! What a person looks at.
 
 mod summary;
+mod visible;
 
 pub use summary::{summary, summary_json};
+pub use visible::{one_line, short_name};

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::short_name;
 use crate::network::{Features, Layer, LayerInput, LayerKind, Network};
 
 /// The network as Keras prints it, with the arithmetic of the parameters, and with what a layer reads where
-/// that is not the layer before.
+/// that is not the layer before. Names are escaped, and cut where they are very long.
 ///
 /// ```text
 /// Layer (type)     Output Shape  Param #
@@ -22,17 +23,18 @@ pub fn summary(network: &Network) -> String {
         let reads = if layer.inputs == [LayerInput::before(index)] {
             String::new()
         } else {
-            format!("reads {}", input_names(network, layer).join(", "))
+            let names: Vec<String> = input_names(network, layer).into_iter().map(short_name).collect();
+            format!("reads {}", names.join(", "))
         };
         rows.push(Row {
             arithmetic,
             reads,
-            ..Row::new(layer.title(), tuple(&layer.output), thousands(layer.parameter_count()))
+            ..Row::new(short_name(&layer.title()), tuple(&layer.output), thousands(layer.parameter_count()))
         });
     }
     let total = network.parameter_count();
     let total = format!("Total params: {} ({})", thousands(total), bytes(4 * total as u64));
-    format!("Model: {}\n\n{}\n{total}\n", network.name(), table(&rows))
+    format!("Model: {}\n\n{}\n{total}\n", short_name(network.name()), table(&rows))
 }
 
 /// The network as a JSON object: `name`, `input_shape`, `layers` and `parameters`, the total.
@@ -100,7 +102,8 @@ impl Row {
 
 /// Aligned columns, with a rule below the first row and one below the last.
 fn table(rows: &[Row]) -> String {
-    let width = |column: fn(&Row) -> &String| rows.iter().map(|row| column(row).len()).max().unwrap_or(0);
+    let width =
+        |column: fn(&Row) -> &String| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
     let title = width(|row| &row.title);
     let shape = width(|row| &row.shape);
     let count = width(|row| &row.count);
@@ -113,7 +116,7 @@ fn table(rows: &[Row]) -> String {
             line.trim_end().to_owned()
         })
         .collect();
-    let rule = "-".repeat(lines.iter().map(String::len).max().unwrap_or(0));
+    let rule = "-".repeat(lines.iter().map(|line| line.chars().count()).max().unwrap_or(0));
     format!("{}\n{rule}\n{}\n{rule}", lines[0], lines[1..].join("\n"))
 }
 

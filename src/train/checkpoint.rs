@@ -6,7 +6,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView, serialize};
 
-use crate::files::{self, write_atomically};
+use crate::files::{self, write_durably};
 use crate::network::Network;
 use crate::ops::Element;
 use crate::tensor::{Shape, Tensor};
@@ -41,7 +41,7 @@ pub fn save_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     });
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     let bytes = serialize(views, Some(metadata)).expect("names are unique and data fit their shapes");
-    write_atomically(path, &bytes)
+    write_durably(path, &bytes)
 }
 
 /// A safetensors file's content, as it is: its tensors hold `most` bytes or fewer, and `expected` says so in messages.

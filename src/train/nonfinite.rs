@@ -23,11 +23,20 @@ pub fn find(executor: &mut dyn Executor, network: &Network, options: &EvaluateOp
         if spec.element != Element::Real {
             continue;
         }
-        let content = executor.read(prepared, buffer)?;
-        let bad = content.reals().iter().filter(|value| !value.is_finite()).count();
-        if bad > 0 {
-            return Ok(format!("first seen in {}, {bad} of {} values not finite", spec.name, content.len()));
+        if let Some(place) = described(&spec.name, executor.read(prepared, buffer)?.reals()) {
+            return Ok(place);
         }
     }
     Ok("first seen in the loss itself".into())
+}
+
+/// The first parameter that holds a value that is not finite, if one does; the order is that of
+/// [`Network::parameters`].
+pub fn in_parameters(network: &Network, parameters: &[Vec<f32>]) -> Option<String> {
+    network.parameters().zip(parameters).find_map(|(parameter, values)| described(&parameter.name, values))
+}
+
+fn described(name: &str, values: &[f32]) -> Option<String> {
+    let bad = values.iter().filter(|value| !value.is_finite()).count();
+    (bad > 0).then(|| format!("first seen in {name}, {bad} of {} values not finite", values.len()))
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{TrainSettings, load_weights, save_weights};
+use super::{TrainSettings, load_weights, nonfinite, save_weights};
 use crate::data::Normalisation;
-use crate::files::{MOST_TEXT, read_text, write_atomically};
+use crate::files::{MOST_TEXT, check_folder, read_text, slug, sync_folder, write_durably};
 use crate::network::{Network, NetworkFile};
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
@@ -43,6 +43,47 @@ impl RunConfig {
         let [channels, height, width] = self.image;
         ImageShape { height, width, channels }
     }
+
+    /// Checks every number, which a person may have changed.
+    fn check(&self) -> Result<()> {
+        let at_least_one = [("epochs", self.epochs), ("limit", self.limit.unwrap_or(1))];
+        for (name, number) in
+            at_least_one.into_iter().chain(self.image.map(|size| ("size of an image", size)))
+        {
+            if number == 0 {
+                return Err(Error::invalid(name, "at least 1", 0));
+            }
+        }
+        self.training.check_alone()?;
+        let Normalisation { mean, deviation } = &self.normalisation;
+        let channels = self.image[0];
+        if (mean.len(), deviation.len()) != (channels, channels) {
+            let expected = format!("means and deviations of {channels} channels");
+            let found = format!("{} and {}", mean.len(), deviation.len());
+            return Err(Error::invalid("normalisation", expected, found));
+        }
+        for (channel, (mean, deviation)) in mean.iter().zip(deviation).enumerate() {
+            if !mean.is_finite() {
+                return Err(Error::invalid(format!("mean of channel {channel}"), "a finite number", mean));
+            }
+            if !(deviation.is_finite() && *deviation > 0.0) {
+                let what = format!("deviation of channel {channel}");
+                return Err(Error::invalid(what, "a finite number above 0", deviation));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The longest of the names of a run's files.
+const LONGEST_NAME: &str = "best.safetensors";
+
+/// Whether something has that name; an error where nothing can.
+fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => found.map(|_| true),
+    }
 }
 
 /// A run's folder: `config.toml`, `model.toml`, `metrics.jsonl`, `best.safetensors`, `last.safetensors`.
@@ -53,20 +94,46 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
+    /// Where runs go that nobody gave a folder.
+    const RUNS: &str = "runs";
+
     /// Checks that a new folder can be made at `path`, and leaves no trace.
     ///
     /// # Errors
     /// As [`RunFolder::create`].
     pub fn check(path: &Path) -> Result<()> {
-        if path.exists() {
+        if path.file_name().is_none() {
+            return Err(Error::invalid("output folder", "a path that ends in a name", path.display()));
+        }
+        if fs::symlink_metadata(path).is_ok() {
             return Err(Self::taken(path));
         }
+        Self::check_room(path).map_err(Error::io("create", path))
+    }
+
+    /// Checks that a folder can be made where [`RunFolder::next_free`] will find one, and leaves no trace.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot.
+    pub fn check_next_free() -> Result<()> {
+        Self::check_room(&Self::next_free("")).map_err(Error::io("create", Self::RUNS))
+    }
+
+    /// Whether a path where nothing is can become a folder with a run's files.
+    fn check_room(path: &Path) -> io::Result<()> {
+        // The whole path of a file must not be too long,
+        is_there(&path.join(LONGEST_NAME))?;
         let mut above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
-        let parent = above.find(|above| above.exists()).unwrap_or(Path::new("."));
-        if !parent.is_dir() {
-            return Err(Error::io("create", path)(io::ErrorKind::NotADirectory.into()));
+        let parent = above.find(|above| fs::symlink_metadata(above).is_ok()).unwrap_or(Path::new(""));
+        // nor the name of a folder on the way.
+        for name in path.strip_prefix(parent).unwrap_or(path) {
+            is_there(&parent.join(name))?;
         }
-        tempfile::tempdir_in(parent).map(drop).map_err(Error::io("create", path))
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        if !parent.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        check_folder(parent)
     }
 
     fn taken(path: &Path) -> Error {
@@ -78,24 +145,28 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Invalid`] when the folder exists; [`Error::Io`] when it cannot be made or written.
     pub fn create(path: &Path, config: &RunConfig, network: &Network) -> Result<RunFolder> {
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-        }
-        fs::create_dir(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Self::taken(path),
-            _ => Error::io("create", path)(error),
+        // Without a slash or a dot at the end, which not every system takes for a folder that is not there yet.
+        let path: PathBuf = path.components().collect();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        fs::create_dir(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Self::taken(&path),
+            _ => Error::io("create", &path)(error),
         })?;
-        let run = RunFolder { path: path.into(), metrics: String::new() };
+        sync_folder(parent).map_err(Error::io("write", parent))?;
+        let run = RunFolder { path, metrics: String::new() };
         let config = toml::to_string(config).expect("a configuration is plain TOML");
-        write_atomically(&run.path.join("config.toml"), config.as_bytes())?;
-        write_atomically(&run.path.join("model.toml"), network.to_toml().as_bytes())?;
+        write_durably(&run.path.join("config.toml"), config.as_bytes())?;
+        write_durably(&run.path.join("model.toml"), network.to_toml().as_bytes())?;
         Ok(run)
     }
 
-    /// The first of `runs/NAME-1`, `runs/NAME-2`, ... where nothing is yet.
+    /// The first of `runs/NAME-1`, `runs/NAME-2`, ... where nothing is yet, for a network of this name: whatever it
+    /// holds, NAME is a safe name of letters, digits and hyphens.
     pub fn next_free(name: &str) -> PathBuf {
-        let path = |number: u32| Path::new("runs").join(format!("{name}-{number}"));
-        (1..).map(path).find(|path| !path.exists()).expect("a free number")
+        let name = slug(name);
+        let path = |number: u32| Path::new(Self::RUNS).join(format!("{name}-{number}"));
+        (1..).map(path).find(|path| fs::symlink_metadata(path).is_err()).expect("a free number")
     }
 
     /// Opens the folder of an earlier run.
@@ -107,18 +178,15 @@ impl RunFolder {
         let config: RunConfig = toml::from_str(&read("config.toml")?).map_err(|error| {
             Error::file(path.join("config.toml"), "a run's configuration", error.message())
         })?;
-        let [channels, height, width] = config.image;
-        let image = ImageShape { height, width, channels };
+        config
+            .check()
+            .map_err(|error| Error::file(path.join("config.toml"), "a sound configuration", error))?;
+        let image = config.image_shape();
         let damaged = |error: Error| Error::file(path.join("model.toml"), "a run's model", error);
         let network = NetworkFile::parse(&read("model.toml")?)
             .and_then(|file| file.build(Some(image)))
             .map_err(damaged)?;
         network.check_data(image, config.classes.len()).map_err(damaged)?;
-        let channels = (config.normalisation.mean.len(), config.normalisation.deviation.len());
-        if channels != (image.channels, image.channels) {
-            let expected = format!("a normalisation of {} channels", image.channels);
-            return Err(Error::file(path.join("config.toml"), expected, format!("{channels:?}")));
-        }
         Ok((RunFolder { path: path.into(), metrics: String::new() }, config, network))
     }
 
@@ -133,14 +201,19 @@ impl RunFolder {
     /// [`Error::Io`] when the file cannot be written.
     pub fn log(&mut self, line: &serde_json::Value) -> Result<()> {
         self.metrics.push_str(&format!("{line}\n"));
-        write_atomically(&self.path.join("metrics.jsonl"), self.metrics.as_bytes())
+        write_durably(&self.path.join("metrics.jsonl"), self.metrics.as_bytes())
     }
 
-    /// Writes `best.safetensors` or `last.safetensors`; see [`save_weights`].
+    /// Writes `best.safetensors` or `last.safetensors`; see [`save_weights`]. Weights that are not finite replace
+    /// nothing.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be written.
+    /// [`Error::WeightsNotFinite`] for weights that hold NaN or infinity; [`Error::Io`] when the file cannot be
+    /// written. The file is then as it was.
     pub fn save(&self, name: &str, network: &Network, parameters: &[Vec<f32>]) -> Result<()> {
+        if let Some(place) = nonfinite::in_parameters(network, parameters) {
+            return Err(Error::WeightsNotFinite { what: "the weights".into(), place });
+        }
         save_weights(&self.weights_path(name), network, parameters)
     }
 

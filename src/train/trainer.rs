@@ -11,7 +11,7 @@ use super::evaluate::{Evaluation, Evaluator};
 use super::{feed, nonfinite};
 use crate::data::{DataSplits, Normalisation};
 use crate::network::Network;
-use crate::ops::optimizer::SgdOptions;
+use crate::ops::optimizer::{Sgd, SgdOptions};
 use crate::ops::{Element, HostBuffer};
 use crate::plan::{
     BufferId, EvaluateOptions, Executor, Memory, Pending, Plan, Prepared, Prologues, TrainOptions, train_plan,
@@ -50,17 +50,29 @@ impl Default for TrainSettings {
 }
 
 impl TrainSettings {
+    /// Checks everything, for a training set of `rows` images.
     fn check(&self, rows: usize) -> Result<()> {
-        let refuse = |what: &str, expected: String, found: &dyn ToString| {
-            Err(Error::invalid(what, expected, found.to_string()))
-        };
         if self.batch_size == 0 || self.batch_size > rows {
-            return refuse("batch size", format!("1 to the {rows} training images"), &self.batch_size);
+            let expected = format!("1 to the {rows} training images");
+            return Err(Error::invalid("batch size", expected, self.batch_size));
+        }
+        self.check_alone()
+    }
+
+    /// Checks what can be checked without data.
+    pub(super) fn check_alone(&self) -> Result<()> {
+        if self.batch_size == 0 {
+            return Err(Error::invalid("batch size", "at least 1", 0));
         }
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            return refuse("learning rate", "a number above 0".into(), &self.learning_rate);
+            return Err(Error::invalid("learning rate", "a number above 0", self.learning_rate));
         }
-        Ok(())
+        Sgd::new(1, 1, self.sgd()).map(drop)
+    }
+
+    fn sgd(&self) -> SgdOptions {
+        let TrainSettings { momentum, nesterov, weight_decay, .. } = *self;
+        SgdOptions { momentum, nesterov, weight_decay }
     }
 }
 
@@ -122,6 +134,9 @@ pub struct Trainer {
 /// that reset a device after two seconds, long enough not to wait for the host.
 const SUBMISSION_TIME: Duration = Duration::from_millis(200);
 
+/// What helps against losses that are not finite.
+const ADVICE: &str = "try a smaller learning rate";
+
 /// Submissions under way at once.
 const SUBMISSIONS: usize = 2;
 
@@ -172,12 +187,12 @@ impl Trainer {
     ) -> Result<TrainOptions> {
         settings.check(data.train.len())?;
         network.check_data(data.train.image, data.train.classes.len())?;
-        let TrainSettings { batch_size, momentum, nesterov, weight_decay, .. } = *settings;
+        let batch_size = settings.batch_size;
         Ok(TrainOptions {
             batch_size,
             steps: data.train.len() / batch_size,
             data: feed::split("train", &data.train, executor.max_buffer_bytes()),
-            sgd: SgdOptions { momentum, nesterov, weight_decay },
+            sgd: settings.sgd(),
         })
     }
 
@@ -275,7 +290,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::NotFinite`] when a loss is NaN or infinite; the parameters are then those before the step
-    /// that went bad. [`Error::Device`] when the device failed.
+    /// that went bad, which need not be finite: the step before it may have spoilt them. [`Error::Device`] when the device failed.
     pub fn run_epoch(&mut self, mut watch: impl FnMut(&Progress) -> ControlFlow<()>) -> Result<EpochReport> {
         let start = Instant::now();
         let steps = self.options.steps;
@@ -315,7 +330,7 @@ impl Trainer {
         self.steps_done += losses.len() as u64;
         self.epochs_done += 1;
         let complete = losses.len() == steps;
-        let test = if complete { Some(self.evaluate()?) } else { None };
+        let test = if complete { Some(self.evaluate_epoch()?) } else { None };
         let (epoch, step, time) = (self.epochs_done, self.steps_done, start.elapsed());
         Ok(EpochReport { epoch, step, losses, test, images_per_s, time })
     }
@@ -346,6 +361,24 @@ impl Trainer {
         self.evaluator.evaluate(self.executor.as_mut())
     }
 
+    /// Steps trained since the start.
+    pub fn steps_done(&self) -> u64 {
+        self.steps_done
+    }
+
+    /// Evaluates after the last step of an epoch, whose update no loss has seen yet.
+    fn evaluate_epoch(&mut self) -> Result<Evaluation> {
+        match self.evaluate() {
+            Err(Error::NotFinite { what, loss, place }) => {
+                let what = format!("{what} after step {}", self.steps_done - 1);
+                let parameters = self.parameters()?;
+                let place = nonfinite::in_parameters(&self.network, &parameters).unwrap_or(place);
+                Err(Error::NotFinite { what, loss, place: format!("{place}; {ADVICE}") })
+            }
+            result => result,
+        }
+    }
+
     fn steps_to_submit(&self) -> usize {
         match self.step_time {
             None => 1,
@@ -364,6 +397,6 @@ impl Trainer {
             place => place?,
         };
         let what = format!("step {}", self.steps_done + step as u64);
-        Ok(Error::NotFinite { what, loss, place: format!("{place}; try a smaller learning rate") })
+        Ok(Error::NotFinite { what, loss, place: format!("{place}; {ADVICE}") })
     }
 }

@@ -13,6 +13,7 @@ use wgconv::bench::{
     summaries,
 };
 use wgconv::plan::ChosenBy;
+use wgconv::report::short_name;
 use wgconv::{Error, Result};
 
 use self::compare::compare_files;
@@ -110,7 +111,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 impl Bench {
     pub fn run(self) -> Result<Outcome> {
-        self.device.start_threads();
+        self.device.start_threads()?;
         let convolution = self.convolution.case()?;
         let sources =
             [self.suite.is_some(), self.cases.is_some(), convolution.is_some(), self.compare.is_some()];
@@ -156,7 +157,11 @@ impl Bench {
                     None => (names[..1].to_vec(), ChosenBy::Rules),
                 };
                 if wanted.is_empty() {
-                    note(format_args!("{}, {pass}: left out, has only {}", case.name, names.join(", ")));
+                    note(format_args!(
+                        "{}, {pass}: left out, has only {}",
+                        short_name(&case.name),
+                        names.join(", ")
+                    ));
                 }
                 known.extend(names.into_iter().filter(|name| !known.contains(name)).collect::<Vec<_>>());
                 let warm_cache = self.warm_cache;
@@ -192,27 +197,29 @@ impl Bench {
             "copies in turn, so that no cache holds them"
         };
         self.output.say(format_args!(
-            "ceilings: {:.1} GFLOP/s in multiply-adds, {:.1} GB/s in copies; by {}\ninputs: {inputs}\n",
+            "ceilings: {:.1} GFLOP/s in multiply-adds, {:.1} GB/s in copies; by {}",
             ceilings.gflops,
             ceilings.gigabytes,
             device.executor().timed_by()
         ))?;
+        self.output.say(format_args!("inputs: {inputs}"))?;
+        self.output.say("")?;
         self.output.json(&joined(
             json!({ "ceilings": { "gflops": ceilings.gflops, "gigabytes_per_s": ceilings.gigabytes } }),
             &about,
         ))?;
-        let width =
-            requests.iter().map(|request| request.case.name.chars().count()).max().unwrap_or(0).max(4);
+        let names = requests.iter().map(|request| short_name(&request.case.name).chars().count());
+        let width = names.max().unwrap_or(0).max(4);
         let mut outcome = Outcome::Done;
         let mut rows = Vec::new();
-        self.output.say(format_args!("{}", heading(width)))?;
+        self.output.say(heading(width))?;
         for request in requests {
             let request = request.for_device(device);
             let row = match request.time(device, &ceilings) {
                 Ok(row) => row,
                 // Too large for this device, for instance: the others are still wanted.
                 Err(error @ (Error::Device { .. } | Error::Memory { .. })) => {
-                    note(format_args!("{}, {}: {error}", request.case.name, request.pass));
+                    note(format_args!("{}, {}: {error}", short_name(&request.case.name), request.pass));
                     outcome = Outcome::Failed;
                     continue;
                 }
@@ -220,7 +227,7 @@ impl Bench {
             };
             let status = match self.verify.then(|| request.verify(device)).transpose() {
                 Err(error @ Error::Memory { .. }) => {
-                    note(format_args!("{}, {}: {error}", request.case.name, request.pass));
+                    note(format_args!("{}, {}: {error}", short_name(&request.case.name), request.pass));
                     outcome = Outcome::Failed;
                     Some(Status::Skipped)
                 }
@@ -228,7 +235,7 @@ impl Bench {
             };
             self.show(&row, status.as_ref(), width, &about)?;
             if let Some(Status::Failed(mismatch)) = &status {
-                note(format_args!("{}, {}: {mismatch}", row.case.name, row.implementation));
+                note(format_args!("{}, {}: {mismatch}", short_name(&row.case.name), row.implementation));
                 outcome = Outcome::Failed;
             }
             rows.push(row);
@@ -258,7 +265,8 @@ impl Bench {
 
     fn summarise(&self, rows: &[Row]) -> Result<()> {
         let fastest = if self.all_implementations { ", the fastest implementation of each" } else { "" };
-        self.output.say(format_args!("\ngeometric means{fastest}"))?;
+        self.output.say("")?;
+        self.output.say(format_args!("geometric means{fastest}"))?;
         for summary in summaries(rows) {
             self.output.say(format_args!(
                 "{:<12} {:>9.1} GFLOP/s {:>6.1} % of the roofline {:>11.3} ms in all, cases: {}",
@@ -314,7 +322,7 @@ fn line(row: &Row, width: usize) -> String {
     let [first, third] = row.timing.quartiles;
     format!(
         "{:<width$} {:>4} {:>5} {:>4} {:>4} {:>5} {:>2} {:>2} {:<12} {:<14} {:>9.3} {:>17} {:>9.1} {:>8.2} {:>5.1} % {:<7}",
-        row.case.name,
+        short_name(&row.case.name),
         sizes.batch_size,
         sizes.in_channels,
         sizes.in_height,

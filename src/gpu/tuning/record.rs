@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schedule::{Outcome, Rejected, Subject, Winner};
 use crate::Result;
-use crate::files::CacheFolder;
+use crate::files::{CacheFolder, slug};
 use crate::ops::Op;
 
 /// A longer file is not read.
@@ -145,23 +145,5 @@ impl Store {
         let content = Content { identity: self.identity.clone(), operations };
         let text = serde_json::to_vec_pretty(&content).expect("findings are plain JSON");
         self.folder.write(&self.name, &text)
-    }
-}
-
-/// `text` as a part of a file's name.
-fn slug(text: &str) -> String {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join("-").to_lowercase()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_adapters_become_names_of_files() {
-        assert_eq!(slug("NVIDIA GeForce RTX 4090"), "nvidia-geforce-rtx-4090");
-        assert_eq!(slug("llvmpipe (LLVM 15.0.6, 256 bits)"), "llvmpipe-llvm-15-0-6-256-bits");
-        assert_eq!(slug("../../etc/passwd"), "etc-passwd");
     }
 }
