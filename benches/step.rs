@@ -5,19 +5,17 @@
 //! MODEL is a preset (lenet, vgg-mini, ..), trained on random images and labels of its own size. Times are medians of the
 //! steps that fit into five seconds; the rate counts whole steps.
 
+mod shared;
+
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use shared::{contents, training_plan};
 use wgconv::bench::Timing;
-use wgconv::network::presets;
-use wgconv::ops::optimizer::SgdOptions;
-use wgconv::ops::{Element, HostBuffer, Operands};
-use wgconv::plan::{DataParts, Plan, Prologues, TrainOptions, train_plan};
+use wgconv::ops::Operands;
+use wgconv::plan::Prologues;
 
 const BUDGET: Duration = Duration::from_secs(5);
-const IMAGES: usize = 1024;
-const CLASSES: usize = 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds a flag of its own.
@@ -29,12 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let number = |position: usize, default| arguments.get(position).map_or(Ok(default), |text| text.parse());
     let (batch_size, threads) = (number(1, 64)?, number(2, 0)?);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-    let preset = presets::preset(model).ok_or_else(|| format!("no preset {model}"))?;
-    let data = DataParts { name: "train", image: preset.image, classes: CLASSES, rows: vec![IMAGES] };
-    let sgd = SgdOptions { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
-    let options = TrainOptions { batch_size, steps: 1 << 20, data, sgd };
-    let network = (preset.build)(preset.image, CLASSES)?;
-    let plan = train_plan(&network, &options)?.fused(Prologues::Everywhere);
+    let plan = training_plan(model, batch_size, Prologues::Everywhere)?;
     let mut buffers = contents(&plan);
     let mut times = vec![Vec::new(); plan.steps().count()];
     let mut steps = Vec::new();
@@ -74,23 +67,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         batch_size as f64 / median * 1e3,
     );
     Ok(())
-}
-
-/// Random weights and images, labels among the classes, and positions that start at zero.
-fn contents(plan: &Plan) -> Vec<HostBuffer<f32>> {
-    let mut generator = SmallRng::seed_from_u64(0);
-    let mut content = |name: &str, element, elements| match element {
-        Element::Real => {
-            HostBuffer::real((0..elements).map(|_| generator.random_range(-0.05..0.05)).collect())
-        }
-        Element::Byte => HostBuffer::byte((0..elements).map(|_| generator.random()).collect()),
-        Element::Index if name.starts_with("train/labels") => {
-            HostBuffer::index((0..elements).map(|_| generator.random_range(0..CLASSES as u32)).collect())
-        }
-        Element::Index if name == "train/order" => {
-            HostBuffer::index((0..elements).map(|_| generator.random_range(0..IMAGES as u32)).collect())
-        }
-        Element::Index => HostBuffer::zeros(element, elements),
-    };
-    plan.buffers.iter().map(|buffer| content(&buffer.name, buffer.element, buffer.shape.elements())).collect()
 }

@@ -167,7 +167,7 @@ mod tests {
         let both = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let writer = std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_millis(50));
-            (&both).write_all(b"four").unwrap();
+            io::Write::write_all(&mut &both, b"four").unwrap();
         });
         assert_eq!(read(&path, 4).unwrap(), b"four");
         writer.join().unwrap();

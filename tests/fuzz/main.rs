@@ -148,9 +148,9 @@ fn fuzz(mut target: Target) {
             Ok(outcome) => {
                 tries += 1;
                 read += u64::from(outcome == Outcome::Read);
-                if seen.insert(kind(&outcome)) && inputs.len() < MOST_INPUTS {
-                    inputs.push(input);
-                } else if outcome == Outcome::Read && rng.random_bool(0.01) && inputs.len() < MOST_INPUTS {
+                let is_news =
+                    seen.insert(kind(&outcome)) || outcome == Outcome::Read && rng.random_bool(0.01);
+                if is_news && inputs.len() < MOST_INPUTS {
                     inputs.push(input);
                 }
             }

@@ -165,7 +165,7 @@ pub fn comparisons() -> Target {
             comparison.geometric_mean(pass, 1);
         }
         for work in &comparison.work {
-            (work.ratio(1), work.gflops(1));
+            let _ = (work.ratio(1), work.gflops(1));
         }
         Ok(())
     })

@@ -1,0 +1,257 @@
+//! What launches cost on a GPU, and what a training step is made of; a JSON object a line.
+//!
+//!     cargo bench --bench launches -- DEVICE                        a thousand empty launches, with and without barriers
+//!     cargo bench --bench launches -- DEVICE MODEL BATCH_SIZE       a training step: launches, barriers, bytes and times
+//!
+//! DEVICE is what `--device` takes; a software rasteriser is allowed. Implementations are those that tuning finds, or with
+//! WGCONV_NO_TUNE=1 those of the rules. Times are medians; the host's is that of recording, encoding and submitting.
+
+mod shared;
+
+use std::collections::{HashMap, HashSet};
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use shared::{contents, training_plan};
+use wgconv::bench::{BenchDevice, Timing};
+use wgconv::device::DeviceProfile;
+use wgconv::executors::OpenOptions;
+use wgconv::gpu::Tuning;
+use wgconv::ops::kernel::{Binding, Implementation, KernelCall, Source};
+use wgconv::ops::{Element, Op, Operand, Operands, Precision};
+use wgconv::plan::{Allocation, Executor, Plan, Prologues};
+
+/// Launches of the empty kernel.
+const LAUNCHES: usize = 1000;
+
+/// Time to spend on a figure.
+const BUDGET: Duration = Duration::from_secs(2);
+
+/// Fewer samples than this have no median worth printing.
+const FEWEST_SAMPLES: usize = 5;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // Cargo adds a flag of its own.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let Some((device, work)) = arguments.split_first() else {
+        println!("launches: skipped, since no device is given");
+        return Ok(());
+    };
+    let tunes = std::env::var_os("WGCONV_NO_TUNE").is_none_or(|value| value.is_empty());
+    let options =
+        OpenOptions { allow_software: true, tuning: tunes.then(Tuning::default), ..OpenOptions::default() };
+    let (mut device, _) = BenchDevice::open(&device.parse()?, &options)?;
+    let mut about = device.describe();
+    about.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+    about.insert("commit".into(), option_env!("WGCONV_COMMIT").into());
+    let BenchDevice::Gpu(adapter, executor) = &mut device else {
+        return Err("expected a GPU, found the CPU".into());
+    };
+    let (profile, executor) = (adapter.profile().clone(), executor.as_mut());
+    match work {
+        [] => {
+            for (what, writes) in [("dependent", true), ("independent", false)] {
+                print(empty_launches(executor, Empty { writes })?, &[("launches", what.into())], &about);
+            }
+        }
+        [model, batch_size] => {
+            let batch_size: usize = batch_size.parse()?;
+            let plan = Arc::new(training_plan(model, batch_size, Prologues::WhereTheyPay)?);
+            let census = Census::new(&plan, executor, &profile);
+            let times = step(executor, &plan, batch_size)?;
+            let what = [
+                ("step", model.as_str().into()),
+                ("batch", batch_size.into()),
+                ("launches", census.launches.into()),
+                ("barriers", census.barriers.into()),
+                ("programs", census.programs.into()),
+                ("bound_mib", (census.bytes as f64 / f64::from(1 << 20)).into()),
+                ("gflop", (census.flops as f64 / 1e9).into()),
+            ];
+            print(times, &what, &about);
+        }
+        _ => return Err("expected DEVICE, or DEVICE MODEL BATCH_SIZE".into()),
+    }
+    Ok(())
+}
+
+/// Prints an object: what it is about, the times, and the device.
+fn print(times: Value, what: &[(&str, Value)], about: &Map<String, Value>) {
+    let mut object: Map<String, Value> =
+        what.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
+    object.extend(times.as_object().expect("an object").clone());
+    object.extend(about.clone());
+    println!("{}", Value::from(object));
+}
+
+/// Medians of the milliseconds that `sample` takes, of which there may be several kinds.
+fn medians<const N: usize>(
+    mut sample: impl FnMut() -> wgconv::Result<[Duration; N]>,
+) -> wgconv::Result<[f64; N]> {
+    sample()?;
+    let (start, mut samples) = (Instant::now(), Vec::new());
+    while samples.len() < FEWEST_SAMPLES || start.elapsed() < BUDGET {
+        samples.push(sample()?);
+    }
+    Ok(std::array::from_fn(|kind| {
+        Timing::of(samples.iter().map(|sample| sample[kind].as_secs_f64() * 1e3).collect()).median
+    }))
+}
+
+/// Time of the host, of both, and of the device by its own clock.
+fn three_times(
+    executor: &mut dyn Executor,
+    prepared: wgconv::plan::Prepared,
+    times: usize,
+) -> wgconv::Result<[Duration; 3]> {
+    executor.wait()?;
+    let start = Instant::now();
+    executor.run(prepared, times)?;
+    let host = start.elapsed();
+    executor.wait()?;
+    let wall = start.elapsed();
+    Ok([host, wall, executor.time(prepared, times)?])
+}
+
+/// An operation that does nothing, to a buffer that it writes, so that each launch waits for the one before it, or that it
+/// reads.
+#[derive(Clone, Copy, Debug)]
+struct Empty {
+    writes: bool,
+}
+
+impl Op for Empty {
+    fn name(&self) -> &'static str {
+        "empty"
+    }
+    fn operands(&self) -> Vec<Operand> {
+        vec![if self.writes { Operand::update("data", [64]) } else { Operand::read("data", [64]) }]
+    }
+    fn define(&self, _: &mut Operands<f64>) {}
+    fn run_on_cpu(&self, _: &mut Operands<f32>) {}
+    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
+        // The condition never holds, and no compiler knows.
+        let (name, body) = match self.writes {
+            true => ("empty_write", "if (data[local] > 3e38) { data[local] = 1.0; }"),
+            false => ("empty_read", "if (data[local] > 3e38) { shared_value = 1.0; }"),
+        };
+        let access = if self.writes { "read_write" } else { "read" };
+        let text = format!(
+            "@group(0) @binding(0) var<storage, {access}> data: array<f32>;
+            var<workgroup> shared_value: f32;
+            @compute @workgroup_size(64)
+            fn main(@builtin(local_invocation_index) local: u32) {{ {body} }}"
+        );
+        let source = Source { name, files: vec![text.leak()], sizes: vec![] };
+        let call =
+            KernelCall { source, constants: vec![], bindings: Binding::operands(1), workgroups: [1, 1, 1] };
+        vec![Implementation::of(name, call)]
+    }
+    fn flops(&self) -> u64 {
+        0
+    }
+    fn precision(&self) -> Precision {
+        Precision::EXACT
+    }
+}
+
+fn empty_launches(executor: &mut dyn Executor, op: Empty) -> wgconv::Result<Value> {
+    executor.clear();
+    let prepared = executor.prepare(Arc::new(Plan::of_op(Box::new(op))))?;
+    let [host, wall, gpu] = medians(|| three_times(executor, prepared, LAUNCHES))?;
+    let each = |milliseconds: f64| milliseconds * 1e3 / LAUNCHES as f64;
+    Ok(json!({
+        "count": LAUNCHES,
+        "host_us": each(host),
+        "wall_us": each(wall),
+        "gpu_us": each(gpu),
+        "timed_by": executor.timed_by().to_string(),
+    }))
+}
+
+fn step(executor: &mut dyn Executor, plan: &Arc<Plan>, batch_size: usize) -> wgconv::Result<Value> {
+    executor.clear();
+    let prepared = executor.prepare(plan.clone())?;
+    for (number, content) in contents(plan).iter().enumerate() {
+        let spec = &plan.buffers[number];
+        if spec.role.is_persistent() {
+            executor.write(prepared, plan.expect(&spec.name), content)?;
+        }
+    }
+    // So many steps that one wait at their end weighs little.
+    let once = three_times(executor, prepared, 1)?[1];
+    let times = (0.1 / once.as_secs_f64()).clamp(1.0, 100.0) as usize;
+    let [host, wall, gpu] = medians(|| three_times(executor, prepared, times))?;
+    let each = |milliseconds: f64| milliseconds / times as f64;
+    Ok(json!({
+        "host_ms": each(host),
+        "wall_ms": each(wall),
+        "gpu_ms": each(gpu),
+        "images_per_s": batch_size as f64 / each(wall) * 1e3,
+        "timed_by": executor.timed_by().to_string(),
+    }))
+}
+
+/// The launches of a plan.
+#[derive(Default)]
+struct Census {
+    launches: usize,
+    /// Launches that wait for an earlier one: a buffer that they bind was written, or is written by them.
+    barriers: usize,
+    /// Compiled kernels that differ.
+    programs: usize,
+    /// Of all buffers that launches bind, as often as they bind them.
+    bytes: u64,
+    flops: u64,
+}
+
+impl Census {
+    fn new(plan: &Plan, executor: &mut dyn Executor, profile: &DeviceProfile) -> Self {
+        let chosen: Vec<Implementation> = plan
+            .steps()
+            .map(|step| {
+                let (name, _) = executor.choose(step.op.as_ref());
+                let implementations = step.op.implementations(profile);
+                let mut named = implementations.into_iter().filter(|found| found.name == name);
+                named.next().expect("the implementation that was chosen")
+            })
+            .collect();
+        let workspace: Vec<Vec<usize>> = chosen.iter().map(|chosen| chosen.workspace.clone()).collect();
+        let allocation = Allocation::new(plan, &workspace);
+        let mut census = Census::default();
+        let mut programs = HashSet::new();
+        // Whether a piece of memory was last bound to be written.
+        let mut is_written: HashMap<String, bool> = HashMap::new();
+        for ((step, implementation), scratch) in plan.steps().zip(&chosen).zip(&allocation.of_workspace) {
+            census.flops += step.op.flops();
+            for call in &implementation.calls {
+                let text = call.source.compose();
+                let mut waits = false;
+                for (number, &binding) in call.bindings.iter().enumerate() {
+                    let (memory, bytes) = match binding {
+                        Binding::Operand(operand) => {
+                            let id = step.operands[operand];
+                            let slot = allocation.of_buffer[id.index()].map(|slot| format!("slot {slot}"));
+                            let spec = plan.buffer(id);
+                            (slot.unwrap_or_else(|| spec.name.clone()), spec.bytes())
+                        }
+                        Binding::Workspace(buffer) => {
+                            let elements = implementation.workspace[buffer];
+                            (format!("slot {}", scratch[buffer]), Element::Real.bytes(elements))
+                        }
+                    };
+                    let writes = text.contains(&format!("@binding({number}) var<storage, read_write>"));
+                    waits |= is_written.insert(memory, writes).is_some_and(|before| before || writes);
+                    census.bytes += bytes;
+                }
+                census.launches += 1;
+                census.barriers += usize::from(waits);
+                programs.insert((text, format!("{:?}", call.constants)));
+            }
+        }
+        census.programs = programs.len();
+        census
+    }
+}

@@ -1,0 +1,41 @@
+//! A training step on random data, for benches that time it.
+
+use std::error::Error;
+
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use wgconv::network::presets;
+use wgconv::ops::optimizer::SgdOptions;
+use wgconv::ops::{Element, HostBuffer};
+use wgconv::plan::{DataParts, Plan, Prologues, TrainOptions, train_plan};
+
+const IMAGES: usize = 1024;
+const CLASSES: usize = 10;
+
+/// A step of a preset (lenet, vgg-mini, ..) on images of its own size.
+pub fn training_plan(model: &str, batch_size: usize, prologues: Prologues) -> Result<Plan, Box<dyn Error>> {
+    let preset = presets::preset(model).ok_or_else(|| format!("no preset {model}"))?;
+    let data = DataParts { name: "train", image: preset.image, classes: CLASSES, rows: vec![IMAGES] };
+    let sgd = SgdOptions { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    let options = TrainOptions { batch_size, steps: 1 << 20, data, sgd };
+    let network = (preset.build)(preset.image, CLASSES)?;
+    Ok(train_plan(&network, &options)?.fused(prologues))
+}
+
+/// Random weights and images, labels among the classes, and positions that start at zero: a buffer's content.
+pub fn contents(plan: &Plan) -> Vec<HostBuffer<f32>> {
+    let mut generator = SmallRng::seed_from_u64(0);
+    let mut content = |name: &str, element, elements| match element {
+        Element::Real => {
+            HostBuffer::real((0..elements).map(|_| generator.random_range(-0.05..0.05)).collect())
+        }
+        Element::Byte => HostBuffer::byte((0..elements).map(|_| generator.random()).collect()),
+        Element::Index if name.starts_with("train/labels") => {
+            HostBuffer::index((0..elements).map(|_| generator.random_range(0..CLASSES as u32)).collect())
+        }
+        Element::Index if name == "train/order" => {
+            HostBuffer::index((0..elements).map(|_| generator.random_range(0..IMAGES as u32)).collect())
+        }
+        Element::Index => HostBuffer::zeros(element, elements),
+    };
+    plan.buffers.iter().map(|buffer| content(&buffer.name, buffer.element, buffer.shape.elements())).collect()
+}
