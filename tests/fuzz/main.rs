@@ -142,7 +142,9 @@ fn fuzz(mut target: Target) {
     }
     let (start, mut tries, mut read) = (Instant::now(), 0u64, 0u64);
     while start.elapsed() < time {
-        let [files, other] = [(); 2].map(|()| inputs.choose(&mut rng).expect("an input"));
+        // Valid files get furthest, and damaged ones elsewhere.
+        let from = if rng.random() { &target.seeds } else { &inputs };
+        let [files, other] = [from, &inputs].map(|from| from.choose(&mut rng).expect("an input"));
         let input = mutated(files, other, &mut rng);
         match try_input(&mut target, place.path(), &input) {
             Ok(outcome) => {
