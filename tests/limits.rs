@@ -1,53 +1,17 @@
 //! What is too large is refused in one line, before memory or time is spent on it.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+mod common;
+#[path = "common/workplace.rs"]
+mod workplace;
 
-use tempfile::TempDir;
+use std::fs;
+use std::process::Command;
+
 use wgconv::bench::{named_apart, suite};
 use wgconv::gpu::ShaderChecks;
 use wgconv::plan::Executor;
 
-/// A folder of its own that the binary runs in.
-struct Workplace(TempDir);
-
-impl Workplace {
-    fn new() -> Self {
-        Workplace(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-
-    fn run(&self, arguments: &str) -> Run {
-        self.run_command(Command::new(env!("CARGO_BIN_EXE_wgconv")).args(arguments.split_whitespace()))
-    }
-
-    fn run_command(&self, command: &mut Command) -> Run {
-        command.current_dir(&self.0).stdin(Stdio::null()).env("WGCONV_CACHE", "");
-        let output = command.output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-    }
-}
-
-/// What the binary said and how it ended; no code after a signal.
-#[derive(Debug)]
-struct Run {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-mod common;
+use workplace::{Run, Workplace};
 
 mod sizes {
     use super::*;
@@ -77,14 +41,14 @@ type = "flatten"
         let workplace = Workplace::new();
         workplace.write("longest.toml", LONGEST);
         let run = workplace.run("summary longest.toml");
-        assert_eq!(run.code, Some(0), "{run:?}");
+        assert_eq!(run.code, 0, "{run:?}");
         assert!(run.stdout.contains("pool2 (average_pool)  (1, 2147483647, 1)"), "{run:?}");
     }
 
     #[test]
     fn cases_are_drawn_up_to_a_number() {
         let run = Workplace::new().run("verify --device cpu --random 4000000000");
-        assert!(run.code == Some(2) && run.stderr.contains("4000000000 is not in 0..=100000"), "{run:?}");
+        assert!(run.code == 2 && run.stderr.contains("4000000000 is not in 0..=100000"), "{run:?}");
     }
 
     #[test]
@@ -243,7 +207,7 @@ mod files {
         ] {
             let run = workplace.run(arguments);
             assert_eq!(run.stderr.lines().count(), 1, "{arguments}: {run:?}");
-            assert!(run.stderr.contains(culprit) && run.code == Some(code), "{arguments}: {run:?}");
+            assert!(run.stderr.contains(culprit) && run.code == code, "{arguments}: {run:?}");
         }
     }
 
@@ -295,9 +259,7 @@ units = 10
     impl Workplace {
         /// Runs the binary in `mebibytes` of address space.
         fn run_in(&self, mebibytes: u64, arguments: &str) -> Run {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", r#"ulimit -v "$0" && exec "$@""#, &(mebibytes << 10).to_string()]);
-            self.run_command(shell.arg(env!("CARGO_BIN_EXE_wgconv")).args(arguments.split_whitespace()))
+            Run::of(&mut self.shell(&format!("ulimit -v {}; exec $wgconv {arguments}", mebibytes << 10)))
         }
 
         /// Asserts that the command ends with 1 and one line on stderr: `start`, what is needed and what is left.
@@ -308,7 +270,7 @@ units = 10
                 && run.stderr.starts_with(start)
                 && run.stderr.contains(" MiB of memory, and ")
                 && run.stderr.trim_end().ends_with(&format!(" MiB are left for it; try {advice}"));
-            assert!(run.code == Some(1) && whole, "{start}: {run:?}");
+            assert!(run.code == 1 && whole, "{start}: {run:?}");
         }
     }
 
@@ -323,7 +285,7 @@ units = 10
             assert!(!workplace.path("run").exists());
         }
         let run = workplace.run_in(1500, "train --device cpu --limit 64 --epochs 1 --out run");
-        assert_eq!(run.code, Some(0), "{run:?}");
+        assert_eq!(run.code, 0, "{run:?}");
     }
 
     #[test]
@@ -340,7 +302,7 @@ units = 10
         );
         assert!(!workplace.path("out.safetensors").exists());
         let run = workplace.run_in(1500, "conv case.safetensors --out out.safetensors --device cpu");
-        assert_eq!(run.code, Some(0), "{run:?}");
+        assert_eq!(run.code, 0, "{run:?}");
     }
 
     #[test]
@@ -371,7 +333,7 @@ units = 10
         let refused = run.stderr.lines().count() == 1
             && run.stderr.contains(", forward: scratch memory needs ")
             && run.stderr.contains(" MiB are left for it; try a smaller batch or layer");
-        assert!(refused && run.code == Some(1), "{run:?}");
+        assert!(refused && run.code == 1, "{run:?}");
     }
 
     #[test]
@@ -388,7 +350,7 @@ units = 10
         let start = "error: decoding 100 images of 4096x4096x1 needs ";
         workplace.assert_too_large(1000, train, start, "fewer of them (--limit)");
         let run = workplace.run_in(1000, &format!("{train} --limit 2"));
-        assert!(run.code == Some(1) && run.stderr.contains("cannot be decoded"), "{run:?}");
+        assert!(run.code == 1 && run.stderr.contains("cannot be decoded"), "{run:?}");
     }
 
     #[test]
@@ -449,6 +411,6 @@ units = 10
         // Tuning and what it rejects would be lines of their own.
         let lines: Vec<&str> = run.stderr.lines().filter(|line| !line.contains("XDG_RUNTIME_DIR")).collect();
         let refused = lines.len() == 1 && lines[0].contains(" needs 8075 MiB, and a buffer holds at most ");
-        assert!(refused && run.code == Some(1), "{arguments}: {run:?}");
+        assert!(refused && run.code == 1, "{arguments}: {run:?}");
     }
 }
