@@ -11,12 +11,17 @@ use wgconv::plan::{DataParts, Plan, Prologues, TrainOptions, train_plan};
 const IMAGES: usize = 1024;
 const CLASSES: usize = 10;
 
-/// A step of a preset (lenet, vgg-mini, ..) on images of its own size.
-pub fn training_plan(model: &str, batch_size: usize, prologues: Prologues) -> Result<Plan, Box<dyn Error>> {
+/// A step of a preset (lenet, vgg-mini, ..) on images of its own size, which can be taken `steps` times.
+pub fn training_plan(
+    model: &str,
+    batch_size: usize,
+    steps: usize,
+    prologues: Prologues,
+) -> Result<Plan, Box<dyn Error>> {
     let preset = presets::preset(model).ok_or_else(|| format!("no preset {model}"))?;
     let data = DataParts { name: "train", image: preset.image, classes: CLASSES, rows: vec![IMAGES] };
     let sgd = SgdOptions { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
-    let options = TrainOptions { batch_size, steps: 1 << 20, data, sgd };
+    let options = TrainOptions { batch_size, steps, data, sgd };
     let network = (preset.build)(preset.image, CLASSES)?;
     Ok(train_plan(&network, &options)?.fused(prologues))
 }

@@ -30,7 +30,7 @@ const WIDE: [usize; 3] = [33, 18, 1];
 /// Every geometry of a small range, by number.
 ///
 /// An axis is decided by its input, kernel, stride, dilation, and padding before and after. Each of them meets a few
-/// ordinary and odd partners on the other axis, in both orders; those that are [degenerate](is_degenerate) meet each
+/// ordinary and odd partners on the other axis, in both orders; those that are degenerate meet each
 /// other.
 #[derive(Clone, Debug)]
 pub struct Exhaustive {

@@ -44,7 +44,7 @@ impl SoftmaxCrossEntropy {
     /// Checks the sizes of a loss.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for more than 2^21 rows or 2^20 classes, and for none.
+    /// [`Error::Invalid`] for more than 2^21 rows or 2^20 classes, and for none.
     pub fn new(batch_size: usize, classes: usize, steps: usize) -> Result<Self> {
         for (what, size, most) in [("batch_size", batch_size, MOST[0]), ("classes", classes, MOST[1])] {
             if !(1..=most).contains(&size) {
