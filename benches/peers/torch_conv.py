@@ -240,7 +240,7 @@ def train_on_mnist(args, about):
     ready = lambda part: ((part / 255.0 - mean) / deviation).to(args.device).to(memory_format=layout)
     opt = torch.optim.SGD(net.parameters(), 0.02, momentum=0.9)
     start = time.perf_counter()
-    for _ in range(args.epochs):
+    for epoch in range(1, args.epochs + 1):
         net.train()
         for rows in torch.randperm(len(x))[:len(x) // args.batch * args.batch].split(args.batch):
             opt.zero_grad(set_to_none=True)
@@ -249,7 +249,9 @@ def train_on_mnist(args, about):
         with torch.no_grad():
             parts = zip(test_x.split(1000), test_y.split(1000))
             right = sum((net(ready(part)).argmax(1).cpu() == labels).sum().item() for part, labels in parts)
-    return {**about, "model": "lenet", "batch": args.batch, "epochs": args.epochs,
+        if args.until and right / len(test_x) >= args.until:
+            break
+    return {**about, "model": "lenet", "batch": args.batch, "epochs": epoch,
             "seconds": time.perf_counter() - start, "accuracy": right / len(test_x)}
 
 
@@ -283,6 +285,7 @@ def main():
     of_mnist = p.add_argument_group("mnist")
     of_mnist.add_argument("--data", metavar="DIR", default="mnist", help="folder of MNIST's IDX files")
     of_mnist.add_argument("--epochs", type=int, default=3)
+    of_mnist.add_argument("--until", type=float, metavar="ACCURACY", help="end after the epoch that reaches it")
     args = p.parse_args()
     if args.what == "conv" and not args.cases:
         p.error("conv needs --cases")

@@ -1,0 +1,250 @@
+#!/usr/bin/env bash
+# Measures everything worth knowing about a GPU, beside PyTorch on the same GPU, and makes one page of it.
+#
+#   benches/gpu.sh pack [--mnist DIR] [--images DIR] [--out FOLDER] [--debug]    build here; FOLDER [target/gpu_pack] can be
+#                                             carried to a machine without Rust or a network (60 MiB at most)
+#   FOLDER/gpu.sh [--reduced] [--device DEVICE] [PART ..]    there: run parts, by default all of them in this order
+#   benches/gpu.sh table [RESULTS [FILE.md]]                 here: from the results [FOLDER/results] to a page
+#
+#   part         needs at most    what
+#   verify       4 min            every kernel against its definition, with shader checks and without; special values
+#   launches     1 min            a thousand empty launches, with barriers and without; the device's ceilings
+#   deepbench    25 min           94 convolutions in three passes, verified, beside cuDNN; then cuDNN in f16
+#   steps        8 min            training steps of lenet and vgg-mini, batches of 64 to 1024; PyTorch eager and as CUDA graph
+#   mnist        4 min            lenet on MNIST to 99 %, and PyTorch's
+#   candidates   10 min           every implementation that the rules offer for each convolution
+#   peers        10 min           Burn, where its binary lies beside this script
+#
+# A part writes JSON lines to results/PART.jsonl as it goes. Run again, it goes on where it was cut off; what is done is not
+# done again. What fails is a line in results/log.txt, and the rest goes on. --reduced takes a few small cases of each part,
+# for a software rasteriser. PYTHON is a python with torch in it [python3]; LIMIT ends the run after so many seconds [570].
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+parts=(verify launches deepbench steps mnist candidates peers)
+
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+fail() { echo "error: $1" >&2; exit "${2:-2}"; }
+
+# Builds what the parts need, and puts it into one folder.
+pack() {
+    local root out target mnist= images= profile=release
+    root=$(cd "$here/.." && pwd)
+    target=${CARGO_TARGET_DIR:-$root/target}
+    out=$target/gpu_pack
+    while [ $# -gt 0 ]; do
+        [ "$1" != --debug ] || { profile=dev; shift; continue; }
+        [ $# -ge 2 ] || fail "$1 needs a value"
+        case $1 in
+            --mnist) mnist=$2 ;;
+            --images) images=$2 ;;
+            --out) out=$2 ;;
+            *) fail "pack: no option $1" ;;
+        esac
+        shift 2
+    done
+    [ -z "$mnist" ] || [ -d "$mnist" ] || fail "no folder $mnist"
+    [ -z "$images" ] || [ -d "$images" ] || fail "no folder $images"
+    [ ! -e "$out" ] || [ -f "$out/about.json" ] || fail "$out: expected nothing there, or an earlier pack"
+    set -e
+    cd "$root"
+    # The path of the program, the bench or the test of that name.
+    built() { cargo build --profile $profile "--$1" "$2" --message-format=json | grep "\"name\":\"$2\"" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'; }
+    mkdir -p "$out/bin" "$out/cases"
+    cp "$(built bin wgconv)" "$out/bin/wgconv"
+    cp "$(built bench launches)" "$out/bin/launches"
+    cp "$(built test special_values)" "$out/bin/special_values"
+    local burn=$root/benches/peers/burn/target/release/burn-conv
+    [ ! -x "$burn" ] || cp "$burn" "$out/bin/"
+    cp src/bench/suites/*.csv "$out/cases/"
+    cp benches/gpu.sh benches/gpu_table.py benches/peers/torch_conv.py "$out/"
+    [ -z "$mnist" ] || { rm -rf "$out/mnist"; cp -rL "$mnist" "$out/mnist"; chmod -R u+w "$out/mnist"; }
+    [ -z "$images" ] || { rm -rf "$out/images"; cp -rL "$images" "$out/images"; chmod -R u+w "$out/images"; }
+    printf '{"commit":"%s","packed":"%s","rustc":"%s"}\n' "$(git describe --always --dirty --abbrev=12 --exclude='*')" \
+        "$(date -u +%Y-%m-%d)" "$(rustc --version)" >"$out/about.json"
+    strip "$out"/bin/* 2>/dev/null || true
+    local mib
+    mib=$(du -sm --exclude=results "$out" | cut -f1)
+    [ "$mib" -le 60 ] || fail "$out takes $mib MiB, expected at most 60: leave out --images, or take fewer of them" 1
+    echo "$out: $mib MiB"
+}
+
+# A line for whoever looks later, and for whoever looks now.
+log() { echo "$(date -u +%H:%M:%S) $*" | tee -a "$results/log.txt" >&2; }
+
+# Runs a command for as long as there is time, appends what it prints to results/$part.jsonl, and says what went wrong.
+# Without time left nothing is started.
+append() {
+    local what=$1 left=$((deadline - SECONDS))
+    shift
+    if [ "$left" -lt 5 ]; then
+        [ -n "$out_of_time" ] || log "$part: out of time; run it again to go on"
+        out_of_time=1
+        return 1
+    fi
+    # Whole lines only: what is cut off is done again.
+    timeout -k 5 "$left" bash -c '"$@"' run "$@" 2>"$results/stderr.txt" |
+        grep --line-buffered '^{.*}$' >>"$results/$part.jsonl"
+    local codes=("${PIPESTATUS[@]}")
+    [ "${codes[0]}" = 0 ] || log "$part: $what: exit ${codes[0]}: $(tail -n 1 "$results/stderr.txt" | cut -c1-300)"
+    [ "${codes[1]}" -lt 2 ] || log "$part: $what: results/$part.jsonl cannot be written"
+    [ "${codes[0]}" = 0 ] && [ "${codes[1]}" -lt 2 ]
+}
+
+# Runs a command once: when it has ended well, it is noted as done.
+once() {
+    local what=$1
+    shift
+    ! grep -qxF "$part: $what" "$results/done.txt" 2>/dev/null || return 0
+    append "$what" "$@" && echo "$part: $what" >>"$results/done.txt"
+}
+
+has_torch() { [ -n "$torch" ] || { log "$part: PyTorch is left out: $torch_missing"; return 1; }; }
+
+# A CSV with the header and the rows FIRST to LAST of another.
+rows() { { head -n 1 "$1"; tail -n +2 "$1" | sed -n "$2,$3p"; } >"$4"; }
+
+verify() {
+    local only=() random=100
+    [ -z "$reduced" ] || { only=(--only "(lenet"); random=2; }
+    once "kernels" no_passed "$wgconv" verify --device "$device" $software "${only[@]}" --random $random --json
+    once "kernels with shader checks" no_passed "$wgconv" verify --device "$device" $software "${only[@]}" --random $random --checks --json
+    once "special values" special_values
+}
+
+# Without the lines of what passed, of which there are thousands.
+no_passed() { "$@" | grep --line-buffered -v '"status":"PASSED"' ; return "${PIPESTATUS[0]}"; }
+
+special_values() {
+    if "$here/bin/special_values" 1>&2; then echo '{"special_values":"PASSED"}'; else echo '{"special_values":"FAILED"}'; return 1; fi
+}
+
+launches() {
+    once "empty launches" "$here/bin/launches" "$device"
+    once "ceilings" "$wgconv" bench --suite small --pass forward --device "$device" $software --no-tune --budget 0 --json
+}
+
+# Convolutions in turns of a few, ours and theirs, so that both meet the same conditions.
+deepbench() {
+    local file=$here/cases/deepbench.csv step=8 count budget=0.3 first last chunk=$results/chunk.csv
+    [ -z "$reduced" ] || { file=$here/cases/small.csv step=3 budget=0.02; }
+    count=$(($(wc -l <"$file") - 1))
+    for ((first = 1; first <= count; first += step)); do
+        last=$((first + step - 1))
+        rows "$file" $first $last "$chunk"
+        once "ours $first-$last" "$wgconv" bench --cases "$chunk" --device "$device" $software --verify --budget $budget --json
+        [ -z "$torch" ] || once "torch $first-$last" torch conv --cases "$chunk" --budget $budget --best-layout
+    done
+    has_torch || return 0
+    [ "$torch" = cuda ] || { log "$part: PyTorch in f16 is left out: there is no CUDA"; return 0; }
+    for ((first = 1; first <= count; first += step)); do
+        last=$((first + step - 1))
+        rows "$file" $first $last "$chunk"
+        once "torch f16 $first-$last" torch conv --cases "$chunk" --budget 0.1 --best-layout --dtype f16
+    done
+}
+
+steps() {
+    local model batch batches="64 128 512 1024" models="lenet vgg-mini"
+    [ -z "$reduced" ] || { batches=64 models=lenet; }
+    for model in $models; do
+        for batch in $batches; do
+            once "ours $model $batch" "$here/bin/launches" "$device" "$model" "$batch"
+            [ -n "$torch" ] || continue
+            once "torch $model $batch" torch train --model "$model" --batch "$batch" --best-layout
+            [ "$torch" != cuda ] || once "torch graph $model $batch" torch train --model "$model" --batch "$batch" --best-layout --graph
+        done
+    done
+    has_torch
+}
+
+mnist() {
+    local limit= epochs=10
+    [ -d "$here/mnist" ] || { log "mnist: left out: pack was run without --mnist"; return 0; }
+    [ -z "$reduced" ] || { limit="--limit 640" epochs=1; }
+    once "ours" train_mnist $limit --epochs $epochs
+    has_torch || return 0
+    once "torch" torch mnist --data "$here/mnist" --batch 64 --epochs $epochs --until 0.99 --best-layout
+}
+
+# Time to accuracy: a figure for each epoch, and the whole program's by the clock.
+train_mnist() {
+    local run start
+    run=$(mktemp -d) start=$(date +%s.%N)
+    "$wgconv" train --data "$here/mnist" --model lenet --device "$device" $software --out "$run/run" --json "$@"
+    local code=$?
+    printf '{"program":"wgconv","mnist":"whole program","seconds":%s}\n' "$(echo "$(date +%s.%N) $start" | awk '{ print $1 - $2 }')"
+    rm -rf "$run"
+    return $code
+}
+
+candidates() {
+    local file=$here/cases/deepbench.csv step=8 count budget=0.1 first last chunk=$results/chunk.csv
+    [ -z "$reduced" ] || { file=$here/cases/small.csv step=2 budget=0.01; }
+    count=$(($(wc -l <"$file") - 1))
+    [ -z "$reduced" ] || count=2
+    for ((first = 1; first <= count; first += step)); do
+        last=$((first + step - 1))
+        rows "$file" $first $last "$chunk"
+        once "rows $first-$last" "$wgconv" bench --cases "$chunk" --device "$device" $software --all-implementations --no-tune --budget $budget --json
+    done
+}
+
+peers() {
+    local burn=$here/bin/burn-conv file=$here/cases/deepbench.csv
+    [ -x "$burn" ] || { log "peers: Burn is left out: its binary was not built when this was packed"; return 0; }
+    [ -z "$reduced" ] || file=$here/cases/small.csv
+    once "burn" "$burn" --cases "$file" --pass all --budget 0.1
+}
+
+torch() { "$python" "$here/torch_conv.py" "$@" --device "$torch"; }
+
+run() {
+    local chosen=() budget
+    reduced= device=gpu software= python=${PYTHON:-python3} torch= torch_missing= out_of_time=
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --reduced) reduced=1 software=--allow-software ;;
+            --device) [ $# -ge 2 ] || fail "--device needs a value"; device=$2; shift ;;
+            -h | --help) usage; exit 0 ;;
+            *) [[ " ${parts[*]} " == *" $1 "* ]] || fail "no part $1; there are ${parts[*]}, pack and table"; chosen+=("$1") ;;
+        esac
+        shift
+    done
+    [ ${#chosen[@]} -gt 0 ] || chosen=("${parts[@]}")
+    [ -f "$here/about.json" ] || fail "parts are run in the folder that \`benches/gpu.sh pack\` makes"
+    results=$here/results wgconv=$here/bin/wgconv
+    deadline=$((SECONDS + ${LIMIT:-570}))
+    mkdir -p "$results" && : >>"$results/log.txt" || fail "$results cannot be written" 1
+    export WGCONV_CACHE=$results/cache
+    if ! "$wgconv" devices --json 2>/dev/null | grep -q '"backend"'; then
+        log "no GPU: $("$wgconv" devices 2>&1 | head -n 1)"
+    fi
+    torch=$("$python" -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")' 2>"$results/stderr.txt") ||
+        torch_missing="$python: $(tail -n 1 "$results/stderr.txt" | cut -c1-200)"
+    [ -f "$results/about.json" ] || about >"$results/about.json"
+    # What is started under a time limit is a shell of its own.
+    export here wgconv device software python torch
+    export -f torch no_passed special_values train_mnist
+    for part in "${chosen[@]}"; do
+        log "$part ..."
+        "$part"
+    done
+    rm -f "$results/chunk.csv" "$results/stderr.txt"
+    log "done: $(wc -l <"$results/done.txt" 2>/dev/null || echo 0) pieces of work; \`gpu.sh table\` makes a page of $results"
+}
+
+# What was run, where and when.
+about() {
+    printf '{"pack":%s,"date":"%s","reduced":%s,"host":"%s","torch":"%s","command":"gpu.sh %s"}\n' "$(cat "$here/about.json")" \
+        "$(date -u +%Y-%m-%d)" "$([ -n "$reduced" ] && echo true || echo false)" \
+        "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1)" \
+        "$([ -z "$torch" ] || "$python" -c 'import torch; print(torch.__version__, "CUDA", torch.version.cuda, "cuDNN", torch.backends.cudnn.version())')" \
+        "$([ -n "$reduced" ] && echo --reduced)"
+}
+
+case ${1:-} in
+    pack) shift; pack "$@" ;;
+    table) shift; exec "${PYTHON:-python3}" "$here/gpu_table.py" "${1:-$here/../target/gpu_pack/results}" ${2:+"$2"} ;;
+    *) run "$@" ;;
+esac
