@@ -26,6 +26,8 @@ parts=(verify launches deepbench steps mnist candidates peers)
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 fail() { echo "error: $1" >&2; exit "${2:-2}"; }
 
+absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+
 # Builds what the parts need, and puts it into one folder.
 pack() {
     local root out target mnist= images= profile=release
@@ -36,9 +38,9 @@ pack() {
         [ "$1" != --debug ] || { profile=dev; shift; continue; }
         [ $# -ge 2 ] || fail "$1 needs a value"
         case $1 in
-            --mnist) mnist=$2 ;;
-            --images) images=$2 ;;
-            --out) out=$2 ;;
+            --mnist) mnist=$(absolute "$2") ;;
+            --images) images=$(absolute "$2") ;;
+            --out) out=$(absolute "$2") ;;
             *) fail "pack: no option $1" ;;
         esac
         shift 2
