@@ -103,8 +103,9 @@ once() {
 
 has_torch() { [ -n "$torch" ] || { log "$part: PyTorch is left out: $torch_missing"; return 1; }; }
 
-# A CSV with the header and the rows FIRST to LAST of another.
-rows() { { head -n 1 "$1"; tail -n +2 "$1" | sed -n "$2,$3p"; } >"$4"; }
+# A CSV with the header of another, and of its rows one of each COUNT: row FIRST, and so on. Each such share is a fair sample,
+# should there be time for one alone.
+share() { awk -v first="$2" -v count="$3" 'NR == 1 || (NR - 2) % count == first - 1' "$1" >"$results/share.csv"; }
 
 verify() {
     local only=() random=100
@@ -128,21 +129,18 @@ launches() {
 
 # Convolutions in turns of a few, ours and theirs, so that both meet the same conditions.
 deepbench() {
-    local file=$here/cases/deepbench.csv step=8 count budget=0.3 first last chunk=$results/chunk.csv
-    [ -z "$reduced" ] || { file=$here/cases/small.csv step=3 budget=0.02; }
-    count=$(($(wc -l <"$file") - 1))
-    for ((first = 1; first <= count; first += step)); do
-        last=$((first + step - 1))
-        rows "$file" $first $last "$chunk"
-        once "ours $first-$last" "$wgconv" bench --cases "$chunk" --device "$device" $software --verify --budget $budget --json
-        [ -z "$torch" ] || once "torch $first-$last" torch conv --cases "$chunk" --budget $budget --best-layout
+    local file=$here/cases/deepbench.csv shares=12 number budget=0.3
+    [ -z "$reduced" ] || { file=$here/cases/small.csv shares=2 budget=0.02; }
+    for ((number = 1; number <= shares; number++)); do
+        share "$file" $number $shares
+        once "ours $number" "$wgconv" bench --cases "$results/share.csv" --device "$device" $software --verify --budget $budget --json
+        [ -z "$torch" ] || once "torch $number" torch conv --cases "$results/share.csv" --budget $budget --best-layout
     done
     has_torch || return 0
     [ "$torch" = cuda ] || { log "$part: PyTorch in f16 is left out: there is no CUDA"; return 0; }
-    for ((first = 1; first <= count; first += step)); do
-        last=$((first + step - 1))
-        rows "$file" $first $last "$chunk"
-        once "torch f16 $first-$last" torch conv --cases "$chunk" --budget 0.1 --best-layout --dtype f16
+    for ((number = 1; number <= shares; number++)); do
+        share "$file" $number $shares
+        once "torch f16 $number" torch conv --cases "$results/share.csv" --budget 0.1 --best-layout --dtype f16
     done
 }
 
@@ -181,14 +179,13 @@ train_mnist() {
 }
 
 candidates() {
-    local file=$here/cases/deepbench.csv step=8 count budget=0.1 first last chunk=$results/chunk.csv
-    [ -z "$reduced" ] || { file=$here/cases/small.csv step=2 budget=0.01; }
-    count=$(($(wc -l <"$file") - 1))
-    [ -z "$reduced" ] || count=2
-    for ((first = 1; first <= count; first += step)); do
-        last=$((first + step - 1))
-        rows "$file" $first $last "$chunk"
-        once "rows $first-$last" "$wgconv" bench --cases "$chunk" --device "$device" $software --all-implementations --no-tune --budget $budget --json
+    local file=$here/cases/deepbench.csv shares=12 most number budget=0.1
+    [ -z "$reduced" ] || { file=$here/cases/small.csv shares=3 budget=0.01; }
+    most=$shares
+    [ -z "$reduced" ] || most=1
+    for ((number = 1; number <= most; number++)); do
+        share "$file" $number $shares
+        once "share $number" "$wgconv" bench --cases "$results/share.csv" --device "$device" $software --all-implementations --no-tune --budget $budget --json
     done
 }
 
@@ -232,7 +229,7 @@ run() {
         log "$part ..."
         "$part"
     done
-    rm -f "$results/chunk.csv" "$results/stderr.txt"
+    rm -f "$results/share.csv" "$results/stderr.txt"
     log "done: $(wc -l <"$results/done.txt") pieces of work; \`gpu.sh table\` makes a page of $results"
 }
 
