@@ -6,14 +6,14 @@
 #   FOLDER/gpu.sh [--reduced] [--device DEVICE] [PART ..]    there: run parts, by default all of them in this order
 #   benches/gpu.sh table [RESULTS [FILE.md]]                 here: from the results [FOLDER/results] to a page
 #
-#   part         needs at most    what
+#   part         takes at most, a call    what
 #   verify       4 min            every kernel against its definition, with shader checks and without; special values
 #   launches     1 min            a thousand empty launches, with barriers and without; the device's ceilings
-#   deepbench    25 min           94 convolutions in three passes, verified, beside cuDNN; then cuDNN in f16
+#   deepbench    9 min            94 convolutions in three passes, verified, beside cuDNN; then cuDNN in f16
 #   steps        8 min            training steps of lenet and vgg-mini, batches of 64 to 1024; PyTorch eager and as CUDA graph
 #   mnist        4 min            lenet on MNIST to 99 %, and PyTorch's
-#   candidates   10 min           every implementation that the rules offer for each convolution
-#   peers        10 min           Burn, where its binary lies beside this script
+#   candidates   9 min            every implementation that the rules offer for each convolution
+#   peers        9 min            Burn, where its binary lies beside this script
 #
 # A part writes JSON lines to results/PART.jsonl as it goes. Run again, it goes on where it was cut off; what is done is not
 # done again. What fails is a line in results/log.txt, and the rest goes on. --reduced takes a few small cases of each part,
@@ -22,6 +22,9 @@ set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 parts=(verify launches deepbench steps mnist candidates peers)
+
+# Minutes that a part takes at most in one call.
+minutes() { case $1 in launches) echo 1 ;; verify | mnist) echo 4 ;; steps) echo 8 ;; *) echo 9 ;; esac; }
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 fail() { echo "error: $1" >&2; exit "${2:-2}"; }
@@ -77,7 +80,7 @@ log() { echo "$(date -u +%H:%M:%S) $*" | tee -a "$results/log.txt" >&2; }
 # Runs a command for as long as there is time, appends what it prints to results/$part.jsonl, and says what went wrong.
 # Without time left nothing is started.
 append() {
-    local what=$1 left=$((deadline - SECONDS))
+    local what=$1 left=$((part_deadline - SECONDS))
     shift
     if [ "$left" -lt 5 ]; then
         [ -n "$out_of_time" ] || log "$part: out of time; run it again to go on"
@@ -199,7 +202,7 @@ peers() {
 torch() { "$python" "$here/torch_conv.py" "$@" --device "$torch"; }
 
 run() {
-    local chosen=() budget
+    local chosen=() part_deadline
     reduced= device=gpu software= python=${PYTHON:-python3} torch= torch_missing= out_of_time=
     while [ $# -gt 0 ]; do
         case $1 in
@@ -227,6 +230,8 @@ run() {
     export -f torch no_passed special_values train_mnist
     for part in "${chosen[@]}"; do
         log "$part ..."
+        out_of_time= part_deadline=$((SECONDS + 60 * $(minutes "$part")))
+        [ $part_deadline -le $deadline ] || part_deadline=$deadline
         "$part"
     done
     rm -f "$results/share.csv" "$results/stderr.txt"
