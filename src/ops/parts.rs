@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::device::DeviceProfile;
-use crate::ops::kernel::KernelCall;
+use crate::ops::kernel::{Implementation, KernelCall};
 
 /// The nested loops of a kernel that computes a result straight from its definition; 1 for a loop that it does not
 /// have.
@@ -49,6 +49,11 @@ impl Loops {
             call
         };
         parts.into_iter().enumerate().map(launch).collect()
+    }
+
+    /// The implementation `direct`, which is [`Loops::launches`] of `call` and nothing else.
+    pub fn direct(self, call: &KernelCall, device: &DeviceProfile) -> Implementation {
+        Implementation::of_calls("direct", self.launches(call, device), Vec::new())
     }
 
     /// Ranges of the loops over rows, columns and terms that together cover all of them once. Each iteration of a loop

@@ -144,8 +144,7 @@ impl Op for BiasGrad {
         let direct = shader!("bias/grad_direct.wgsl", "part.wgsl", "grid.wgsl");
         let mut direct = KernelCall::elementwise(direct, constants, 2, self.channels);
         self.prologue.complete(&mut direct, ACTIVATED);
-        let direct = Loops::over(self.rows).launches(&direct, device);
-        let direct = Implementation::of_calls("direct", direct, Vec::new());
+        let direct = Loops::over(self.rows).direct(&direct, device);
         self.sliced(device).into_iter().chain([direct]).collect()
     }
 

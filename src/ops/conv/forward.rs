@@ -144,7 +144,7 @@ impl Op for ConvForward {
             columns: geometry.width.kernel,
             terms: geometry.group_in_channels(),
         };
-        implementations.push(Implementation::of_calls("direct", loops.launches(&call, device), Vec::new()));
+        implementations.push(loops.direct(&call, device));
         implementations
     }
 

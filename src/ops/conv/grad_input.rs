@@ -238,7 +238,7 @@ impl Op for ConvGradInput {
             columns: geometry.width.kernel,
             terms: geometry.group_out_channels(),
         };
-        implementations.push(Implementation::of_calls("direct", loops.launches(&call, device), Vec::new()));
+        implementations.push(loops.direct(&call, device));
         implementations
     }
 

@@ -116,8 +116,7 @@ impl Op for DenseForward {
         let direct = shader!("dense/forward_direct.wgsl", "dense/size.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, self.size.constants(), BIAS, tiled.elements);
         self.epilogue.complete(&mut call, BIAS);
-        let launches = Loops::over(self.size.in_features).launches(&call, device);
-        implementations.push(Implementation::of_calls("direct", launches, Vec::new()));
+        implementations.push(Loops::over(self.size.in_features).direct(&call, device));
         implementations
     }
 

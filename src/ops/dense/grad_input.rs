@@ -118,8 +118,7 @@ impl Op for DenseGradInput {
         let direct = shader!("dense/grad_input_direct.wgsl", "dense/size.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, self.size.constants(), ACTIVATED, tiled.elements);
         self.prologue.complete(&mut call, ACTIVATED);
-        let launches = Loops::over(self.size.out_features).launches(&call, device);
-        implementations.push(Implementation::of_calls("direct", launches, Vec::new()));
+        implementations.push(Loops::over(self.size.out_features).direct(&call, device));
         implementations
     }
 

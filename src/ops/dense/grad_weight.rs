@@ -116,8 +116,7 @@ impl Op for DenseGradWeight {
         let direct = shader!("dense/grad_weight_direct.wgsl", "dense/size.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, self.size.constants(), ACTIVATED, tiled.elements);
         self.prologue.complete(&mut call, ACTIVATED);
-        let launches = Loops::over(self.size.batch_size).launches(&call, device);
-        implementations.push(Implementation::of_calls("direct", launches, Vec::new()));
+        implementations.push(Loops::over(self.size.batch_size).direct(&call, device));
         implementations
     }
 

@@ -129,8 +129,7 @@ impl Op for PoolForward {
                 let source =
                     shader!("pool/average_forward.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
                 let call = self.elementwise(source, self.geometry.constants());
-                let launches = window_loops(&self.geometry).launches(&call, device);
-                Implementation::of_calls("direct", launches, Vec::new())
+                window_loops(&self.geometry).direct(&call, device)
             }
         }]
     }
