@@ -9,7 +9,8 @@
 //! use wgconv::data;
 //! use wgconv::device::DeviceChoice;
 //! use wgconv::executors;
-//! use wgconv::network::{Conv2d, Network};
+//! use wgconv::layers::Conv2d;
+//! use wgconv::network::Network;
 //! use wgconv::train::{TrainSettings, Trainer};
 //!
 //! # fn main() -> wgconv::Result<()> {
@@ -71,6 +72,7 @@ pub mod executors;
 pub mod files;
 pub mod gpu;
 pub mod host_memory;
+pub mod layers;
 pub mod network;
 pub mod ops;
 pub mod plan;

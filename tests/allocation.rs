@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use wgconv::cpu::CpuExecutor;
 use wgconv::data;
-use wgconv::network::{Conv2d, Network};
+use wgconv::layers::Conv2d;
+use wgconv::network::Network;
 use wgconv::ops::window::Padding;
 use wgconv::train::{TrainSettings, Trainer};
 

@@ -132,7 +132,7 @@ mod run_folders {
         let sound = fs::read(place.path("run/last.safetensors")).unwrap();
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut spoilt = weights.clone();
-            spoilt[1][3] = bad;
+            spoilt.get_mut("dense1.bias").unwrap().data_mut()[3] = bad;
             let message = run.save("last", &network, &spoilt).unwrap_err().to_string();
             assert!(
                 message.ends_with("not saved: first seen in dense1.bias, 1 of 10 values not finite"),

@@ -12,7 +12,8 @@ use file::{File, Stored};
 use serde::Deserialize;
 use wgconv::cpu::CpuExecutor;
 use wgconv::gpu::ShaderChecks;
-use wgconv::network::{Conv2d, Network, Parameter};
+use wgconv::layers::Conv2d;
+use wgconv::network::{Network, Variable};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::optimizer::SgdOptions;
 use wgconv::plan::{
@@ -98,12 +99,12 @@ impl Training {
     }
 
     /// PyTorch's tensor of a parameter, before training.
-    fn initial(&self, parameter: &Parameter) -> &Stored {
+    fn initial(&self, parameter: &Variable) -> &Stored {
         &self.file.given[&format!("initial/{}", parameter.name)]
     }
 
     /// The same after training.
-    fn trained(&self, parameter: &Parameter) -> &Stored {
+    fn trained(&self, parameter: &Variable) -> &Stored {
         &self.file.computed[&format!("final/{}", parameter.name)]
     }
 
@@ -114,7 +115,7 @@ impl Training {
         let mut write = |name: &str, content: HostBuffer<f32>| {
             executor.write(prepared, self.buffer(name), &content).unwrap();
         };
-        for parameter in self.network.parameters() {
+        for parameter in self.network.variables() {
             let values = parameter.from_pytorch(&tensor(self.initial(parameter))).unwrap();
             write(&parameter.name, HostBuffer::real(values));
         }
@@ -141,11 +142,11 @@ impl Training {
     }
 
     fn weights(&self, executor: &mut dyn Executor, prepared: Prepared) -> Vec<Tensor> {
-        let read = |parameter: &Parameter| {
+        let read = |parameter: &Variable| {
             let values = executor.read(prepared, self.buffer(&parameter.name)).unwrap();
             parameter.to_pytorch(values.reals()).unwrap()
         };
-        self.network.parameters().map(read).collect()
+        self.network.variables().map(read).collect()
     }
 
     /// The largest relative difference of a loss and of a weight, if neither is too large.
@@ -153,7 +154,7 @@ impl Training {
         let losses =
             largest_difference("losses", self.file.computed["losses"].values.reals(), &found.losses)?;
         let mut weights: f64 = 0.0;
-        for (parameter, found) in self.network.parameters().zip(&found.weights) {
+        for (parameter, found) in self.network.variables().zip(&found.weights) {
             let expected = self.trained(parameter);
             assert_eq!(expected.sizes, found.shape().sizes(), "{}", parameter.name);
             let found: Vec<f64> = found.data().iter().map(|&value| value.into()).collect();

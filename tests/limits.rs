@@ -292,8 +292,13 @@ units = 10
     fn a_convolution_that_does_not_fit_is_refused_before_it_begins() {
         let workplace = Workplace::new();
         let tensors = |shape: [usize; 4]| Tensor::new(shape, vec![1.0; shape.iter().product()]).unwrap();
-        let case = [("input".into(), tensors([1, 1, 2, 2])), ("filters".into(), tensors([1, 1, 1, 1]))];
-        save_tensors(&workplace.path("case.safetensors"), &case).unwrap();
+        let case =
+            [("input".to_owned(), tensors([1, 1, 2, 2])), ("filters".to_owned(), tensors([1, 1, 1, 1]))];
+        save_tensors(
+            &workplace.path("case.safetensors"),
+            case.iter().map(|(name, tensor)| (name.as_str(), tensor)),
+        )
+        .unwrap();
         workplace.assert_too_large(
             1500,
             "conv case.safetensors --out out.safetensors --device cpu --padding 20000",

@@ -1,5 +1,6 @@
 //! Networks: what the builder infers, what it refuses, and the way through model files and back.
 
+use wgconv::layers::{Conv2d, Dense, Pool};
 use wgconv::network::presets::{lenet, linear, vgg_mini};
 use wgconv::network::*;
 use wgconv::ops::activation::Activation;
@@ -71,9 +72,9 @@ fn lenet_has_the_shapes_and_parameters_that_arithmetic_gives() {
     ];
     assert_eq!(layers, expected.map(|(title, output, count)| (title.to_owned(), output, count)));
     assert_eq!(network.parameter_count(), 215_370);
-    let names: Vec<_> = network.parameters().map(|parameter| parameter.name.as_str()).collect();
+    let names: Vec<_> = network.variables().map(|parameter| parameter.name.as_str()).collect();
     assert_eq!(names[..3], ["conv1.weight", "conv1.bias", "conv2.weight"]);
-    let dense: Vec<_> = network.parameters().skip(4).step_by(2).map(|parameter| parameter.layout).collect();
+    let dense: Vec<_> = network.variables().skip(4).step_by(2).map(|parameter| parameter.layout).collect();
     assert_eq!(dense, [Layout::Dense { image: Some(map) }, Layout::Dense { image: None }]);
 }
 
@@ -82,24 +83,28 @@ fn fans_are_those_of_keras_and_pytorch() {
     // PyTorch: torch.nn.init._calculate_fan_in_and_fan_out(torch.nn.Conv2d(6, 8, (3, 5), groups=2).weight)
     let input = ImageShape { height: 9, width: 9, channels: 6 };
     let network = Network::builder("fans", input).conv2d(Conv2d::new(8, [3, 5]).groups(2)).build().unwrap();
-    let fans: Vec<_> = network.parameters().map(|parameter| (parameter.fan_in, parameter.fan_out)).collect();
+    let fans: Vec<_> = network.variables().map(|parameter| (parameter.fan_in, parameter.fan_out)).collect();
     assert_eq!(fans, [(45, 120); 2]);
 }
 
 #[test]
-fn initial_parameters_fill_every_shape_and_repeat() {
+fn initial_weights_fill_every_shape_and_repeat() {
     let network = residual();
-    let values = network.initial_parameters(3);
-    assert_eq!(values, network.initial_parameters(3));
-    assert_ne!(values, network.initial_parameters(4));
-    assert_eq!(values.len(), network.parameters().count());
-    for (parameter, values) in network.parameters().zip(&values) {
-        assert_eq!(values.len(), parameter.shape.elements(), "{}", parameter.name);
-        assert!(!parameter.name.ends_with("bias") || values.iter().all(|&value| value == 0.0));
+    let initial = |seed| network.initial_weights(seed).unwrap();
+    let weights = initial(3);
+    assert_eq!(weights, initial(3));
+    assert_ne!(weights, initial(4));
+    assert_eq!(weights.len(), network.variables().count());
+    for variable in network.variables() {
+        let tensor = weights.get(&variable.name).unwrap();
+        assert_eq!(tensor.shape(), &variable.pytorch_shape(), "{}", variable.name);
+        assert!(!variable.name.ends_with("bias") || tensor.data().iter().all(|&value| value == 0.0));
     }
+    network.check_weights(&weights).unwrap();
     let pair = start().conv2d(conv(8, 1)).conv2d(conv(8, 1)).conv2d(conv(8, 1)).build().unwrap();
-    let values = pair.initial_parameters(3);
-    assert_ne!(values[2], values[4], "equal layers start from different values");
+    let weights = pair.initial_weights(3).unwrap();
+    let (second, third) = (weights.get("conv2.weight"), weights.get("conv3.weight"));
+    assert!(second.is_some() && second != third, "equal layers start from different values");
 }
 
 #[test]
@@ -314,7 +319,7 @@ fn a_wrong_model_file_gives_one_line_that_says_where() {
         (
             layer("type = \"convd\""),
             "layer 2: expected type conv2d, dense, relu, leaky_relu, elu, sigmoid, tanh, gelu, silu, max_pool, \
-             average_pool, flatten, add, found \"convd\"",
+             average_pool, flatten, add, residual, conv_block, sequence, found \"convd\"",
         ),
         (conv(""), "layer 2 (conv2d): expected key `kernel_size`, found none"),
         (

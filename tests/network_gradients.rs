@@ -8,7 +8,8 @@ use std::sync::Arc;
 use wgconv::cpu::CpuExecutor;
 use wgconv::data::{Dataset, Normalisation};
 use wgconv::gpu::ShaderChecks;
-use wgconv::network::{Conv2d, Network, Pool, presets};
+use wgconv::layers::{Conv2d, Pool};
+use wgconv::network::{Network, presets};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
 use wgconv::ops::optimizer::SgdOptions;
@@ -79,7 +80,7 @@ impl<E: Executor> Probe<E> {
         let sgd = SgdOptions { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
         let options = TrainOptions { batch_size: BATCH_SIZE, steps: 1, data, sgd };
         let mut plan = train_plan(network, &options).unwrap();
-        for parameter in network.parameters() {
+        for parameter in network.variables() {
             plan.keep(plan.expect(&format!("{}.grad", parameter.name)));
         }
         let plan = Arc::new(fuse(plan));
@@ -98,8 +99,9 @@ impl<E: Executor> Probe<E> {
         probe.write("train/labels.0", HostBuffer::index(data.labels));
         probe.write("train/order", HostBuffer::index((0..BATCH_SIZE as u32).collect()));
         probe.write("train/learning_rate", HostBuffer::real(vec![0.0]));
-        for (parameter, values) in network.parameters().zip(network.initial_parameters(11)) {
-            probe.write(&parameter.name, HostBuffer::real(values));
+        let weights = network.initial_weights(11).unwrap();
+        for variable in network.variables() {
+            probe.write(&variable.name, HostBuffer::real(weights.values(variable).unwrap()));
         }
         probe
     }
@@ -116,7 +118,7 @@ impl<E: Executor> Probe<E> {
     fn gradients(&mut self, network: &Network) -> Vec<Vec<f32>> {
         self.step();
         let buffers: Vec<BufferId> = network
-            .parameters()
+            .variables()
             .map(|parameter| self.plan.expect(&format!("{}.grad", parameter.name)))
             .collect();
         buffers
@@ -145,7 +147,7 @@ impl Probe<ReferenceExecutor> {
     fn worst(&mut self, network: &Network, gradients: &[Vec<f64>]) -> f64 {
         const STEP: f64 = 1e-6;
         let mut worst: f64 = 0.0;
-        for (parameter, gradient) in network.parameters().zip(gradients) {
+        for (parameter, gradient) in network.variables().zip(gradients) {
             let values = self.exact(&parameter.name);
             for probe in 0..5 {
                 let index = (probe * 7919 + 3) % values.len();
@@ -166,7 +168,7 @@ fn the_reference_matches_central_differences() {
         let mut probe = Probe::new(ReferenceExecutor::new(), &network, Prologues::Everywhere);
         probe.step();
         let gradients: Vec<Vec<f64>> =
-            network.parameters().map(|parameter| probe.exact(&format!("{}.grad", parameter.name))).collect();
+            network.variables().map(|parameter| probe.exact(&format!("{}.grad", parameter.name))).collect();
         let worst = probe.worst(&network, &gradients);
         assert!(worst < 1e-5, "{}: {worst:e}", network.name());
 
@@ -184,7 +186,7 @@ fn the_reference_matches_central_differences() {
 
 /// Relative error in the Euclidean norm, parameter by parameter.
 fn assert_same(device: &str, network: &Network, expected: &[Vec<f32>], found: &[Vec<f32>]) {
-    for ((parameter, expected), found) in network.parameters().zip(expected).zip(found) {
+    for ((parameter, expected), found) in network.variables().zip(expected).zip(found) {
         let norm =
             |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
         let error = norm(&mut expected.iter().zip(found).map(|(a, b)| f64::from(a - b)));
@@ -201,7 +203,7 @@ fn fusion_changes_no_gradient() {
         let mut apart = Probe::of_plan(ReferenceExecutor::new(), &network, |plan| plan);
         apart.step();
         let names: Vec<String> =
-            network.parameters().map(|parameter| format!("{}.grad", parameter.name)).collect();
+            network.variables().map(|parameter| format!("{}.grad", parameter.name)).collect();
         let mut steps = vec![apart.plan.steps().count()];
         for prologues in [Prologues::Nowhere, Prologues::WhereTheyPay, Prologues::Everywhere] {
             let mut fused = Probe::new(ReferenceExecutor::new(), &network, prologues);

@@ -12,7 +12,8 @@ use approx::{assert_abs_diff_eq, relative_eq};
 use wgconv::cpu::CpuExecutor;
 use wgconv::data::{self, DataSplits, Normalisation};
 use wgconv::gpu::ShaderChecks;
-use wgconv::network::{Conv2d, Network, presets};
+use wgconv::layers::Conv2d;
+use wgconv::network::{Network, Weights, presets};
 use wgconv::ops::activation::Activation;
 use wgconv::ops::window::Padding;
 use wgconv::ops::{HostBuffer, Op};
@@ -69,10 +70,11 @@ fn losses(
     trainer.run_epoch(watch_all).unwrap().losses
 }
 
-fn hash(parameters: &[Vec<f32>]) -> u64 {
+fn hash(weights: &Weights) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for values in parameters {
-        bytemuck::cast_slice::<f32, u32>(values).hash(&mut hasher);
+    for (name, tensor) in weights.iter() {
+        name.hash(&mut hasher);
+        bytemuck::cast_slice::<f32, u32>(tensor.data()).hash(&mut hasher);
     }
     hasher.finish()
 }
@@ -164,7 +166,7 @@ fn every_step_from_the_same_state_is_the_references() {
     let mut others = vec![start(Box::new(CpuExecutor::new()))];
     others.extend(common::gpu(TEST, ShaderChecks::Off).map(|gpu| start(Box::new(gpu))));
     let state: Vec<String> = network
-        .parameters()
+        .variables()
         .flat_map(|parameter| [parameter.name.clone(), format!("{}.velocity", parameter.name)])
         .collect();
     let mut turns = vec![0; others.len()];
@@ -209,7 +211,7 @@ fn hundred_steps(executor: Box<dyn Executor>, data: &DataSplits, seed: u64) -> u
     let settings = TrainSettings { batch_size: 8, seed, ..TrainSettings::default() };
     let mut trainer = Trainer::new(executor, tiny(data), data, settings).unwrap();
     assert_eq!(trainer.run_epoch(watch_all).unwrap().losses.len(), 100);
-    hash(&trainer.parameters().unwrap())
+    hash(&trainer.weights().unwrap())
 }
 
 #[test]
@@ -274,8 +276,10 @@ fn evaluation_counts_every_image_once_whatever_the_batch() {
         let evaluator =
             Evaluator::new(&mut executor, &network, &data.test, &normalisation, batch_size).unwrap();
         let (plan, prepared) = evaluator.prepared();
-        for (parameter, values) in network.parameters().zip(network.initial_parameters(5)) {
-            executor.write(prepared, plan.expect(&parameter.name), &HostBuffer::real(values)).unwrap();
+        let weights = network.initial_weights(5).unwrap();
+        for variable in network.variables() {
+            let values = HostBuffer::real(weights.values(variable).unwrap());
+            executor.write(prepared, plan.expect(&variable.name), &values).unwrap();
         }
         evaluator.evaluate(&mut executor).unwrap()
     };
@@ -333,7 +337,7 @@ fn a_dataset_in_parts_trains_to_the_same_bits() {
     let run = |executor: Box<dyn Executor>| {
         let mut trainer = Trainer::new(executor, tiny(&data), &data, settings.clone()).unwrap();
         let report = trainer.run_epoch(watch_all).unwrap();
-        (report.losses, report.test.unwrap(), hash(&trainer.parameters().unwrap()))
+        (report.losses, report.test.unwrap(), hash(&trainer.weights().unwrap()))
     };
     assert_eq!(run(Box::new(CpuExecutor::new())), run(Box::new(SmallBuffers(CpuExecutor::new()))));
 }
@@ -349,24 +353,20 @@ fn a_loss_that_is_not_finite_stops_the_run_and_names_the_place() {
     for executor in executors {
         let name = executor.device_name();
         let mut trainer = Trainer::new(executor, tiny(&data), &data, TrainSettings::default()).unwrap();
-        let mut planted = trainer.parameters().unwrap();
+        let mut planted = trainer.weights().unwrap();
         // The bias of the dense layer: the convolution in front of it stays sound.
-        planted[3][4] = f32::NAN;
-        trainer.set_parameters(&planted).unwrap();
+        planted.get_mut("dense1.bias").unwrap().data_mut()[4] = f32::NAN;
+        trainer.set_weights(&planted).unwrap();
         let error = trainer.run_epoch(watch_all).unwrap_err();
         let message = error.to_string();
         assert!(matches!(&error, Error::NotFinite { what, .. } if what == "step 0"), "{name}: {message}");
         assert!(message.contains("dense1.bias"), "{name}: {message}");
-        assert_eq!(
-            hash(&trainer.parameters().unwrap()),
-            hash(&planted),
-            "{name}: a bad step changes no weight"
-        );
+        assert_eq!(hash(&trainer.weights().unwrap()), hash(&planted), "{name}: a bad step changes no weight");
 
         // Sound weights so large that the convolution overflows.
-        let mut planted = trainer.network().initial_parameters(0);
-        planted[0].iter_mut().for_each(|weight| *weight = 3e38);
-        trainer.set_parameters(&planted).unwrap();
+        let mut planted = trainer.network().initial_weights(0).unwrap();
+        planted.get_mut("conv1.weight").unwrap().data_mut().fill(3e38);
+        trainer.set_weights(&planted).unwrap();
         let message = trainer.run_epoch(watch_all).unwrap_err().to_string();
         assert!(message.contains("conv1.output"), "{name}: {message}");
     }

@@ -15,7 +15,7 @@ use wgconv::data;
 use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::files::CacheFolder;
 use wgconv::gpu::{Adapter, GpuExecutor, Preference, ShaderChecks, Tuning, TuningNotice};
-use wgconv::network::{Network, presets};
+use wgconv::network::{Network, Weights, presets};
 use wgconv::ops::kernel::{Constant, Implementation, KernelCall, Source};
 use wgconv::ops::{HostBuffer, Op, Operand, Operands, Precision, Read};
 use wgconv::plan::{ChosenBy, Executor, Plan};
@@ -404,12 +404,12 @@ fn lenet() -> (Network, data::DataSplits) {
 }
 
 /// Losses and weights after some steps.
-fn train(executor: GpuExecutor) -> (Vec<f32>, Vec<Vec<f32>>) {
+fn train(executor: GpuExecutor) -> (Vec<f32>, Weights) {
     let (network, data) = lenet();
     let settings = TrainSettings { batch_size: 8, ..TrainSettings::default() };
     let mut trainer = Trainer::new(Box::new(executor), network, &data, settings).unwrap();
     let report = trainer.run_epoch(|_| std::ops::ControlFlow::Continue(())).unwrap();
-    (report.losses, trainer.parameters().unwrap())
+    (report.losses, trainer.weights().unwrap())
 }
 
 #[test]

@@ -7,7 +7,6 @@ use clap::Args;
 use serde_json::json;
 use wgconv::data;
 use wgconv::executors::Opened;
-use wgconv::ops::HostBuffer;
 use wgconv::train::{Evaluator, RunFolder};
 use wgconv::{Error, Result};
 
@@ -45,7 +44,7 @@ impl Evaluate {
         self.device.start_threads()?;
         let (run, config, network) = RunFolder::open(&self.run)?;
         let weights = self.weights.as_deref().unwrap_or(if run.has("best") { "best" } else { "last" });
-        let parameters = run.load(weights, &network)?;
+        let values = run.load(weights, &network)?;
         let (source, limit) = match &self.data {
             Some(data) => (data, None),
             None => (&config.data, config.limit),
@@ -66,10 +65,7 @@ impl Evaluate {
 
         let executor = executor.as_mut();
         let evaluator = Evaluator::new(executor, &network, &test, &config.normalisation, batch_size)?;
-        let (plan, prepared) = evaluator.prepared();
-        for (parameter, values) in network.parameters().zip(parameters) {
-            executor.write(prepared, plan.expect(&parameter.name), &HostBuffer::real(values))?;
-        }
+        evaluator.set_weights(executor, &network, &values)?;
         let start = Instant::now();
         let result = evaluator.evaluate(executor)?;
         let seconds = start.elapsed().as_secs_f64();

@@ -209,8 +209,8 @@ fn limit(executor: &dyn Executor, memory: &Memory) -> String {
 }
 
 fn save(trainer: &mut Trainer, run: &RunFolder, name: &str) -> Result<()> {
-    let parameters = trainer.parameters()?;
-    run.save(name, trainer.network(), &parameters).map_err(|error| match error {
+    let weights = trainer.weights()?;
+    run.save(name, trainer.network(), &weights).map_err(|error| match error {
         Error::WeightsNotFinite { what, place } => {
             let what = format!("{what} after step {}", trainer.steps_done().saturating_sub(1));
             Error::WeightsNotFinite { what, place: format!("{place}; try a smaller learning rate") }

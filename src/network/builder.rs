@@ -1,20 +1,19 @@
 //! Building a network: names, inputs, shape inference, parameters; everything is checked here.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::layer::title;
-use super::{
-    Conv2d, Dense, Features, Initialiser, Layer, LayerInput, LayerKind, Layout, Network, Parameter, Pool,
-};
-use crate::ops::activation::Activation;
-use crate::ops::pool::PoolKind;
+use super::{Features, Layer, LayerInput, Network};
+use crate::layers::{Inferred, LayerType};
 use crate::tensor::{ImageShape, Shape};
 use crate::{Error, Result};
 
-/// Collects layers; [`build`](NetworkBuilder::build) checks them.
+/// Collects layers; [`build`](NetworkBuilder::build) expands composite blocks and checks everything.
 ///
 /// Each layer reads the one before it unless told otherwise. Layers without a name get their type's and a
-/// number: conv1, conv2, relu1, pool1, flatten1, dense1, add1.
+/// number: conv1, conv2, relu1, pool1, flatten1, dense1, add1. The types of [`layers`](crate::layers) bring the methods
+/// that add them.
 #[derive(Clone, Debug)]
 #[must_use = "a network is made by `build`"]
 pub struct NetworkBuilder {
@@ -24,17 +23,73 @@ pub struct NetworkBuilder {
     error: Option<String>,
 }
 
-/// A layer as it was asked for.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Draft {
+/// A layer or a block as it was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
     pub name: Option<String>,
-    pub kind: LayerKind,
+    pub content: Content,
     pub inputs: Vec<Source>,
+}
+
+impl Draft {
+    /// Without a name, reading what stands before it.
+    pub fn after_the_previous(content: Content) -> Self {
+        Draft { name: None, content, inputs: vec![Source::Previous] }
+    }
+}
+
+/// What was asked for: a layer, or a block of layers, which its last layer stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Layer(Arc<dyn LayerType>),
+    /// Its layers read each other, and what the block itself reads under the name [`LayerInput::INPUT_NAME`].
+    Block {
+        stem: &'static str,
+        layers: Vec<Draft>,
+    },
+}
+
+impl Content {
+    /// A layer of this type.
+    pub fn layer(layer: impl LayerType) -> Self {
+        Content::Layer(Arc::new(layer))
+    }
+
+    /// Number of layers that it reads.
+    pub fn input_count(&self) -> usize {
+        match self {
+            Content::Layer(layer) => layer.input_count(),
+            Content::Block { .. } => 1,
+        }
+    }
+
+    /// Number of layers that it comes to.
+    pub fn layer_count(&self) -> usize {
+        match self {
+            Content::Layer(_) => 1,
+            Content::Block { layers, .. } => layers.iter().map(|draft| draft.content.layer_count()).sum(),
+        }
+    }
+
+    fn type_name(&self) -> &'static str {
+        match self {
+            Content::Layer(layer) => layer.type_name(),
+            Content::Block { stem, .. } => stem,
+        }
+    }
+
+    fn stem(&self) -> &'static str {
+        match self {
+            Content::Layer(layer) => layer.stem(),
+            Content::Block { stem, .. } => stem,
+        }
+    }
 }
 
 /// What a layer was asked to read.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Source {
+pub(crate) enum Source {
+    /// The layer before it; for the first one of a block, what the block reads.
     Previous,
     Named(String),
 }
@@ -49,65 +104,46 @@ impl NetworkBuilder {
     }
 
     /// Adds a layer that reads the previous one, or the image where it is the first.
-    pub fn layer(mut self, kind: LayerKind) -> Self {
-        self.layers.push(Draft { name: None, kind, inputs: vec![Source::Previous] });
+    pub fn layer(self, layer: impl LayerType) -> Self {
+        self.layer_of(layer, [None])
+    }
+
+    /// Adds a layer that reads the layers of these names; none stands for the previous one.
+    pub fn layer_of(
+        mut self,
+        layer: impl LayerType,
+        inputs: impl IntoIterator<Item = Option<String>>,
+    ) -> Self {
+        let inputs = inputs.into_iter().map(|name| name.map_or(Source::Previous, Source::Named)).collect();
+        self.layers.push(Draft { name: None, content: Content::layer(layer), inputs });
         self
     }
 
-    /// Adds a convolution.
-    pub fn conv2d(self, conv: Conv2d) -> Self {
-        self.layer(LayerKind::Conv2d(conv))
+    /// The layers that `add` adds, to be put into a block; an error where it asks for what cannot be.
+    pub(crate) fn inner(
+        &self,
+        add: impl FnOnce(NetworkBuilder) -> NetworkBuilder,
+    ) -> Result<Vec<Draft>, String> {
+        let inner = add(NetworkBuilder::new(self.name.clone(), self.input));
+        inner.error.map_or(Ok(inner.layers), Err)
     }
 
-    /// Adds a dense layer, given as a number of units or as a [`Dense`].
-    pub fn dense(self, dense: impl Into<Dense>) -> Self {
-        self.layer(LayerKind::Dense(dense.into()))
-    }
-
-    /// Adds an activation.
-    pub fn activation(self, activation: Activation) -> Self {
-        self.layer(LayerKind::Activation(activation))
-    }
-
-    /// Adds a ReLU.
-    pub fn relu(self) -> Self {
-        self.activation(Activation::Relu)
-    }
-
-    /// Adds a pool.
-    pub fn pool(self, pool: Pool) -> Self {
-        self.layer(LayerKind::Pool(pool))
-    }
-
-    /// Adds a max-pool of square windows that touch.
-    pub fn max_pool(self, kernel_size: usize) -> Self {
-        self.pool(Pool::new(PoolKind::Max, [kernel_size; 2]))
-    }
-
-    /// Adds an average-pool of square windows that touch.
-    pub fn average_pool(self, kernel_size: usize) -> Self {
-        self.pool(Pool::new(PoolKind::Average, [kernel_size; 2]))
-    }
-
-    /// Adds a layer that lays an image flat.
-    pub fn flatten(self) -> Self {
-        self.layer(LayerKind::Flatten)
-    }
-
-    /// Adds a layer that sums the previous one and layer `other`: the end of a residual block.
-    #[expect(clippy::should_implement_trait, reason = "named like every other layer's type")]
-    pub fn add(mut self, other: impl Into<String>) -> Self {
-        let inputs = vec![Source::Previous, Source::Named(other.into())];
-        self.layers.push(Draft { name: None, kind: LayerKind::Add, inputs });
+    /// Adds the block that `make` makes of what [`NetworkBuilder::inner`] gave.
+    pub(crate) fn block<T>(mut self, parts: Result<T, String>, make: impl FnOnce(T) -> Content) -> Self {
+        match parts {
+            Ok(parts) => self.layers.push(Draft::after_the_previous(make(parts))),
+            Err(error) => self.error = self.error.or(Some(error)),
+        }
         self
     }
 
-    /// Names the last added layer.
+    /// Names the last added layer or block.
     pub fn named(self, name: impl Into<String>) -> Self {
         self.on_last("a layer to name", |layer| layer.name = Some(name.into()))
     }
 
-    /// Makes the last added layer read layer `name` in place of the previous one; `input` is the image.
+    /// Makes the last added layer or block read layer `name` in place of the previous one; `input` is the image, and
+    /// inside a block what that reads.
     pub fn from(self, name: impl Into<String>) -> Self {
         self.on_last("a layer to read from another", |layer| layer.inputs[0] = Source::Named(name.into()))
     }
@@ -134,24 +170,12 @@ impl NetworkBuilder {
         if drafts.is_empty() {
             return Err(Error::invalid("network", "at least one layer", "none"));
         }
-        let names = unique_names(&drafts)?;
-        let indices: HashMap<&str, usize> = names.iter().map(String::as_str).zip(0..).collect();
-        let mut layers: Vec<Layer> = Vec::with_capacity(drafts.len());
-        for (draft, name) in drafts.iter().zip(&names) {
-            let title = title(name, &draft.kind);
-            let inputs = resolve(draft, &title, layers.len(), &indices)?;
-            let features: Vec<Features> = inputs
-                .iter()
-                .map(|source| match *source {
-                    LayerInput::Image => Features::Image(input),
-                    LayerInput::Layer(index) => layers[index].output,
-                })
-                .collect();
-            let (output, parameters) = infer(name, &title, &draft.kind, &features)?;
-            layers.push(Layer { name: name.clone(), kind: draft.kind, inputs, output, parameters });
-        }
-        check_readers(&layers)?;
-        Ok(Network { name, input, layers })
+        let mut taken = HashSet::from([LayerInput::INPUT_NAME.to_owned()]);
+        let names = named(&drafts, "", &mut taken)?;
+        let mut expansion = Expansion { input, taken, outputs: HashMap::new(), layers: Vec::new() };
+        expansion.expand(&names, &[("", LayerInput::Image)])?;
+        check_readers(&expansion.layers)?;
+        Ok(Network { name, input, layers: expansion.layers })
     }
 }
 
@@ -167,165 +191,162 @@ fn check_network(name: &str, input: ImageShape) -> Result<()> {
     Ok(())
 }
 
-/// A name for every layer: its own, or its type's with the first free number.
-fn unique_names(drafts: &[Draft]) -> Result<Vec<String>> {
-    let mut taken = HashSet::from([LayerInput::IMAGE_NAME]);
-    for Draft { name, kind, .. } in drafts {
+/// A draft with its full name: `residual1.conv1` for a layer in a block.
+struct Named<'a> {
+    name: String,
+    draft: &'a Draft,
+    // Of a block.
+    layers: Vec<Named<'a>>,
+}
+
+impl Named<'_> {
+    fn title(&self) -> String {
+        title(&self.name, self.draft.content.type_name())
+    }
+}
+
+/// A name for every layer: its own, or its type's with the first free number; behind `prefix`, the name of the block.
+fn named<'a>(drafts: &'a [Draft], prefix: &str, taken: &mut HashSet<String>) -> Result<Vec<Named<'a>>> {
+    for Draft { name, content, .. } in drafts {
         let Some(name) = name else { continue };
         let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let title = || title(&name.escape_debug().to_string(), kind);
-        if name.is_empty() || !name.chars().all(valid) {
-            return Err(Error::layer(title(), "a name of letters, digits and _", format!("{name:?}")));
+        let full = format!("{prefix}{name}");
+        let title = || title(&full.escape_debug().to_string(), content.type_name());
+        if !name.split('.').all(|word| !word.is_empty() && word.chars().all(valid)) {
+            let expected = "a name of letters, digits and _";
+            return Err(Error::layer(title(), expected, format!("{name:?}")));
         }
-        if !taken.insert(name) {
+        if !taken.insert(full.clone()) {
             return Err(Error::layer(title(), "a name that nothing else has", format!("{name:?} twice")));
         }
     }
     let mut counters: HashMap<&str, usize> = HashMap::new();
-    let mut free_name = |stem| {
+    let mut free_name = |stem, taken: &mut HashSet<String>| {
         let counter = counters.entry(stem).or_default();
         loop {
             *counter += 1;
-            let name = format!("{stem}{counter}");
-            if !taken.contains(name.as_str()) {
+            let name = format!("{prefix}{stem}{counter}");
+            if !taken.contains(&name) {
                 return name;
             }
         }
     };
-    Ok(drafts
-        .iter()
-        .map(|draft| draft.name.clone().unwrap_or_else(|| free_name(draft.kind.stem())))
-        .collect())
-}
-
-/// What the layer of index `index` reads.
-fn resolve(
-    draft: &Draft,
-    title: &str,
-    index: usize,
-    indices: &HashMap<&str, usize>,
-) -> Result<Vec<LayerInput>> {
-    let expected = draft.kind.input_count();
-    if draft.inputs.len() != expected {
-        let plural = if expected == 1 { "" } else { "s" };
-        return Err(Error::layer(title, format!("{expected} input{plural}"), draft.inputs.len()));
+    let mut names = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let name = match &draft.name {
+            Some(name) => format!("{prefix}{name}"),
+            None => free_name(draft.content.stem(), taken),
+        };
+        names.push(Named { name, draft, layers: Vec::new() });
     }
-    let find = |source: &Source| match source {
-        Source::Previous => Ok(LayerInput::before(index)),
-        Source::Named(name) if name == LayerInput::IMAGE_NAME => Ok(LayerInput::Image),
-        Source::Named(name) => match indices.get(name.as_str()) {
-            Some(&other) if other < index => Ok(LayerInput::Layer(other)),
-            Some(_) => Err(Error::layer(title, "to read layers before it", format!("{name:?}"))),
-            None => Err(Error::layer(title, "the name of a layer to read", format!("{name:?}"))),
-        },
-    };
-    let inputs = draft.inputs.iter().map(find).collect::<Result<Vec<_>>>()?;
-    if inputs[1..].contains(&inputs[0]) {
-        return Err(Error::layer(title, "two different inputs", "one of them twice"));
-    }
-    Ok(inputs)
-}
-
-/// What a layer gives for what it reads, and its parameters.
-fn infer(
-    name: &str,
-    title: &str,
-    kind: &LayerKind,
-    inputs: &[Features],
-) -> Result<(Features, Vec<Parameter>)> {
-    let input = inputs[0];
-    let image = |expected: &str| match input {
-        Features::Image(image) => Ok(image),
-        Features::Flat { .. } => Err(Error::layer(title, expected, input)),
-    };
-    let refused = |error| of_layer(title, error);
-    match kind {
-        LayerKind::Conv2d(conv) => {
-            check_initialiser(title, conv.initialiser)?;
-            let geometry = conv.geometry(1, image("an image")?).map_err(refused)?;
-            let [height, width] = [geometry.height, geometry.width].map(|axis| axis.output);
-            let weight = Parameter {
-                name: format!("{name}.weight"),
-                shape: geometry.filters_shape(),
-                initialiser: conv.initialiser,
-                fan_in: geometry.taps(),
-                fan_out: geometry.height.kernel * geometry.width.kernel * conv.out_channels,
-                layout: Layout::Filters,
-            };
-            let output = ImageShape { height, width, channels: conv.out_channels };
-            Ok((Features::Image(output), with_bias(name, weight, conv.bias)))
-        }
-        LayerKind::Dense(dense) => {
-            check_initialiser(title, dense.initialiser)?;
-            let Features::Flat { size, image } = input else {
-                return Err(Error::layer(title, "flat features (put a flatten before it)", input));
-            };
-            if dense.units == 0 {
-                return Err(Error::layer(title, "units of at least 1", dense.units));
+    taken.extend(names.iter().map(|named| named.name.clone()));
+    for named_draft in &mut names {
+        if let Content::Block { layers, .. } = &named_draft.draft.content {
+            if layers.is_empty() {
+                return Err(Error::layer(named_draft.title(), "at least one layer", "none"));
             }
-            let weight = Parameter {
-                name: format!("{name}.weight"),
-                shape: Shape::checked("dense", [dense.units, size]).map_err(refused)?,
-                initialiser: dense.initialiser,
-                fan_in: size,
-                fan_out: dense.units,
-                layout: Layout::Dense { image },
+            named_draft.layers = named(layers, &format!("{}.", named_draft.name), taken)?;
+        }
+    }
+    Ok(names)
+}
+
+/// Layers in the order in which they run, as far as they are known.
+struct Expansion {
+    input: ImageShape,
+    // All names, also those of layers that are still to come.
+    taken: HashSet<String>,
+    // What stands for each name that is known.
+    outputs: HashMap<String, LayerInput>,
+    layers: Vec<Layer>,
+}
+
+impl Expansion {
+    /// Adds the layers of a block. `scopes` holds the prefix of its layers' names and what the block reads, after those of
+    /// the blocks around it.
+    fn expand(&mut self, drafts: &[Named<'_>], scopes: &[(&str, LayerInput)]) -> Result<()> {
+        let mut previous = scopes.last().expect("a scope at least").1;
+        for named in drafts {
+            let inputs = self.resolve(named, previous, scopes)?;
+            previous = match &named.draft.content {
+                Content::Layer(kind) => self.push(named, kind.clone(), inputs)?,
+                Content::Block { .. } => {
+                    let prefix = format!("{}.", named.name);
+                    let scopes = [scopes, &[(prefix.as_str(), inputs[0])]].concat();
+                    self.expand(&named.layers, &scopes)?;
+                    LayerInput::before(self.layers.len())
+                }
             };
-            Ok((Features::Flat { size: dense.units, image: None }, with_bias(name, weight, dense.bias)))
+            self.outputs.insert(named.name.clone(), previous);
         }
-        LayerKind::Activation(activation) => {
-            check_activation(title, *activation)?;
-            Ok((input, Vec::new()))
-        }
-        LayerKind::Pool(pool) => {
-            let image = image("an image")?;
-            let geometry = pool.geometry(1, image).map_err(refused)?;
-            let [height, width] = [geometry.height, geometry.width].map(|axis| axis.output);
-            Ok((Features::Image(ImageShape { height, width, ..image }), Vec::new()))
-        }
-        LayerKind::Flatten => {
-            let image = image("an image to lay flat")?;
-            let ordered = image.height * image.width > 1;
-            Ok((Features::Flat { size: image.elements(), image: ordered.then_some(image) }, Vec::new()))
-        }
-        // Two vectors of one size but of different maps would be added in another order in PyTorch.
-        LayerKind::Add if inputs[1] == input => Ok((input, Vec::new())),
-        LayerKind::Add => {
-            Err(Error::layer(title, "two inputs of the same shape", format!("{input} and {}", inputs[1])))
-        }
+        Ok(())
     }
-}
 
-fn with_bias(layer: &str, weight: Parameter, bias: bool) -> Vec<Parameter> {
-    let bias = bias.then(|| Parameter {
-        name: format!("{layer}.bias"),
-        shape: Shape::new([weight.shape.size(0)]),
-        initialiser: Initialiser::Zeros,
-        layout: Layout::Vector,
-        ..weight
-    });
-    std::iter::once(weight).chain(bias).collect()
-}
-
-fn check_initialiser(title: &str, initialiser: Initialiser) -> Result<()> {
-    match initialiser {
-        Initialiser::Constant(value) if !value.is_finite() => {
-            Err(Error::layer(title, "a finite initial value", value))
+    fn push(
+        &mut self,
+        named: &Named<'_>,
+        kind: Arc<dyn LayerType>,
+        inputs: Vec<LayerInput>,
+    ) -> Result<LayerInput> {
+        let features: Vec<Features> = inputs
+            .iter()
+            .map(|source| match *source {
+                LayerInput::Image => Features::Image(self.input),
+                LayerInput::Layer(index) => self.layers[index].output,
+            })
+            .collect();
+        let inferred = kind.infer(&features).map_err(|error| of_layer(named.title(), error))?;
+        let Inferred { output, mut variables } = inferred;
+        for variable in &mut variables {
+            variable.name = format!("{}.{}", named.name, variable.name);
         }
-        _ => Ok(()),
+        self.layers.push(Layer { name: named.name.clone(), kind, inputs, output, variables });
+        Ok(LayerInput::Layer(self.layers.len() - 1))
     }
-}
 
-fn check_activation(title: &str, activation: Activation) -> Result<()> {
-    let (word, value) = match activation {
-        Activation::LeakyRelu { slope } => ("slope", slope),
-        Activation::Elu { alpha } => ("alpha", alpha),
-        _ => return Ok(()),
-    };
-    if value.is_finite() && value > 0.0 {
-        return Ok(());
+    /// What a layer or a block reads.
+    fn resolve(
+        &self,
+        named: &Named<'_>,
+        previous: LayerInput,
+        scopes: &[(&str, LayerInput)],
+    ) -> Result<Vec<LayerInput>> {
+        let draft = named.draft;
+        let expected = draft.content.input_count();
+        if draft.inputs.len() != expected {
+            let plural = if expected == 1 { "" } else { "s" };
+            let expected = format!("{expected} input{plural}");
+            return Err(Error::layer(named.title(), expected, draft.inputs.len()));
+        }
+        let inputs = draft.inputs.iter().map(|source| match source {
+            Source::Previous => Ok(previous),
+            Source::Named(name) => self
+                .find(name, scopes)
+                .map_err(|expected| Error::layer(named.title(), expected, format!("{name:?}"))),
+        });
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        if inputs[1..].contains(&inputs[0]) {
+            return Err(Error::layer(named.title(), "two different inputs", "one of them twice"));
+        }
+        Ok(inputs)
     }
-    Err(Error::layer(title, format!("a finite {word} above 0"), value))
+
+    /// What a name stands for in the innermost block that knows it, or what was expected of it.
+    fn find(&self, name: &str, scopes: &[(&str, LayerInput)]) -> Result<LayerInput, &'static str> {
+        if name == LayerInput::INPUT_NAME {
+            return Ok(scopes.last().expect("a scope at least").1);
+        }
+        for (prefix, _) in scopes.iter().rev() {
+            let full = format!("{prefix}{name}");
+            if let Some(&output) = self.outputs.get(&full) {
+                return Ok(output);
+            }
+            if self.taken.contains(&full) {
+                return Err("to read layers before it");
+            }
+        }
+        Err("the name of a layer to read")
+    }
 }
 
 fn check_readers(layers: &[Layer]) -> Result<()> {
@@ -337,7 +358,7 @@ fn check_readers(layers: &[Layer]) -> Result<()> {
 }
 
 /// An operation's refusal, as the refusal of its layer.
-fn of_layer(title: &str, error: Error) -> Error {
+fn of_layer(title: String, error: Error) -> Error {
     match error {
         Error::Invalid { expected, found, .. } => Error::layer(title, expected, found),
         error => error,

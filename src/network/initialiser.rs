@@ -2,8 +2,12 @@
 
 use std::f64::consts::TAU;
 
+use ::toml::Value;
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
+
+use super::keys::number;
+use crate::{Error, Result};
 
 /// Where a parameter starts, as a function of its fans: `fan_in` = R*S*C/groups and `fan_out` = R*S*K for
 /// filters, inputs and outputs for a dense weight.
@@ -50,6 +54,19 @@ impl Initialiser {
         }
     }
 
+    /// Checks that the values to start from are finite.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a constant that is not.
+    pub fn check(self) -> Result<()> {
+        match self {
+            Initialiser::Constant(value) if !value.is_finite() => {
+                Err(Error::invalid("initialiser", "a finite initial value", value))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// `count` values for a parameter of `[fan_in, fan_out]`.
     ///
     /// Each (seed, stream) has its own random numbers, and they have the same bits on every platform.
@@ -67,6 +84,15 @@ impl Initialiser {
             Initialiser::Constant(value) => vec![value; count],
         }
     }
+}
+
+/// What a model file says of an initialiser that is not the default one.
+pub(crate) fn key(initialiser: Initialiser) -> Option<(&'static str, Value)> {
+    let value = match initialiser {
+        Initialiser::Constant(value) => number(value),
+        named => named.name().into(),
+    };
+    (initialiser != Initialiser::default()).then_some(("initializer", value))
 }
 
 /// Values strictly within `+-limit`, symmetric about zero.

@@ -1,7 +1,10 @@
-//! What a network computes: layers, their shapes and parameters. No buffers, no devices, no batch size.
+//! What a network computes: layers, their shapes and variables. No buffers, no devices, no batch size.
+//!
+//! Types of layers are those of [`layers`](crate::layers); nothing here names one.
 //!
 //! ```
-//! use wgconv::network::{Conv2d, Network};
+//! use wgconv::layers::Conv2d;
+//! use wgconv::network::Network;
 //! use wgconv::tensor::ImageShape;
 //!
 //! # fn main() -> wgconv::Result<()> {
@@ -19,22 +22,30 @@
 //! ```
 
 mod builder;
-mod initialiser;
+mod file;
+pub(crate) mod initialiser;
+mod keys;
 mod layer;
 mod load;
-mod parameter;
 pub mod presets;
-mod toml;
+mod variable;
+mod weights;
+pub(crate) mod window;
+mod write;
 
 pub use builder::NetworkBuilder;
+pub(crate) use builder::{Content, Draft, Source};
+pub use file::NetworkFile;
 pub use initialiser::Initialiser;
-pub use layer::{Conv2d, Dense, Features, Layer, LayerInput, LayerKind, Pool};
+pub(crate) use keys::{Keys, number};
+pub use layer::{Features, Layer, LayerInput};
 pub use load::{load, open};
-pub use parameter::{Layout, Parameter};
 pub use presets::{PRESETS, Preset};
-pub use toml::NetworkFile;
+pub use variable::{Group, Kind, Layout, Variable};
+pub use weights::Weights;
 
 use crate::tensor::ImageShape;
+use crate::{Error, Result};
 
 /// Layers in the order in which they run, each reading layers before it; the last one is the output.
 ///
@@ -84,29 +95,44 @@ impl Network {
     /// Name of what a layer reads: `input` for the image.
     pub fn input_name(&self, input: LayerInput) -> &str {
         match input {
-            LayerInput::Image => LayerInput::IMAGE_NAME,
+            LayerInput::Image => LayerInput::INPUT_NAME,
             LayerInput::Layer(index) => &self.layers[index].name,
         }
     }
 
-    /// Every layer's parameters, in the order of the layers: the order of checkpoints and gradients.
-    pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
-        self.layers.iter().flat_map(|layer| &layer.parameters)
+    /// Every layer's variables, in the order of the layers.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.layers.iter().flat_map(|layer| &layer.variables)
     }
 
-    /// Number of trained values.
+    /// Number of values that training changes, or would change were they not frozen: all but statistics.
     pub fn parameter_count(&self) -> usize {
         self.layers.iter().map(Layer::parameter_count).sum()
     }
 
-    /// The values that training starts from, one vector a parameter, in the order of
-    /// [`Network::parameters`]; the same on every platform.
-    pub fn initial_parameters(&self, seed: u64) -> Vec<Vec<f32>> {
-        let streams = 0..;
-        self.parameters()
-            .zip(streams)
-            .map(|(parameter, stream)| parameter.initial_values(seed, stream))
-            .collect()
+    /// The same network with the variables frozen whose names match one of `patterns`, in which `*` stands for any
+    /// characters: `conv1.*`, `*.bias`. Training leaves them as they are, and computes no gradient that they alone need.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a pattern that matches no variable that could be trained.
+    pub fn freeze(mut self, patterns: &[String]) -> Result<Self> {
+        for pattern in patterns {
+            let matching = |variable: &&mut Variable| {
+                variable.kind != Kind::Statistic && weights::matches(pattern, &variable.name)
+            };
+            let variables = self.layers.iter_mut().flat_map(|layer| &mut layer.variables);
+            let frozen = variables.filter(matching).map(|variable| variable.kind = Kind::Frozen).count();
+            if frozen == 0 {
+                return Err(Error::invalid("freeze", self.pattern_expected(), format!("{pattern:?}")));
+            }
+        }
+        Ok(self)
+    }
+
+    /// What a pattern has to be, for messages.
+    fn pattern_expected(&self) -> String {
+        let names: Vec<&str> = self.variables().map(|variable| variable.name.as_str()).collect();
+        format!("a pattern that matches one of {}", names.join(", "))
     }
 
     fn output_layer(&self) -> &Layer {

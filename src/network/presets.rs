@@ -1,7 +1,8 @@
 //! Networks that have a name.
 
-use super::{Conv2d, Network, NetworkBuilder};
+use super::{Network, NetworkBuilder};
 use crate::Result;
+use crate::layers::Conv2d;
 use crate::tensor::ImageShape;
 
 /// A network that has a name.

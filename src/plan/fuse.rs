@@ -195,7 +195,8 @@ fn with_prologue(op: &dyn Op, prologue: Prologue) -> Option<(Box<dyn Op>, usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Conv2d, Network, presets};
+    use crate::layers::Conv2d;
+    use crate::network::{Network, presets};
     use crate::ops::activation::Activation;
     use crate::ops::optimizer::SgdOptions;
     use crate::plan::{DataParts, TrainOptions, predict_plan, train_plan};

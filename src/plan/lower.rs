@@ -1,17 +1,13 @@
 //! From a network to a plan: forward, backward and update, over numbered buffers.
 
+use super::site::{Guard, Lowered, Mode, Pass, Site};
 use super::{BufferId, Plan, Role, Step};
 use crate::Result;
-use crate::network::{Features, Layer, LayerInput, LayerKind, Network, Parameter};
-use crate::ops::activation::{ActivationForward, ActivationGrad, Saved};
+use crate::network::{Features, LayerInput, Network, Variable};
 use crate::ops::add::Add;
 use crate::ops::batch::{Advance, GatherBatch};
-use crate::ops::bias::{BiasForward, BiasGrad};
-use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
-use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 use crate::ops::loss::SoftmaxCrossEntropy;
 use crate::ops::optimizer::{Sgd, SgdOptions};
-use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use crate::ops::{Element, Op};
 use crate::tensor::{ImageShape, Shape};
 
@@ -63,12 +59,13 @@ pub struct EvaluateOptions {
 /// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit, and for optimizer
 /// settings out of range.
 pub fn train_plan(network: &Network, options: &TrainOptions) -> Result<Plan> {
-    let mut lowering = Lowering::new(network, options.batch_size);
-    let batch = lowering.gather(&options.data, options.steps)?;
-    let logits = lowering.forward(batch.input)?;
-    let (loss, grad_logits) = lowering.loss(logits, &batch, &options.data, options.steps)?;
-    lowering.backward(batch.input, grad_logits)?;
-    lowering.update(options, &batch, loss)?;
+    let TrainOptions { batch_size, steps, data, .. } = options;
+    let mut lowering = Lowering::new(network, *batch_size, Mode::Train);
+    let batch = lowering.gather(data, *steps)?;
+    let logits = lowering.forward(batch.input, Some(batch.guard))?;
+    let grad_logits = lowering.loss(logits, &batch, data)?;
+    lowering.backward(grad_logits)?;
+    lowering.update(options, batch.guard)?;
     Ok(lowering.plan)
 }
 
@@ -78,11 +75,24 @@ pub fn train_plan(network: &Network, options: &TrainOptions) -> Result<Plan> {
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit.
 pub fn evaluate_plan(network: &Network, options: &EvaluateOptions) -> Result<Plan> {
-    let mut lowering = Lowering::new(network, options.batch_size);
+    forward_plan(network, options, Mode::Evaluate)
+}
+
+/// The plan of a step of training or evaluation up to its loss, with every buffer kept and nothing changed by it: for
+/// looking at what each layer computed.
+///
+/// # Errors
+/// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit.
+pub fn inspect_plan(network: &Network, options: &EvaluateOptions, mode: Mode) -> Result<Plan> {
+    Ok(forward_plan(network, options, mode)?.for_inspection())
+}
+
+fn forward_plan(network: &Network, options: &EvaluateOptions, mode: Mode) -> Result<Plan> {
+    let mut lowering = Lowering::new(network, options.batch_size, mode);
     let batch = lowering.gather(&options.data, options.steps)?;
-    let logits = lowering.forward(batch.input)?;
-    let (loss, _) = lowering.loss(logits, &batch, &options.data, options.steps)?;
-    lowering.advance(loss, batch.step, options.steps);
+    let logits = lowering.forward(batch.input, Some(batch.guard))?;
+    lowering.loss(logits, &batch, &options.data)?;
+    lowering.advance(batch.guard);
     Ok(lowering.plan)
 }
 
@@ -92,10 +102,10 @@ pub fn evaluate_plan(network: &Network, options: &EvaluateOptions) -> Result<Pla
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit.
 pub fn predict_plan(network: &Network, batch_size: usize) -> Result<Plan> {
-    let mut lowering = Lowering::new(network, batch_size);
+    let mut lowering = Lowering::new(network, batch_size, Mode::Evaluate);
     let shape = lowering.image_shape(network.input())?;
     let input = lowering.plan.add_buffer("input", Role::Data, shape, Element::Real);
-    let output = lowering.forward(input)?;
+    let output = lowering.forward(input, None)?;
     lowering.plan.keep(output);
     Ok(lowering.plan)
 }
@@ -103,34 +113,33 @@ pub fn predict_plan(network: &Network, batch_size: usize) -> Result<Plan> {
 struct Batch {
     input: BufferId,
     targets: BufferId,
-    step: BufferId,
+    guard: Guard,
 }
 
 struct Lowering<'a> {
     network: &'a Network,
     batch_size: usize,
+    mode: Mode,
     plan: Plan,
-    // The output buffer of each layer.
-    outputs: Vec<BufferId>,
-    // The parameter buffers of each layer, and their gradients.
-    parameters: Vec<Vec<BufferId>>,
-    grad_parameters: Vec<Vec<BufferId>>,
+    // Of each layer, as far as it is lowered.
+    layers: Vec<Lowered>,
 }
 
 impl<'a> Lowering<'a> {
-    fn new(network: &'a Network, batch_size: usize) -> Self {
+    fn new(network: &'a Network, batch_size: usize, mode: Mode) -> Self {
         let mut plan = Plan::default();
-        let parameters = network
+        let layers = network
             .layers()
             .iter()
             .map(|layer| {
-                let add = |parameter: &Parameter| {
-                    plan.add_buffer(&parameter.name, Role::Parameter, parameter.shape.clone(), Element::Real)
+                let add = |variable: &Variable| {
+                    plan.add_buffer(&variable.name, Role::Parameter, variable.shape.clone(), Element::Real)
                 };
-                layer.parameters.iter().map(add).collect()
+                let variables: Vec<BufferId> = layer.variables.iter().map(add).collect();
+                Lowered { gradients: vec![None; variables.len()], variables, ..Lowered::default() }
             })
             .collect();
-        Lowering { network, batch_size, plan, outputs: Vec::new(), parameters, grad_parameters: Vec::new() }
+        Lowering { network, batch_size, mode, plan, layers }
     }
 
     fn image_shape(&self, image: ImageShape) -> Result<Shape> {
@@ -139,10 +148,6 @@ impl<'a> Lowering<'a> {
 
     fn push_forward(&mut self, op: impl Op + 'static, operands: &[BufferId]) {
         self.plan.forward.push(Step { op: Box::new(op), operands: operands.to_vec() });
-    }
-
-    fn push_backward(&mut self, op: impl Op + 'static, operands: &[BufferId]) {
-        self.plan.backward.push(Step { op: Box::new(op), operands: operands.to_vec() });
     }
 
     fn state(&mut self, name: String, size: usize, element: Element) -> BufferId {
@@ -154,6 +159,7 @@ impl<'a> Lowering<'a> {
         let order = Shape::checked("order of the dataset", [steps, batch_size])?.elements();
         let order = self.state(format!("{name}/order"), order, Element::Index);
         let step = self.state(format!("{name}/step"), 1, Element::Index);
+        let loss = self.state(format!("{name}/loss"), steps, Element::Real);
         let normalisation =
             self.plan.add_buffer("normalisation", Role::State, [2, image.channels], Element::Real);
         let shape = self.image_shape(image)?;
@@ -171,139 +177,83 @@ impl<'a> Lowering<'a> {
             self.push_forward(op, &[images, labels, order, step, normalisation, input, targets]);
             first_row += rows;
         }
-        Ok(Batch { input, targets, step })
+        Ok(Batch { input, targets, guard: Guard { loss, step, steps } })
     }
 
-    fn forward(&mut self, input: BufferId) -> Result<BufferId> {
-        for (number, layer) in self.network.layers().iter().enumerate() {
-            let inputs: Vec<BufferId> =
-                layer.inputs.iter().map(|source| self.buffer_of(source, input)).collect();
-            let output = self.forward_layer(number, layer, &inputs)?;
-            self.outputs.push(output);
+    fn forward(&mut self, image: BufferId, guard: Option<Guard>) -> Result<BufferId> {
+        let mut output = image;
+        for number in 0..self.layers.len() {
+            let layer = &self.network.layers()[number];
+            self.layers[number].inputs = layer
+                .inputs
+                .iter()
+                .map(|source| match *source {
+                    LayerInput::Image => image,
+                    LayerInput::Layer(layer) => {
+                        self.layers[layer].output.expect("it runs before its readers")
+                    }
+                })
+                .collect();
+            output = self.at(number, Pass::Forward, &[], guard, |site| layer.kind.forward(site))?;
+            self.layers[number].output = Some(output);
         }
-        Ok(*self.outputs.last().expect("a network has layers"))
+        Ok(output)
     }
 
-    fn buffer_of(&self, source: &LayerInput, image: BufferId) -> BufferId {
-        match *source {
-            LayerInput::Image => image,
-            LayerInput::Layer(layer) => self.outputs[layer],
-        }
-    }
-
-    fn activation(&mut self, layer: &Layer, shape: Shape) -> BufferId {
-        self.plan.add_buffer(format!("{}.output", layer.name), Role::Activation, shape, Element::Real)
-    }
-
-    fn forward_layer(&mut self, number: usize, layer: &Layer, inputs: &[BufferId]) -> Result<BufferId> {
-        let input = inputs[0];
-        let parameters = self.parameters[number].clone();
-        let elements = self.plan.buffer(input).shape.elements();
-        Ok(match &layer.kind {
-            LayerKind::Conv2d(_) => {
-                let geometry = self.conv_geometry(layer)?;
-                let output = self.activation(layer, geometry.output_shape());
-                self.push_forward(ConvForward::new(geometry), &[input, parameters[0], output]);
-                if let Some(&bias) = parameters.get(1) {
-                    let (rows, channels) = bias_size(geometry.output_shape());
-                    self.push_forward(BiasForward { rows, channels }, &[bias, output]);
-                }
-                output
-            }
-            LayerKind::Dense(_) => {
-                let size = self.dense_size(layer)?;
-                let output = self.activation(layer, [size.batch_size, size.out_features].into());
-                self.push_forward(DenseForward::new(size), &[input, parameters[0], output]);
-                if let Some(&bias) = parameters.get(1) {
-                    let (rows, channels) = (size.batch_size, size.out_features);
-                    self.push_forward(BiasForward { rows, channels }, &[bias, output]);
-                }
-                output
-            }
-            LayerKind::Activation(activation) => {
-                let output = self.activation(layer, self.plan.buffer(input).shape.clone());
-                self.push_forward(ActivationForward { activation: *activation, elements }, &[input, output]);
-                output
-            }
-            LayerKind::Pool(pool) => {
-                let geometry = self.pool_geometry(layer)?;
-                let output = self.activation(layer, geometry.output_shape());
-                self.push_forward(PoolForward { kind: pool.kind, geometry }, &[input, output]);
-                output
-            }
-            // The map lies flat in memory already.
-            LayerKind::Flatten => input,
-            LayerKind::Add => {
-                let output = self.activation(layer, self.plan.buffer(input).shape.clone());
-                self.push_forward(Add { elements }, &[input, inputs[1], output]);
-                output
-            }
+    /// What `lower` does at the layer of this number.
+    fn at<T>(
+        &mut self,
+        number: usize,
+        pass: Pass,
+        wanted: &[bool],
+        guard: Option<Guard>,
+        lower: impl FnOnce(&mut Site<'_>) -> T,
+    ) -> T {
+        let layer = &self.network.layers()[number];
+        let features: Vec<Features> =
+            layer.inputs.iter().map(|source| self.network.features(*source)).collect();
+        lower(&mut Site {
+            plan: &mut self.plan,
+            pass,
+            mode: self.mode,
+            batch_size: self.batch_size,
+            layer,
+            features: &features,
+            lowered: &mut self.layers[number],
+            wanted,
+            guard,
         })
     }
 
-    fn image_of(&self, layer: &Layer) -> ImageShape {
-        match self.network.features(layer.inputs[0]) {
-            Features::Image(image) => image,
-            Features::Flat { .. } => unreachable!("the network has checked that {} reads a map", layer.name),
-        }
-    }
-
-    fn conv_geometry(&self, layer: &Layer) -> Result<ConvGeometry> {
-        let LayerKind::Conv2d(conv) = &layer.kind else { unreachable!("called for convolutions") };
-        conv.geometry(self.batch_size, self.image_of(layer))
-    }
-
-    fn pool_geometry(&self, layer: &Layer) -> Result<PoolGeometry> {
-        let LayerKind::Pool(pool) = &layer.kind else { unreachable!("called for pools") };
-        pool.geometry(self.batch_size, self.image_of(layer))
-    }
-
-    fn dense_size(&self, layer: &Layer) -> Result<DenseSize> {
-        let LayerKind::Dense(dense) = &layer.kind else { unreachable!("called for dense layers") };
-        DenseSize::new(self.batch_size, self.network.features(layer.inputs[0]).elements(), dense.units)
-    }
-
-    fn loss(
-        &mut self,
-        logits: BufferId,
-        batch: &Batch,
-        data: &DataParts,
-        steps: usize,
-    ) -> Result<(BufferId, BufferId)> {
-        let loss = self.state(format!("{}/loss", data.name), steps, Element::Real);
+    /// The gradient of the logits.
+    fn loss(&mut self, logits: BufferId, batch: &Batch, data: &DataParts) -> Result<BufferId> {
+        let Guard { loss, step, steps } = batch.guard;
         let correct = self.state(format!("{}/correct", data.name), steps, Element::Index);
-        let grad_logits = self.gradient(logits);
+        let grad_logits = self.plan.add_gradient(logits);
         let op = SoftmaxCrossEntropy::new(self.batch_size, data.classes, steps)?;
-        self.push_forward(op, &[logits, batch.targets, batch.step, loss, correct, grad_logits]);
-        Ok((loss, grad_logits))
-    }
-
-    fn gradient(&mut self, of: BufferId) -> BufferId {
-        let spec = self.plan.buffer(of);
-        let (name, shape) = (format!("{}.grad", spec.name), spec.shape.clone());
-        self.plan.add_buffer(name, Role::Gradient, shape, Element::Real)
+        self.push_forward(op, &[logits, batch.targets, step, loss, correct, grad_logits]);
+        Ok(grad_logits)
     }
 
     /// Walks the layers from the last to the first. A layer's output collects a gradient from each of its
     /// readers; all of them come before it here, and more than one are added up.
-    fn backward(&mut self, image: BufferId, grad_logits: BufferId) -> Result<()> {
+    fn backward(&mut self, grad_logits: BufferId) -> Result<()> {
         let layers = self.network.layers();
         let mut collected: Vec<Vec<BufferId>> = vec![Vec::new(); layers.len()];
         collected[layers.len() - 1].push(grad_logits);
-        self.grad_parameters = vec![Vec::new(); layers.len()];
         let learning = self.learning_layers();
         for (number, layer) in layers.iter().enumerate().rev() {
-            let Some(grad_output) = self.added_up(&collected[number], self.outputs[number]) else { continue };
-            let inputs: Vec<BufferId> =
-                layer.inputs.iter().map(|source| self.buffer_of(source, image)).collect();
+            if !learning[number] {
+                continue;
+            }
+            let Some(grad_output) = self.added_up(&collected[number], number) else { continue };
             let wanted =
                 |source: &LayerInput| matches!(*source, LayerInput::Layer(number) if learning[number]);
-            let any_wanted = layer.inputs.iter().any(wanted);
-            let grad_inputs = self.backward_layer(number, layer, &inputs, grad_output, any_wanted)?;
-            for (source, grad_input) in layer.inputs.iter().zip(grad_inputs) {
-                if let &LayerInput::Layer(number) = source
-                    && learning[number]
-                {
+            let wanted: Vec<bool> = layer.inputs.iter().map(wanted).collect();
+            let grad_inputs = self
+                .at(number, Pass::Backward, &wanted, None, |site| layer.kind.backward(site, grad_output))?;
+            for ((source, wanted), grad_input) in layer.inputs.iter().zip(wanted).zip(grad_inputs) {
+                if let (&LayerInput::Layer(number), true, Some(grad_input)) = (source, wanted, grad_input) {
                     collected[number].push(grad_input);
                 }
             }
@@ -311,7 +261,7 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// Whether there is a parameter at or in front of each layer: only then its output's gradient is wanted.
+    /// Whether there is a trained variable at or in front of each layer: only then its output's gradient is wanted.
     fn learning_layers(&self) -> Vec<bool> {
         let mut learning: Vec<bool> = Vec::new();
         for layer in self.network.layers() {
@@ -319,129 +269,49 @@ impl<'a> Lowering<'a> {
                 LayerInput::Image => false,
                 LayerInput::Layer(number) => learning[number],
             });
-            learning.push(reads_learning || !layer.parameters.is_empty());
+            learning.push(reads_learning || layer.variables.iter().any(Variable::is_trained));
         }
         learning
     }
 
-    fn added_up(&mut self, gradients: &[BufferId], output: BufferId) -> Option<BufferId> {
+    /// The gradient of a layer's output: the sum of those that its readers gave.
+    fn added_up(&mut self, gradients: &[BufferId], number: usize) -> Option<BufferId> {
         let (&first, others) = gradients.split_first()?;
+        let output = self.layers[number].output.expect("backward comes after forward");
         let elements = self.plan.buffer(output).shape.elements();
         Some(others.iter().fold(first, |sum, &gradient| {
-            let total = self.gradient(output);
-            self.push_backward(Add { elements }, &[sum, gradient, total]);
+            let total = self.plan.add_gradient(output);
+            self.plan
+                .backward
+                .push(Step { op: Box::new(Add { elements }), operands: vec![sum, gradient, total] });
             total
         }))
     }
 
-    /// Gradients of a layer's parameters, and, if any is `wanted`, of each of its inputs.
-    fn backward_layer(
-        &mut self,
-        number: usize,
-        layer: &Layer,
-        inputs: &[BufferId],
-        grad_output: BufferId,
-        wanted: bool,
-    ) -> Result<Vec<BufferId>> {
-        let (input, output) = (inputs[0], self.outputs[number]);
-        let parameters = self.parameters[number].clone();
-        let gradients: Vec<BufferId> = parameters.iter().map(|&parameter| self.gradient(parameter)).collect();
-        self.grad_parameters[number] = gradients.clone();
-        match &layer.kind {
-            LayerKind::Conv2d(_) => {
-                let geometry = self.conv_geometry(layer)?;
-                self.push_backward(ConvGradFilters::new(geometry), &[input, grad_output, gradients[0]]);
-                if let Some(&grad_bias) = gradients.get(1) {
-                    let (rows, channels) = bias_size(geometry.output_shape());
-                    self.push_backward(BiasGrad::new(rows, channels), &[grad_output, grad_bias]);
-                }
-                Ok(self.grad_input(wanted, input, |this, grad_input| {
-                    this.push_backward(
-                        ConvGradInput::new(geometry),
-                        &[parameters[0], grad_output, grad_input],
-                    );
-                }))
-            }
-            LayerKind::Dense(_) => {
-                let size = self.dense_size(layer)?;
-                self.push_backward(DenseGradWeight::new(size), &[input, grad_output, gradients[0]]);
-                if let Some(&grad_bias) = gradients.get(1) {
-                    let (rows, channels) = (size.batch_size, size.out_features);
-                    self.push_backward(BiasGrad::new(rows, channels), &[grad_output, grad_bias]);
-                }
-                Ok(self.grad_input(wanted, input, |this, grad_input| {
-                    this.push_backward(DenseGradInput::new(size), &[parameters[0], grad_output, grad_input]);
-                }))
-            }
-            LayerKind::Activation(activation) => {
-                let elements = self.plan.buffer(input).shape.elements();
-                let saved = match activation.saves() {
-                    Saved::Input => input,
-                    Saved::Output => output,
-                };
-                let op = ActivationGrad { activation: *activation, elements };
-                Ok(self.grad_input(wanted, input, |this, grad_input| {
-                    this.push_backward(op, &[saved, grad_output, grad_input]);
-                }))
-            }
-            LayerKind::Pool(pool) => {
-                let op = PoolGrad::new(pool.kind, self.pool_geometry(layer)?);
-                Ok(self.grad_input(wanted, input, |this, grad_input| match pool.kind {
-                    PoolKind::Max => this.push_backward(op, &[input, grad_output, grad_input]),
-                    PoolKind::Average => this.push_backward(op, &[grad_output, grad_input]),
-                }))
-            }
-            LayerKind::Flatten => Ok(vec![grad_output]),
-            // Both summands have the sum's gradient; it is read only, so they can share its buffer.
-            LayerKind::Add => Ok(vec![grad_output; 2]),
-        }
-    }
-
-    fn grad_input(
-        &mut self,
-        wanted: bool,
-        input: BufferId,
-        push: impl FnOnce(&mut Self, BufferId),
-    ) -> Vec<BufferId> {
-        if !wanted {
-            return Vec::new();
-        }
-        let grad_input = self.gradient(input);
-        push(self, grad_input);
-        vec![grad_input]
-    }
-
-    fn update(&mut self, options: &TrainOptions, batch: &Batch, loss: BufferId) -> Result<()> {
+    fn update(&mut self, options: &TrainOptions, guard: Guard) -> Result<()> {
         let TrainOptions { steps, sgd, data, .. } = options;
         let learning_rate = self.state(format!("{}/learning_rate", data.name), *steps, Element::Real);
         let pairs: Vec<(BufferId, BufferId)> = self
-            .parameters
+            .layers
             .iter()
-            .flatten()
-            .copied()
-            .zip(self.grad_parameters.iter().flatten().copied())
+            .flat_map(|layer| layer.variables.iter().zip(&layer.gradients))
+            .filter_map(|(&variable, &gradient)| Some((variable, gradient?)))
             .collect();
         for (parameter, gradient) in pairs {
             let spec = self.plan.buffer(parameter);
             let (name, elements) = (spec.name.clone(), spec.shape.elements());
             let op = Sgd::new(elements, *steps, *sgd)?;
-            let mut operands = vec![parameter, gradient, learning_rate, batch.step, loss];
+            let mut operands = vec![parameter, gradient, learning_rate, guard.step, guard.loss];
             if sgd.momentum > 0.0 {
                 operands.push(self.state(format!("{name}.velocity"), elements, Element::Real));
             }
             self.plan.update.push(Step { op: Box::new(op), operands });
         }
-        self.advance(loss, batch.step, *steps);
+        self.advance(guard);
         Ok(())
     }
 
-    fn advance(&mut self, loss: BufferId, step: BufferId, steps: usize) {
+    fn advance(&mut self, Guard { loss, step, steps }: Guard) {
         self.plan.update.push(Step { op: Box::new(Advance { steps }), operands: vec![loss, step] });
     }
-}
-
-/// Rows and channels of a layer's output, as its bias sees it.
-fn bias_size(output: Shape) -> (usize, usize) {
-    let channels = *output.sizes().last().expect("an output has axes");
-    (output.elements() / channels, channels)
 }

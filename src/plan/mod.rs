@@ -5,12 +5,16 @@ mod fuse;
 mod host;
 mod lower;
 mod memory;
+mod site;
 
 pub use executor::{ChosenBy, Executor, Pending, Prepared, TimedBy};
 pub use fuse::Prologues;
 pub use host::{HostExecutor, Real};
-pub use lower::{DataParts, EvaluateOptions, TrainOptions, evaluate_plan, predict_plan, train_plan};
+pub use lower::{
+    DataParts, EvaluateOptions, TrainOptions, evaluate_plan, inspect_plan, predict_plan, train_plan,
+};
 pub use memory::{Allocation, Memory, Slot};
+pub use site::{Guard, Mode, Site};
 
 use std::collections::HashSet;
 
@@ -154,6 +158,13 @@ impl Plan {
         let (name, shape) = (name.into(), shape.into());
         self.buffers.push(BufferSpec { name, role, shape, element, kept: false });
         BufferId(self.buffers.len() - 1)
+    }
+
+    /// Adds a buffer for the gradient of another.
+    pub fn add_gradient(&mut self, of: BufferId) -> BufferId {
+        let spec = self.buffer(of);
+        let (name, shape) = (format!("{}.grad", spec.name), spec.shape.clone());
+        self.add_buffer(name, Role::Gradient, shape, Element::Real)
     }
 
     /// Keeps a buffer's content until the caller has read it.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::short_name;
-use crate::network::{Features, Layer, LayerInput, LayerKind, Network};
+use crate::network::{Features, Layer, LayerInput, Network};
 
 /// The network as Keras prints it, with the arithmetic of the parameters, and with what a layer reads where
 /// that is not the layer before. Names are escaped, and cut where they are very long.
@@ -17,9 +17,12 @@ use crate::network::{Features, Layer, LayerInput, LayerKind, Network};
 pub fn summary(network: &Network) -> String {
     let mut rows = vec![Row::new("Layer (type)", "Output Shape", "Param #")];
     let image = Features::Image(network.input());
-    rows.push(Row::new(format!("{} (image)", LayerInput::IMAGE_NAME), tuple(&image), "0"));
+    rows.push(Row::new(format!("{} (image)", LayerInput::INPUT_NAME), tuple(&image), "0"));
     for (index, layer) in network.layers().iter().enumerate() {
-        let arithmetic = arithmetic(layer).map_or(String::new(), |arithmetic| format!("= {arithmetic}"));
+        let arithmetic = layer
+            .kind
+            .arithmetic(&layer.variables)
+            .map_or(String::new(), |arithmetic| format!("= {arithmetic}"));
         let reads = if layer.inputs == [LayerInput::before(index)] {
             String::new()
         } else {
@@ -45,16 +48,16 @@ pub fn summary(network: &Network) -> String {
 pub fn summary_json(network: &Network) -> Value {
     let layer = |layer: &Layer| {
         let tensors = layer
-            .parameters
+            .variables
             .iter()
-            .map(|parameter| json!({ "name": parameter.name, "shape": parameter.pytorch_shape().sizes() }));
+            .map(|variable| json!({ "name": variable.name, "shape": variable.pytorch_shape().sizes() }));
         json!({
             "name": layer.name,
             "type": layer.kind.type_name(),
             "inputs": input_names(network, layer),
             "output_shape": layer.output.sizes(),
             "parameters": layer.parameter_count(),
-            "arithmetic": arithmetic(layer),
+            "arithmetic": layer.kind.arithmetic(&layer.variables),
             "tensors": tensors.collect::<Vec<_>>(),
         })
     };
@@ -64,20 +67,6 @@ pub fn summary_json(network: &Network) -> Value {
         "layers": network.layers().iter().map(layer).collect::<Vec<_>>(),
         "parameters": network.parameter_count(),
     })
-}
-
-/// How the number of a layer's parameters comes about: `5*5*1*16 + 16`.
-fn arithmetic(layer: &Layer) -> Option<String> {
-    let factors = |sizes: &[usize]| sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("*");
-    let weight = layer.parameters.first()?.shape.sizes();
-    // The outputs come last, as they do in the name of the product: kernel area * inputs * outputs.
-    let product = factors(&[&weight[1..], &weight[..1]].concat());
-    let has_bias = match &layer.kind {
-        LayerKind::Conv2d(conv) => conv.bias,
-        LayerKind::Dense(dense) => dense.bias,
-        _ => return None,
-    };
-    Some(if has_bias { format!("{product} + {}", weight[0]) } else { product })
 }
 
 fn input_names<'a>(network: &'a Network, layer: &Layer) -> Vec<&'a str> {
@@ -156,7 +145,7 @@ fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Conv2d;
+    use crate::layers::Conv2d;
     use crate::network::presets::lenet;
     use crate::tensor::ImageShape;
 

@@ -7,23 +7,18 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView, serialize};
 
 use crate::files::{self, write_durably};
-use crate::network::Network;
+use crate::network::{Network, Weights};
 use crate::ops::Element;
 use crate::tensor::{Shape, Tensor};
 use crate::{Error, Result, host_memory};
 
-/// Writes parameters, given in the order of [`Network::parameters`], under their own names: `conv1.weight`
-/// `[out, in/groups, kh, kw]`, `dense1.weight` `[out, in]`, `conv1.bias` `[out]`. PyTorch loads them as they
-/// are into a module whose layers have these names.
+/// Writes weights under their own names: `conv1.weight` `[out, in/groups, kh, kw]`, `dense1.weight` `[out, in]`,
+/// `conv1.bias` `[out]`. PyTorch loads them as they are into a module whose layers have these names.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be written; a file that was there before is then as it was.
-pub fn save_weights(path: &Path, network: &Network, parameters: &[Vec<f32>]) -> Result<()> {
-    let tensors = network
-        .parameters()
-        .zip(parameters)
-        .map(|(parameter, values)| Ok((parameter.name.clone(), parameter.to_pytorch(values)?)));
-    save_tensors(path, &tensors.collect::<Result<Vec<_>>>()?)
+pub fn save_weights(path: &Path, weights: &Weights) -> Result<()> {
+    save_tensors(path, weights.iter())
 }
 
 /// Writes tensors under their names as a safetensors file that says `format: pt`, as PyTorch's users expect.
@@ -33,11 +28,11 @@ pub fn save_weights(path: &Path, network: &Network, parameters: &[Vec<f32>]) -> 
 ///
 /// # Panics
 /// When two tensors have the same name.
-pub fn save_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
-    let views = tensors.iter().map(|(name, tensor)| {
+pub fn save_tensors<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<()> {
+    let views = tensors.into_iter().map(|(name, tensor)| {
         let bytes = bytemuck::cast_slice(tensor.data());
         let view = TensorView::new(Dtype::F32, tensor.shape().sizes().to_vec(), bytes);
-        (name.as_str(), view.expect("a tensor's data fit its shape"))
+        (name, view.expect("a tensor's data fit its shape"))
     });
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     let bytes = serialize(views, Some(metadata)).expect("names are unique and data fit their shapes");
@@ -82,35 +77,37 @@ pub fn read_safetensors(path: &Path, most: u64, expected: &str) -> Result<Vec<u8
     }
 }
 
-/// Reads parameters for `network`, in the order of [`Network::parameters`].
+/// Reads the weights of `network`.
 ///
 /// # Errors
-/// [`Error::File`] when the file is damaged, or its tensors are not exactly the network's.
-pub fn load_weights(path: &Path, network: &Network) -> Result<Vec<Vec<f32>>> {
+/// [`Error::File`] when the file is damaged, or its tensors are not exactly the network's variables.
+pub fn load_weights(path: &Path, network: &Network) -> Result<Weights> {
     // A tensor too many is better named than counted.
     const ALLOWANCE: u64 = 1 << 20;
-    let most = Element::Real.bytes(network.parameter_count()) + ALLOWANCE;
+    let elements = network.variables().map(|variable| variable.shape.elements()).sum();
+    let most = Element::Real.bytes(elements) + ALLOWANCE;
     let bytes =
         read_safetensors(path, most, &format!("weights of {}, at most {most} bytes", network.name()))?;
     let file =
         SafeTensors::deserialize(&bytes).map_err(|error| Error::file(path, "a safetensors file", error))?;
-    let names = || network.parameters().map(|parameter| parameter.name.as_str());
+    let names = || network.variables().map(|variable| variable.name.as_str());
     let known: HashSet<&str> = names().collect();
     if let Some(stranger) = file.names().into_iter().find(|name| !known.contains(name)) {
         let expected = format!("the tensors {}", names().collect::<Vec<_>>().join(", "));
         return Err(Error::file(path, expected, stranger));
     }
     network
-        .parameters()
-        .map(|parameter| {
-            let what = format!("tensor {} of f32 {}", parameter.name, parameter.pytorch_shape());
-            let view = file.tensor(&parameter.name).map_err(|_| Error::file(path, &what, "none"))?;
-            if view.dtype() != Dtype::F32 || view.shape() != parameter.pytorch_shape().sizes() {
+        .variables()
+        .map(|variable| {
+            let what = format!("tensor {} of f32 {}", variable.name, variable.pytorch_shape());
+            let view = file.tensor(&variable.name).map_err(|_| Error::file(path, &what, "none"))?;
+            if view.dtype() != Dtype::F32 || view.shape() != variable.pytorch_shape().sizes() {
                 let found = format!("{:?} {:?}", view.dtype(), view.shape());
                 return Err(Error::file(path, what, found));
             }
             let values = bytemuck::pod_collect_to_vec(view.data());
-            parameter.from_pytorch(&Tensor::new(Shape::checked("weights", view.shape())?, values)?)
+            let tensor = Tensor::new(Shape::checked("weights", view.shape())?, values)?;
+            Ok((variable.name.clone(), tensor))
         })
         .collect()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::feed;
 use crate::data::{Dataset, Normalisation};
-use crate::network::Network;
+use crate::network::{Network, Weights};
 use crate::ops::HostBuffer;
 use crate::plan::{EvaluateOptions, Executor, Memory, Plan, Prepared, Prologues, evaluate_plan};
 use crate::{Error, Result};
@@ -100,6 +100,19 @@ impl Evaluator {
 
     fn write(&self, executor: &mut dyn Executor, name: &str, content: HostBuffer<f32>) -> Result<()> {
         executor.write(self.prepared, self.plan.expect(name), &content)
+    }
+
+    /// Brings weights to the executor's device, where every plan of the network shares them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for weights that are not the network's; [`Error::Device`] when the device failed.
+    pub fn set_weights(
+        &self,
+        executor: &mut dyn Executor,
+        network: &Network,
+        weights: &Weights,
+    ) -> Result<()> {
+        feed::write_weights(executor, &self.plan, self.prepared, network, weights)
     }
 
     /// The prepared plan: its parameters are those of every plan of the executor.

@@ -5,6 +5,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
 use crate::data::{Dataset, Normalisation};
+use crate::network::{Network, Weights};
 use crate::ops::HostBuffer;
 use crate::ops::batch::NO_ROW;
 use crate::plan::{DataParts, Executor, Plan, Prepared};
@@ -57,6 +58,35 @@ pub fn upload(
     let shift =
         normalisation.mean.iter().zip(&normalisation.deviation).map(|(mean, deviation)| -mean / deviation);
     write("normalisation", HostBuffer::real(scale.chain(shift).collect()))
+}
+
+/// Writes the value of every variable of `network` to the device.
+pub fn write_weights(
+    executor: &mut dyn Executor,
+    plan: &Plan,
+    prepared: Prepared,
+    network: &Network,
+    weights: &Weights,
+) -> Result<()> {
+    network.check_weights(weights)?;
+    network.variables().try_for_each(|variable| {
+        let values = HostBuffer::real(weights.values(variable)?);
+        executor.write(prepared, plan.expect(&variable.name), &values)
+    })
+}
+
+/// The value of every variable of `network`, from the device.
+pub fn read_weights(
+    executor: &mut dyn Executor,
+    plan: &Plan,
+    prepared: Prepared,
+    network: &Network,
+) -> Result<Weights> {
+    let read = network.variables().map(|variable| {
+        let values = executor.read(prepared, plan.expect(&variable.name))?;
+        Ok((variable.name.clone(), variable.to_pytorch(values.reals())?))
+    });
+    read.collect()
 }
 
 /// The rows of an epoch of training, shuffled; what does not fill a last batch is dropped.

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use crate::Result;
-use crate::network::Network;
+use crate::network::{Network, Weights};
 use crate::ops::Element;
-use crate::plan::{EvaluateOptions, Executor, Role, evaluate_plan};
+use crate::plan::{EvaluateOptions, Executor, Mode, Role, inspect_plan};
 
-/// Runs the step that went bad once more, forward, with every buffer kept, and names the first place that
+/// Runs the step that went bad once more, forward and in the mode in which it did, with every buffer kept, and names the first place that
 /// holds a value that is not finite.
 ///
 /// Each layer is a step of its own here, so that the place is a layer's, and not that of whichever step it was
 /// fused into. That works because a bad step changes nothing: the optimizer skips it, and the step's number stays.
-pub fn find(executor: &mut dyn Executor, network: &Network, options: &EvaluateOptions) -> Result<String> {
-    let plan = Arc::new(evaluate_plan(network, options)?.for_inspection());
+pub fn find(
+    executor: &mut dyn Executor,
+    network: &Network,
+    options: &EvaluateOptions,
+    mode: Mode,
+) -> Result<String> {
+    let plan = Arc::new(inspect_plan(network, options, mode)?);
     let prepared = executor.prepare(plan.clone())?;
     executor.run(prepared, 1)?;
     let parameters: Vec<_> = plan.with_role(Role::Parameter).collect();
@@ -30,10 +35,11 @@ pub fn find(executor: &mut dyn Executor, network: &Network, options: &EvaluateOp
     Ok("first seen in the loss itself".into())
 }
 
-/// The first parameter that holds a value that is not finite, if one does; the order is that of
-/// [`Network::parameters`].
-pub fn in_parameters(network: &Network, parameters: &[Vec<f32>]) -> Option<String> {
-    network.parameters().zip(parameters).find_map(|(parameter, values)| described(&parameter.name, values))
+/// The first variable, in the order of the layers, that holds a value that is not finite, if one does.
+pub fn in_weights(network: &Network, weights: &Weights) -> Option<String> {
+    network.variables().find_map(|variable| {
+        weights.get(&variable.name).and_then(|tensor| described(&variable.name, tensor.data()))
+    })
 }
 
 fn described(name: &str, values: &[f32]) -> Option<String> {

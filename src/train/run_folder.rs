@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{TrainSettings, load_weights, nonfinite, save_weights};
 use crate::data::Normalisation;
 use crate::files::{MOST_TEXT, check_folder, read_text, slug, sync_folder, write_durably};
-use crate::network::{Network, NetworkFile};
+use crate::network::{Network, NetworkFile, Weights};
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
 
@@ -210,18 +210,18 @@ impl RunFolder {
     /// # Errors
     /// [`Error::WeightsNotFinite`] for weights that hold NaN or infinity; [`Error::Io`] when the file cannot be
     /// written. The file is then as it was.
-    pub fn save(&self, name: &str, network: &Network, parameters: &[Vec<f32>]) -> Result<()> {
-        if let Some(place) = nonfinite::in_parameters(network, parameters) {
+    pub fn save(&self, name: &str, network: &Network, weights: &Weights) -> Result<()> {
+        if let Some(place) = nonfinite::in_weights(network, weights) {
             return Err(Error::WeightsNotFinite { what: "the weights".into(), place });
         }
-        save_weights(&self.weights_path(name), network, parameters)
+        save_weights(&self.weights_path(name), weights)
     }
 
     /// Reads `best.safetensors` or `last.safetensors`; see [`load_weights`].
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::File`] when the weights are not there or not the network's.
-    pub fn load(&self, name: &str, network: &Network) -> Result<Vec<Vec<f32>>> {
+    pub fn load(&self, name: &str, network: &Network) -> Result<Weights> {
         load_weights(&self.weights_path(name), network)
     }
 

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::evaluate::{Evaluation, Evaluator};
 use super::{feed, nonfinite};
 use crate::data::{DataSplits, Normalisation};
-use crate::network::Network;
+use crate::network::{Network, Weights};
 use crate::ops::optimizer::{Sgd, SgdOptions};
 use crate::ops::{Element, HostBuffer};
 use crate::plan::{
-    BufferId, EvaluateOptions, Executor, Memory, Pending, Plan, Prepared, Prologues, TrainOptions, train_plan,
+    EvaluateOptions, Executor, Memory, Mode, Pending, Plan, Prepared, Prologues, TrainOptions, train_plan,
 };
 use crate::{Error, Result, host_memory};
 
@@ -174,8 +174,8 @@ impl Trainer {
             step_time: None,
             settings,
         };
-        let initial = trainer.network.initial_parameters(trainer.settings.seed);
-        trainer.set_parameters(&initial)?;
+        let initial = trainer.network.initial_weights(trainer.settings.seed)?;
+        trainer.set_weights(&initial)?;
         Ok(trainer)
     }
 
@@ -251,32 +251,20 @@ impl Trainer {
         &self.normalisation
     }
 
-    /// Every parameter, in the order of [`Network::parameters`].
+    /// The present value of every variable.
     ///
     /// # Errors
     /// [`Error::Device`] when the device failed.
-    pub fn parameters(&mut self) -> Result<Vec<Vec<f32>>> {
-        let buffers = self.parameter_buffers();
-        buffers.into_iter().map(|id| Ok(self.executor.read(self.prepared, id)?.into_reals())).collect()
+    pub fn weights(&mut self) -> Result<Weights> {
+        feed::read_weights(self.executor.as_mut(), &self.plan, self.prepared, &self.network)
     }
 
-    /// Replaces every parameter, in the order of [`Network::parameters`].
+    /// Replaces the value of every variable.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a parameter of another size.
-    pub fn set_parameters(&mut self, parameters: &[Vec<f32>]) -> Result<()> {
-        let buffers = self.parameter_buffers();
-        if buffers.len() != parameters.len() {
-            return Err(Error::invalid("parameters", format!("{} of them", buffers.len()), parameters.len()));
-        }
-        for (id, values) in buffers.into_iter().zip(parameters) {
-            self.executor.write(self.prepared, id, &HostBuffer::real(values.clone()))?;
-        }
-        Ok(())
-    }
-
-    fn parameter_buffers(&self) -> Vec<BufferId> {
-        self.network.parameters().map(|parameter| self.plan.expect(&parameter.name)).collect()
+    /// [`Error::Invalid`] for weights that are not the network's.
+    pub fn set_weights(&mut self, weights: &Weights) -> Result<()> {
+        feed::write_weights(self.executor.as_mut(), &self.plan, self.prepared, &self.network, weights)
     }
 
     fn write(&mut self, name: &str, content: HostBuffer<f32>) -> Result<()> {
@@ -371,8 +359,8 @@ impl Trainer {
         match self.evaluate() {
             Err(Error::NotFinite { what, loss, place }) => {
                 let what = format!("{what} after step {}", self.steps_done - 1);
-                let parameters = self.parameters()?;
-                let place = nonfinite::in_parameters(&self.network, &parameters).unwrap_or(place);
+                let weights = self.weights()?;
+                let place = nonfinite::in_weights(&self.network, &weights).unwrap_or(place);
                 Err(Error::NotFinite { what, loss, place: format!("{place}; {ADVICE}") })
             }
             result => result,
@@ -391,7 +379,7 @@ impl Trainer {
     fn not_finite(&mut self, step: usize, loss: f32) -> Result<Error> {
         let TrainOptions { batch_size, steps, data, .. } = self.options.clone();
         let options = EvaluateOptions { batch_size, steps, data };
-        let place = match nonfinite::find(self.executor.as_mut(), &self.network, &options) {
+        let place = match nonfinite::find(self.executor.as_mut(), &self.network, &options, Mode::Train) {
             // What is known already matters more.
             Err(error @ Error::Memory { .. }) => format!("its place is not known, since {error}"),
             place => place?,

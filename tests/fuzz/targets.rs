@@ -130,7 +130,7 @@ pub fn runs() -> Target {
     };
     let path = place.path().join("run");
     let run = RunFolder::create(&path, &config, &network).expect("a new folder");
-    run.save("best", &network, &network.initial_parameters(0)).expect("weights");
+    run.save("best", &network, &network.initial_weights(0).expect("weights")).expect("weights");
     let seeds = vec![files_of(&path)];
     Target::new("runs", seeds, 64 * MIB, |folder| {
         let (run, _, network) = RunFolder::open(folder)?;
@@ -142,7 +142,7 @@ pub fn weights() -> Target {
     let place = tempfile::tempdir().expect("a folder");
     let network = small_network();
     let path = place.path().join("best.safetensors");
-    save_weights(&path, &network, &network.initial_parameters(0)).expect("weights");
+    save_weights(&path, &network.initial_weights(0).expect("weights")).expect("weights");
     let seeds = vec![files_of(place.path())];
     Target::new("weights", seeds, 64 * MIB, move |folder| {
         load_weights(&folder.join("best.safetensors"), &network).map(drop)

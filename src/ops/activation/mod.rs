@@ -70,7 +70,7 @@ impl Activation {
                     Activation::LeakyRelu { .. } => ("leaky_relu", "slope"),
                     _ => ("elu", "alpha"),
                 };
-                Err(Error::invalid(name, format!("a positive {what}"), parameter))
+                Err(Error::invalid(name, format!("a finite {what} above 0"), parameter))
             }
             _ => Ok(self),
         }

@@ -1,17 +1,41 @@
-//! A TOML table read key by key: whatever is unknown, missing or wrong is an error of one line.
+//! The keys of model files: tables read key by key, where whatever is unknown, missing or wrong is an error of one line;
+//! and values as they are written.
+
+use std::fmt;
 
 use ::toml::{Table, Value};
 
-use crate::network::Initialiser;
+use super::Initialiser;
+use super::builder::Draft;
+use super::file::drafts;
 use crate::ops::window::Padding;
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
 
 /// The keys of the model, or of one layer.
-pub(super) struct Keys {
-    /// Position and type; none for the model itself.
-    layer: Option<String>,
+pub(crate) struct Keys {
+    /// Where the layer stands, and its type; none for the model itself.
+    layer: Option<(Position, String)>,
     table: Table,
+}
+
+/// Where a layer stands among its neighbours, counted from 1, after the positions of the blocks around it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Position(Vec<usize>);
+
+impl Position {
+    /// The layer of this number in the block that stands here.
+    pub fn inner(&self, number: usize) -> Position {
+        Position([&self.0[..], &[number]].concat())
+    }
+}
+
+/// `3`, or `3.1` for the first layer in the block that comes third.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<String> = self.0.iter().map(usize::to_string).collect();
+        f.write_str(&numbers.join("."))
+    }
 }
 
 /// How to read a value, or what it should have been.
@@ -21,13 +45,18 @@ const MAX_SIZE: i64 = i32::MAX as i64;
 
 impl Keys {
     /// The model's own keys, all of them among `allowed`.
-    pub fn of_model(table: Table, allowed: &[&str]) -> Result<Keys> {
+    pub(super) fn of_model(table: Table, allowed: &[&str]) -> Result<Keys> {
         Keys { layer: None, table }.checked(allowed)
     }
 
     /// The keys of the layer at `position`, all of them among `allowed`.
-    pub fn of_layer(position: usize, type_name: &str, table: Table, allowed: &[&str]) -> Result<Keys> {
-        Keys { layer: Some(format!("{position} ({type_name})")), table }.checked(allowed)
+    pub(super) fn of_layer(
+        position: Position,
+        type_name: &str,
+        table: Table,
+        allowed: &[&str],
+    ) -> Result<Keys> {
+        Keys { layer: Some((position, type_name.into())), table }.checked(allowed)
     }
 
     fn checked(self, allowed: &[&str]) -> Result<Keys> {
@@ -54,11 +83,17 @@ impl Keys {
         }
     }
 
-    fn error(&self, expected: String, found: String) -> Error {
+    /// What is wrong with these keys.
+    pub fn error(&self, expected: String, found: String) -> Error {
         match &self.layer {
-            Some(layer) => Error::layer(layer, expected, found),
+            Some((position, name)) => Error::layer(format!("{position} ({name})"), expected, found),
             None => Error::invalid("model", expected, found),
         }
+    }
+
+    /// The layers that a block's tables describe.
+    pub fn drafts(&self, tables: Vec<Table>) -> Result<Vec<Draft>> {
+        drafts(&self.layer.as_ref().map_or_else(Position::default, |(position, _)| position.clone()), tables)
     }
 
     /// Reads a string.
@@ -86,6 +121,12 @@ impl Keys {
     /// Reads a size of at least 1.
     pub fn size(value: &Value) -> Result<usize, String> {
         size_from(1, value).ok_or(format!("an integer from 1 to {MAX_SIZE}"))
+    }
+
+    /// Reads how often something is repeated.
+    pub fn repeats(value: &Value) -> Result<usize, String> {
+        const MOST: usize = 1000;
+        size_from(1, value).filter(|&times| times <= MOST).ok_or(format!("an integer from 1 to {MOST}"))
     }
 
     /// Reads one size for both axes, or [height, width].
@@ -146,6 +187,20 @@ fn size_from(least: i64, value: &Value) -> Option<usize> {
 fn sizes_from<const N: usize>(least: i64, value: &Value) -> Option<[usize; N]> {
     let sizes: Option<Vec<usize>> = value.as_array()?.iter().map(|value| size_from(least, value)).collect();
     sizes?.try_into().ok()
+}
+
+/// One size where both are equal, else [height, width].
+pub(crate) fn pair([height, width]: [usize; 2]) -> Value {
+    match height == width {
+        true => (height as i64).into(),
+        false => vec![height as i64, width as i64].into(),
+    }
+}
+
+/// The shortest decimal that reads back as the same f32.
+pub(crate) fn number(value: f32) -> Value {
+    let shortest: f64 = format!("{value:?}").parse().expect("a number that was just printed");
+    shortest.into()
 }
 
 /// A value on one short line.

@@ -1,12 +1,12 @@
-//! What training changes, and how it looks in PyTorch's layouts.
+//! The tensors that belong to layers, and how they look in PyTorch's layouts.
 
 use super::Initialiser;
 use crate::tensor::{ImageShape, Shape, Tensor};
 use crate::{Error, Result};
 
-/// One trained tensor of a layer.
+/// A tensor that belongs to a layer and outlives a step: a weight, a bias, a running mean.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Parameter {
+pub struct Variable {
     /// PyTorch's name: `conv1.weight`, `conv1.bias`.
     pub name: String,
     /// Sizes in the inside layout: filters `[K,R,S,C/groups]`, a dense weight `[O,I]`, a bias `[K]`.
@@ -22,9 +22,33 @@ pub struct Parameter {
     pub fan_out: usize,
     /// How the inside layout maps to PyTorch's.
     pub layout: Layout,
+    /// What changes it.
+    pub kind: Kind,
 }
 
-/// How a parameter's inside layout maps to PyTorch's.
+/// What changes a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The optimizer, with the options of a group of parameters.
+    Trained(Group),
+    /// Nothing: it stays what it was initialised with, or loaded from a file.
+    Frozen,
+    /// The layer itself, while it trains: a running mean.
+    Statistic,
+}
+
+/// Parameters that share a factor of the learning rate and a weight decay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Group {
+    /// Filters and the weights of dense layers.
+    Weight,
+    /// Biases.
+    Bias,
+    /// Scale and shift of normalisations.
+    Norm,
+}
+
+/// How a variable's inside layout maps to PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// `[K,R,S,C/groups]` here, `[K,C/groups,R,S]` there.
@@ -35,25 +59,30 @@ pub enum Layout {
         /// That map.
         image: Option<ImageShape>,
     },
-    /// `[K]` on both sides.
-    Vector,
+    /// The same on both sides: a bias `[K]`.
+    Plain,
 }
 
-impl Parameter {
-    /// The values to start from; `stream` is the parameter's index in the network.
+impl Variable {
+    /// The values to start from, in the inside layout; `stream` is the variable's index in the network.
     pub fn initial_values(&self, seed: u64, stream: u64) -> Vec<f32> {
         self.initialiser.fill(self.shape.elements(), [self.fan_in, self.fan_out], seed, stream)
+    }
+
+    /// Whether the optimizer changes it.
+    pub fn is_trained(&self) -> bool {
+        matches!(self.kind, Kind::Trained(_))
     }
 
     /// Sizes in PyTorch's layout.
     pub fn pytorch_shape(&self) -> Shape {
         match self.layout {
             Layout::Filters => Shape::new(CHANNELS_FIRST.map(|axis| self.shape.size(axis))),
-            Layout::Dense { .. } | Layout::Vector => self.shape.clone(),
+            Layout::Dense { .. } | Layout::Plain => self.shape.clone(),
         }
     }
 
-    /// The parameter as PyTorch and safetensors hold it, from values in the inside layout.
+    /// The variable as PyTorch and safetensors hold it, from values in the inside layout.
     ///
     /// # Errors
     /// [`Error::Invalid`] when `data` does not hold one value an element; [`Error::Memory`] when there is too little
@@ -65,10 +94,10 @@ impl Parameter {
         tensor.reshaped(self.pytorch_shape())
     }
 
-    /// Values in the inside layout, from the parameter as PyTorch and safetensors hold it.
+    /// Values in the inside layout, from the variable as PyTorch and safetensors hold it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the tensor's shape is not [`Parameter::pytorch_shape`]; [`Error::Memory`] when there
+    /// [`Error::Invalid`] when the tensor's shape is not [`Variable::pytorch_shape`]; [`Error::Memory`] when there
     /// is too little memory.
     pub fn from_pytorch(&self, tensor: &Tensor) -> Result<Vec<f32>> {
         let expected = self.pytorch_shape();
@@ -84,7 +113,7 @@ impl Parameter {
         Ok(tensor.permuted(&CHANNELS_LAST)?.into_data())
     }
 
-    /// Sizes with the channels as an axis of their own, the last of four; other parameters' as they are.
+    /// Sizes with the channels as an axis of their own, the last of four; other variables' as they are.
     fn channels_last_sizes(&self) -> Vec<usize> {
         match self.layout {
             Layout::Dense { image: Some(ImageShape { height, width, channels }) } => {
@@ -102,12 +131,12 @@ const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 mod tests {
     use super::*;
 
-    fn parameter(shape: impl Into<Shape>, layout: Layout) -> Parameter {
-        let (name, initialiser) = ("layer.weight".into(), Initialiser::Zeros);
-        Parameter { name, shape: shape.into(), initialiser, fan_in: 1, fan_out: 1, layout }
+    fn parameter(shape: impl Into<Shape>, layout: Layout) -> Variable {
+        let (name, initialiser, kind) = ("layer.weight".into(), Initialiser::Zeros, Kind::Frozen);
+        Variable { name, shape: shape.into(), initialiser, fan_in: 1, fan_out: 1, layout, kind }
     }
 
-    fn counting(parameter: &Parameter) -> Vec<f32> {
+    fn counting(parameter: &Variable) -> Vec<f32> {
         (0..parameter.shape.elements()).map(|value| value as f32).collect()
     }
 
@@ -135,7 +164,7 @@ mod tests {
             parameter([4, 3, 5, 2], Layout::Filters),
             parameter([4, 30], Layout::Dense { image: Some(image) }),
             parameter([4, 30], Layout::Dense { image: None }),
-            parameter([7], Layout::Vector),
+            parameter([7], Layout::Plain),
         ] {
             let data = counting(&parameter);
             let tensor = parameter.to_pytorch(&data).unwrap();

@@ -1,0 +1,135 @@
+//! A dense layer: every output reads every input.
+
+use ::toml::Value;
+
+use super::{Inferred, LayerType, Registered, bias};
+use crate::network::{
+    Content, Features, Group, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, initialiser,
+};
+use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
+use crate::plan::{BufferId, Site};
+use crate::tensor::Shape;
+use crate::{Error, Result};
+
+pub(super) const TYPES: &[Registered] = &[Registered {
+    name: "dense",
+    keys: &["units", "bias", "initializer"],
+    read: |keys| Ok(Content::layer(read(keys)?)),
+}];
+
+const WEIGHT: &str = "weight";
+
+/// A dense layer, `output[o] = sum over i of weight[o,i] * input[i] + bias[o]`; with a bias by default.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dense {
+    /// O: outputs.
+    pub units: usize,
+    /// Whether a value is added to each output.
+    pub bias: bool,
+    /// What the weight starts from; biases start at zero.
+    pub initialiser: Initialiser,
+}
+
+impl Dense {
+    /// A dense layer of `units` outputs.
+    pub fn new(units: usize) -> Self {
+        Dense { units, bias: true, initialiser: Initialiser::default() }
+    }
+
+    /// Leaves the bias out.
+    pub fn without_bias(mut self) -> Self {
+        self.bias = false;
+        self
+    }
+
+    /// Starts the weight from `initialiser`.
+    pub fn initialiser(mut self, initialiser: Initialiser) -> Self {
+        self.initialiser = initialiser;
+        self
+    }
+
+    fn size_at(&self, site: &Site<'_>) -> Result<DenseSize> {
+        DenseSize::new(site.batch_size(), site.input_features(0).elements(), self.units)
+    }
+}
+
+impl From<usize> for Dense {
+    fn from(units: usize) -> Self {
+        Dense::new(units)
+    }
+}
+
+fn read(keys: &mut Keys) -> Result<Dense> {
+    let default = Dense::new(keys.required("units", Keys::size)?);
+    Ok(Dense {
+        bias: keys.optional("bias", Keys::boolean)?.unwrap_or(default.bias),
+        initialiser: keys.optional("initializer", Keys::initialiser)?.unwrap_or_default(),
+        ..default
+    })
+}
+
+impl LayerType for Dense {
+    fn type_name(&self) -> &'static str {
+        "dense"
+    }
+
+    fn keys(&self) -> Vec<(&'static str, Value)> {
+        let mut keys = vec![("units", Value::from(self.units as i64))];
+        keys.extend((!self.bias).then(|| ("bias", Value::from(false))));
+        keys.extend(initialiser::key(self.initialiser));
+        keys
+    }
+
+    fn infer(&self, inputs: &[Features]) -> Result<Inferred> {
+        self.initialiser.check()?;
+        let Features::Flat { size, image } = inputs[0] else {
+            return Err(Error::invalid("dense", "flat features (put a flatten before it)", inputs[0]));
+        };
+        if self.units == 0 {
+            return Err(Error::invalid("dense", "units of at least 1", self.units));
+        }
+        let weight = Variable {
+            name: WEIGHT.into(),
+            shape: Shape::checked("dense", [self.units, size])?,
+            initialiser: self.initialiser,
+            fan_in: size,
+            fan_out: self.units,
+            layout: Layout::Dense { image },
+            kind: Kind::Trained(Group::Weight),
+        };
+        let output = Features::Flat { size: self.units, image: None };
+        Ok(Inferred { output, variables: bias::with_bias(weight, self.bias) })
+    }
+
+    fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
+        super::weight_and_bias(variables)
+    }
+
+    fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {
+        let size = self.size_at(site)?;
+        let output = site.output([size.batch_size, size.out_features].into());
+        site.push(DenseForward::new(size), &[site.input(), site.variable(WEIGHT), output]);
+        bias::forward(site, output);
+        Ok(output)
+    }
+
+    fn backward(&self, site: &mut Site<'_>, grad_output: BufferId) -> Result<Vec<Option<BufferId>>> {
+        let size = self.size_at(site)?;
+        if let Some(grad_weight) = site.grad_variable(WEIGHT) {
+            site.push(DenseGradWeight::new(size), &[site.input(), grad_output, grad_weight]);
+        }
+        bias::backward(site, grad_output);
+        let grad_input = site.grad_input(0);
+        if let Some(grad_input) = grad_input {
+            site.push(DenseGradInput::new(size), &[site.variable(WEIGHT), grad_output, grad_input]);
+        }
+        Ok(vec![grad_input])
+    }
+}
+
+impl NetworkBuilder {
+    /// Adds a dense layer, given as a number of units or as a [`Dense`].
+    pub fn dense(self, dense: impl Into<Dense>) -> Self {
+        self.layer(dense.into())
+    }
+}

@@ -1,0 +1,158 @@
+//! Networks as TOML files.
+
+use ::toml::Table;
+
+use super::builder::{Draft, Source};
+use super::keys::{Keys, Position, describe};
+use super::{Network, NetworkBuilder};
+use crate::layers::registered;
+use crate::tensor::ImageShape;
+use crate::{Error, Result};
+
+/// A network as a model file tells it; its input may be left to the data.
+///
+/// ```toml
+/// name = "mine"
+/// input = [1, 28, 28]           # channels, height, width; optional: the data's where it is missing
+///
+/// [[layers]]
+/// type = "conv2d"               # dense relu leaky_relu elu sigmoid tanh gelu silu
+///                               # max_pool average_pool flatten add
+/// filters = 16
+/// kernel_size = 5               # or [height, width]; likewise stride and dilation
+/// padding = "same"              # "valid", n, [height, width] or [top, bottom, left, right]
+/// stride = 1
+/// dilation = 1
+/// groups = 1
+/// bias = true
+/// initializer = "he_normal"     # glorot_uniform glorot_normal he_uniform zeros, or a number
+/// name = "stem"                 # every layer may have one
+/// inputs = ["input"]            # by default the layer before; `input` is the image
+///
+/// [[layers]]
+/// type = "leaky_relu"
+/// slope = 0.01                  # elu: alpha = 1.0
+///
+/// [[layers]]
+/// type = "max_pool"
+/// kernel_size = 2               # padding and dilation as above; stride is the kernel size by default
+///
+/// [[layers]]
+/// type = "flatten"
+///
+/// [[layers]]
+/// type = "dense"
+/// units = 10                    # bias and initializer as above
+/// ```
+///
+/// Only `type`, and what names a size (`filters`, `kernel_size`, `units`), must be there; `add` needs two
+/// `inputs`.
+///
+/// Composite blocks hold layers of their own, which are named after the block (`residual1.conv1`); inside, `input` is
+/// what the block reads:
+///
+/// ```toml
+/// [[layers]]
+/// type = "residual"             # the sum of these layers and of what they read
+/// [[layers.layers]]
+/// type = "conv2d"
+/// filters = 32
+/// kernel_size = 3
+/// padding = "same"
+/// [[layers.layers]]
+/// type = "relu"
+/// [[layers.shortcut]]           # optional: what the input goes through before the sum
+/// type = "conv2d"
+/// filters = 32
+/// kernel_size = 1
+///
+/// [[layers]]
+/// type = "conv_block"           # a convolution with its keys, then
+/// filters = 32
+/// kernel_size = 3
+/// activation = "relu"           # types of layers that need no keys; norm comes before activation
+///
+/// [[layers]]
+/// type = "sequence"             # layers one after the other
+/// repeat = 3                    # so many times over
+/// [[layers.layers]]
+/// type = "relu"
+/// ```
+#[derive(Clone, Debug)]
+pub struct NetworkFile {
+    name: String,
+    input: Option<ImageShape>,
+    layers: Vec<Draft>,
+}
+
+impl NetworkFile {
+    /// Reads a model file's text.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what is not TOML, with the line; [`Error::Layer`] for a layer with unknown,
+    /// missing or wrong keys, with its position, counted from 1. Every message is one line.
+    pub fn parse(text: &str) -> Result<NetworkFile> {
+        let table: Table = text.parse().map_err(|error| syntax_error(text, &error))?;
+        let mut keys = Keys::of_model(table, &["name", "input", "layers"])?;
+        let name = keys.required("name", Keys::text)?;
+        let input = keys.optional("input", Keys::image)?;
+        let layers = keys.required("layers", Keys::tables)?;
+        Ok(NetworkFile { name, input, layers: drafts(&Position::default(), layers)? })
+    }
+
+    /// The network, for images of shape `image`; none takes the file's own shape.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where both tell a shape and they differ, or neither does; as [`NetworkBuilder::build`],
+    /// otherwise.
+    pub fn build(self, image: Option<ImageShape>) -> Result<Network> {
+        let NetworkFile { name, input, layers } = self;
+        let input = match (input, image) {
+            (Some(input), Some(image)) if input != image => {
+                return Err(Error::invalid("model", format!("an input of {image} as in the data"), input));
+            }
+            (Some(input), _) | (None, Some(input)) => input,
+            (None, None) => return Err(Error::invalid("model", "key `input`", "none")),
+        };
+        NetworkBuilder::from_drafts(name, input, layers).build()
+    }
+}
+
+const COMMON_KEYS: [&str; 3] = ["type", "name", "inputs"];
+
+/// The layers that `tables` describe, in the block that stands at `position`.
+pub(super) fn drafts(position: &Position, tables: Vec<Table>) -> Result<Vec<Draft>> {
+    tables.into_iter().zip(1..).map(|(table, number)| draft(position.inner(number), table)).collect()
+}
+
+fn draft(position: Position, table: Table) -> Result<Draft> {
+    let wrong = |expected: &str, found| Err(Error::layer(position.to_string(), expected, found));
+    let layer_type = match table.get("type") {
+        None => return wrong("key `type`", "none".into()),
+        Some(value) => match registered().find(|layer_type| value.as_str() == Some(layer_type.name)) {
+            None => {
+                let known: Vec<&str> = registered().map(|layer_type| layer_type.name).collect();
+                return wrong(&format!("type {}", known.join(", ")), describe(value));
+            }
+            Some(layer_type) => layer_type,
+        },
+    };
+    let allowed = [&COMMON_KEYS[..], layer_type.keys].concat();
+    let mut keys = Keys::of_layer(position, layer_type.name, table, &allowed)?;
+    let content = (layer_type.read)(&mut keys)?;
+    let inputs = match content.input_count() {
+        1 => keys.optional("inputs", Keys::texts)?,
+        _ => Some(keys.required("inputs", Keys::texts)?),
+    };
+    let inputs =
+        inputs.map_or(vec![Source::Previous], |names| names.into_iter().map(Source::Named).collect());
+    Ok(Draft { name: keys.optional("name", Keys::text)?, content, inputs })
+}
+
+/// What the parser complains of, on one line and with its place.
+fn syntax_error(text: &str, error: &::toml::de::Error) -> Error {
+    let start = error.span().map_or(0, |span| span.start.min(text.len()));
+    let line = 1 + text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count();
+    let message = error.message().lines().collect::<Vec<_>>().join("; ");
+    Error::invalid(format!("model, line {line}"), "TOML", message)
+}
