@@ -28,6 +28,14 @@ impl Real for f32 {
 
     const NAN: f32 = f32::NAN;
 
+    fn to_f64(self) -> f64 {
+        self.into()
+    }
+
+    fn from_f64(value: f64) -> f32 {
+        value as f32
+    }
+
     fn from_f32(value: f32) -> f32 {
         value
     }

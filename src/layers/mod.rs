@@ -2,7 +2,7 @@
 //!
 //! A type of layer implements [`LayerType`]: its keys in model files, the shapes and variables that it infers, and how it
 //! is lowered, forward and backward, to operations. The file also gives [`NetworkBuilder`](crate::network::NetworkBuilder)
-//! a method for it, and a [`Registered`] entry that reads it from a model file; one line in [`TYPES`] registers that.
+//! a method for it, and a entry that reads it from a model file; one line in `TYPES` registers that.
 //! Nothing outside this folder names a type of layer.
 //!
 //! Composite blocks ([`residual`], [`sequence`], [`conv_block`]) are no layers: building a network expands them.

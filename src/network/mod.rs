@@ -42,7 +42,7 @@ pub use layer::{Features, Layer, LayerInput};
 pub use load::{load, open};
 pub use presets::{PRESETS, Preset};
 pub use variable::{Group, Kind, Layout, Variable};
-pub use weights::Weights;
+pub use weights::{Adopted, Weights};
 
 use crate::tensor::ImageShape;
 use crate::{Error, Result};

@@ -43,6 +43,26 @@ impl Weights {
         self.0.is_empty()
     }
 
+    /// Takes over the values of `other` whose names and shapes are here, except for names that match a pattern of `kept`
+    /// (`*` stands for any characters).
+    pub fn adopt(&mut self, other: &Weights, kept: &[String]) -> Adopted {
+        let mut adopted = Adopted::default();
+        for (name, tensor) in &mut self.0 {
+            match other.get(name) {
+                _ if kept.iter().any(|pattern| matches(pattern, name)) => adopted.kept.push(name.clone()),
+                Some(found) if found.shape() == tensor.shape() => {
+                    tensor.clone_from(found);
+                    adopted.taken.push(name.clone());
+                }
+                Some(found) => adopted.kept.push(format!("{name} ({} there)", found.shape())),
+                None => adopted.kept.push(name.clone()),
+            }
+        }
+        let others = other.0.keys().filter(|name| !self.0.contains_key(*name));
+        adopted.left = others.cloned().collect();
+        adopted
+    }
+
     /// The values of a variable, in the inside layout.
     ///
     /// # Errors
@@ -53,6 +73,17 @@ impl Weights {
             self.get(&variable.name).ok_or_else(|| Error::invalid(&variable.name, expected(), "none"))?;
         variable.from_pytorch(tensor)
     }
+}
+
+/// What [`Weights::adopt`] did, by the names of variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Taken from the others.
+    pub taken: Vec<String>,
+    /// Left as they were; with the other shape, where that is why.
+    pub kept: Vec<String>,
+    /// Values of the others that belong to no variable here.
+    pub left: Vec<String>,
 }
 
 impl FromIterator<(String, Tensor)> for Weights {

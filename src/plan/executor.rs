@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{BufferId, Memory, Plan};
-use crate::Result;
 use crate::ops::{HostBuffer, Op};
+use crate::{Result, host_memory};
 
 /// Number of a plan that an executor has made ready to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +104,27 @@ pub trait Executor {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) when `data` has another number or kind of elements.
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()>;
+
+    /// The reals of a buffer, exactly as the executor holds them, once all runs so far are done.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed.
+    fn read_exact(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Vec<f64>> {
+        let read = self.read(prepared, buffer)?.into_reals();
+        let mut values = host_memory::reserved("reading a buffer", read.len(), "a smaller model")?;
+        values.extend(read.into_iter().map(f64::from));
+        Ok(values)
+    }
+
+    /// Replaces the reals of a buffer by what [`Executor::read_exact`] gave on an executor of the same kind: one value for
+    /// each of its elements.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the device failed.
+    fn write_exact(&mut self, prepared: Prepared, buffer: BufferId, data: &[f64]) -> Result<()> {
+        let values = data.iter().map(|&value| value as f32).collect();
+        self.write(prepared, buffer, &HostBuffer::real(values))
+    }
 
     /// Runs all steps of a plan `times` times. Work may still be under way when this returns.
     ///

@@ -24,6 +24,10 @@ pub trait Real: Copy + Default + Send + 'static {
     fn to_f32(self) -> f32;
     /// Widens from f32.
     fn from_f32(value: f32) -> Self;
+    /// Widens to f64.
+    fn to_f64(self) -> f64;
+    /// Rounds from f64.
+    fn from_f64(value: f64) -> Self;
     /// NaN.
     const NAN: Self;
 }
@@ -224,6 +228,17 @@ impl<T: Real> Executor for HostExecutor<T> {
 
     fn clear(&mut self) {
         *self = Self { preferred: self.preferred.take(), ..Self::new() };
+    }
+
+    fn read_exact(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Vec<f64>> {
+        let read = self.buffer(prepared, buffer).try_map_reals("reading a buffer", |value| value.to_f64())?;
+        Ok(read.into_reals())
+    }
+
+    fn write_exact(&mut self, prepared: Prepared, buffer: BufferId, data: &[f64]) -> Result<()> {
+        let values = self.buffer_mut(prepared, buffer).reals_mut();
+        values.iter_mut().zip(data).for_each(|(value, &data)| *value = T::from_f64(data));
+        Ok(())
     }
 
     fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Box<dyn Pending>> {

@@ -25,6 +25,14 @@ impl Real for f64 {
 
     const NAN: f64 = f64::NAN;
 
+    fn to_f64(self) -> f64 {
+        self
+    }
+
+    fn from_f64(value: f64) -> f64 {
+        value
+    }
+
     fn from_f32(value: f32) -> f64 {
         value.into()
     }

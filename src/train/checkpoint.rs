@@ -77,6 +77,31 @@ pub fn read_safetensors(path: &Path, most: u64, expected: &str) -> Result<Vec<u8
     }
 }
 
+/// Reads the weights of any network: the tensors of f32 in a safetensors file. Others, such as counters of integers, are
+/// left out.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read, [`Error::File`] when it is damaged or holds no tensor of f32;
+/// [`Error::Memory`] when there is too little memory for it.
+pub fn load_any_weights(path: &Path) -> Result<Weights> {
+    const EXPECTED: &str = "a safetensors file with weights of f32";
+    let bytes = read_safetensors(path, u64::MAX, EXPECTED)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::file(path, EXPECTED, error))?;
+    let tensors = file.tensors().into_iter().filter(|(_, view)| view.dtype() == Dtype::F32);
+    // A scalar has no axes, and no layer has a scalar.
+    let tensors = tensors.filter(|(_, view)| !view.shape().is_empty() && !view.shape().contains(&0));
+    let weights: Weights = tensors
+        .map(|(name, view)| {
+            let values = bytemuck::pod_collect_to_vec(view.data());
+            Ok((name, Tensor::new(Shape::checked("weights", view.shape())?, values)?))
+        })
+        .collect::<Result<_>>()?;
+    match weights.is_empty() {
+        true => Err(Error::file(path, EXPECTED, "none")),
+        false => Ok(weights),
+    }
+}
+
 /// Reads the weights of `network`.
 ///
 /// # Errors

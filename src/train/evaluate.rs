@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::feed;
 use crate::data::{Dataset, Normalisation};
 use crate::network::{Network, Weights};
@@ -10,7 +12,7 @@ use crate::plan::{EvaluateOptions, Executor, Memory, Plan, Prepared, Prologues, 
 use crate::{Error, Result};
 
 /// Figures over a whole dataset.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Mean cross-entropy of all images.
     pub loss: f64,

@@ -4,10 +4,16 @@ mod checkpoint;
 mod evaluate;
 mod feed;
 mod nonfinite;
+mod observer;
+mod recorder;
 mod run_folder;
+mod state;
 mod trainer;
 
-pub use checkpoint::{load_weights, read_safetensors, save_tensors, save_weights};
+pub use checkpoint::{load_any_weights, load_weights, read_safetensors, save_tensors, save_weights};
 pub use evaluate::{Evaluation, Evaluator};
+pub use observer::{EarlyStopping, Observer};
+pub use recorder::{Recorder, metrics};
 pub use run_folder::{RunConfig, RunFolder};
+pub use state::{Basis, Best, TrainState};
 pub use trainer::{EpochReport, Progress, TrainSettings, Trainer};

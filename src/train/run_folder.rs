@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{TrainSettings, load_weights, nonfinite, save_weights};
+use super::{TrainSettings, TrainState, load_weights, nonfinite, save_weights};
 use crate::data::Normalisation;
 use crate::files::{MOST_TEXT, check_folder, read_text, slug, sync_folder, write_durably};
 use crate::network::{Network, NetworkFile, Weights};
+use crate::report::short_name;
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
 
@@ -76,7 +77,13 @@ impl RunConfig {
 }
 
 /// The longest of the names of a run's files.
-const LONGEST_NAME: &str = "best.safetensors";
+const LONGEST_NAME: &str = STATE;
+
+/// The lines of figures, one for each epoch.
+const METRICS: &str = "metrics.jsonl";
+
+/// What a run can be resumed from.
+const STATE: &str = "state.safetensors";
 
 /// Whether something has that name; an error where nothing can.
 fn is_there(path: &Path) -> io::Result<bool> {
@@ -86,7 +93,8 @@ fn is_there(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// A run's folder: `config.toml`, `model.toml`, `metrics.jsonl`, `best.safetensors`, `last.safetensors`.
+/// A run's folder: `config.toml`, `model.toml`, `metrics.jsonl`, `best.safetensors`, `last.safetensors`, and
+/// `state.safetensors`, from which it can be resumed.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -155,8 +163,7 @@ impl RunFolder {
         })?;
         sync_folder(parent).map_err(Error::io("write", parent))?;
         let run = RunFolder { path, metrics: String::new() };
-        let config = toml::to_string(config).expect("a configuration is plain TOML");
-        write_durably(&run.path.join("config.toml"), config.as_bytes())?;
+        run.set_config(config)?;
         write_durably(&run.path.join("model.toml"), network.to_toml().as_bytes())?;
         Ok(run)
     }
@@ -201,7 +208,56 @@ impl RunFolder {
     /// [`Error::Io`] when the file cannot be written.
     pub fn log(&mut self, line: &serde_json::Value) -> Result<()> {
         self.metrics.push_str(&format!("{line}\n"));
-        write_durably(&self.path.join("metrics.jsonl"), self.metrics.as_bytes())
+        write_durably(&self.path.join(METRICS), self.metrics.as_bytes())
+    }
+
+    /// Takes over the lines of an earlier part of the run: those of its first `epochs` epochs.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when they cannot be read; [`Error::File`] when they are damaged, or one is missing.
+    pub(super) fn keep_metrics(&mut self, epochs: usize) -> Result<()> {
+        let path = self.path.join(METRICS);
+        let text = match epochs {
+            0 => String::new(),
+            _ => read_text(&path, MOST_TEXT)?,
+        };
+        let lines: Vec<&str> = text.lines().take(epochs).collect();
+        for (line, epoch) in lines.iter().zip(1..) {
+            let found = serde_json::from_str::<serde_json::Value>(line).ok();
+            if found.and_then(|line| line["epoch"].as_u64()) != Some(epoch) {
+                return Err(Error::file(&path, format!("a line of epoch {epoch}"), short_name(line)));
+            }
+        }
+        if lines.len() < epochs {
+            return Err(Error::file(&path, format!("lines of {epochs} epochs"), lines.len()));
+        }
+        self.metrics = lines.iter().map(|line| format!("{line}\n")).collect();
+        Ok(())
+    }
+
+    /// Writes what the run can be resumed from.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written; it is then as it was.
+    pub(super) fn save_state(&self, state: &TrainState) -> Result<()> {
+        state.save(&self.path.join(STATE))
+    }
+
+    /// Reads what the run can be resumed from.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when there is nothing; [`Error::File`] when it is damaged.
+    pub fn load_state(&self) -> Result<TrainState> {
+        TrainState::load(&self.path.join(STATE))
+    }
+
+    /// Writes `config.toml` anew, for a run that goes on in another way.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be written; it is then as it was.
+    pub fn set_config(&self, config: &RunConfig) -> Result<()> {
+        let config = toml::to_string(config).expect("a configuration is plain TOML");
+        write_durably(&self.path.join("config.toml"), config.as_bytes())
     }
 
     /// Writes `best.safetensors` or `last.safetensors`; see [`save_weights`]. Weights that are not finite replace

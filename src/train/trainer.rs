@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::{Evaluation, Evaluator};
+use super::state::{Basis, TrainState};
 use super::{feed, nonfinite};
 use crate::data::{DataSplits, Normalisation};
-use crate::network::{Network, Weights};
+use crate::network::{Network, Variable, Weights};
 use crate::ops::optimizer::{Sgd, SgdOptions};
 use crate::ops::{Element, HostBuffer};
 use crate::plan::{
-    EvaluateOptions, Executor, Memory, Mode, Pending, Plan, Prepared, Prologues, TrainOptions, train_plan,
+    BufferId, EvaluateOptions, Executor, Memory, Mode, Pending, Plan, Prepared, Prologues, TrainOptions,
+    train_plan,
 };
 use crate::{Error, Result, host_memory};
 
@@ -34,6 +36,9 @@ pub struct TrainSettings {
     pub weight_decay: f32,
     /// Of the initial parameters and of every epoch's order.
     pub seed: u64,
+    /// Names of variables that stay as they are, `*` for any characters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
 }
 
 impl Default for TrainSettings {
@@ -45,6 +50,7 @@ impl Default for TrainSettings {
             nesterov: false,
             weight_decay: 0.0,
             seed: 0,
+            freeze: Vec::new(),
         }
     }
 }
@@ -124,8 +130,9 @@ pub struct Trainer {
     options: TrainOptions,
     rows: usize,
     evaluator: Evaluator,
+    // Whole epochs, and the losses of the one that is under way.
     epochs_done: usize,
-    steps_done: u64,
+    losses: Vec<f32>,
     // Time of a step on this device, once known.
     step_time: Option<Duration>,
 }
@@ -152,6 +159,7 @@ impl Trainer {
         data: &DataSplits,
         settings: TrainSettings,
     ) -> Result<Self> {
+        let network = network.freeze(&settings.freeze)?;
         let options = Self::options(executor.as_ref(), &network, data, &settings)?;
         let plan = Arc::new(train_plan(&network, &options)?.fused(Prologues::WhereTheyPay));
         Self::check_memory(executor.as_ref(), &network, data, &settings, &plan)?;
@@ -170,7 +178,7 @@ impl Trainer {
             rows: data.train.len(),
             evaluator,
             epochs_done: 0,
-            steps_done: 0,
+            losses: Vec::new(),
             step_time: None,
             settings,
         };
@@ -186,6 +194,9 @@ impl Trainer {
         settings: &TrainSettings,
     ) -> Result<TrainOptions> {
         settings.check(data.train.len())?;
+        if !network.variables().any(Variable::is_trained) {
+            return Err(Error::invalid("freeze", "a variable that is left to be trained", "none"));
+        }
         network.check_data(data.train.image, data.train.classes.len())?;
         let batch_size = settings.batch_size;
         Ok(TrainOptions {
@@ -208,8 +219,9 @@ impl Trainer {
         let evaluation = Evaluator::plan(network, &options)?;
         executor.check(training)?;
         executor.check(&evaluation)?;
-        // What training starts from, and what is saved: the parameters as read back, in PyTorch's layout, as a file.
-        let copies = 3 * Element::Real.bytes(network.parameter_count());
+        // What training starts from, and what is saved: the variables as read back, in PyTorch's layout and as a file, and
+        // the state, exactly and as a file.
+        let copies = 10 * Element::Real.bytes(network.parameter_count());
         let bytes = executor.host_bytes(&[training, &evaluation]) + copies;
         host_memory::check(&format!("training {}", network.name()), bytes, "a smaller batch or model")
     }
@@ -224,6 +236,7 @@ impl Trainer {
         data: &DataSplits,
         settings: &TrainSettings,
     ) -> Result<Memory> {
+        let network = &network.clone().freeze(&settings.freeze)?;
         let options = Self::options(executor, network, data, settings)?;
         let training = executor.memory(&train_plan(network, &options)?.fused(Prologues::WhereTheyPay));
         let evaluation = Evaluator::memory(executor, network, &data.test, settings.batch_size)?;
@@ -271,7 +284,8 @@ impl Trainer {
         self.executor.write(self.prepared, self.plan.expect(name), &content)
     }
 
-    /// Trains on every batch of the training set once, in a new order, and evaluates the test set.
+    /// Trains on every batch of the training set once, in a new order, and evaluates the test set; after an epoch that was
+    /// broken off, on the rest of it.
     ///
     /// `watch` is called whenever losses have come back; when it breaks, training stops after the steps
     /// under way, without an evaluation.
@@ -285,9 +299,9 @@ impl Trainer {
         self.start_epoch()?;
 
         let mut under_way: VecDeque<(usize, Box<dyn Pending>)> = VecDeque::new();
-        let (mut submitted, mut stopped) = (0, false);
-        let mut losses: Vec<f32> = Vec::with_capacity(steps);
-        while losses.len() < steps && !(stopped && under_way.is_empty()) {
+        let first = self.losses.len();
+        let (mut submitted, mut stopped) = (first, false);
+        while self.losses.len() < steps && !(stopped && under_way.is_empty()) {
             if submitted < steps && !stopped && under_way.len() < SUBMISSIONS {
                 let steps = self.steps_to_submit().min(steps - submitted);
                 self.executor.run(self.prepared, steps)?;
@@ -298,33 +312,90 @@ impl Trainer {
             }
             let (end, pending) = under_way.pop_front().expect("steps under way");
             let read = pending.wait()?;
-            for &loss in &read.reals()[losses.len()..end] {
+            for &loss in &read.reals()[self.losses.len()..end] {
                 if !loss.is_finite() {
-                    return Err(self.not_finite(losses.len(), loss)?);
+                    return Err(self.not_finite(loss)?);
                 }
-                losses.push(loss);
+                self.losses.push(loss);
             }
-            let elapsed = start.elapsed();
-            self.step_time = Some(elapsed / losses.len() as u32);
+            let (elapsed, done) = (start.elapsed(), self.losses.len() - first);
+            self.step_time = Some(elapsed / done as u32);
             let progress = Progress {
-                done: losses.len(),
+                done: self.losses.len(),
                 steps,
-                loss: *losses.last().expect("a step was done"),
-                images_per_s: (losses.len() * self.settings.batch_size) as f64 / elapsed.as_secs_f64(),
+                loss: *self.losses.last().expect("a step was done"),
+                images_per_s: (done * self.settings.batch_size) as f64 / elapsed.as_secs_f64(),
             };
             stopped |= watch(&progress).is_break();
         }
-        let images_per_s = (losses.len() * self.settings.batch_size) as f64 / start.elapsed().as_secs_f64();
-        self.steps_done += losses.len() as u64;
-        self.epochs_done += 1;
-        let complete = losses.len() == steps;
-        let test = if complete { Some(self.evaluate_epoch()?) } else { None };
-        let (epoch, step, time) = (self.epochs_done, self.steps_done, start.elapsed());
-        Ok(EpochReport { epoch, step, losses, test, images_per_s, time })
+        let done = self.losses.len() - first;
+        let images_per_s = (done * self.settings.batch_size) as f64 / start.elapsed().as_secs_f64();
+        let (epoch, step, losses) = (self.epochs_done + 1, self.steps_done(), self.losses.clone());
+        let test = match losses.len() == steps {
+            true => {
+                let test = self.evaluate_epoch()?;
+                self.epochs_done += 1;
+                self.losses.clear();
+                Some(test)
+            }
+            false => None,
+        };
+        Ok(EpochReport { epoch, step, losses, test, images_per_s, time: start.elapsed() })
     }
 
-    /// Writes the next epoch's order and learning rates, and sets the step to 0: from here on, each run of the
-    /// plan is a step. [`Trainer::run_epoch`] does it by itself.
+    /// What the training can be carried on from, by [`Trainer::restore`]; the best epoch is left to the caller.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device failed.
+    pub fn state(&mut self, basis: Basis) -> Result<TrainState> {
+        let variables = self
+            .lasting_buffers()
+            .into_iter()
+            .map(|(name, buffer)| Ok((name, self.executor.read_exact(self.prepared, buffer)?)));
+        let variables = variables.collect::<Result<_>>()?;
+        let losses = self.losses.clone();
+        Ok(TrainState { epochs: self.epochs_done, losses, variables, best: None, basis })
+    }
+
+    /// Carries on from a state of this training: what comes next is what would have come next, to the bit where the device
+    /// is the same.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the state of another network or optimizer, or of longer epochs.
+    pub fn restore(&mut self, state: &TrainState) -> Result<()> {
+        const WHAT: &str = "state of a training";
+        let steps = self.options.steps;
+        if state.losses.len() >= steps {
+            let expected = format!("fewer than {steps} steps of an epoch");
+            return Err(Error::invalid(WHAT, expected, state.losses.len()));
+        }
+        let buffers = self.lasting_buffers();
+        for (name, buffer) in &buffers {
+            let expected = self.plan.buffer(*buffer).shape.elements();
+            let found = state.variables.get(name).map(Vec::len);
+            if found != Some(expected) {
+                let found = found.map_or("none".into(), |values| values.to_string());
+                return Err(Error::invalid(WHAT, format!("{expected} values of {name}"), found));
+            }
+        }
+        for (name, buffer) in buffers {
+            self.executor.write_exact(self.prepared, buffer, &state.variables[&name])?;
+        }
+        self.epochs_done = state.epochs;
+        self.losses = state.losses.clone();
+        Ok(())
+    }
+
+    /// What changes from step to step and matters to the next: variables, and what the optimizer remembers.
+    fn lasting_buffers(&self) -> Vec<(String, BufferId)> {
+        let variables = self.network.variables().map(|variable| variable.name.clone());
+        let optimizer = self.network.variables().map(|variable| format!("{}.velocity", variable.name));
+        let names = variables.chain(optimizer);
+        names.filter_map(|name| self.plan.find(&name).map(|buffer| (name, buffer))).collect()
+    }
+
+    /// Writes the order and the learning rates of the epoch under way, and the number of its next step: from here on,
+    /// each run of the plan is a step. [`Trainer::run_epoch`] does it by itself.
     ///
     /// # Errors
     /// [`Error::Device`] when the device failed.
@@ -333,7 +404,7 @@ impl Trainer {
         let order = feed::shuffled(self.rows, batch_size, seed, self.epochs_done);
         self.write("train/order", HostBuffer::index(order))?;
         self.write("train/learning_rate", HostBuffer::real(vec![learning_rate; self.options.steps]))?;
-        self.write("train/step", HostBuffer::index(vec![0]))
+        self.write("train/step", HostBuffer::index(vec![self.losses.len() as u32]))
     }
 
     /// The executor, with everything on its device, and the training plan: for those who want every step.
@@ -351,14 +422,19 @@ impl Trainer {
 
     /// Steps trained since the start.
     pub fn steps_done(&self) -> u64 {
-        self.steps_done
+        (self.epochs_done * self.options.steps + self.losses.len()) as u64
+    }
+
+    /// Whole epochs trained since the start.
+    pub fn epochs_done(&self) -> usize {
+        self.epochs_done
     }
 
     /// Evaluates after the last step of an epoch, whose update no loss has seen yet.
     fn evaluate_epoch(&mut self) -> Result<Evaluation> {
         match self.evaluate() {
             Err(Error::NotFinite { what, loss, place }) => {
-                let what = format!("{what} after step {}", self.steps_done - 1);
+                let what = format!("{what} after step {}", self.steps_done() - 1);
                 let weights = self.weights()?;
                 let place = nonfinite::in_weights(&self.network, &weights).unwrap_or(place);
                 Err(Error::NotFinite { what, loss, place: format!("{place}; {ADVICE}") })
@@ -376,7 +452,7 @@ impl Trainer {
         }
     }
 
-    fn not_finite(&mut self, step: usize, loss: f32) -> Result<Error> {
+    fn not_finite(&mut self, loss: f32) -> Result<Error> {
         let TrainOptions { batch_size, steps, data, .. } = self.options.clone();
         let options = EvaluateOptions { batch_size, steps, data };
         let place = match nonfinite::find(self.executor.as_mut(), &self.network, &options, Mode::Train) {
@@ -384,7 +460,7 @@ impl Trainer {
             Err(error @ Error::Memory { .. }) => format!("its place is not known, since {error}"),
             place => place?,
         };
-        let what = format!("step {}", self.steps_done + step as u64);
+        let what = format!("step {}", self.steps_done());
         Ok(Error::NotFinite { what, loss, place: format!("{place}; {ADVICE}") })
     }
 }

@@ -1,0 +1,188 @@
+//! Everything that a training needs to go on as if it had never stopped, in one file.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::read_safetensors;
+use super::evaluate::Evaluation;
+use crate::data::{DataSplits, Dataset};
+use crate::files::write_durably;
+use crate::network::Network;
+use crate::{Error, Result};
+
+/// A training between two steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainState {
+    /// Whole epochs trained.
+    pub epochs: usize,
+    /// Loss of each step of the epoch under way: as many as were trained.
+    pub losses: Vec<f32>,
+    /// What changes from step to step, exactly and as it lies in memory, under the names of the plan's buffers: the
+    /// network's variables, `conv1.weight`, and what the optimizer remembers, `conv1.weight.velocity`.
+    pub variables: BTreeMap<String, Vec<f64>>,
+    /// The best epoch so far.
+    pub best: Option<Best>,
+    /// What was trained, and on what.
+    pub basis: Basis,
+}
+
+/// The epoch with the best figures on the test set.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Its number, from 1.
+    pub epoch: usize,
+    /// The figures.
+    pub test: Evaluation,
+}
+
+/// What a run is made of. A run that goes on with anything else is another run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Basis {
+    /// The network, as a model file.
+    pub model: String,
+    /// Settings by their names, as a run's configuration writes them.
+    pub settings: BTreeMap<String, String>,
+    /// A checksum of the training set.
+    pub train: String,
+    /// A checksum of the test set.
+    pub test: String,
+}
+
+impl Basis {
+    /// What a run is made of that trains `network` on `data` with `settings`: a table, once it is written as TOML.
+    pub fn new(network: &Network, settings: &impl Serialize, data: &DataSplits) -> Self {
+        let text = toml::to_string(settings).expect("settings are plain TOML");
+        let table: toml::Table = text.parse().expect("TOML that was just written");
+        let mut settings = BTreeMap::new();
+        flatten("", &table, &mut settings);
+        Basis { model: network.to_toml(), settings, train: checksum(&data.train), test: checksum(&data.test) }
+    }
+
+    /// What differs in `now`, a phrase each: `learning_rate 0.02, now 0.05`.
+    pub fn differences(&self, now: &Basis) -> Vec<String> {
+        let named =
+            [("the model", &self.model, &now.model), ("the training images", &self.train, &now.train)];
+        let named = named.into_iter().chain([("the test images", &self.test, &now.test)]);
+        let mut found: Vec<String> =
+            named.filter(|(_, then, now)| then != now).map(|(what, ..)| what.to_owned()).collect();
+        let names: BTreeSet<&String> = self.settings.keys().chain(now.settings.keys()).collect();
+        found.extend(names.into_iter().filter_map(|name| {
+            let [then, now] =
+                [self, now].map(|basis| basis.settings.get(name).map_or("not set", String::as_str));
+            (then != now).then(|| format!("{name} {then}, now {now}"))
+        }));
+        found
+    }
+}
+
+/// The values of a table and of the tables in it, under names with dots.
+fn flatten(prefix: &str, table: &toml::Table, values: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(inner) => flatten(&format!("{prefix}{key}."), inner, values),
+            value => drop(values.insert(format!("{prefix}{key}"), value.to_string())),
+        }
+    }
+}
+
+/// Tells datasets apart by their sizes, classes, labels and pixels.
+fn checksum(data: &Dataset) -> String {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(data.classes.join("\n").as_bytes());
+    data.labels.iter().for_each(|label| hasher.update(&label.to_le_bytes()));
+    hasher.update(&data.images);
+    format!("{} images of {}, {:08x}", data.len(), data.image, hasher.finalize())
+}
+
+/// What the header of the file says beside the tensors.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    epochs: usize,
+    best: Option<Best>,
+    basis: Basis,
+}
+
+/// The key of [`Header`] among the file's metadata; its number changes with the format.
+const HEADER: &str = "wgconv-state-1";
+const LOSSES: &str = "losses";
+const VARIABLES: &str = "variables/";
+
+impl TrainState {
+    /// Writes the state as one safetensors file, whole or not at all. Values that are f32 are written as such.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written; a file that was there before is then as it was.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let variables = self.variables.iter().map(|(name, values)| (name, Stored::new(values)));
+        let variables: Vec<(&String, Stored<'_>)> = variables.collect();
+        let losses = Stored::F32(self.losses.clone());
+        let mut tensors = vec![(LOSSES.to_owned(), losses.view())];
+        tensors.extend(variables.iter().map(|(name, stored)| (format!("{VARIABLES}{name}"), stored.view())));
+        let header = Header { epochs: self.epochs, best: self.best, basis: self.basis.clone() };
+        let header = serde_json::to_string(&header).expect("a header is plain JSON");
+        let metadata = HashMap::from([(HEADER.to_owned(), header)]);
+        let bytes = serialize(tensors, Some(metadata)).expect("names are unique and data fit their shapes");
+        write_durably(path, &bytes)
+    }
+
+    /// Reads a state.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read; [`Error::File`] when it is damaged or something else;
+    /// [`Error::Memory`] when there is too little memory for it.
+    pub fn load(path: &Path) -> Result<TrainState> {
+        const EXPECTED: &str = "the state of a training";
+        let wrong = |found: &dyn ToString| Error::file(path, EXPECTED, found.to_string());
+        let bytes = read_safetensors(path, u64::MAX, EXPECTED)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(&error))?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(&error))?;
+        let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(HEADER));
+        let header = header.ok_or_else(|| wrong(&format!("one without {HEADER} in its header")))?;
+        let Header { epochs, best, basis } = serde_json::from_str(header).map_err(|error| wrong(&error))?;
+        let mut state = TrainState { epochs, losses: Vec::new(), variables: BTreeMap::new(), best, basis };
+        for (name, view) in file.tensors() {
+            match (name.strip_prefix(VARIABLES), view.dtype()) {
+                (None, Dtype::F32) if name == LOSSES => {
+                    state.losses = bytemuck::pod_collect_to_vec(view.data());
+                }
+                (Some(name), Dtype::F32) => {
+                    let values: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
+                    state.variables.insert(name.into(), values.into_iter().map(f64::from).collect());
+                }
+                (Some(name), Dtype::F64) => {
+                    state.variables.insert(name.into(), bytemuck::pod_collect_to_vec(view.data()));
+                }
+                (_, dtype) => return Err(wrong(&format!("a tensor {name} of {dtype:?}"))),
+            }
+        }
+        Ok(state)
+    }
+}
+
+/// Values as a file holds them.
+enum Stored<'a> {
+    F32(Vec<f32>),
+    F64(&'a [f64]),
+}
+
+impl<'a> Stored<'a> {
+    fn new(values: &'a [f64]) -> Self {
+        let is_f32 = |value: &f64| value.is_nan() || f64::from(*value as f32) == *value;
+        match values.iter().all(is_f32) {
+            true => Stored::F32(values.iter().map(|&value| value as f32).collect()),
+            false => Stored::F64(values),
+        }
+    }
+
+    fn view(&self) -> TensorView<'_> {
+        let (dtype, length, bytes) = match self {
+            Stored::F32(values) => (Dtype::F32, values.len(), bytemuck::cast_slice(values)),
+            Stored::F64(values) => (Dtype::F64, values.len(), bytemuck::cast_slice(values)),
+        };
+        TensorView::new(dtype, vec![length], bytes).expect("values fit their shape")
+    }
+}

@@ -1,0 +1,297 @@
+//! Going on where a training was stopped: the same bits as if it had never stopped, whatever stopped it; and fine-tuning.
+//!
+//! `WGCONV_KILLS=20 cargo test --test resume` kills as many runs at random moments as it says, on each device; a few by
+//! default.
+
+mod common;
+#[path = "common/workplace.rs"]
+mod workplace;
+
+use std::ops::ControlFlow;
+
+use wgconv::cpu::CpuExecutor;
+use wgconv::data::{self, DataSplits};
+use wgconv::gpu::ShaderChecks;
+use wgconv::layers::Conv2d;
+use wgconv::network::Network;
+use wgconv::plan::Executor;
+use wgconv::reference::ReferenceExecutor;
+use wgconv::train::{Basis, Evaluation, TrainSettings, TrainState, Trainer};
+use workplace::{Workplace, files};
+
+fn digits() -> DataSplits {
+    data::load("synthetic", 0).unwrap().head(96)
+}
+
+fn network(data: &DataSplits) -> Network {
+    let conv = Conv2d::new(4, [5, 5]).stride([2, 2]);
+    Network::builder("small", data.train.image).conv2d(conv).relu().flatten().dense(10).build().unwrap()
+}
+
+fn settings() -> TrainSettings {
+    TrainSettings { batch_size: 8, ..TrainSettings::default() }
+}
+
+type Outcome = (Vec<Vec<f32>>, Vec<Option<Evaluation>>, TrainState);
+
+/// Losses, figures and state after `epochs` epochs in all.
+fn train(trainer: &mut Trainer, basis: &Basis, epochs: usize) -> Outcome {
+    let (mut losses, mut tests) = (Vec::new(), Vec::new());
+    while trainer.epochs_done() < epochs {
+        let report = trainer.run_epoch(|_| ControlFlow::Continue(())).unwrap();
+        losses.push(report.losses);
+        tests.push(report.test);
+    }
+    (losses, tests, trainer.state(basis.clone()).unwrap())
+}
+
+/// Stops after some steps of the first epoch, saves, and goes on with another trainer.
+fn assert_resumes_exactly(executor: impl Fn() -> Box<dyn Executor>) {
+    let data = digits();
+    let basis = Basis::new(&network(&data), &settings(), &data);
+    let start = || Trainer::new(executor(), network(&data), &data, settings()).unwrap();
+    let expected = train(&mut start(), &basis, 3);
+
+    let mut stopped = start();
+    let report = stopped.run_epoch(|_| ControlFlow::Break(())).unwrap();
+    assert!(report.test.is_none() && report.losses.len() < expected.0[0].len(), "stopped too late");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    stopped.state(basis.clone()).unwrap().save(&path).unwrap();
+
+    let state = TrainState::load(&path).unwrap();
+    assert_eq!(state, stopped.state(basis.clone()).unwrap(), "the way to a file and back");
+    let mut resumed = start();
+    resumed.restore(&state).unwrap();
+    let (losses, tests, end) = train(&mut resumed, &basis, 3);
+    let name = resumed.executor().device_name();
+    assert_eq!((losses, tests), (expected.0, expected.1), "{name}");
+    assert_eq!(end, expected.2, "{name}");
+
+    // The stopped one goes on just as well.
+    assert_eq!(train(&mut stopped, &basis, 3).2, expected.2, "{name}");
+}
+
+#[test]
+fn training_goes_on_from_the_middle_of_an_epoch_on_the_cpu() {
+    assert_resumes_exactly(|| Box::new(CpuExecutor::new()));
+}
+
+#[test]
+fn training_goes_on_from_the_middle_of_an_epoch_on_the_reference() {
+    assert_resumes_exactly(|| Box::new(ReferenceExecutor::new()));
+}
+
+#[test]
+fn training_goes_on_from_the_middle_of_an_epoch_on_a_gpu() {
+    const TEST: &str = "training_goes_on_from_the_middle_of_an_epoch_on_a_gpu";
+    if common::gpu(TEST, ShaderChecks::Off).is_some() {
+        assert_resumes_exactly(|| {
+            Box::new(common::gpu(TEST, ShaderChecks::Off).expect("it was there before"))
+        });
+    }
+}
+
+#[test]
+fn what_a_run_was_made_of_is_compared() {
+    let data = digits();
+    let before = Basis::new(&network(&data), &settings(), &data);
+    assert!(before.differences(&before).is_empty());
+    let mut other = data.clone();
+    other.test.labels[0] = (other.test.labels[0] + 1) % 10;
+    let changed = TrainSettings { learning_rate: 0.5, ..settings() };
+    let now = Basis::new(&network(&data), &changed, &other);
+    assert_eq!(before.differences(&now), ["the test images", "learning_rate 0.02, now 0.5"]);
+}
+
+#[test]
+fn a_run_that_has_another_state_is_refused_in_one_line() {
+    let place = Workplace::new();
+    files::idx(&place, "data", 0);
+    place.train("--data data --epochs 1 --batch-size 8 --out run");
+    let sound = std::fs::read(place.path("run/state.safetensors")).unwrap();
+    place.assert_refused("train --resume run --epochs 1 --device cpu", 2, "expected more epochs than the 1");
+    place.assert_refused(
+        "train --resume run --epochs 2 --device cpu --learning-rate 0.5",
+        2,
+        "(--force goes on all the same), found other: learning_rate 0.02, now 0.5",
+    );
+    let run = place.run("train --resume run --epochs 2 --model linear");
+    assert!(run.code == 2 && run.stderr.contains("cannot be used with '--model"), "{run:?}");
+    place.assert_refused("train --resume nothing --epochs 2", 1, "nothing/config.toml");
+    files::idx(&place, "data", 1);
+    place.assert_refused(
+        "train --resume run --epochs 2 --device cpu",
+        2,
+        "other: the training images; the test images",
+    );
+    files::idx(&place, "data", 0);
+    for (damage, culprit) in [
+        (&sound[..sound.len() / 2], "a safetensors file"),
+        (b"", "a safetensors file"),
+        (&std::fs::read(place.path("run/last.safetensors")).unwrap()[..], "the state of a training"),
+    ] {
+        place.write("run/state.safetensors", damage);
+        place.assert_refused("train --resume run --epochs 2 --device cpu", 1, culprit);
+    }
+    place.write("run/state.safetensors", &sound);
+    let metrics = place.read("run/metrics.jsonl");
+    place.write("run/metrics.jsonl", "");
+    place.assert_refused("train --resume run --epochs 2 --device cpu", 1, "lines of 1 epochs");
+    place.write("run/metrics.jsonl", metrics);
+
+    let forced = place.train("--resume run --epochs 2 --learning-rate 0.5 --force");
+    assert!(forced.stdout.contains("other than when the run was stopped: learning_rate 0.02, now 0.5"));
+    assert!(place.read("run/config.toml").contains("learning_rate = 0.5"));
+    assert_eq!(place.read("run/metrics.jsonl").lines().count(), 2);
+}
+
+#[test]
+fn fine_tuning_takes_what_fits_and_says_what_does_not() {
+    use workplace::tensors;
+
+    let place = Workplace::new();
+    files::idx(&place, "data", 0);
+    place.train("--data data --epochs 1 --batch-size 8 --out first");
+    let first = tensors(&place.path("first/best.safetensors"));
+
+    let tuned = place.train(
+        "--data data --epochs 1 --batch-size 8 --from first/best.safetensors --reinit dense2.* --freeze conv* --out tuned",
+    );
+    for said in [
+        "conv1.bias, conv1.weight, conv2.bias, conv2.weight, dense1.bias, dense1.weight taken",
+        "not taken, and initialised anew: dense2.bias, dense2.weight",
+    ] {
+        assert!(tuned.stdout.contains(said), "{}", tuned.stdout);
+    }
+    let last = tensors(&place.path("tuned/last.safetensors"));
+    for (name, values) in &first {
+        assert_eq!(last[name] == *values, name.starts_with("conv"), "{name}");
+    }
+
+    // Another number of classes: the last layer does not fit.
+    place.write(
+        "other.toml",
+        files::model(
+            "",
+            &["type = \"flatten\"", "name = \"dense2\"; type = \"dense\"; units = 10; bias = false"],
+        ),
+    );
+    place.assert_refused(
+        "train --data data --device cpu --model other.toml --from first/best.safetensors --out o",
+        1,
+        "first/best.safetensors: expected one of the weights dense2.weight, in its shape",
+    );
+    place.assert_refused(
+        "train --data data --device cpu --freeze conv9.* --out o",
+        2,
+        "freeze: expected a pattern",
+    );
+    place.assert_refused(
+        "train --data data --device cpu --freeze * --out o",
+        2,
+        "freeze: expected a variable",
+    );
+    let run = place.run("train --data data --device cpu --reinit a --out o");
+    assert!(run.code == 2 && run.stderr.contains("--from"), "{run:?}");
+}
+
+#[cfg(unix)]
+mod kills {
+    use std::path::Path;
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+
+    use rand::rngs::ChaCha8Rng;
+    use rand::{RngExt, SeedableRng};
+    use serde_json::Value;
+
+    use super::common;
+    use super::workplace::{Workplace, files};
+
+    /// What a run has left that does not tell the time.
+    fn result(place: &Workplace, run: &str) -> (Vec<u8>, Vec<u8>, Vec<Value>) {
+        let weights = |name: &str| std::fs::read(place.path(&format!("{run}/{name}.safetensors"))).unwrap();
+        let lines = place.read(&format!("{run}/metrics.jsonl"));
+        let lines = lines.lines().map(|line| {
+            let mut line: Value = serde_json::from_str(line).unwrap();
+            for time in ["images_per_s", "seconds"] {
+                line.as_object_mut().unwrap().remove(time);
+            }
+            line
+        });
+        (weights("best"), weights("last"), lines.collect())
+    }
+
+    fn has_state(run: &Path) -> bool {
+        run.join("state.safetensors").exists()
+    }
+
+    /// Starts a run, sends it `signal` at a random moment, and goes on with what it left, until it is done.
+    fn assert_survives(device: &str, signal: rustix::process::Signal, times: usize, seed: u64) {
+        let place = Workplace::new();
+        files::idx(&place, "data", 0);
+        let start = |run: &str| {
+            format!(
+                "train {device} --no-tune --data data --epochs 12 --batch-size 8 --learning-rate 0.005 --out {run}"
+            )
+        };
+        let begun = Instant::now();
+        assert_eq!(place.run(&start("undisturbed")).code, 0);
+        let time = begun.elapsed();
+        let expected = result(&place, "undisturbed");
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut kills = 0;
+        for attempt in 0.. {
+            if kills >= times {
+                break;
+            }
+            assert!(attempt < 20 * times + 20, "a run was hardly ever hit");
+            let run = format!("run{attempt}");
+            let mut command = place.command(&start(&run));
+            loop {
+                let mut child =
+                    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
+                std::thread::sleep(time.mul_f64(random.random_range(0.0..1.0)) + Duration::from_millis(1));
+                let pid = rustix::process::Pid::from_child(&child);
+                let _ = rustix::process::kill_process(pid, signal);
+                let status = child.wait().unwrap();
+                if status.code() == Some(0) {
+                    break;
+                }
+                kills += 1;
+                command = match has_state(&place.path(&run)) {
+                    true => place.command(&format!("train {device} --no-tune --resume {run}")),
+                    // Nothing to go on from: whatever is left is in nobody's way.
+                    false => {
+                        let _ = std::fs::remove_dir_all(place.path(&run));
+                        place.command(&start(&run))
+                    }
+                };
+            }
+            assert!(result(&place, &run) == expected, "{run} differs, seed {seed}");
+        }
+    }
+
+    fn kills() -> usize {
+        std::env::var("WGCONV_KILLS").ok().map_or(3, |kills| kills.parse().expect("a number of kills"))
+    }
+
+    #[test]
+    fn a_run_that_is_killed_at_any_moment_goes_on_on_the_cpu() {
+        assert_survives("--device cpu", rustix::process::Signal::KILL, kills(), 1);
+    }
+
+    #[test]
+    fn a_run_that_is_interrupted_at_any_moment_goes_on_on_the_cpu() {
+        assert_survives("--device cpu", rustix::process::Signal::INT, kills(), 2);
+    }
+
+    #[test]
+    fn a_run_that_is_killed_at_any_moment_goes_on_on_a_gpu() {
+        let test = "a_run_that_is_killed_at_any_moment_goes_on_on_a_gpu";
+        if common::gpu(test, wgconv::gpu::ShaderChecks::Off).is_some() {
+            assert_survives("--device gpu --allow-software", rustix::process::Signal::KILL, kills(), 3);
+        }
+    }
+}
