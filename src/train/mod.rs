@@ -7,6 +7,7 @@ mod nonfinite;
 mod observer;
 mod recorder;
 mod run_folder;
+mod schedule;
 mod state;
 mod trainer;
 
@@ -15,5 +16,6 @@ pub use evaluate::{Evaluation, Evaluator};
 pub use observer::{EarlyStopping, Observer};
 pub use recorder::{Recorder, metrics};
 pub use run_folder::{RunConfig, RunFolder};
+pub use schedule::Schedule;
 pub use state::{Basis, Best, TrainState};
 pub use trainer::{EpochReport, Progress, TrainSettings, Trainer};
