@@ -11,7 +11,7 @@ use wgconv::gpu::ShaderChecks;
 use wgconv::network::{Conv2d, Network, Pool, presets};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
-use wgconv::ops::optimizer::SgdOptions;
+use wgconv::ops::optimizer::UpdateOptions;
 use wgconv::ops::pool::PoolKind;
 use wgconv::plan::{BufferId, DataParts, Executor, Plan, Prepared, Prologues, TrainOptions, train_plan};
 use wgconv::reference::ReferenceExecutor;
@@ -76,8 +76,8 @@ impl<E: Executor> Probe<E> {
     fn of_plan(mut executor: E, network: &Network, fuse: impl FnOnce(Plan) -> Plan) -> Self {
         let image = network.input();
         let data = DataParts { name: "train", image, classes: 10, rows: vec![BATCH_SIZE] };
-        let sgd = SgdOptions { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
-        let options = TrainOptions { batch_size: BATCH_SIZE, steps: 1, data, sgd };
+        let update = UpdateOptions::default();
+        let options = TrainOptions { batch_size: BATCH_SIZE, steps: 1, data, update };
         let mut plan = train_plan(network, &options).unwrap();
         for parameter in network.parameters() {
             plan.keep(plan.expect(&format!("{}.grad", parameter.name)));
@@ -97,7 +97,7 @@ impl<E: Executor> Probe<E> {
         probe.write("train/images.0", HostBuffer::shared_bytes(data.images));
         probe.write("train/labels.0", HostBuffer::index(data.labels));
         probe.write("train/order", HostBuffer::index((0..BATCH_SIZE as u32).collect()));
-        probe.write("train/learning_rate", HostBuffer::real(vec![0.0]));
+        probe.write("train/schedule", HostBuffer::real(vec![0.0; 4]));
         for (parameter, values) in network.parameters().zip(network.initial_parameters(11)) {
             probe.write(&parameter.name, HostBuffer::real(values));
         }

@@ -1,6 +1,8 @@
 //! From a network to a plan: forward, backward and update, over numbered buffers.
 
-use super::{BufferId, Plan, Role, Step};
+use std::collections::HashMap;
+
+use super::{BufferId, BufferSpec, Plan, Role, Step};
 use crate::Result;
 use crate::network::{Features, Layer, LayerInput, LayerKind, Network, Parameter};
 use crate::ops::activation::{ActivationForward, ActivationGrad, Saved};
@@ -10,7 +12,7 @@ use crate::ops::bias::{BiasForward, BiasGrad};
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 use crate::ops::loss::SoftmaxCrossEntropy;
-use crate::ops::optimizer::{Sgd, SgdOptions};
+use crate::ops::optimizer::{GradientNorm, Group, Update, UpdateOptions};
 use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use crate::ops::{Element, Op};
 use crate::tensor::{ImageShape, Shape};
@@ -38,8 +40,8 @@ pub struct TrainOptions {
     pub steps: usize,
     /// The training set.
     pub data: DataParts,
-    /// The optimizer.
-    pub sgd: SgdOptions,
+    /// How parameters are updated.
+    pub update: UpdateOptions,
 }
 
 /// What an evaluation plan needs to know beside the network.
@@ -56,8 +58,8 @@ pub struct EvaluateOptions {
 /// The plan of a training step: gather a batch, forward, loss, backward, update.
 ///
 /// Buffers to write before an epoch, with `D` for [`DataParts::name`]: `D/images.0` and `D/labels.0` (and
-/// the further parts), `normalisation` `[2,C]`, `D/order` `[steps * batch_size]`, `D/learning_rate` `[steps]`
-/// and `D/step` `[1]`, set to 0. Results: `D/loss` and `D/correct`, `[steps]`.
+/// the further parts), `normalisation` `[2,C]`, `D/order` `[steps * batch_size]`, `D/schedule` `[steps,4]`
+/// of [`Optimizer::schedule_row`](crate::ops::optimizer::Optimizer::schedule_row), and `D/step` `[1]`, set to 0. Results: `D/loss` and `D/correct`, `[steps]`.
 ///
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit, and for optimizer
@@ -73,7 +75,7 @@ pub fn train_plan(network: &Network, options: &TrainOptions) -> Result<Plan> {
 }
 
 /// The plan of an evaluation step: gather a batch, forward, loss. Buffers as in [`train_plan`], without a
-/// learning rate.
+/// schedule.
 ///
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit.
@@ -130,7 +132,18 @@ impl<'a> Lowering<'a> {
                 layer.parameters.iter().map(add).collect()
             })
             .collect();
-        Lowering { network, batch_size, plan, outputs: Vec::new(), parameters, grad_parameters: Vec::new() }
+        let mut lowering = Lowering {
+            network,
+            batch_size,
+            plan,
+            outputs: Vec::new(),
+            parameters,
+            grad_parameters: Vec::new(),
+        };
+        // In every plan, so that whichever an executor prepares first places them as the update needs them.
+        let parameters = lowering.parameters_by_group();
+        lowering.plan.lay_side_by_side("parameters", parameters);
+        lowering
     }
 
     fn image_shape(&self, image: ImageShape) -> Result<Shape> {
@@ -412,32 +425,67 @@ impl<'a> Lowering<'a> {
     }
 
     fn update(&mut self, options: &TrainOptions, batch: &Batch, loss: BufferId) -> Result<()> {
-        let TrainOptions { steps, sgd, data, .. } = options;
-        let learning_rate = self.state(format!("{}/learning_rate", data.name), *steps, Element::Real);
-        let pairs: Vec<(BufferId, BufferId)> = self
-            .parameters
-            .iter()
-            .flatten()
-            .copied()
-            .zip(self.grad_parameters.iter().flatten().copied())
-            .collect();
-        for (parameter, gradient) in pairs {
-            let spec = self.plan.buffer(parameter);
-            let (name, elements) = (spec.name.clone(), spec.shape.elements());
-            let op = Sgd::new(elements, *steps, *sgd)?;
-            let mut operands = vec![parameter, gradient, learning_rate, batch.step, loss];
-            if sgd.momentum > 0.0 {
-                operands.push(self.state(format!("{name}.velocity"), elements, Element::Real));
+        let TrainOptions { steps, update, data, .. } = options;
+        update.check()?;
+        let parameters = self.parameters_by_group();
+        if !parameters.is_empty() {
+            let gradient_of: HashMap<BufferId, BufferId> = self
+                .parameters
+                .iter()
+                .flatten()
+                .copied()
+                .zip(self.grad_parameters.iter().flatten().copied())
+                .collect();
+            let gradients: Vec<BufferId> =
+                parameters.iter().map(|parameter| gradient_of[parameter]).collect();
+            self.plan.lay_side_by_side("gradients", gradients.clone());
+            let sizes: Vec<(Group, usize)> = parameters
+                .iter()
+                .map(|&id| (group_of(self.plan.buffer(id)), self.plan.buffer(id).shape.elements()))
+                .collect();
+            let mut operands = [parameters.clone(), gradients.clone()].concat();
+            for state in update.optimizer.states() {
+                let of_parameter = |&id: &BufferId| {
+                    let BufferSpec { name, shape, .. } = self.plan.buffer(id).clone();
+                    self.plan.add_buffer(format!("{name}.{state}"), Role::State, shape, Element::Real)
+                };
+                let states: Vec<BufferId> = parameters.iter().map(of_parameter).collect();
+                operands.extend(&states);
+                self.plan.lay_side_by_side(*state, states);
             }
+            let name = format!("{}/schedule", data.name);
+            let schedule = self.plan.add_buffer(name, Role::State, [*steps, 4], Element::Real);
+            operands.extend([schedule, batch.step, loss]);
+            if let Some(max_norm) = update.clip_norm {
+                let scale = self.plan.add_buffer("clip_scale", Role::Gradient, [1], Element::Real);
+                operands.push(scale);
+                let elements = sizes.iter().map(|&(_, elements)| elements).collect();
+                let op = GradientNorm::new(elements, max_norm, *steps);
+                let operands = [gradients, vec![batch.step, loss, scale]].concat();
+                self.plan.update.push(Step { op: Box::new(op), operands });
+            }
+            let op = Update::new(*update, &sizes, *steps)?;
             self.plan.update.push(Step { op: Box::new(op), operands });
         }
         self.advance(loss, batch.step, *steps);
         Ok(())
     }
 
+    /// All parameters, sorted by their groups: the order in which they lie in memory.
+    fn parameters_by_group(&self) -> Vec<BufferId> {
+        let mut parameters: Vec<BufferId> = self.parameters.iter().flatten().copied().collect();
+        parameters.sort_by_key(|&id| group_of(self.plan.buffer(id)));
+        parameters
+    }
+
     fn advance(&mut self, loss: BufferId, step: BufferId, steps: usize) {
         self.plan.update.push(Step { op: Box::new(Advance { steps }), operands: vec![loss, step] });
     }
+}
+
+/// The group that a parameter belongs to.
+fn group_of(parameter: &BufferSpec) -> Group {
+    if parameter.name.ends_with(".bias") { Group::Bias } else { Group::Weight }
 }
 
 /// Rows and channels of a layer's output, as its bias sees it.

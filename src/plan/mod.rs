@@ -12,7 +12,7 @@ pub use host::{HostExecutor, Real};
 pub use lower::{DataParts, EvaluateOptions, TrainOptions, evaluate_plan, predict_plan, train_plan};
 pub use memory::{Allocation, Memory, Slot};
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::ops::{Element, HostBuffer, Op};
 use crate::tensor::Shape;
@@ -75,6 +75,18 @@ impl BufferSpec {
     }
 }
 
+/// Buffers that lie side by side in memory, in their order, so that a kernel can bind them all at once.
+///
+/// Those of a role that does not [persist](Role::is_persistent) share their memory with no other buffer; whatever lies
+/// between them is zero, and stays so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arena {
+    /// `parameters`, `gradients`, `velocity`, ...
+    pub name: String,
+    /// The buffers, of one role, all of reals.
+    pub members: Vec<BufferId>,
+}
+
 /// An operation on buffers of a plan.
 #[derive(Debug)]
 pub struct Step {
@@ -89,6 +101,8 @@ pub struct Step {
 pub struct Plan {
     /// The buffers.
     pub buffers: Vec<BufferSpec>,
+    /// Which of them lie side by side.
+    pub arenas: Vec<Arena>,
     /// From images to the loss.
     pub forward: Vec<Step>,
     /// From the loss to the gradients of the parameters.
@@ -98,19 +112,26 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan of one operation, whose buffers are named after its operands and are all kept.
+    /// A plan of one operation, whose buffers are named after its operands and are all kept; where several operands have
+    /// one name, their numbers follow it.
     pub fn of_op(op: Box<dyn Op>) -> Plan {
         let mut plan = Plan::default();
-        let operands = op.operands();
-        let operands = operands
-            .into_iter()
-            .map(|operand| {
+        let declared = op.operands();
+        let operands: Vec<BufferId> = declared
+            .iter()
+            .enumerate()
+            .map(|(number, operand)| {
                 let role = if operand.access.reads() { Role::State } else { Role::Activation };
-                let buffer = plan.add_buffer(operand.name, role, operand.shape, operand.element);
+                let is_alone = declared.iter().filter(|other| other.name == operand.name).count() == 1;
+                let name = if is_alone { operand.name.into() } else { format!("{}.{number}", operand.name) };
+                let buffer = plan.add_buffer(name, role, operand.shape.clone(), operand.element);
                 plan.keep(buffer);
                 buffer
             })
             .collect();
+        for range in op.side_by_side() {
+            plan.lay_side_by_side(declared[range.start].name, operands[range].to_vec());
+        }
         plan.forward.push(Step { op, operands });
         plan
     }
@@ -156,6 +177,11 @@ impl Plan {
         BufferId(self.buffers.len() - 1)
     }
 
+    /// Lets buffers lie side by side in memory.
+    pub fn lay_side_by_side(&mut self, name: impl Into<String>, members: Vec<BufferId>) {
+        self.arenas.push(Arena { name: name.into(), members });
+    }
+
     /// Keeps a buffer's content until the caller has read it.
     pub fn keep(&mut self, id: BufferId) {
         self.buffers[id.0].kept = true;
@@ -186,12 +212,32 @@ impl Plan {
         Ok(())
     }
 
+    /// The arena of each buffer, if it has one, by its position.
+    ///
+    /// # Panics
+    /// When a buffer lies in two, or an arena's members differ in role or are no reals: a bug in the lowering.
+    pub fn arena_of_buffers(&self) -> Vec<Option<usize>> {
+        let mut arena_of = vec![None; self.buffers.len()];
+        for (number, Arena { name, members }) in self.arenas.iter().enumerate() {
+            for member in members {
+                let buffer = self.buffer(*member);
+                assert_eq!(buffer.element, Element::Real, "{name}: {}", buffer.name);
+                assert_eq!(buffer.role, self.buffer(members[0]).role, "{name}: {}", buffer.name);
+                let before = arena_of[member.0].replace(number);
+                assert_eq!(before, None, "{}: a buffer in two arenas", buffer.name);
+            }
+        }
+        arena_of
+    }
+
     /// Checks what executors rely on: a step binds one buffer of the right size to each operand, and no
-    /// buffer twice; nothing that passes is read before it was written.
+    /// buffer twice; nothing that passes is read before it was written; what an operation wants side by side lies so; and
+    /// no operation reads one buffer of an arena and writes another, which share a device's buffer.
     ///
     /// # Panics
     /// When the plan breaks one of these rules: a bug in the lowering.
     pub fn assert_valid(&self) {
+        let arena_of = self.arena_of_buffers();
         let mut written: HashSet<BufferId> = HashSet::new();
         for Step { op, operands } in self.steps() {
             let declared = op.operands();
@@ -212,6 +258,19 @@ impl Plan {
                 if operand.access.writes() {
                     written.insert(id);
                 }
+            }
+            for range in op.side_by_side() {
+                let members = &operands[range];
+                let is_arena = self.arenas.iter().any(|arena| arena.members == members);
+                assert!(is_arena, "{name}: operands that do not lie side by side");
+            }
+            let mut written_arenas: HashMap<usize, bool> = HashMap::new();
+            for (operand, id) in declared.iter().zip(operands) {
+                let Some(arena) = arena_of[id.0] else { continue };
+                let writes = operand.access.writes();
+                let before = *written_arenas.entry(arena).or_insert(writes);
+                let arena = &self.arenas[arena].name;
+                assert_eq!(before, writes, "{name}: reads and writes {arena}, which lie in one buffer");
             }
         }
     }

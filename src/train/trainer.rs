@@ -11,7 +11,7 @@ use super::evaluate::{Evaluation, Evaluator};
 use super::{feed, nonfinite};
 use crate::data::{DataSplits, Normalisation};
 use crate::network::Network;
-use crate::ops::optimizer::{Sgd, SgdOptions};
+use crate::ops::optimizer::{Groups, Optimizer, Sgd, UpdateOptions};
 use crate::ops::{Element, HostBuffer};
 use crate::plan::{
     BufferId, EvaluateOptions, Executor, Memory, Pending, Plan, Prepared, Prologues, TrainOptions, train_plan,
@@ -67,12 +67,16 @@ impl TrainSettings {
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
             return Err(Error::invalid("learning rate", "a number above 0", self.learning_rate));
         }
-        Sgd::new(1, 1, self.sgd()).map(drop)
+        self.update().check()
     }
 
-    fn sgd(&self) -> SgdOptions {
+    fn update(&self) -> UpdateOptions {
         let TrainSettings { momentum, nesterov, weight_decay, .. } = *self;
-        SgdOptions { momentum, nesterov, weight_decay }
+        UpdateOptions {
+            optimizer: Optimizer::Sgd(Sgd { momentum: momentum.into(), nesterov }),
+            groups: Groups::with_weight_decay(weight_decay),
+            clip_norm: None,
+        }
     }
 }
 
@@ -192,7 +196,7 @@ impl Trainer {
             batch_size,
             steps: data.train.len() / batch_size,
             data: feed::split("train", &data.train, executor.max_buffer_bytes()),
-            sgd: settings.sgd(),
+            update: settings.update(),
         })
     }
 
@@ -344,7 +348,11 @@ impl Trainer {
         let TrainSettings { batch_size, seed, learning_rate, .. } = self.settings;
         let order = feed::shuffled(self.rows, batch_size, seed, self.epochs_done);
         self.write("train/order", HostBuffer::index(order))?;
-        self.write("train/learning_rate", HostBuffer::real(vec![learning_rate; self.options.steps]))?;
+        let UpdateOptions { optimizer, .. } = self.options.update;
+        // Steps count over the whole training, from 1.
+        let rows = (1..=self.options.steps as u64)
+            .flat_map(|step| optimizer.schedule_row(self.steps_done + step, learning_rate.into(), None));
+        self.write("train/schedule", HostBuffer::real(rows.collect()))?;
         self.write("train/step", HostBuffer::index(vec![0]))
     }
 
