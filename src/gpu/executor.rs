@@ -445,15 +445,90 @@ mod tests {
     use super::*;
     use crate::gpu::adapters;
     use crate::ops::add::Add;
+    use crate::ops::optimizer::{Adam, Group, Optimizer, Update, UpdateOptions};
+    use crate::verify::{Data, Trial};
 
-    #[test]
-    fn a_lost_device_says_so_in_one_line_whatever_is_asked_of_it() {
+    fn open(test: &str) -> Option<GpuExecutor> {
         let Some(adapter) = adapters().into_iter().next() else {
             let required = std::env::var("WGCONV_REQUIRE_GPU").is_ok_and(|value| value == "1");
             assert!(!required, "WGCONV_REQUIRE_GPU=1, and there is no adapter");
-            return eprintln!("SKIPPED a_lost_device_says_so: there is no adapter");
+            eprintln!("SKIPPED {test}: there is no adapter");
+            return None;
         };
-        let mut gpu = GpuExecutor::open(&adapter).unwrap().with_tuning(Tuning::default());
+        Some(GpuExecutor::open(&adapter).unwrap())
+    }
+
+    /// A step of Adam, whose divisors stay away from zero.
+    fn update() -> Update {
+        let optimizer = Optimizer::Adam(Adam { epsilon: 0.5, ..Adam::default() });
+        let options = UpdateOptions { optimizer, ..UpdateOptions::default() };
+        let parameters = [(Group::Weight, 100), (Group::Weight, 60), (Group::Bias, 1), (Group::Bias, 300)];
+        Update::new(options, &parameters, 2).unwrap()
+    }
+
+    /// The device's buffers behind the persistent buffers whose names begin in one way, each once.
+    fn memory_of(gpu: &GpuExecutor, name: &str) -> Vec<wgpu::Buffer> {
+        let mut buffers: Vec<wgpu::Buffer> = Vec::new();
+        for (_, slice) in gpu.persistent.iter().filter(|(of, _)| of.starts_with(name)) {
+            if !buffers.contains(&slice.buffer) {
+                buffers.push(slice.buffer.clone());
+            }
+        }
+        buffers
+    }
+
+    /// On a device that binds little at once, the update takes as many buffers and launches as it must; and what lies
+    /// between tensors stays zero.
+    #[test]
+    fn arenas_are_cut_where_the_device_binds_no_more() {
+        let Some(mut gpu) = open("arenas_are_cut") else { return };
+        for (bytes, parts) in [(1 << 20, 1), (2048, 2), (1280, 2)] {
+            gpu.clear();
+            gpu.context.profile.max_binding_bytes = bytes;
+            let trial = Trial::new(Box::new(update()), Data::Reals, 3).unwrap();
+            assert!(trial.run(&mut gpu).unwrap().is_ok(), "{bytes} bytes");
+            for kind in ["parameter", "gradient", "first_moment", "second_moment"] {
+                let buffers = memory_of(&gpu, kind);
+                assert_eq!(buffers.len(), parts, "{bytes} bytes: {kind}");
+                let zeros: usize = buffers
+                    .iter()
+                    .map(|buffer| {
+                        let words = (buffer.size() / 4) as usize;
+                        let slice = Slice::first(buffer.clone(), buffer.size());
+                        let download = Download::start(&gpu.context, &slice, Element::Real, words);
+                        let read = Box::new(download).wait().unwrap();
+                        read.reals().iter().filter(|&&value| value == 0.0).count()
+                    })
+                    .sum();
+                // Of 128 + 64 + 64 + 320.
+                assert_eq!(zeros, 576 - 461, "{bytes} bytes: {kind}");
+            }
+        }
+        gpu.clear();
+        gpu.context.profile.max_binding_bytes = 1024;
+        let error = gpu.prepare(Arc::new(Plan::of_op(Box::new(update())))).unwrap_err().to_string();
+        assert!(error.contains("parameter.3 needs 1 MiB, and a buffer holds at most 0 MiB"), "{error}");
+    }
+
+    /// Parameters that another plan has placed apart cannot be bound at once: an error, not a wrong answer.
+    #[test]
+    fn what_lies_apart_is_not_bound_at_once() {
+        let Some(mut gpu) = open("what_lies_apart") else { return };
+        let mut apart = Plan::of_op(Box::new(Add { elements: 60 }));
+        apart.buffers[0].name = "parameter.1".into();
+        gpu.prepare(Arc::new(apart)).unwrap();
+        let plan = Arc::new(Plan::of_op(Box::new(update())));
+        let error = gpu.prepare(plan.clone()).unwrap_err().to_string();
+        let expected = "adam needs parameter.0 to parameter.3 side by side, and another plan has placed them otherwise";
+        assert!(error.contains(expected), "{error}");
+        gpu.clear();
+        gpu.prepare(plan).unwrap();
+    }
+
+    #[test]
+    fn a_lost_device_says_so_in_one_line_whatever_is_asked_of_it() {
+        let Some(gpu) = open("a_lost_device_says_so") else { return };
+        let mut gpu = gpu.with_tuning(Tuning::default());
         let plan = Arc::new(Plan::of_op(Box::new(Add { elements: 100 })));
         let prepared = gpu.prepare(plan.clone()).unwrap();
         let sum = plan.expect("sum");

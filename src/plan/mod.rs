@@ -275,3 +275,53 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::add::Add;
+    use crate::ops::optimizer::{Group, Update, UpdateOptions};
+
+    fn update() -> Plan {
+        let parameters = [(Group::Weight, 3), (Group::Bias, 2)];
+        Plan::of_op(Box::new(Update::new(UpdateOptions::default(), &parameters, 1).unwrap()))
+    }
+
+    #[test]
+    fn what_an_operation_wants_side_by_side_lies_so() {
+        let plan = update();
+        plan.assert_valid();
+        let names: Vec<&str> = plan.arenas.iter().map(|arena| arena.name.as_str()).collect();
+        assert_eq!(names, ["parameter", "gradient"]);
+        let members: Vec<&str> =
+            plan.arenas[1].members.iter().map(|&id| plan.buffer(id).name.as_str()).collect();
+        assert_eq!(members, ["gradient.2", "gradient.3"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "operands that do not lie side by side")]
+    fn another_order_is_not_side_by_side() {
+        let mut plan = update();
+        plan.arenas[0].members.reverse();
+        plan.assert_valid();
+    }
+
+    /// A device has one buffer for both, and cannot bind it both ways in a launch.
+    #[test]
+    #[should_panic(expected = "add: reads and writes sums, which lie in one buffer")]
+    fn one_member_is_not_read_while_another_is_written() {
+        let mut plan = Plan::of_op(Box::new(Add { elements: 4 }));
+        plan.buffers.iter_mut().for_each(|buffer| buffer.role = Role::State);
+        plan.lay_side_by_side("sums", vec![plan.expect("b"), plan.expect("sum")]);
+        plan.assert_valid();
+    }
+
+    #[test]
+    #[should_panic(expected = "a: a buffer in two arenas")]
+    fn a_buffer_lies_in_one_arena() {
+        let mut plan = Plan::of_op(Box::new(Add { elements: 4 }));
+        plan.lay_side_by_side("first", vec![plan.expect("a"), plan.expect("b")]);
+        plan.lay_side_by_side("second", vec![plan.expect("a")]);
+        plan.assert_valid();
+    }
+}

@@ -1,10 +1,10 @@
-//! Adam, and the checks that it shares with its relatives.
+//! Adam.
 
 use serde::{Deserialize, Serialize};
 
-use super::rule::{Now, Piece, Rule};
+use super::rule::{Now, Piece, Rule, check_epsilon, check_share};
 use crate::ops::kernel::{Constant, Source, shader};
-use crate::{Error, Result};
+use crate::Result;
 
 /// Adam: steps of about the same length for all parameters, whatever the size of their gradients.
 ///
@@ -34,27 +34,9 @@ impl Default for Adam {
 impl Adam {
     /// Checks the settings of the optimizer of this name.
     pub(super) fn check_as(&self, name: &str) -> Result<()> {
-        check_betas(name, self.betas)?;
+        self.betas.iter().try_for_each(|&beta| check_share(name, "betas", beta))?;
         check_epsilon(name, self.epsilon)
     }
-}
-
-/// Checks the shares that are kept of two averages.
-pub(super) fn check_betas(name: &str, betas: [f64; 2]) -> Result<()> {
-    // What rounds to 1 in f32 would keep an average as it is.
-    match betas.into_iter().find(|beta| !(*beta >= 0.0 && (*beta as f32) < 1.0)) {
-        Some(beta) => Err(Error::invalid(name, "betas from 0 to below 1", beta)),
-        None => Ok(()),
-    }
-}
-
-/// Checks what is added to a divisor: with less, zeros would be divided by zero.
-pub(super) fn check_epsilon(name: &str, epsilon: f64) -> Result<()> {
-    if !(epsilon >= f64::from(f32::MIN_POSITIVE) && epsilon <= f64::from(f32::MAX)) {
-        let expected = format!("a finite epsilon of at least {:e}", f32::MIN_POSITIVE);
-        return Err(Error::invalid(name, expected, epsilon));
-    }
-    Ok(())
 }
 
 impl Rule for Adam {

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::adam::check_betas;
-use super::rule::{Decay, Now, Piece, Rule};
+use super::rule::{Decay, Now, Piece, Rule, check_share};
 use crate::Result;
 use crate::ops::kernel::{Constant, Source, shader};
 
@@ -36,7 +35,7 @@ impl Rule for Lion {
     }
 
     fn check(&self) -> Result<()> {
-        check_betas(self.name(), self.betas)
+        self.betas.iter().try_for_each(|&beta| check_share(self.name(), "betas", beta))
     }
 
     fn states(&self) -> &'static [&'static str] {

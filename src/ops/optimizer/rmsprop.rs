@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::adam::check_epsilon;
-use super::rule::{Now, Piece, Rule};
+use super::rule::{Now, Piece, Rule, check_epsilon, check_share};
 use crate::ops::kernel::{Constant, Source, shader};
-use crate::{Error, Result};
+use crate::Result;
 
 /// RMSprop: gradients divided by the root of their mean square, with momentum or without.
 ///
@@ -49,12 +48,8 @@ impl Rule for RmsProp {
 
     fn check(&self) -> Result<()> {
         let RmsProp { alpha, epsilon, momentum } = *self;
-        if !(alpha >= 0.0 && (alpha as f32) < 1.0) {
-            return Err(Error::invalid(self.name(), "alpha from 0 to below 1", alpha));
-        }
-        if !(0.0..1.0).contains(&momentum) {
-            return Err(Error::invalid(self.name(), "momentum from 0 to below 1", momentum));
-        }
+        check_share(self.name(), "alpha", alpha)?;
+        check_share(self.name(), "momentum", momentum)?;
         check_epsilon(self.name(), epsilon)
     }
 

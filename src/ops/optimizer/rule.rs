@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::Result;
+use crate::{Error, Result};
 use crate::ops::kernel::{Constant, Source};
 
 /// States that an optimizer keeps of each parameter, at most.
@@ -78,6 +78,23 @@ pub trait Rule: Debug + Send + Sync {
 
     /// The largest error of a direction in f32, for gradients and states in [-1, 1], in units of [`f32::EPSILON`].
     fn error(&self) -> f64;
+}
+
+/// Checks the share that is kept of an average or a velocity, as kernels see it: what rounds to 1 would keep it as it is.
+pub(super) fn check_share(optimizer: &str, setting: &str, share: f64) -> Result<()> {
+    match share as f32 {
+        share if (0.0..1.0).contains(&share) => Ok(()),
+        share => Err(Error::invalid(optimizer, format!("{setting} from 0 to below 1"), share)),
+    }
+}
+
+/// Checks what is added to a divisor: with less, zeros would be divided by zero.
+pub(super) fn check_epsilon(optimizer: &str, epsilon: f64) -> Result<()> {
+    if !(f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&epsilon) {
+        let expected = format!("a finite epsilon of at least {:e}", f32::MIN_POSITIVE);
+        return Err(Error::invalid(optimizer, expected, epsilon));
+    }
+    Ok(())
 }
 
 /// A step's row of the schedule: what is the same for all parameters.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rule::{Now, Piece, Rule};
+use super::rule::{Now, Piece, Rule, check_share};
 use crate::ops::kernel::{Constant, Source, shader};
 use crate::{Error, Result};
 
@@ -39,9 +39,7 @@ impl Rule for Sgd {
 
     fn check(&self) -> Result<()> {
         let Sgd { momentum, nesterov } = *self;
-        if !(0.0..1.0).contains(&momentum) {
-            return Err(Error::invalid(self.name(), "momentum from 0 to below 1", momentum));
-        }
+        check_share(self.name(), "momentum", momentum)?;
         if nesterov && momentum == 0.0 {
             return Err(Error::invalid(self.name(), "momentum above 0 for nesterov", momentum));
         }
