@@ -100,6 +100,9 @@ fn bytes(op: &dyn Op, implementation: &Implementation, call: &KernelCall) -> u64
     let size = |binding: &Binding| match *binding {
         Binding::Operand(number) => operands[number].element.bytes(operands[number].shape.elements()),
         Binding::Workspace(number) => Element::Real.bytes(implementation.workspace[number]),
+        Binding::Span { first, last } => {
+            operands[first..=last].iter().map(|operand| Element::Real.bytes(operand.shape.elements())).sum()
+        }
     };
     call.bindings.iter().map(size).sum()
 }

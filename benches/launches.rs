@@ -228,6 +228,7 @@ impl Census {
             .collect();
         let workspace: Vec<Vec<usize>> = chosen.iter().map(|chosen| chosen.workspace.clone()).collect();
         let allocation = Allocation::new(plan, &workspace);
+        let arena_of = plan.arena_of_buffers();
         let mut census = Census::default();
         let mut programs = HashSet::new();
         // Whether a piece of memory was last bound to be written.
@@ -238,12 +239,18 @@ impl Census {
                 let text = call.source.compose();
                 let mut waits = false;
                 for (number, &binding) in call.bindings.iter().enumerate() {
+                    // Buffers that lie side by side are one to the device.
+                    let of_operand = |operand: usize| {
+                        let id = step.operands[operand];
+                        let spec = plan.buffer(id);
+                        let slot = allocation.of_buffer[id.index()].map(|slot| format!("slot {slot}"));
+                        let arena = arena_of[id.index()].map(|arena| format!("arena {arena}"));
+                        (arena.or(slot).unwrap_or_else(|| spec.name.clone()), spec.bytes())
+                    };
                     let (memory, bytes) = match binding {
-                        Binding::Operand(operand) => {
-                            let id = step.operands[operand];
-                            let slot = allocation.of_buffer[id.index()].map(|slot| format!("slot {slot}"));
-                            let spec = plan.buffer(id);
-                            (slot.unwrap_or_else(|| spec.name.clone()), spec.bytes())
+                        Binding::Operand(operand) => of_operand(operand),
+                        Binding::Span { first, last } => {
+                            (of_operand(first).0, (first..=last).map(|operand| of_operand(operand).1).sum())
                         }
                         Binding::Workspace(buffer) => {
                             let elements = implementation.workspace[buffer];

@@ -73,6 +73,11 @@ impl DeviceProfile {
         }
     }
 
+    /// Bytes of the largest buffer that a kernel can see all of.
+    pub fn largest_buffer(&self) -> u64 {
+        self.max_binding_bytes.min(self.max_buffer_bytes)
+    }
+
     /// Iterations that a kernel may count on for all loops of an invocation together: somewhat fewer than the limit,
     /// since a compiler may add a few.
     pub fn loop_trips(&self) -> usize {

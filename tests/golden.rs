@@ -15,7 +15,9 @@ use wgconv::ops::bias::{BiasForward, BiasGrad};
 use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 use wgconv::ops::loss::SoftmaxCrossEntropy;
-use wgconv::ops::optimizer::{Sgd, SgdOptions};
+use wgconv::ops::optimizer::{
+    GradientNorm, Group, GroupOptions, Groups, Optimizer, Sgd, Update, UpdateOptions,
+};
 use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::ops::{Access, Element, HostBuffer, Op, Operands};
@@ -61,7 +63,11 @@ type Tensors<T> = HashMap<String, HostBuffer<T>>;
 
 impl Case {
     fn all(kind: &str) -> Vec<Case> {
-        let file = File::read("pytorch.safetensors");
+        Case::all_of("pytorch.safetensors", kind)
+    }
+
+    fn all_of(file: &str, kind: &str) -> Vec<Case> {
+        let file = File::read(file);
         let mut kinds: BTreeMap<String, serde_json::Value> = file.described();
         let settings: Vec<serde_json::Value> =
             serde_json::from_value(kinds.remove(kind).expect(kind)).expect("cases");
@@ -274,41 +280,183 @@ fn dense_layers_are_pytorchs() {
     });
 }
 
-/// The parameter after each step of the optimizer.
-fn descend<T: Real>(case: &Case, op: &Sgd) -> Tensors<T> {
-    let mut tensors = case.given::<T>();
-    let gradients = tensors.remove("gradients").expect("gradients");
-    let mut after = Vec::new();
-    for (step, gradient) in (0..).zip(gradients.reals().chunks_exact(case.sizes::<1>("parameter")[0])) {
-        tensors.insert("step".into(), HostBuffer::index(vec![step]));
-        tensors.insert("gradient".into(), HostBuffer::real(gradient.to_vec()));
-        apply(op, &mut tensors);
-        after.extend_from_slice(tensors["parameter"].reals());
+/// What an optimizer is told of a case.
+struct Descent {
+    options: UpdateOptions,
+    /// Names of the parameters, as they lie in memory.
+    words: Vec<(&'static str, Group)>,
+}
+
+impl Descent {
+    /// The parameters after each step.
+    fn run<T: Real>(&self, case: &Case) -> Tensors<T> {
+        let UpdateOptions { optimizer, clip_norm, .. } = self.options;
+        let [steps] = case.sizes("learning_rate");
+        let given = case.given::<T>();
+        let real = |value: f32| T::from_f32(value);
+        let single = |step: usize, name: &str| Some(case.given.get(name)?.values.reals()[step]);
+        let rows = (0..steps).flat_map(|step| {
+            let rate = single(step, "learning_rate").expect("a learning rate");
+            optimizer.schedule_row(step as u64 + 1, rate, single(step, "momentum"))
+        });
+        let schedule = HostBuffer::real(rows.map(real).collect());
+        let loss = HostBuffer::real(vec![real(0.0); steps]);
+        let sizes: Vec<usize> = self.words.iter().map(|(word, _)| given[*word].len()).collect();
+        let groups: Vec<(Group, usize)> =
+            self.words.iter().zip(&sizes).map(|(&(_, group), &elements)| (group, elements)).collect();
+        let op = Update::new(self.options, &groups, steps).unwrap();
+        let norm = clip_norm.map(|norm| GradientNorm::new(sizes.clone(), norm, steps));
+
+        let mut parameters: Vec<_> = self.words.iter().map(|(word, _)| given[*word].clone()).collect();
+        let mut states: Vec<HostBuffer<T>> = optimizer
+            .states()
+            .iter()
+            .flat_map(|_| sizes.iter().map(|&elements| HostBuffer::zeros(Element::Real, elements)))
+            .collect();
+        let mut after: Tensors<T> = HashMap::new();
+        for step in 0..steps {
+            let gradients: Vec<HostBuffer<T>> = self
+                .words
+                .iter()
+                .zip(&sizes)
+                .map(|((word, _), elements)| {
+                    let all = given[&format!("{word}_gradients")].reals();
+                    HostBuffer::real(all[step * elements..][..*elements].to_vec())
+                })
+                .collect();
+            let now = HostBuffer::index(vec![step as u32]);
+            let scale = norm.as_ref().map(|norm| {
+                let others = [now.clone(), loss.clone(), HostBuffer::real(vec![real(f32::NAN)])];
+                run_one(norm, [gradients.clone(), others.into()].concat()).pop().expect("the scale")
+            });
+            let others = [schedule.clone(), now, loss.clone()].into_iter().chain(scale).collect();
+            let mut results = run_one(&op, [parameters, gradients, states, others].concat());
+            parameters = results.drain(..sizes.len()).collect();
+            results.drain(..sizes.len());
+            states = results.drain(..sizes.len() * optimizer.states().len()).collect();
+            for ((word, _), parameter) in self.words.iter().zip(&parameters) {
+                let before = after.remove(&format!("{word}_after"));
+                let mut values = before.map_or(Vec::new(), HostBuffer::into_reals);
+                values.extend_from_slice(parameter.reals());
+                after.insert(format!("{word}_after"), HostBuffer::real(values));
+            }
+        }
+        after
     }
-    HashMap::from([("parameter_after".into(), HostBuffer::real(after))])
+}
+
+fn run_one<T: Real>(op: &dyn Op, buffers: Vec<HostBuffer<T>>) -> Vec<HostBuffer<T>> {
+    let mut operands = Operands::new(buffers);
+    T::run(op, T::forms(op)[0].name, &mut operands);
+    operands.into_buffers()
 }
 
 #[test]
 fn steps_of_sgd_are_pytorchs() {
     #[derive(Deserialize)]
     struct Settings {
-        momentum: f32,
+        momentum: f64,
         nesterov: bool,
         weight_decay: f32,
     }
     let cases = Case::all("sgd");
     assert_eq!(cases.len(), 5);
-    let results = cases.iter().map(|case| {
+    let results = cases.into_iter().map(|mut case| {
         let Settings { momentum, nesterov, weight_decay } = case.settings();
-        let ([steps], [elements]) = (case.sizes("learning_rate"), case.sizes("parameter"));
-        let op = Sgd::new(elements, steps, SgdOptions { momentum, nesterov, weight_decay }).unwrap();
-        let tolerance = steps as f64 * op.precision().bound();
+        let optimizer = Optimizer::Sgd(Sgd { momentum, nesterov });
+        let groups = Groups::with_weight_decay(weight_decay);
+        let gradients = case.given.remove("gradients").expect("gradients");
+        case.given.insert("parameter_gradients".into(), gradients);
+        let options = UpdateOptions { optimizer, groups, clip_norm: None };
+        let descent = Descent { options, words: vec![("parameter", Group::Weight)] };
         [
-            case.compare(&descend::<f64>(case, &op), DEFINITION_TOLERANCE),
-            case.compare(&descend::<f32>(case, &op), tolerance),
+            case.compare(&descent.run::<f64>(&case), DEFINITION_TOLERANCE),
+            case.compare(&descent.run::<f32>(&case), 5.0 * 8.0 * f64::from(f32::EPSILON)),
         ]
     });
     report("sgd", results.collect());
+}
+
+/// The optimizer of a case of 50 steps.
+fn descent(case: &Case) -> Descent {
+    #[derive(Deserialize)]
+    struct Settings {
+        optimizer: Optimizer,
+        decays: [f32; 2],
+        bias_factor: f32,
+        clip_norm: Option<f32>,
+    }
+    let Settings { optimizer, decays: [weight, bias], bias_factor, clip_norm } = case.settings();
+    let weight = GroupOptions { rate_factor: 1.0, weight_decay: weight };
+    let bias = GroupOptions { rate_factor: bias_factor, weight_decay: bias };
+    let groups = Groups { weight, bias, ..Groups::default() };
+    Descent {
+        options: UpdateOptions { optimizer, groups, clip_norm },
+        words: vec![("weight", Group::Weight), ("bias", Group::Bias)],
+    }
+}
+
+/// In f64 the schedule alone is rounded, to f32.
+const TOLERANCES_OF_50_STEPS: [f64; 2] = [1e-6, 1e-5];
+
+#[test]
+fn fifty_steps_of_every_optimizer_are_pytorchs() {
+    let cases = Case::all_of("optimizers.safetensors", "optimizer");
+    assert_eq!(cases.len(), 18);
+    for optimizer in Optimizer::all() {
+        let is_its = |case: &&Case| descent(case).options.optimizer.name() == optimizer.name();
+        let [definition, cpu] = TOLERANCES_OF_50_STEPS;
+        let results: Vec<_> = cases
+            .iter()
+            .filter(is_its)
+            .map(|case| {
+                let descent = descent(case);
+                [
+                    case.compare(&descent.run::<f64>(case), definition),
+                    case.compare(&descent.run::<f32>(case), cpu),
+                ]
+            })
+            .collect();
+        assert!(results.len() >= 2, "{}", optimizer.name());
+        report(optimizer.name(), results);
+    }
+}
+
+/// The check itself: another decay, another group's factor, no clipping, another beta are all seen.
+#[test]
+fn wrong_optimizers_are_caught() {
+    let cases = Case::all_of("optimizers.safetensors", "optimizer");
+    let [definition, cpu] = TOLERANCES_OF_50_STEPS;
+    let mut caught = 0;
+    for case in &cases {
+        let right = descent(case).options;
+        let with_decay = |decay| GroupOptions { weight_decay: decay, ..right.groups.weight };
+        let with_factor = |rate_factor| GroupOptions { rate_factor, ..right.groups.bias };
+        let mut wrong = vec![
+            UpdateOptions { groups: Groups { weight: with_decay(0.02), ..right.groups }, ..right },
+            UpdateOptions { groups: Groups { bias: with_factor(1.01), ..right.groups }, ..right },
+            UpdateOptions { clip_norm: Some(right.clip_norm.map_or(0.01, |norm| 1.01 * norm)), ..right },
+        ];
+        if let Optimizer::Adam(adam) = right.optimizer {
+            let as_adamw = Optimizer::AdamW(wgconv::ops::optimizer::AdamW(adam));
+            wrong.extend(
+                (right.groups.weight.weight_decay > 0.0)
+                    .then_some(UpdateOptions { optimizer: as_adamw, ..right }),
+            );
+        }
+        for options in wrong {
+            // Gradients are divided by their own size: their factor does not show.
+            let is_blind = options.clip_norm != right.clip_norm && right.optimizer.name() != "sgd";
+            let descent = Descent { options, ..descent(case) };
+            let [in_f64, in_f32] = [
+                case.compare(&descent.run::<f64>(case), definition),
+                case.compare(&descent.run::<f32>(case), cpu),
+            ];
+            assert!(is_blind || in_f64.is_err() && in_f32.is_err(), "{}: {options:?}", case.name);
+            caught += usize::from(in_f64.is_err());
+        }
+    }
+    assert!(caught > 40, "{caught} caught");
 }
 
 /// The check itself: what PyTorch computed, changed a little anywhere, is no longer found.

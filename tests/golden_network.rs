@@ -15,7 +15,7 @@ use wgconv::gpu::ShaderChecks;
 use wgconv::layers::Conv2d;
 use wgconv::network::{Network, Variable};
 use wgconv::ops::HostBuffer;
-use wgconv::ops::optimizer::SgdOptions;
+use wgconv::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
 use wgconv::plan::{
     BufferId, DataParts, Executor, HostExecutor, Plan, Prepared, Prologues, Real, TrainOptions, train_plan,
 };
@@ -43,6 +43,7 @@ struct Training {
     network: Network,
     plan: Arc<Plan>,
     steps: usize,
+    optimizer: Optimizer,
 }
 
 /// Losses of the steps, and the weights after them in PyTorch's layout.
@@ -84,14 +85,15 @@ impl Training {
         };
         let image = ImageShape { height, width, channels };
         let network = lenet(image);
+        let optimizer = Optimizer::Sgd(Sgd { momentum: settings.momentum.into(), nesterov: false });
         let options = TrainOptions {
             batch_size: settings.batch_size,
             steps: rows / settings.batch_size,
             data: DataParts { name: "train", image, classes: 10, rows: vec![rows] },
-            sgd: SgdOptions { momentum: settings.momentum, ..SgdOptions::default() },
+            update: UpdateOptions { optimizer, ..UpdateOptions::default() },
         };
         let plan = Arc::new(fuse(train_plan(&network, &options).unwrap()));
-        Training { file, settings, network, plan, steps: options.steps }
+        Training { file, settings, network, plan, steps: options.steps, optimizer }
     }
 
     fn buffer(&self, name: &str) -> BufferId {
@@ -127,7 +129,8 @@ impl Training {
         let scale = deviation.iter().map(|deviation| 1.0 / deviation);
         let shift = mean.iter().zip(deviation).map(|(mean, deviation)| -mean / deviation);
         write("normalisation", HostBuffer::real(scale.chain(shift).collect()));
-        write("train/learning_rate", HostBuffer::real(vec![*learning_rate; self.steps]));
+        let row = self.optimizer.schedule_row(1, (*learning_rate).into(), None);
+        write("train/schedule", HostBuffer::real(row.repeat(self.steps)));
         write("train/step", HostBuffer::index(vec![0]));
         executor.run(prepared, self.steps).unwrap();
         prepared

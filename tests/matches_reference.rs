@@ -103,6 +103,10 @@ impl<F: Fn(&dyn Op, &DeviceProfile) -> Vec<Implementation> + Send + Sync + 'stat
         self.0.operands()
     }
 
+    fn side_by_side(&self) -> Vec<std::ops::Range<usize>> {
+        self.0.side_by_side()
+    }
+
     fn define(&self, operands: &mut Operands<f64>) {
         self.0.define(operands);
     }
@@ -196,6 +200,27 @@ fn kernels_for_other_devices_match_the_definitions() {
     }
     assert!(missing.is_empty(), "no case reaches these tiles: {}", missing.join(", "));
     println!("{} kernels for other devices passed on {}", seen.len(), gpu.profile().name);
+}
+
+/// Parameters that a device cannot bind at once are updated, and their gradients summed, in several launches.
+#[test]
+fn spans_in_parts_match_the_definitions() {
+    let Some(mut gpu) = common::gpu("spans_in_parts_match_the_definitions", ShaderChecks::On) else { return };
+    let mut cut = 0;
+    for bytes in [256, 4096, 1 << 18] {
+        let device = DeviceProfile { max_binding_bytes: bytes, ..gpu.profile().clone() };
+        for case in cases::all().into_iter().filter(|case| !case.op.side_by_side().is_empty()) {
+            let name = case.to_string();
+            let calls = |device| case.op.implementations(device)[0].calls.len();
+            cut += usize::from(calls(&device) > calls(gpu.profile()));
+            let trial = Trial::new(on_device(case.op, device.clone()), Data::Reals, 7);
+            gpu.clear();
+            let answer =
+                trial.expect("reals suit every operation").run(&mut gpu).expect("a device that works");
+            assert!(answer.is_ok(), "{name}, {bytes} bytes: {}", answer.unwrap_err());
+        }
+    }
+    assert!(cut > 20, "only {cut} operations were cut");
 }
 
 /// A convolution that would run for seconds is cut into launches that each do a part of the workgroups.

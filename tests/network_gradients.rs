@@ -12,7 +12,7 @@ use wgconv::layers::{Conv2d, Pool};
 use wgconv::network::{Network, presets};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
-use wgconv::ops::optimizer::SgdOptions;
+use wgconv::ops::optimizer::UpdateOptions;
 use wgconv::ops::pool::PoolKind;
 use wgconv::plan::{BufferId, DataParts, Executor, Plan, Prepared, Prologues, TrainOptions, train_plan};
 use wgconv::reference::ReferenceExecutor;
@@ -77,8 +77,8 @@ impl<E: Executor> Probe<E> {
     fn of_plan(mut executor: E, network: &Network, fuse: impl FnOnce(Plan) -> Plan) -> Self {
         let image = network.input();
         let data = DataParts { name: "train", image, classes: 10, rows: vec![BATCH_SIZE] };
-        let sgd = SgdOptions { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
-        let options = TrainOptions { batch_size: BATCH_SIZE, steps: 1, data, sgd };
+        let update = UpdateOptions::default();
+        let options = TrainOptions { batch_size: BATCH_SIZE, steps: 1, data, update };
         let mut plan = train_plan(network, &options).unwrap();
         for parameter in network.variables() {
             plan.keep(plan.expect(&format!("{}.grad", parameter.name)));
@@ -98,7 +98,7 @@ impl<E: Executor> Probe<E> {
         probe.write("train/images.0", HostBuffer::shared_bytes(data.images));
         probe.write("train/labels.0", HostBuffer::index(data.labels));
         probe.write("train/order", HostBuffer::index((0..BATCH_SIZE as u32).collect()));
-        probe.write("train/learning_rate", HostBuffer::real(vec![0.0]));
+        probe.write("train/schedule", HostBuffer::real(vec![0.0; 4]));
         let weights = network.initial_weights(11).unwrap();
         for variable in network.variables() {
             probe.write(&variable.name, HostBuffer::real(weights.values(variable).unwrap()));

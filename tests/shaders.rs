@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use naga::back::{PipelineConstants, pipeline_constants::process_overrides};
@@ -20,6 +21,8 @@ use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInpu
 use wgconv::ops::kernel::{
     Binding, Constant, ENTRY_POINT, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, WORKGROUP_SIZE,
 };
+use wgconv::ops::optimizer::{Group, Update, UpdateOptions};
+use wgconv::ops::span::padded;
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::ops::{Element, Op, Operand};
 use wgconv::tensor::ImageShape;
@@ -59,11 +62,18 @@ fn devices() -> [DeviceProfile; 3] {
 /// Checks everything that an implementation promises; the error says what is wrong.
 fn check(op: &dyn Op, implementation: &Implementation, device: &DeviceProfile) -> Result<(), String> {
     let operands = op.operands();
+    let spans = op.side_by_side();
     for call in &implementation.calls {
-        check_call(&operands, &implementation.workspace, call, device)
+        check_call(&operands, &spans, &implementation.workspace, call, device)
             .map_err(|error| format!("{}: {error}", call.source.name))?;
     }
-    let bound: Vec<Binding> = implementation.calls.iter().flat_map(|call| call.bindings.clone()).collect();
+    let bound = implementation.calls.iter().flat_map(|call| &call.bindings);
+    let bound: HashSet<Binding> = bound
+        .flat_map(|&binding| match binding {
+            Binding::Span { first, last } => (first..=last).map(Binding::Operand).collect(),
+            binding => vec![binding],
+        })
+        .collect();
     let operands = (0..operands.len()).map(Binding::Operand);
     let workspace = (0..implementation.workspace.len()).map(Binding::Workspace);
     match operands.chain(workspace).find(|binding| !bound.contains(binding)) {
@@ -74,6 +84,7 @@ fn check(op: &dyn Op, implementation: &Implementation, device: &DeviceProfile) -
 
 fn check_call(
     operands: &[Operand],
+    spans: &[Range<usize>],
     workspace: &[usize],
     call: &KernelCall,
     device: &DeviceProfile,
@@ -87,7 +98,8 @@ fn check_call(
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|error| error.emit_to_string(&source))?;
-    check_bindings(operands, workspace, call, &module)?;
+    check_bindings(operands, spans, workspace, call, &module)?;
+    check_spans(operands, spans, call, device)?;
     check_constants(call, &module)?;
 
     let constants: PipelineConstants = call
@@ -104,9 +116,41 @@ fn check_call(
     check_limits(call, &module, device)
 }
 
+/// Spans are as large as the device can bind, and no operand is bound in two ways.
+fn check_spans(
+    operands: &[Operand],
+    spans: &[Range<usize>],
+    call: &KernelCall,
+    device: &DeviceProfile,
+) -> Result<(), String> {
+    for &binding in &call.bindings {
+        match binding {
+            Binding::Span { first, last } => {
+                let elements: usize = elements_of(&operands[first..=last]);
+                let (bytes, most) = (Element::Real.bytes(elements), device.largest_buffer());
+                // A tensor that is too large by itself is refused when the plan is prepared.
+                if first < last && bytes > most {
+                    return Err(format!("a span of {bytes} bytes, expected at most {most}"));
+                }
+            }
+            Binding::Operand(number) if spans.iter().any(|span| span.contains(&number)) => {
+                return Err(format!("operand {number} lies in a span, and is bound alone"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Elements of the span of tensors that lie side by side.
+fn elements_of(operands: &[Operand]) -> usize {
+    operands.iter().map(|operand| padded(operand.shape.elements())).sum()
+}
+
 /// Bindings are numbered from 0, and each has its operand's name, elements and access.
 fn check_bindings(
     operands: &[Operand],
+    spans: &[Range<usize>],
     workspace: &[usize],
     call: &KernelCall,
     module: &Module,
@@ -147,6 +191,24 @@ fn check_bindings(
                     return Err(format!("{name} has writes: {writes}, expected {:?}", operand.access));
                 }
                 (Some(operand.name), Some(operand.element), operand.shape.elements())
+            }
+            Binding::Span { first, last } => {
+                if first > last || !spans.iter().any(|span| span.start <= first && last < span.end) {
+                    return Err(format!("operands {first} to {last} need not lie side by side"));
+                }
+                let tensors = &operands[first..=last];
+                let operand = &tensors[0];
+                let alike = |other: &Operand| {
+                    (other.name, other.element, other.access)
+                        == (operand.name, operand.element, operand.access)
+                };
+                if !tensors.iter().all(alike) {
+                    return Err(format!("operands {first} to {last} differ in name, elements or access"));
+                }
+                if operand.access.writes() != writes {
+                    return Err(format!("{name} has writes: {writes}, expected {:?}", operand.access));
+                }
+                (Some(operand.name), Some(operand.element), elements_of(tensors))
             }
             Binding::Workspace(buffer) => {
                 let elements =
@@ -421,6 +483,39 @@ fn every_kind_of_disagreement_is_reported() {
         let error = check_changed(&add, change).expect_err(expected);
         assert!(error.contains(expected), "expected {expected:?}, found {error:?}");
     }
+}
+
+#[test]
+fn wrong_spans_are_reported() {
+    let groups = [(Group::Weight, 3), (Group::Weight, 70), (Group::Bias, 1)];
+    let op = Update::new(UpdateOptions::default(), &groups, 1).unwrap();
+    assert_eq!(check_changed(&op, |_| ()), Ok(()));
+    type Change = fn(&mut KernelCall);
+    let changes: [(&str, Change); 6] = [
+        ("need not lie side by side", |call| call.bindings[0] = Binding::Span { first: 0, last: 3 }),
+        ("need not lie side by side", |call| call.bindings[0] = Binding::Span { first: 6, last: 6 }),
+        ("lies in a span, and is bound alone", |call| {
+            call.bindings[0] = Binding::Operand(2);
+            replace(call, "parameter: array<vec4<f32>>", "parameter: array<f32>");
+            replace(call, "before = parameter[index]", "before = vec4(parameter[index])");
+            replace(call, "parameter[index] = kept", "parameter[index] = (kept");
+            replace(call, "row.zw);", "row.zw)).x;");
+        }),
+        ("parameter has writes: true, expected Read", |call| call.bindings.swap(0, 1)),
+        ("no call binds Operand(0)", |call| call.bindings[0] = Binding::Span { first: 1, last: 2 }),
+        ("binding 1 is grads, expected gradient", |call| {
+            replace(call, "read> gradient:", "read> grads:");
+            replace(call, "gradient[index]", "grads[index]");
+        }),
+    ];
+    for (expected, change) in changes {
+        let error = check_changed(&op, change).expect_err(expected);
+        assert!(error.contains(expected), "expected {expected:?}, found {error:?}");
+    }
+    let device = DeviceProfile { max_binding_bytes: 512, ..DeviceProfile::portable() };
+    let whole = op.implementations(&DeviceProfile::portable()).remove(0);
+    assert!(check(&op, &whole, &device).unwrap_err().contains("a span of 1024 bytes, expected at most 512"));
+    assert_eq!(check(&op, &op.implementations(&device)[0], &device), Ok(()));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use wgconv::cpu::CpuExecutor;
 use wgconv::gpu::ShaderChecks;
 use wgconv::ops::batch::{Advance, GatherBatch, NO_ROW};
 use wgconv::ops::loss::{NO_LABEL, SoftmaxCrossEntropy};
-use wgconv::ops::optimizer::{Sgd, SgdOptions};
+use wgconv::ops::optimizer::{GradientNorm, Group, Groups, Optimizer, Sgd, Update, UpdateOptions};
 use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::ops::{Element, HostBuffer, Op, Operands};
@@ -45,7 +45,7 @@ fn numbers(buffer: &HostBuffer<f64>) -> Vec<f64> {
 }
 
 /// Runs `op` everywhere; operands named in `compared` must hold what the definition leaves in them.
-fn check<O: Op + Copy + 'static>(
+fn check<O: Op + Clone + 'static>(
     executors: &mut [Box<dyn Executor>],
     op: O,
     given: &[HostBuffer<f64>],
@@ -56,7 +56,7 @@ fn check<O: Op + Copy + 'static>(
     let defined = defined.into_buffers();
     for executor in executors {
         executor.clear();
-        let plan = Arc::new(Plan::of_op(Box::new(op)));
+        let plan = Arc::new(Plan::of_op(Box::new(op.clone())));
         let prepared = executor.prepare(plan.clone()).unwrap();
         let buffers = &plan.forward[0].operands;
         for (&buffer, given) in buffers.iter().zip(given) {
@@ -154,12 +154,33 @@ fn a_loss_that_is_not_finite_stops_the_training() {
     for (step, loss) in [(0, 1.0), (1, NAN), (1, -NAN), (1, INFINITY), (1, -INFINITY), (1, -1.0), (2, 1.0)] {
         let (loss, step) = (real(&[0.5, loss]), index(&[step]));
         check(&mut executors, Advance { steps: 2 }, &[loss.clone(), step.clone()], &["step"]);
-        let plain = [real(&[2.0, -1.0]), real(&[3.0, 4.0]), real(&[0.5, 0.25]), step, loss];
-        let op = Sgd::new(2, 2, SgdOptions::default()).unwrap();
-        check(&mut executors, op, &plain, &["parameter"]);
-        let options = SgdOptions { momentum: 0.5, nesterov: true, weight_decay: 0.25 };
-        let given = [&plain[..], &[real(&[1.0, -4.0])]].concat();
-        check(&mut executors, Sgd::new(2, 2, options).unwrap(), &given, &["parameter", "velocity"]);
+        let nesterov = Optimizer::Sgd(Sgd { momentum: 0.5, nesterov: true });
+        for optimizer in Optimizer::all().into_iter().chain([nesterov]) {
+            let groups = Groups::with_weight_decay(0.25);
+            let options = UpdateOptions { optimizer, groups, clip_norm: Some(1.0) };
+            let op = Update::new(options, &[(Group::Weight, 2), (Group::Bias, 1)], 2).unwrap();
+            let tensors = [[2.0, -1.0], [3.0, 4.0], [1.0, 0.25], [0.5, 4.0]];
+            let kinds = &tensors[..2 + optimizer.states().len()];
+            let mut given: Vec<_> =
+                kinds.iter().flat_map(|values| [real(values), real(&values[..1])]).collect();
+            let rows = [1, 2].map(|t| optimizer.schedule_row(t, 0.25, None).map(f64::from));
+            given.extend([real(&rows.concat()), step.clone(), loss.clone(), real(&[0.5])]);
+            let compared = [&["parameter"], optimizer.states()].concat();
+            check(&mut executors, op, &given, &compared);
+        }
+    }
+}
+
+/// It ends as a step whose loss is not finite does.
+#[test]
+fn a_norm_that_is_not_finite_becomes_the_loss() {
+    let mut executors = executors("a_norm_that_is_not_finite_becomes_the_loss");
+    for (step, loss, gradient) in
+        [(0, 1.0, 4.0), (1, 1.0, NAN), (1, 1.0, INFINITY), (1, NAN, 4.0), (2, 1.0, NAN), (1, 1.0, -INFINITY)]
+    {
+        let given = [real(&[3.0, 0.0]), real(&[gradient]), index(&[step]), real(&[0.5, loss]), real(&[NAN])];
+        let scale: &[&str] = if f64::is_finite(gradient) { &["loss", "clip_scale"] } else { &["loss"] };
+        check(&mut executors, GradientNorm::new(vec![2, 1], 1.0, 2), &given, scale);
     }
 }
 

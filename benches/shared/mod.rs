@@ -4,7 +4,7 @@ use std::error::Error;
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use wgconv::network::presets;
-use wgconv::ops::optimizer::SgdOptions;
+use wgconv::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
 use wgconv::ops::{Element, HostBuffer};
 use wgconv::plan::{DataParts, Plan, Prologues, TrainOptions, train_plan};
 
@@ -20,8 +20,9 @@ pub fn training_plan(
 ) -> Result<Plan, Box<dyn Error>> {
     let preset = presets::preset(model).ok_or_else(|| format!("no preset {model}"))?;
     let data = DataParts { name: "train", image: preset.image, classes: CLASSES, rows: vec![IMAGES] };
-    let sgd = SgdOptions { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
-    let options = TrainOptions { batch_size, steps, data, sgd };
+    let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: false });
+    let update = UpdateOptions { optimizer, ..UpdateOptions::default() };
+    let options = TrainOptions { batch_size, steps, data, update };
     let network = (preset.build)(preset.image, CLASSES)?;
     Ok(train_plan(&network, &options)?.fused(prologues))
 }

@@ -1,38 +1,14 @@
-// sgd with momentum, elementwise.
-// velocity = momentum * velocity + g, parameter -= learning_rate[step] * (velocity, or g + momentum * velocity with nesterov), with g = gradient + weight_decay * parameter; nothing if loss[step] is not finite.
-// An invocation owns one value; a workgroup owns 64 that follow one another in memory.
+// sgd with momentum: the direction of a step.
+// velocity = momentum * velocity + g; direction = velocity, or g + momentum * velocity with nesterov.
+// Called by optimizer/update.wgsl, with the gradient of four values.
 // Defined in src/ops/optimizer/sgd.rs.
 
-@group(0) @binding(0) var<storage, read_write> parameter: array<f32>;
-@group(0) @binding(1) var<storage, read> gradient: array<f32>;
-@group(0) @binding(2) var<storage, read> learning_rate: array<f32>;
-@group(0) @binding(3) var<storage, read> step: array<u32>;
-@group(0) @binding(4) var<storage, read> loss: array<f32>;
-@group(0) @binding(5) var<storage, read_write> velocity: array<f32>;
+@group(0) @binding(5) var<storage, read_write> velocity: array<vec4<f32>>;
 
-override ELEMENTS: u32;
-override STEPS: u32;
-override WEIGHT_DECAY: f32;
-override MOMENTUM: f32;
 override NESTEROV: u32;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let index = global_index(workgroup, workgroups, invocation);
-    let now = step[0];
-    if (index >= ELEMENTS || now >= STEPS) {
-        return;
-    }
-    if (!is_finite(loss[now])) {
-        return;
-    }
-    let g = gradient[index] + WEIGHT_DECAY * parameter[index];
-    let new_velocity = MOMENTUM * velocity[index] + g;
+fn direction(index: u32, g: vec4<f32>, momentum: f32, corrections: vec2<f32>) -> vec4<f32> {
+    let new_velocity = momentum * velocity[index] + g;
     velocity[index] = new_velocity;
-    let direction = select(new_velocity, g + MOMENTUM * new_velocity, NESTEROV != 0u);
-    parameter[index] -= learning_rate[now] * direction;
+    return select(new_velocity, g + momentum * new_velocity, NESTEROV != 0u);
 }

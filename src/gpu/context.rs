@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Adapter;
 use super::pipeline::Pipelines;
+use super::slice::Slice;
 use super::submission::longest_time;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, Implementation};
+use crate::ops::span::{ALIGNMENT, Span, side_by_side};
 use crate::ops::{Element, Op};
 use crate::{Error, Result};
 
@@ -36,6 +38,11 @@ impl Context {
     /// [`Error::Device`] when the driver refuses.
     pub fn open(adapter: &Adapter) -> Result<Self> {
         let (device, queue) = adapter.open()?;
+        let alignment = device.limits().min_storage_buffer_offset_alignment as u64;
+        assert!(
+            Element::Real.bytes(ALIGNMENT).is_multiple_of(alignment),
+            "a device that wants bindings aligned to {alignment} bytes"
+        );
         let fault = Fault::default();
         let uncaptured = fault.clone();
         device.on_uncaptured_error(Arc::new(move |error| uncaptured.note(error.to_string())));
@@ -50,7 +57,7 @@ impl Context {
 
     /// Bytes that one buffer may have.
     pub fn max_buffer_bytes(&self) -> u64 {
-        self.profile.max_binding_bytes.min(self.profile.max_buffer_bytes)
+        self.profile.largest_buffer()
     }
 
     /// That the device failed at `operation`.
@@ -92,14 +99,28 @@ impl Context {
         })
     }
 
-    /// The launches of an implementation of `op` whose kernels are compiled, over the buffers that `bound` names
-    /// with their sizes in bytes.
+    /// Tensors of reals of these sizes side by side, in one buffer, or in several where that would be too large. All is
+    /// zero.
+    pub fn create_span(&self, label: &str, sizes: &[usize]) -> Vec<Slice> {
+        let of_span = |span: Span| {
+            let buffer = self.create_buffer(label, Element::Real, span.elements);
+            let slice = move |(offset, &size): (usize, &usize)| Slice {
+                buffer: buffer.clone(),
+                offset: Element::Real.bytes(offset),
+                bytes: Element::Real.bytes(size.max(1)),
+            };
+            span.offsets.into_iter().zip(&sizes[span.tensors]).map(slice)
+        };
+        side_by_side(sizes, self.max_buffer_bytes()).into_iter().flat_map(of_span).collect()
+    }
+
+    /// The launches of an implementation of `op` whose kernels are compiled, over the buffers that `bound` names.
     pub fn dispatches<'a>(
         &self,
         op: &dyn Op,
         implementation: &Implementation,
         pipelines: &Pipelines,
-        bound: impl Fn(Binding) -> (&'a wgpu::Buffer, u64),
+        bound: impl Fn(Binding) -> wgpu::BufferBinding<'a>,
     ) -> Vec<Dispatch> {
         let seconds = longest_time(&self.profile, op) / implementation.calls.len() as f64;
         let dispatch = |call| {
@@ -107,10 +128,7 @@ impl Context {
             let entries: Vec<wgpu::BindGroupEntry> = (0..)
                 .zip(&call.bindings)
                 .map(|(binding, &source)| {
-                    let (buffer, bytes) = bound(source);
-                    let size = std::num::NonZeroU64::new(bytes.max(4));
-                    let resource =
-                        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size });
+                    let resource = wgpu::BindingResource::Buffer(bound(source));
                     wgpu::BindGroupEntry { binding, resource }
                 })
                 .collect();

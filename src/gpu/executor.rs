@@ -1,6 +1,7 @@
 //! The executor that runs plans on a GPU.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use super::Adapter;
 use super::context::{Context, Dispatch};
 use super::pipeline::Pipelines;
 use super::pipeline_cache::PipelineCache;
+use super::slice::Slice;
 use super::submission::in_pieces;
 use super::timestamps::Clock;
 use super::transfer::{Download, to_device};
@@ -15,8 +17,12 @@ use super::tuning::{Tuner, Tuning};
 use crate::device::{DeviceKind, DeviceProfile};
 use crate::files::CacheFolder;
 use crate::ops::kernel::{Binding, Implementation};
+use crate::ops::span::padded;
 use crate::ops::{Element, HostBuffer, Op};
-use crate::plan::{Allocation, BufferId, ChosenBy, Executor, Memory, Pending, Plan, Prepared, TimedBy};
+use crate::plan::{
+    Allocation, Arena, BufferId, BufferSpec, ChosenBy, Executor, Memory, Pending, Plan, Prepared, Step,
+    TimedBy,
+};
 use crate::{Result, host_memory};
 
 /// Whether kernels check their indices and bound their loops.
@@ -48,14 +54,14 @@ pub struct GpuExecutor {
     pipelines: Pipelines,
     clock: Clock,
     tuner: Option<Tuner>,
-    persistent: HashMap<String, wgpu::Buffer>,
+    persistent: HashMap<String, Slice>,
     plans: Vec<PreparedPlan>,
 }
 
 #[derive(Debug)]
 struct PreparedPlan {
     plan: Arc<Plan>,
-    buffers: Vec<Option<wgpu::Buffer>>,
+    buffers: Vec<Option<Slice>>,
     dispatches: Vec<Dispatch>,
 }
 
@@ -162,43 +168,104 @@ impl GpuExecutor {
         }
     }
 
+    /// The memory behind each span that the kernels of a step bind.
+    fn spans(
+        &self,
+        plan: &Plan,
+        step: &Step,
+        implementation: &Implementation,
+        buffers: &[Option<Slice>],
+    ) -> Result<HashMap<Binding, Slice>> {
+        let mut spans = HashMap::new();
+        for &binding in implementation.calls.iter().flat_map(|call| &call.bindings) {
+            let Binding::Span { first, last } = binding else { continue };
+            let operands = &step.operands[first..=last];
+            let slices: Vec<&Slice> = operands.iter().filter_map(|id| buffers[id.index()].as_ref()).collect();
+            let span = Slice::span(&slices).ok_or_else(|| {
+                let cause = format!(
+                    "{} needs {} to {} side by side, and another plan has placed them otherwise; prepare that plan later",
+                    step.op.name(),
+                    plan.buffer(operands[0]).name,
+                    plan.buffer(operands[operands.len() - 1]).name
+                );
+                self.context.failed("preparing a plan", cause)
+            })?;
+            spans.insert(binding, span);
+        }
+        Ok(spans)
+    }
+
     /// Fills memory with NaN, so that a kernel that reads what nobody has written shows.
-    fn poison(&self, buffers: &[wgpu::Buffer]) {
-        for buffer in buffers {
-            self.context.queue.write_buffer(buffer, 0, &vec![0xff; buffer.size() as usize]);
+    fn poison(&self, slices: &[Slice]) {
+        for Slice { buffer, offset, bytes } in slices {
+            self.context.queue.write_buffer(buffer, *offset, &vec![0xff; *bytes as usize]);
         }
     }
 
-    /// A buffer for each slot of the allocation and each persistent buffer that is not there yet.
+    /// Memory for one buffer alone.
+    fn create_slice(&self, label: &str, element: Element, elements: usize) -> Slice {
+        let buffer = self.context.create_buffer(label, element, elements);
+        let bytes = buffer.size();
+        Slice::first(buffer, bytes)
+    }
+
+    /// Memory for each slot of the allocation.
+    fn create_slots(&self, allocation: &Allocation) -> Vec<Slice> {
+        let mut laid: Vec<Option<Slice>> = vec![None; allocation.slots.len()];
+        for arena in &allocation.arenas {
+            let sizes: Vec<usize> = arena.iter().map(|&slot| allocation.slots[slot].elements).collect();
+            for (&slot, slice) in arena.iter().zip(self.context.create_span("arena", &sizes)) {
+                laid[slot] = Some(slice);
+            }
+        }
+        let slots = laid.into_iter().zip(&allocation.slots);
+        slots
+            .map(|(laid, slot)| {
+                laid.unwrap_or_else(|| self.create_slice("slot", slot.element, slot.elements))
+            })
+            .collect()
+    }
+
+    /// Memory for each persistent buffer of a plan that is not there yet: side by side for those of an arena.
+    fn create_persistent(&self, plan: &Plan) -> HashMap<String, Slice> {
+        let mut created: HashMap<String, Slice> = HashMap::new();
+        for Arena { name, members } in &plan.arenas {
+            let missing: Vec<&BufferSpec> = members
+                .iter()
+                .map(|&id| plan.buffer(id))
+                .filter(|buffer| buffer.role.is_persistent() && !self.persistent.contains_key(&buffer.name))
+                .collect();
+            let sizes: Vec<usize> = missing.iter().map(|buffer| buffer.shape.elements()).collect();
+            let slices = self.context.create_span(name, &sizes);
+            created.extend(missing.iter().map(|buffer| buffer.name.clone()).zip(slices));
+        }
+        for buffer in plan.buffers.iter().filter(|buffer| buffer.role.is_persistent()) {
+            if !self.persistent.contains_key(&buffer.name) && !created.contains_key(&buffer.name) {
+                let slice = self.create_slice(&buffer.name, buffer.element, buffer.shape.elements());
+                created.insert(buffer.name.clone(), slice);
+            }
+        }
+        created
+    }
+
+    /// Memory for each slot of the allocation and each persistent buffer that is not there yet.
     fn create_buffers(
         &mut self,
         plan: &Plan,
         allocation: &Allocation,
-    ) -> Result<(Vec<wgpu::Buffer>, Vec<Option<wgpu::Buffer>>)> {
+    ) -> Result<(Vec<Slice>, Vec<Option<Slice>>)> {
         let scope = self.context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let slots: Vec<wgpu::Buffer> = allocation
-            .slots
-            .iter()
-            .map(|slot| self.context.create_buffer("slot", slot.element, slot.elements))
-            .collect();
+        let slots = self.create_slots(allocation);
         if self.pipelines.checks() == ShaderChecks::On {
             self.poison(&slots);
         }
+        self.persistent.extend(self.create_persistent(plan));
         let mut buffers = Vec::new();
         for (buffer, slot) in plan.buffers.iter().zip(&allocation.of_buffer) {
-            let elements = buffer.shape.elements();
             buffers.push(if buffer.role.is_persistent() {
-                let shared = match self.persistent.get(&buffer.name) {
-                    Some(shared) => shared.clone(),
-                    None => self.context.create_buffer(&buffer.name, buffer.element, elements),
-                };
-                assert_eq!(
-                    shared.size(),
-                    buffer.element.bytes(elements.max(1)),
-                    "{}: shared by plans",
-                    buffer.name
-                );
-                self.persistent.insert(buffer.name.clone(), shared.clone());
+                let shared = self.persistent[&buffer.name].clone();
+                let bytes = buffer.element.bytes(buffer.shape.elements().max(1));
+                assert_eq!(shared.bytes, bytes, "{}: shared by plans", buffer.name);
                 Some(shared)
             } else {
                 slot.map(|slot| slots[slot].clone())
@@ -257,7 +324,14 @@ impl Executor for GpuExecutor {
     }
 
     fn check(&self, plan: &Plan) -> Result<()> {
-        self.check_sizes(plan.buffers.iter().map(|buffer| (buffer.name.as_str(), buffer.bytes())))
+        let arena_of = plan.arena_of_buffers();
+        self.check_sizes(plan.buffers.iter().zip(arena_of).map(|(buffer, arena)| {
+            let bytes = match arena {
+                Some(_) => Element::Real.bytes(padded(buffer.shape.elements())),
+                None => buffer.bytes(),
+            };
+            (buffer.name.as_str(), bytes)
+        }))
     }
 
     fn host_bytes(&self, plans: &[&Plan]) -> u64 {
@@ -289,15 +363,22 @@ impl Executor for GpuExecutor {
         let scope = self.context.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let mut dispatches = Vec::new();
         for ((step, implementation), scratch) in plan.steps().zip(&chosen).zip(&allocation.of_workspace) {
+            let spans = self.spans(&plan, step, implementation, &buffers)?;
             let bound = |binding| match binding {
                 Binding::Operand(operand) => {
                     let id = step.operands[operand];
-                    let buffer = buffers[id.index()].as_ref().expect("every operand has memory");
-                    (buffer, plan.buffer(id).bytes())
+                    let slice = buffers[id.index()].as_ref().expect("every operand has memory");
+                    let size = NonZeroU64::new(plan.buffer(id).bytes().max(4));
+                    wgpu::BufferBinding { size, ..slice.binding() }
                 }
                 Binding::Workspace(number) => {
-                    (&slots[scratch[number]], Element::Real.bytes(implementation.workspace[number]))
+                    let bytes = Element::Real.bytes(implementation.workspace[number]);
+                    wgpu::BufferBinding {
+                        size: NonZeroU64::new(bytes.max(4)),
+                        ..slots[scratch[number]].binding()
+                    }
                 }
+                Binding::Span { .. } => spans[&binding].binding(),
             };
             let op = step.op.as_ref();
             dispatches.extend(self.context.dispatches(op, implementation, &self.pipelines, bound));
@@ -364,15 +445,91 @@ mod tests {
     use super::*;
     use crate::gpu::adapters;
     use crate::ops::add::Add;
+    use crate::ops::optimizer::{Adam, Group, Optimizer, Update, UpdateOptions};
+    use crate::verify::{Data, Trial};
 
-    #[test]
-    fn a_lost_device_says_so_in_one_line_whatever_is_asked_of_it() {
+    fn open(test: &str) -> Option<GpuExecutor> {
         let Some(adapter) = adapters().into_iter().next() else {
             let required = std::env::var("WGCONV_REQUIRE_GPU").is_ok_and(|value| value == "1");
             assert!(!required, "WGCONV_REQUIRE_GPU=1, and there is no adapter");
-            return eprintln!("SKIPPED a_lost_device_says_so: there is no adapter");
+            eprintln!("SKIPPED {test}: there is no adapter");
+            return None;
         };
-        let mut gpu = GpuExecutor::open(&adapter).unwrap().with_tuning(Tuning::default());
+        Some(GpuExecutor::open(&adapter).unwrap())
+    }
+
+    /// A step of Adam, whose divisors stay away from zero.
+    fn update() -> Update {
+        let optimizer = Optimizer::Adam(Adam { epsilon: 0.5, ..Adam::default() });
+        let options = UpdateOptions { optimizer, ..UpdateOptions::default() };
+        let parameters = [(Group::Weight, 100), (Group::Weight, 60), (Group::Bias, 1), (Group::Bias, 300)];
+        Update::new(options, &parameters, 2).unwrap()
+    }
+
+    /// The device's buffers behind the persistent buffers whose names begin in one way, each once.
+    fn memory_of(gpu: &GpuExecutor, name: &str) -> Vec<wgpu::Buffer> {
+        let mut buffers: Vec<wgpu::Buffer> = Vec::new();
+        for (_, slice) in gpu.persistent.iter().filter(|(of, _)| of.starts_with(name)) {
+            if !buffers.contains(&slice.buffer) {
+                buffers.push(slice.buffer.clone());
+            }
+        }
+        buffers
+    }
+
+    /// On a device that binds little at once, the update takes as many buffers and launches as it must; and what lies
+    /// between tensors stays zero.
+    #[test]
+    fn arenas_are_cut_where_the_device_binds_no_more() {
+        let Some(mut gpu) = open("arenas_are_cut") else { return };
+        for (bytes, parts) in [(1 << 20, 1), (2048, 2), (1280, 2)] {
+            gpu.clear();
+            gpu.context.profile.max_binding_bytes = bytes;
+            let trial = Trial::new(Box::new(update()), Data::Reals, 3).unwrap();
+            assert!(trial.run(&mut gpu).unwrap().is_ok(), "{bytes} bytes");
+            for kind in ["parameter", "gradient", "first_moment", "second_moment"] {
+                let buffers = memory_of(&gpu, kind);
+                assert_eq!(buffers.len(), parts, "{bytes} bytes: {kind}");
+                let zeros: usize = buffers
+                    .iter()
+                    .map(|buffer| {
+                        let words = (buffer.size() / 4) as usize;
+                        let slice = Slice::first(buffer.clone(), buffer.size());
+                        let download = Download::start(&gpu.context, &slice, Element::Real, words);
+                        let read = Box::new(download).wait().unwrap();
+                        read.reals().iter().filter(|&&value| value == 0.0).count()
+                    })
+                    .sum();
+                // Of 128 + 64 + 64 + 320.
+                assert_eq!(zeros, 576 - 461, "{bytes} bytes: {kind}");
+            }
+        }
+        gpu.clear();
+        gpu.context.profile.max_binding_bytes = 1024;
+        let error = gpu.prepare(Arc::new(Plan::of_op(Box::new(update())))).unwrap_err().to_string();
+        assert!(error.contains("parameter.3 needs 1 MiB, and a buffer holds at most 0 MiB"), "{error}");
+    }
+
+    /// Parameters that another plan has placed apart cannot be bound at once: an error, not a wrong answer.
+    #[test]
+    fn what_lies_apart_is_not_bound_at_once() {
+        let Some(mut gpu) = open("what_lies_apart") else { return };
+        let mut apart = Plan::of_op(Box::new(Add { elements: 60 }));
+        apart.buffers[0].name = "parameter.1".into();
+        gpu.prepare(Arc::new(apart)).unwrap();
+        let plan = Arc::new(Plan::of_op(Box::new(update())));
+        let error = gpu.prepare(plan.clone()).unwrap_err().to_string();
+        let expected =
+            "adam needs parameter.0 to parameter.3 side by side, and another plan has placed them otherwise";
+        assert!(error.contains(expected), "{error}");
+        gpu.clear();
+        gpu.prepare(plan).unwrap();
+    }
+
+    #[test]
+    fn a_lost_device_says_so_in_one_line_whatever_is_asked_of_it() {
+        let Some(gpu) = open("a_lost_device_says_so") else { return };
+        let mut gpu = gpu.with_tuning(Tuning::default());
         let plan = Arc::new(Plan::of_op(Box::new(Add { elements: 100 })));
         let prepared = gpu.prepare(plan.clone()).unwrap();
         let sum = plan.expect("sum");

@@ -6,6 +6,7 @@ mod executor;
 mod multiprocessors;
 mod pipeline;
 mod pipeline_cache;
+mod slice;
 mod submission;
 mod timestamps;
 mod transfer;

@@ -4,24 +4,26 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::context::Context;
+use super::slice::Slice;
 use crate::ops::{Element, HostBuffer};
 use crate::plan::Pending;
 use crate::{Error, Result};
 
 /// A buffer's content as the device holds it: 32-bit words.
-pub fn to_device(queue: &wgpu::Queue, buffer: &wgpu::Buffer, data: &HostBuffer<f32>) {
+pub fn to_device(queue: &wgpu::Queue, slice: &Slice, data: &HostBuffer<f32>) {
+    let Slice { buffer, offset, .. } = slice;
     match data.element() {
-        Element::Real => queue.write_buffer(buffer, 0, bytemuck::cast_slice(data.reals())),
-        Element::Index => queue.write_buffer(buffer, 0, bytemuck::cast_slice(data.indices())),
+        Element::Real => queue.write_buffer(buffer, *offset, bytemuck::cast_slice(data.reals())),
+        Element::Index => queue.write_buffer(buffer, *offset, bytemuck::cast_slice(data.indices())),
         Element::Byte => {
             // Copies go by whole words; the rest of the last one is zero.
             let bytes = data.bytes();
             let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
-            queue.write_buffer(buffer, 0, words);
+            queue.write_buffer(buffer, *offset, words);
             if !rest.is_empty() {
                 let mut word = [0; 4];
                 word[..rest.len()].copy_from_slice(rest);
-                queue.write_buffer(buffer, words.len() as u64, &word);
+                queue.write_buffer(buffer, offset + words.len() as u64, &word);
             }
         }
     }
@@ -41,9 +43,9 @@ pub struct Download {
 }
 
 impl Download {
-    /// Starts the copy of all of `buffer`'s `elements`, behind all work submitted so far.
-    pub fn start(context: &Context, buffer: &wgpu::Buffer, element: Element, elements: usize) -> Self {
-        Self::start_at(context, buffer, 0, element, elements)
+    /// Starts the copy of a slice's `elements`, behind all work submitted so far.
+    pub fn start(context: &Context, slice: &Slice, element: Element, elements: usize) -> Self {
+        Self::start_at(context, &slice.buffer, slice.offset, element, elements)
     }
 
     /// Starts the copy of `elements` from byte `offset` on.

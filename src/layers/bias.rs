@@ -1,7 +1,8 @@
 //! The bias that a convolution or a dense layer adds to each channel of its output.
 
-use crate::network::{Group, Initialiser, Kind, Layout, Variable};
+use crate::network::{Initialiser, Kind, Layout, Variable};
 use crate::ops::bias::{BiasForward, BiasGrad};
+use crate::ops::optimizer::Group;
 use crate::plan::{BufferId, Site};
 use crate::tensor::Shape;
 

@@ -5,9 +5,10 @@ use ::toml::Value;
 use super::{Inferred, LayerType, Registered, bias};
 use crate::Result;
 use crate::network::{
-    Content, Features, Group, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, initialiser, window,
+    Content, Features, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, initialiser, window,
 };
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
+use crate::ops::optimizer::Group;
 use crate::ops::window::{Padding, WindowOptions};
 use crate::plan::{BufferId, Site};
 use crate::tensor::ImageShape;

@@ -4,9 +4,10 @@ use ::toml::Value;
 
 use super::{Inferred, LayerType, Registered, bias};
 use crate::network::{
-    Content, Features, Group, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, initialiser,
+    Content, Features, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, initialiser,
 };
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
+use crate::ops::optimizer::Group;
 use crate::plan::{BufferId, Site};
 use crate::tensor::Shape;
 use crate::{Error, Result};

@@ -41,7 +41,7 @@ pub(crate) use keys::{Keys, number};
 pub use layer::{Features, Layer, LayerInput};
 pub use load::{load, open};
 pub use presets::{PRESETS, Preset};
-pub use variable::{Group, Kind, Layout, Variable};
+pub use variable::{Kind, Layout, Variable};
 pub use weights::{Adopted, Weights};
 
 use crate::tensor::ImageShape;

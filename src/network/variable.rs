@@ -1,6 +1,7 @@
 //! The tensors that belong to layers, and how they look in PyTorch's layouts.
 
 use super::Initialiser;
+use crate::ops::optimizer::Group;
 use crate::tensor::{ImageShape, Shape, Tensor};
 use crate::{Error, Result};
 
@@ -35,17 +36,6 @@ pub enum Kind {
     Frozen,
     /// The layer itself, while it trains: a running mean.
     Statistic,
-}
-
-/// Parameters that share a factor of the learning rate and a weight decay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Group {
-    /// Filters and the weights of dense layers.
-    Weight,
-    /// Biases.
-    Bias,
-    /// Scale and shift of normalisations.
-    Norm,
 }
 
 /// How a variable's inside layout maps to PyTorch's.

@@ -137,12 +137,20 @@ impl From<f32> for Constant {
 }
 
 /// What stands behind one `@binding`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binding {
     /// The operation's operand of this number.
     Operand(usize),
     /// The implementation's scratch buffer of this number.
     Workspace(usize),
+    /// The operation's operands from number `first` to number `last`, which lie side by side as
+    /// [`side_by_side`](super::span::side_by_side) lays them: one array, with zeros between the tensors.
+    Span {
+        /// The number of the first.
+        first: usize,
+        /// The number of the last.
+        last: usize,
+    },
 }
 
 impl Binding {

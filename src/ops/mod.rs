@@ -16,6 +16,7 @@ pub mod optimizer;
 mod parts;
 pub mod pool;
 mod prologue;
+pub mod span;
 pub mod window;
 
 pub use epilogue::Epilogue;

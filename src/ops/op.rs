@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::kernel::Implementation;
@@ -22,6 +23,12 @@ pub trait Op: Any + Debug + Send + Sync {
 
     /// The tensors that the operation works on, in the order in which a step binds buffers to them.
     fn operands(&self) -> Vec<Operand>;
+
+    /// Ranges of operands that must lie side by side in memory, in their order, so that a kernel can bind them all at
+    /// once; see [`Binding::Span`](super::kernel::Binding::Span). They are reals, alike in name and access.
+    fn side_by_side(&self) -> Vec<Range<usize>> {
+        Vec::new()
+    }
 
     /// Runs the definition: plain loops over f64, written from the formula and from nothing else.
     ///
@@ -185,12 +192,21 @@ pub struct Operand {
     pub access: Access,
     /// For indices: every value is below this. Tests and self-tests draw from it.
     pub below: u32,
+    /// For reals: whether none is negative. Tests and self-tests draw accordingly.
+    pub without_sign: bool,
 }
 
 impl Operand {
     /// Real numbers that are read.
     pub fn read(name: &'static str, shape: impl Into<Shape>) -> Self {
-        Operand { name, shape: shape.into(), element: Element::Real, access: Access::Read, below: 0 }
+        Operand {
+            name,
+            shape: shape.into(),
+            element: Element::Real,
+            access: Access::Read,
+            below: 0,
+            without_sign: false,
+        }
     }
 
     /// Real numbers that are written, all of them.
@@ -206,6 +222,11 @@ impl Operand {
     /// The same operand, holding indices smaller than `below`.
     pub fn indices(self, below: u32) -> Self {
         Operand { element: Element::Index, below, ..self }
+    }
+
+    /// The same operand, holding no negative number.
+    pub fn without_sign(self) -> Self {
+        Operand { without_sign: true, ..self }
     }
 
     /// The same operand, holding bytes.
@@ -436,6 +457,11 @@ impl<T> Operands<T> {
             .as_mut_slice()
             .try_into()
             .unwrap_or_else(|_| panic!("expected {N} operands, found {found}"))
+    }
+
+    /// All buffers, for operations whose number of operands differs from one to another.
+    pub fn as_mut_slice(&mut self) -> &mut [HostBuffer<T>] {
+        &mut self.buffers
     }
 
     /// The first `N` buffers, and those that come after them.

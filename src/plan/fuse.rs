@@ -198,7 +198,7 @@ mod tests {
     use crate::layers::Conv2d;
     use crate::network::{Network, presets};
     use crate::ops::activation::Activation;
-    use crate::ops::optimizer::SgdOptions;
+    use crate::ops::optimizer::UpdateOptions;
     use crate::plan::{DataParts, TrainOptions, predict_plan, train_plan};
     use crate::tensor::ImageShape;
 
@@ -206,7 +206,7 @@ mod tests {
 
     fn training(network: &Network) -> Plan {
         let data = DataParts { name: "train", image: IMAGE, classes: 10, rows: vec![16] };
-        train_plan(network, &TrainOptions { batch_size: 4, steps: 4, data, sgd: SgdOptions::default() })
+        train_plan(network, &TrainOptions { batch_size: 4, steps: 4, data, update: UpdateOptions::default() })
             .unwrap()
     }
 

@@ -198,7 +198,7 @@ impl<T: Real> Executor for HostExecutor<T> {
     }
 
     fn memory(&self, plan: &Plan) -> Memory {
-        Memory::with_sizes(plan, &Allocation::new(plan, &[]), Self::bytes)
+        Memory::apart(plan, &Allocation::new(plan, &[]), Self::bytes)
     }
 
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {

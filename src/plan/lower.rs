@@ -1,13 +1,13 @@
 //! From a network to a plan: forward, backward and update, over numbered buffers.
 
 use super::site::{Guard, Lowered, Mode, Pass, Site};
-use super::{BufferId, Plan, Role, Step};
+use super::{BufferId, BufferSpec, Plan, Role, Step};
 use crate::Result;
-use crate::network::{Features, LayerInput, Network, Variable};
+use crate::network::{Features, Kind, LayerInput, Network, Variable};
 use crate::ops::add::Add;
 use crate::ops::batch::{Advance, GatherBatch};
 use crate::ops::loss::SoftmaxCrossEntropy;
-use crate::ops::optimizer::{Sgd, SgdOptions};
+use crate::ops::optimizer::{GradientNorm, Group, Update, UpdateOptions};
 use crate::ops::{Element, Op};
 use crate::tensor::{ImageShape, Shape};
 
@@ -34,8 +34,8 @@ pub struct TrainOptions {
     pub steps: usize,
     /// The training set.
     pub data: DataParts,
-    /// The optimizer.
-    pub sgd: SgdOptions,
+    /// How parameters are updated.
+    pub update: UpdateOptions,
 }
 
 /// What an evaluation plan needs to know beside the network.
@@ -52,8 +52,8 @@ pub struct EvaluateOptions {
 /// The plan of a training step: gather a batch, forward, loss, backward, update.
 ///
 /// Buffers to write before an epoch, with `D` for [`DataParts::name`]: `D/images.0` and `D/labels.0` (and
-/// the further parts), `normalisation` `[2,C]`, `D/order` `[steps * batch_size]`, `D/learning_rate` `[steps]`
-/// and `D/step` `[1]`, set to 0. Results: `D/loss` and `D/correct`, `[steps]`.
+/// the further parts), `normalisation` `[2,C]`, `D/order` `[steps * batch_size]`, `D/schedule` `[steps,4]`
+/// of [`Optimizer::schedule_row`](crate::ops::optimizer::Optimizer::schedule_row), and `D/step` `[1]`, set to 0. Results: `D/loss` and `D/correct`, `[steps]`.
 ///
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit, and for optimizer
@@ -70,7 +70,7 @@ pub fn train_plan(network: &Network, options: &TrainOptions) -> Result<Plan> {
 }
 
 /// The plan of an evaluation step: gather a batch, forward, loss. Buffers as in [`train_plan`], without a
-/// learning rate.
+/// schedule.
 ///
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit.
@@ -116,6 +116,14 @@ struct Batch {
     guard: Guard,
 }
 
+/// A variable that the optimizer changes.
+struct Trained {
+    group: Group,
+    parameter: BufferId,
+    // None before backward.
+    gradient: Option<BufferId>,
+}
+
 struct Lowering<'a> {
     network: &'a Network,
     batch_size: usize,
@@ -139,7 +147,11 @@ impl<'a> Lowering<'a> {
                 Lowered { gradients: vec![None; variables.len()], variables, ..Lowered::default() }
             })
             .collect();
-        Lowering { network, batch_size, mode, plan, layers }
+        let mut lowering = Lowering { network, batch_size, mode, plan, layers };
+        // In every plan, so that whichever an executor prepares first places them as the update needs them.
+        let parameters = lowering.trained().iter().map(|trained| trained.parameter).collect();
+        lowering.plan.lay_side_by_side("parameters", parameters);
+        lowering
     }
 
     fn image_shape(&self, image: ImageShape) -> Result<Shape> {
@@ -289,26 +301,63 @@ impl<'a> Lowering<'a> {
     }
 
     fn update(&mut self, options: &TrainOptions, guard: Guard) -> Result<()> {
-        let TrainOptions { steps, sgd, data, .. } = options;
-        let learning_rate = self.state(format!("{}/learning_rate", data.name), *steps, Element::Real);
-        let pairs: Vec<(BufferId, BufferId)> = self
-            .layers
+        let TrainOptions { steps, update, data, .. } = options;
+        update.check()?;
+        let trained = self.trained();
+        if trained.is_empty() {
+            self.advance(guard);
+            return Ok(());
+        }
+        let parameters: Vec<BufferId> = trained.iter().map(|trained| trained.parameter).collect();
+        let gradients: Vec<BufferId> = trained
             .iter()
-            .flat_map(|layer| layer.variables.iter().zip(&layer.gradients))
-            .filter_map(|(&variable, &gradient)| Some((variable, gradient?)))
+            .map(|trained| trained.gradient.expect("backward reaches every trained variable"))
             .collect();
-        for (parameter, gradient) in pairs {
-            let spec = self.plan.buffer(parameter);
-            let (name, elements) = (spec.name.clone(), spec.shape.elements());
-            let op = Sgd::new(elements, *steps, *sgd)?;
-            let mut operands = vec![parameter, gradient, learning_rate, guard.step, guard.loss];
-            if sgd.momentum > 0.0 {
-                operands.push(self.state(format!("{name}.velocity"), elements, Element::Real));
-            }
+        self.plan.lay_side_by_side("gradients", gradients.clone());
+        let sizes: Vec<(Group, usize)> = trained
+            .iter()
+            .map(|trained| (trained.group, self.plan.buffer(trained.parameter).shape.elements()))
+            .collect();
+        let mut operands = [parameters.clone(), gradients.clone()].concat();
+        for state in update.optimizer.states() {
+            let of_parameter = |&id: &BufferId| {
+                let BufferSpec { name, shape, .. } = self.plan.buffer(id).clone();
+                self.plan.add_buffer(format!("{name}.{state}"), Role::State, shape, Element::Real)
+            };
+            let states: Vec<BufferId> = parameters.iter().map(of_parameter).collect();
+            operands.extend(&states);
+            self.plan.lay_side_by_side(*state, states);
+        }
+        let name = format!("{}/schedule", data.name);
+        let schedule = self.plan.add_buffer(name, Role::State, [*steps, 4], Element::Real);
+        operands.extend([schedule, guard.step, guard.loss]);
+        if let Some(max_norm) = update.clip_norm {
+            let scale = self.plan.add_buffer("clip_scale", Role::Gradient, [1], Element::Real);
+            operands.push(scale);
+            let elements = sizes.iter().map(|&(_, elements)| elements).collect();
+            let op = GradientNorm::new(elements, max_norm, *steps);
+            let operands = [gradients, vec![guard.step, guard.loss, scale]].concat();
             self.plan.update.push(Step { op: Box::new(op), operands });
         }
+        let op = Update::new(*update, &sizes, *steps)?;
+        self.plan.update.push(Step { op: Box::new(op), operands });
         self.advance(guard);
         Ok(())
+    }
+
+    /// All trained variables, sorted by their groups: the order in which they lie in memory.
+    fn trained(&self) -> Vec<Trained> {
+        let mut trained = Vec::new();
+        for (layer, lowered) in self.network.layers().iter().zip(&self.layers) {
+            let buffers = lowered.variables.iter().zip(&lowered.gradients);
+            for (variable, (&parameter, &gradient)) in layer.variables.iter().zip(buffers) {
+                if let Kind::Trained(group) = variable.kind {
+                    trained.push(Trained { group, parameter, gradient });
+                }
+            }
+        }
+        trained.sort_by_key(|trained| trained.group);
+        trained
     }
 
     fn advance(&mut self, Guard { loss, step, steps }: Guard) {

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::ops::Add;
 
-use super::{Plan, Role};
+use super::{Arena, BufferSpec, Plan, Role};
 use crate::ops::Element;
+use crate::ops::span::padded;
 
 /// A piece of device memory that stands for one buffer, or for several that live one after another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +27,16 @@ pub struct Allocation {
     pub of_buffer: Vec<Option<usize>>,
     /// The slots of the scratch buffers of each step.
     pub of_workspace: Vec<Vec<usize>>,
+    /// Slots that lie side by side, arena by arena; only those of arenas that do not persist.
+    pub arenas: Vec<Vec<usize>>,
 }
 
 impl Allocation {
     /// Gives every buffer of `plan` memory from its first step to its last. `workspace` holds the elements
     /// of the scratch buffers of each step; they live for that step alone.
     ///
-    /// A buffer takes the smallest free slot that holds it, so that memory is reused once its last reader
+    /// Those of an arena have a slot each, from the first step on and for ever. Any other
+    /// buffer takes the smallest free slot that holds it, so that memory is reused once its last reader
     /// is done, and never while a step still works on it.
     pub fn new(plan: &Plan, workspace: &[Vec<usize>]) -> Self {
         let mut last_use = vec![None; plan.buffers.len()];
@@ -45,6 +49,22 @@ impl Allocation {
         let mut free: Vec<usize> = Vec::new();
         let mut of_buffer = vec![None; plan.buffers.len()];
         let mut of_workspace = Vec::new();
+        let mut arenas = Vec::new();
+        for Arena { members, .. } in &plan.arenas {
+            let persists = members.iter().any(|&id| plan.buffer(id).role.is_persistent());
+            if persists || members.iter().all(|id| last_use[id.index()].is_none()) {
+                continue;
+            }
+            let first = slots.len();
+            for &id in members {
+                let BufferSpec { role, element, shape, .. } = plan.buffer(id);
+                of_buffer[id.index()] = Some(slots.len());
+                slots.push(Slot { role: *role, element: *element, elements: shape.elements() });
+                // Nothing may reuse it.
+                last_use[id.index()] = None;
+            }
+            arenas.push((first..slots.len()).collect());
+        }
         let mut take = |free: &mut Vec<usize>, role, element, elements| {
             let fits = |&(_, &slot): &(usize, &usize)| {
                 let slot: Slot = slots[slot];
@@ -82,7 +102,7 @@ impl Allocation {
                 }
             }
         }
-        Allocation { slots, of_buffer, of_workspace }
+        Allocation { slots, of_buffer, of_workspace, arenas }
     }
 }
 
@@ -97,7 +117,7 @@ pub struct Memory {
     pub state: u64,
     /// Layers' outputs.
     pub activations: u64,
-    /// Derivatives that found no activation's memory free.
+    /// Derivatives of the parameters, and others that found no activation's memory free.
     pub gradients: u64,
     /// Scratch memory of kernels.
     pub workspace: u64,
@@ -106,18 +126,38 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What `plan` takes, laid out as `allocation` says.
+    /// What `plan` takes, laid out as `allocation` says, on a device where those of an arena lie side by side.
     pub fn new(plan: &Plan, allocation: &Allocation) -> Self {
-        Self::with_sizes(plan, allocation, Element::bytes)
+        let arena_of = plan.arena_of_buffers();
+        let elements = |id: usize| {
+            let elements = plan.buffers[id].shape.elements();
+            if arena_of[id].is_some() { padded(elements) } else { elements }
+        };
+        let mut slots: Vec<usize> = allocation.slots.iter().map(|slot| slot.elements).collect();
+        allocation.arenas.iter().flatten().for_each(|&slot| slots[slot] = padded(slots[slot]));
+        Self::of_sizes(plan, allocation, elements, |slot| slots[slot], Element::bytes)
     }
 
-    /// The same, on a device where a number of elements takes `bytes`.
-    pub fn with_sizes(plan: &Plan, allocation: &Allocation, bytes: impl Fn(Element, usize) -> u64) -> Self {
+    /// What `plan` takes in host memory, where every buffer lies on its own and elements take `bytes`.
+    pub fn apart(plan: &Plan, allocation: &Allocation, bytes: impl Fn(Element, usize) -> u64) -> Self {
+        let elements = |id: usize| plan.buffers[id].shape.elements();
+        Self::of_sizes(plan, allocation, elements, |slot| allocation.slots[slot].elements, bytes)
+    }
+
+    /// The same, from the elements of each buffer that persists and of each slot.
+    fn of_sizes(
+        plan: &Plan,
+        allocation: &Allocation,
+        of_buffer: impl Fn(usize) -> usize,
+        of_slot: impl Fn(usize) -> usize,
+        bytes: impl Fn(Element, usize) -> u64,
+    ) -> Self {
         let mut memory = Memory::default();
-        let persistent = plan.buffers.iter().filter(|buffer| buffer.role.is_persistent());
+        let persistent = plan.buffers.iter().enumerate().filter(|(_, buffer)| buffer.role.is_persistent());
+        let slots = allocation.slots.iter().enumerate();
         for (role, bytes) in persistent
-            .map(|buffer| (buffer.role, bytes(buffer.element, buffer.shape.elements())))
-            .chain(allocation.slots.iter().map(|slot| (slot.role, bytes(slot.element, slot.elements))))
+            .map(|(id, buffer)| (buffer.role, bytes(buffer.element, of_buffer(id))))
+            .chain(slots.map(|(number, slot)| (slot.role, bytes(slot.element, of_slot(number)))))
         {
             *memory.of(role) += bytes;
             memory.largest = memory.largest.max(bytes);
@@ -179,7 +219,7 @@ impl fmt::Display for Memory {
 mod tests {
     use super::*;
     use crate::network::presets;
-    use crate::ops::optimizer::SgdOptions;
+    use crate::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
     use crate::plan::{DataParts, TrainOptions, train_plan};
     use crate::tensor::ImageShape;
 
@@ -188,8 +228,9 @@ mod tests {
         let image = ImageShape { height: 12, width: 12, channels: 3 };
         let network = presets::vgg_mini(image, 10).unwrap();
         let data = DataParts { name: "train", image, classes: 10, rows: vec![64] };
-        let sgd = SgdOptions { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
-        let mut plan = train_plan(&network, &TrainOptions { batch_size: 4, steps: 2, data, sgd }).unwrap();
+        let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: false });
+        let update = UpdateOptions { optimizer, ..UpdateOptions::default() };
+        let mut plan = train_plan(&network, &TrainOptions { batch_size: 4, steps: 2, data, update }).unwrap();
         let kept = plan.expect("conv1.output");
         plan.keep(kept);
         let workspace: Vec<Vec<usize>> = plan.steps().map(|_| vec![100, 5_000]).collect();

@@ -16,7 +16,7 @@ pub use lower::{
 pub use memory::{Allocation, Memory, Slot};
 pub use site::{Guard, Mode, Site};
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::ops::{Element, HostBuffer, Op};
 use crate::tensor::Shape;
@@ -79,6 +79,18 @@ impl BufferSpec {
     }
 }
 
+/// Buffers that lie side by side in memory, in their order, so that a kernel can bind them all at once.
+///
+/// Those of a role that does not [persist](Role::is_persistent) share their memory with no other buffer; whatever lies
+/// between them is zero, and stays so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arena {
+    /// `parameters`, `gradients`, `velocity`, ...
+    pub name: String,
+    /// The buffers, of one role, all of reals.
+    pub members: Vec<BufferId>,
+}
+
 /// An operation on buffers of a plan.
 #[derive(Debug)]
 pub struct Step {
@@ -93,6 +105,8 @@ pub struct Step {
 pub struct Plan {
     /// The buffers.
     pub buffers: Vec<BufferSpec>,
+    /// Which of them lie side by side.
+    pub arenas: Vec<Arena>,
     /// From images to the loss.
     pub forward: Vec<Step>,
     /// From the loss to the gradients of the parameters.
@@ -102,19 +116,26 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan of one operation, whose buffers are named after its operands and are all kept.
+    /// A plan of one operation, whose buffers are named after its operands and are all kept; where several operands have
+    /// one name, their numbers follow it.
     pub fn of_op(op: Box<dyn Op>) -> Plan {
         let mut plan = Plan::default();
-        let operands = op.operands();
-        let operands = operands
-            .into_iter()
-            .map(|operand| {
+        let declared = op.operands();
+        let operands: Vec<BufferId> = declared
+            .iter()
+            .enumerate()
+            .map(|(number, operand)| {
                 let role = if operand.access.reads() { Role::State } else { Role::Activation };
-                let buffer = plan.add_buffer(operand.name, role, operand.shape, operand.element);
+                let is_alone = declared.iter().filter(|other| other.name == operand.name).count() == 1;
+                let name = if is_alone { operand.name.into() } else { format!("{}.{number}", operand.name) };
+                let buffer = plan.add_buffer(name, role, operand.shape.clone(), operand.element);
                 plan.keep(buffer);
                 buffer
             })
             .collect();
+        for range in op.side_by_side() {
+            plan.lay_side_by_side(declared[range.start].name, operands[range].to_vec());
+        }
         plan.forward.push(Step { op, operands });
         plan
     }
@@ -167,6 +188,11 @@ impl Plan {
         self.add_buffer(name, Role::Gradient, shape, Element::Real)
     }
 
+    /// Lets buffers lie side by side in memory.
+    pub fn lay_side_by_side(&mut self, name: impl Into<String>, members: Vec<BufferId>) {
+        self.arenas.push(Arena { name: name.into(), members });
+    }
+
     /// Keeps a buffer's content until the caller has read it.
     pub fn keep(&mut self, id: BufferId) {
         self.buffers[id.0].kept = true;
@@ -197,12 +223,32 @@ impl Plan {
         Ok(())
     }
 
+    /// The arena of each buffer, if it has one, by its position.
+    ///
+    /// # Panics
+    /// When a buffer lies in two, or an arena's members differ in role or are no reals: a bug in the lowering.
+    pub fn arena_of_buffers(&self) -> Vec<Option<usize>> {
+        let mut arena_of = vec![None; self.buffers.len()];
+        for (number, Arena { name, members }) in self.arenas.iter().enumerate() {
+            for member in members {
+                let buffer = self.buffer(*member);
+                assert_eq!(buffer.element, Element::Real, "{name}: {}", buffer.name);
+                assert_eq!(buffer.role, self.buffer(members[0]).role, "{name}: {}", buffer.name);
+                let before = arena_of[member.0].replace(number);
+                assert_eq!(before, None, "{}: a buffer in two arenas", buffer.name);
+            }
+        }
+        arena_of
+    }
+
     /// Checks what executors rely on: a step binds one buffer of the right size to each operand, and no
-    /// buffer twice; nothing that passes is read before it was written.
+    /// buffer twice; nothing that passes is read before it was written; what an operation wants side by side lies so; and
+    /// no operation reads one buffer of an arena and writes another, which share a device's buffer.
     ///
     /// # Panics
     /// When the plan breaks one of these rules: a bug in the lowering.
     pub fn assert_valid(&self) {
+        let arena_of = self.arena_of_buffers();
         let mut written: HashSet<BufferId> = HashSet::new();
         for Step { op, operands } in self.steps() {
             let declared = op.operands();
@@ -224,6 +270,69 @@ impl Plan {
                     written.insert(id);
                 }
             }
+            for range in op.side_by_side() {
+                let members = &operands[range];
+                let is_arena = self.arenas.iter().any(|arena| arena.members == members);
+                assert!(is_arena, "{name}: operands that do not lie side by side");
+            }
+            let mut written_arenas: HashMap<usize, bool> = HashMap::new();
+            for (operand, id) in declared.iter().zip(operands) {
+                let Some(arena) = arena_of[id.0] else { continue };
+                let writes = operand.access.writes();
+                let before = *written_arenas.entry(arena).or_insert(writes);
+                let arena = &self.arenas[arena].name;
+                assert_eq!(before, writes, "{name}: reads and writes {arena}, which lie in one buffer");
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::add::Add;
+    use crate::ops::optimizer::{Group, Update, UpdateOptions};
+
+    fn update() -> Plan {
+        let parameters = [(Group::Weight, 3), (Group::Bias, 2)];
+        Plan::of_op(Box::new(Update::new(UpdateOptions::default(), &parameters, 1).unwrap()))
+    }
+
+    #[test]
+    fn what_an_operation_wants_side_by_side_lies_so() {
+        let plan = update();
+        plan.assert_valid();
+        let names: Vec<&str> = plan.arenas.iter().map(|arena| arena.name.as_str()).collect();
+        assert_eq!(names, ["parameter", "gradient"]);
+        let members: Vec<&str> =
+            plan.arenas[1].members.iter().map(|&id| plan.buffer(id).name.as_str()).collect();
+        assert_eq!(members, ["gradient.2", "gradient.3"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "operands that do not lie side by side")]
+    fn another_order_is_not_side_by_side() {
+        let mut plan = update();
+        plan.arenas[0].members.reverse();
+        plan.assert_valid();
+    }
+
+    /// A device has one buffer for both, and cannot bind it both ways in a launch.
+    #[test]
+    #[should_panic(expected = "add: reads and writes sums, which lie in one buffer")]
+    fn one_member_is_not_read_while_another_is_written() {
+        let mut plan = Plan::of_op(Box::new(Add { elements: 4 }));
+        plan.buffers.iter_mut().for_each(|buffer| buffer.role = Role::State);
+        plan.lay_side_by_side("sums", vec![plan.expect("b"), plan.expect("sum")]);
+        plan.assert_valid();
+    }
+
+    #[test]
+    #[should_panic(expected = "a: a buffer in two arenas")]
+    fn a_buffer_lies_in_one_arena() {
+        let mut plan = Plan::of_op(Box::new(Add { elements: 4 }));
+        plan.lay_side_by_side("first", vec![plan.expect("a"), plan.expect("b")]);
+        plan.lay_side_by_side("second", vec![plan.expect("a")]);
+        plan.assert_valid();
     }
 }

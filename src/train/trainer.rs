@@ -12,7 +12,7 @@ use super::state::{Basis, TrainState};
 use super::{feed, nonfinite};
 use crate::data::{DataSplits, Normalisation};
 use crate::network::{Network, Variable, Weights};
-use crate::ops::optimizer::{Sgd, SgdOptions};
+use crate::ops::optimizer::{Groups, Optimizer, Sgd, UpdateOptions};
 use crate::ops::{Element, HostBuffer};
 use crate::plan::{
     BufferId, EvaluateOptions, Executor, Memory, Mode, Pending, Plan, Prepared, Prologues, TrainOptions,
@@ -73,12 +73,16 @@ impl TrainSettings {
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
             return Err(Error::invalid("learning rate", "a number above 0", self.learning_rate));
         }
-        Sgd::new(1, 1, self.sgd()).map(drop)
+        self.update().check()
     }
 
-    fn sgd(&self) -> SgdOptions {
+    fn update(&self) -> UpdateOptions {
         let TrainSettings { momentum, nesterov, weight_decay, .. } = *self;
-        SgdOptions { momentum, nesterov, weight_decay }
+        UpdateOptions {
+            optimizer: Optimizer::Sgd(Sgd { momentum: momentum.into(), nesterov }),
+            groups: Groups::with_weight_decay(weight_decay),
+            clip_norm: None,
+        }
     }
 }
 
@@ -203,7 +207,7 @@ impl Trainer {
             batch_size,
             steps: data.train.len() / batch_size,
             data: feed::split("train", &data.train, executor.max_buffer_bytes()),
-            sgd: settings.sgd(),
+            update: settings.update(),
         })
     }
 
@@ -389,8 +393,11 @@ impl Trainer {
     /// What changes from step to step and matters to the next: variables, and what the optimizer remembers.
     fn lasting_buffers(&self) -> Vec<(String, BufferId)> {
         let variables = self.network.variables().map(|variable| variable.name.clone());
-        let optimizer = self.network.variables().map(|variable| format!("{}.velocity", variable.name));
-        let names = variables.chain(optimizer);
+        let states = self.options.update.optimizer.states();
+        let of_variable = |variable: &Variable| {
+            states.iter().map(|state| format!("{}.{state}", variable.name)).collect::<Vec<_>>()
+        };
+        let names = variables.chain(self.network.variables().flat_map(of_variable));
         names.filter_map(|name| self.plan.find(&name).map(|buffer| (name, buffer))).collect()
     }
 
@@ -403,7 +410,13 @@ impl Trainer {
         let TrainSettings { batch_size, seed, learning_rate, .. } = self.settings;
         let order = feed::shuffled(self.rows, batch_size, seed, self.epochs_done);
         self.write("train/order", HostBuffer::index(order))?;
-        self.write("train/learning_rate", HostBuffer::real(vec![learning_rate; self.options.steps]))?;
+        let UpdateOptions { optimizer, .. } = self.options.update;
+        // Steps count over the whole training, from 1.
+        let steps = self.options.steps;
+        let rows = (1..=steps).flat_map(|step| {
+            optimizer.schedule_row((self.epochs_done * steps + step) as u64, learning_rate.into(), None)
+        });
+        self.write("train/schedule", HostBuffer::real(rows.collect()))?;
         self.write("train/step", HostBuffer::index(vec![self.losses.len() as u32]))
     }
 

@@ -6,7 +6,7 @@ use super::cases::long_sums;
 use super::{Data, Trial};
 use crate::Result;
 use crate::network::presets;
-use crate::ops::optimizer::SgdOptions;
+use crate::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
 use crate::plan::{DataParts, Executor, Prologues, TrainOptions, train_plan};
 use crate::tensor::ImageShape;
 
@@ -34,8 +34,9 @@ pub fn self_test(executor: &mut dyn Executor, budget: Duration) -> Result<SelfTe
     let image = ImageShape { height: 12, width: 12, channels: 1 };
     let network = presets::lenet(image, 10)?;
     let data = DataParts { name: "train", image, classes: 10, rows: vec![16] };
-    let sgd = SgdOptions { momentum: 0.5, nesterov: false, weight_decay: 0.0 };
-    let plan = train_plan(&network, &TrainOptions { batch_size: 4, steps: 4, data, sgd })?
+    let optimizer = Optimizer::Sgd(Sgd { momentum: 0.5, nesterov: false });
+    let update = UpdateOptions { optimizer, ..UpdateOptions::default() };
+    let plan = train_plan(&network, &TrainOptions { batch_size: 4, steps: 4, data, update })?
         .fused(Prologues::WhereTheyPay);
     let steps = plan.forward.into_iter().chain(plan.backward).chain(plan.update);
     let long_sums = long_sums::one_an_op().into_iter().map(|case| case.op);

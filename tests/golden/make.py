@@ -1,4 +1,5 @@
-"""Writes pytorch.safetensors and network.safetensors: what tests/golden.rs expects, computed by PyTorch.
+"""Writes what tests/golden.rs and tests/golden_network.rs expect, computed by PyTorch: pytorch.safetensors,
+optimizers.safetensors and network.safetensors.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/golden/make.py
@@ -194,12 +195,102 @@ def sgd(name, momentum=0.0, nesterov=False, weight_decay=0.0, steps=5, elements=
     add("sgd", name, options, given, {"parameter_after": torch.stack(after)})
 
 
-def optimizers():
+def descents():
     sgd("plain")
     sgd("weight decay", weight_decay=0.01)
     sgd("momentum", momentum=0.9)
     sgd("momentum and weight decay", momentum=0.9, weight_decay=0.01)
     sgd("nesterov and weight decay", momentum=0.9, nesterov=True, weight_decay=0.01)
+
+
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of "Symbolic discovery of optimization algorithms": torch.optim has none."""
+
+    def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            (beta1, beta2), rate, decay = group["betas"], group["lr"], group["weight_decay"]
+            for parameter in group["params"]:
+                moment = self.state[parameter].setdefault("moment", torch.zeros_like(parameter))
+                update = torch.sign(beta1 * moment + (1 - beta1) * parameter.grad)
+                parameter -= rate * (update + decay * parameter)
+                moment.copy_(beta2 * moment + (1 - beta2) * parameter.grad)
+
+
+OPTIMIZERS = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "lion": Lion,
+}
+
+
+def optimizer(name, kind, decays=(0.0, 0.0), bias_factor=1.0, clip_norm=None, size=1.0, cycle=False, **options):
+    """50 steps with a changing learning rate: weights and biases in groups with their own weight decay, biases with a
+    learning rate of their own. With cycle, the momentum changes from step to step."""
+    steps, decays = 50, [rounded(decay) for decay in decays]
+    start = {"weight": uniform(7), "bias": uniform(3)}
+    gradients = {word: size * uniform(steps, len(values)) for word, values in start.items()}
+    # A weight that never gets a gradient, and one whose gradients are tiny.
+    gradients["weight"][:, 0] = 0
+    gradients["weight"][:, 1] *= 2.0**-30
+    learning_rate = (0.05 * (1 + torch.cos(torch.arange(steps) * 0.11)) / 2 + 0.001).float().double()
+    momenta = torch.linspace(0.95, 0.85, steps).double()
+    parameters = {word: nn.Parameter(values.clone()) for word, values in start.items()}
+    groups = [
+        {"params": [parameter], "weight_decay": decay} for parameter, decay in zip(parameters.values(), decays)
+    ]
+    spelled = {{"epsilon": "eps"}.get(word, word): value for word, value in options.items()}
+    torchs = OPTIMIZERS[kind](groups, lr=1.0, **spelled)
+    after = {word: [] for word in start}
+    for step in range(steps):
+        rate = learning_rate[step].item()
+        for group, factor in zip(torchs.param_groups, (1.0, bias_factor)):
+            group["lr"] = factor * rate
+            if cycle and "betas" in group:
+                group["betas"] = (momenta[step].item(), group["betas"][1])
+            elif cycle:
+                group["momentum"] = momenta[step].item()
+        for word, parameter in parameters.items():
+            parameter.grad = gradients[word][step].clone()
+        if clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters.values(), clip_norm)
+        torchs.step()
+        for word, parameter in parameters.items():
+            after[word].append(parameter.detach().clone())
+    settings = {"optimizer": {"name": kind, **options}, "decays": decays, "bias_factor": bias_factor}
+    given = {**start, **{f"{word}_gradients": values for word, values in gradients.items()}}
+    given["learning_rate"] = learning_rate
+    if cycle:
+        given["momentum"] = momenta
+    computed = {f"{word}_after": torch.stack(values) for word, values in after.items()}
+    add("optimizer", name, {**settings, "clip_norm": clip_norm}, given, computed)
+
+
+def optimizers():
+    groups = {"decays": (0.01, 0.0), "bias_factor": 2.0}
+    optimizer("sgd, plain", "sgd")
+    optimizer("sgd, coupled decay", "sgd", **groups)
+    optimizer("sgd, momentum", "sgd", momentum=0.9)
+    optimizer("sgd, momentum and clipping", "sgd", momentum=0.9, clip_norm=0.5, **groups)
+    optimizer("sgd, nesterov and coupled decay", "sgd", momentum=0.9, nesterov=True, decays=(0.01, 0.01))
+    optimizer("sgd, changing momentum", "sgd", momentum=0.9, cycle=True)
+    optimizer("adam", "adam")
+    optimizer("adam, coupled decay", "adam", **groups)
+    optimizer("adam, clipping", "adam", clip_norm=0.5, betas=(0.8, 0.95), epsilon=1e-4)
+    optimizer("adam, small gradients", "adam", size=2.0**-20, decays=(0.0, 0.1))
+    optimizer("adam, changing momentum", "adam", cycle=True)
+    optimizer("adamw, decoupled decay", "adamw", decays=(0.1, 0.1))
+    optimizer("adamw, groups and clipping", "adamw", **groups, clip_norm=1.0)
+    optimizer("rmsprop", "rmsprop")
+    optimizer("rmsprop, coupled decay", "rmsprop", **groups, alpha=0.9)
+    optimizer("rmsprop, momentum and clipping", "rmsprop", momentum=0.9, clip_norm=0.5)
+    optimizer("lion", "lion")
+    optimizer("lion, decoupled decay and clipping", "lion", decays=(0.1, 0.05), clip_norm=0.5)
 
 
 class LeNet(nn.Module):
@@ -260,9 +351,13 @@ def save(name, tensors, description):
 if __name__ == "__main__":
     torch.manual_seed(1)
     torch.set_num_threads(1)
-    for make in (convolutions, pools, activations, cross_entropies, linears, optimizers):
+    for make in (convolutions, pools, activations, cross_entropies, linears, descents):
         make()
     save("pytorch.safetensors", tensors, cases)
+    torch.manual_seed(3)
+    tensors, cases = {}, {}
+    optimizers()
+    save("optimizers.safetensors", tensors, cases)
     torch.manual_seed(2)
     stored, settings = network()
     save("network.safetensors", stored, settings)

@@ -1,6 +1,7 @@
 //! A device on which implementations are compared, in buffers of its own.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use rand::rngs::ChaCha8Rng;
@@ -144,14 +145,17 @@ impl<'a> DeviceLab<'a> {
             let workspace: Result<Vec<wgpu::Buffer>, Trouble> =
                 chosen.workspace.iter().map(|&elements| lab.create_buffer(elements)).collect();
             let (workspace, operands) = (workspace?, subject.op.operands());
+            let all_of = |buffer, elements| wgpu::BufferBinding {
+                buffer,
+                offset: 0,
+                size: NonZeroU64::new(Element::Real.bytes(elements).max(4)),
+            };
             let bound = |binding| match binding {
                 Binding::Operand(number) => {
-                    let elements = operands[number].shape.elements();
-                    (&lab.bench.operands[number], Element::Real.bytes(elements))
+                    all_of(&lab.bench.operands[number], operands[number].shape.elements())
                 }
-                Binding::Workspace(number) => {
-                    (&workspace[number], Element::Real.bytes(chosen.workspace[number]))
-                }
+                Binding::Workspace(number) => all_of(&workspace[number], chosen.workspace[number]),
+                Binding::Span { .. } => unreachable!("operations on spans are not compared"),
             };
             Ok(lab.context.dispatches(subject.op, chosen, lab.pipelines, bound))
         })?;

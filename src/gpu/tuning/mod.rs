@@ -256,8 +256,9 @@ impl Tuner {
                 continue;
             }
             work.insert(key, op.flops());
-            // Whatever indices and bytes mean, random ones need not make sense.
-            if op.operands().iter().any(|operand| operand.element != Element::Real) {
+            // Whatever indices and bytes mean, random ones need not make sense; and here every operand lies on its own.
+            let is_special = op.operands().iter().any(|operand| operand.element != Element::Real);
+            if is_special || !op.side_by_side().is_empty() {
                 continue;
             }
             let longest = Duration::from_secs_f64(longest_time(&context.profile, op));

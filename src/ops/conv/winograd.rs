@@ -307,6 +307,7 @@ impl Winograd<'_> {
             *binding = match *binding {
                 Binding::Operand(number) => Binding::Workspace([A, B, PRODUCTS][number]),
                 Binding::Workspace(number) => Binding::Workspace(SLICES + number),
+                Binding::Span { .. } => unreachable!("a product has three operands"),
             };
         }
         Some(implementation)

@@ -1,5 +1,185 @@
-//! Optimizers: how a gradient changes a parameter.
+//! Optimizers: how gradients change parameters.
 
+mod adam;
+mod adamw;
+mod gradient_norm;
+mod groups;
+mod lion;
+mod rmsprop;
+mod rule;
 mod sgd;
+mod update;
 
-pub use sgd::{Sgd, SgdOptions};
+pub use adam::Adam;
+pub use adamw::AdamW;
+pub use gradient_norm::GradientNorm;
+pub use groups::{Group, GroupOptions, Groups};
+pub use lion::Lion;
+pub use rmsprop::RmsProp;
+pub use rule::{Decay, Now, Piece, Rule};
+pub use sgd::Sgd;
+pub use update::{Update, UpdateOptions};
+
+use std::ops::Deref;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Makes [`Optimizer`] of the types that are listed: the one place that tells them apart.
+macro_rules! optimizers {
+    ($($(#[$doc:meta])* $kind:ident),* $(,)?) => {
+        /// An optimizer with its settings: plain data, in files a table with its `name` and whatever is not as
+        /// usual.
+        ///
+        /// ```
+        /// use wgconv::ops::optimizer::{Adam, AdamW, Optimizer, Rule};
+        ///
+        /// let optimizer: Optimizer = toml::from_str("name = 'adamw'\nbetas = [0.9, 0.99]").unwrap();
+        /// assert_eq!(optimizer, Optimizer::AdamW(AdamW(Adam { betas: [0.9, 0.99], ..Adam::default() })));
+        /// assert_eq!(optimizer.states(), ["first_moment", "second_moment"]);
+        /// ```
+        #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "name", rename_all = "lowercase")]
+        pub enum Optimizer {
+            $($(#[$doc])* $kind($kind)),*
+        }
+
+        impl Optimizer {
+            /// Every optimizer, with its usual settings.
+            pub fn all() -> Vec<Optimizer> {
+                vec![$(Optimizer::$kind($kind::default())),*]
+            }
+        }
+
+        impl Deref for Optimizer {
+            type Target = dyn Rule;
+
+            fn deref(&self) -> &Self::Target {
+                match self {
+                    $(Optimizer::$kind(rule) => rule),*
+                }
+            }
+        }
+    };
+}
+
+optimizers! {
+    /// Stochastic gradient descent.
+    Sgd,
+    /// Adam.
+    Adam,
+    /// Adam with decoupled weight decay.
+    AdamW,
+    /// RMSprop.
+    RmsProp,
+    /// Lion.
+    Lion,
+}
+
+/// Plain stochastic gradient descent.
+impl Default for Optimizer {
+    fn default() -> Self {
+        Optimizer::Sgd(Sgd::default())
+    }
+}
+
+/// An optimizer by its name, with its usual settings.
+impl FromStr for Optimizer {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::Invalid`] for a name that no optimizer has.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let all = Optimizer::all();
+        let names: Vec<&str> = all.iter().map(|optimizer| optimizer.name()).collect();
+        let position = names.iter().position(|&known| known == name);
+        let position = position
+            .ok_or_else(|| Error::invalid("optimizer", format!("one of {}", names.join(", ")), name))?;
+        Ok(all[position])
+    }
+}
+
+impl Optimizer {
+    /// The row of the schedule `[steps,4]` for step `t` of the whole training, the first one being 1: learning rate,
+    /// momentum, and the factors that make up for states that began at zero. All of it is computed in f64.
+    ///
+    /// Without a `momentum` it is the optimizer's own; an optimizer that has none leaves it unread.
+    ///
+    /// # Panics
+    /// For step 0, of which nothing is known.
+    pub fn schedule_row(&self, t: u64, learning_rate: f64, momentum: Option<f64>) -> [f32; 4] {
+        assert!(t > 0, "steps count from 1");
+        let momentum = momentum.unwrap_or_else(|| self.momentum()) as f32;
+        // The momentum as kernels see it: what it leaves out in each step is what is made up for.
+        let [first, second] = self.corrections(t, momentum.into());
+        [learning_rate as f32, momentum, first as f32, second as f32]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_flat_tables_that_know_their_keys() {
+        for optimizer in Optimizer::all() {
+            let text = toml::to_string(&optimizer).unwrap();
+            assert!(text.starts_with(&format!("name = \"{}\"\n", optimizer.name())), "{text}");
+            assert_eq!(toml::from_str::<Optimizer>(&text).unwrap(), optimizer);
+            let named: Optimizer = toml::from_str(&format!("name = '{}'", optimizer.name())).unwrap();
+            assert_eq!(named, optimizer);
+            assert_eq!(optimizer.name().parse::<Optimizer>().unwrap(), optimizer);
+            optimizer.check().unwrap();
+            assert!(toml::from_str::<Optimizer>(&(text + "more = 1")).is_err());
+        }
+        let error = "adamm".parse::<Optimizer>().unwrap_err().to_string();
+        assert_eq!(error, "optimizer: expected one of sgd, adam, adamw, rmsprop, lion, found adamm");
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        let refused = |optimizer: Optimizer| optimizer.check().is_err();
+        for momentum in [-0.1, 1.0, 1.0 - 1e-12, f64::NAN] {
+            assert!(refused(Optimizer::Sgd(Sgd { momentum, nesterov: false })), "{momentum}");
+            assert!(refused(Optimizer::RmsProp(RmsProp { momentum, ..RmsProp::default() })), "{momentum}");
+            assert!(refused(Optimizer::RmsProp(RmsProp { alpha: momentum, ..RmsProp::default() })));
+            for betas in [[momentum, 0.9], [0.9, momentum]] {
+                let adam = Adam { betas, ..Adam::default() };
+                assert!(
+                    refused(Optimizer::Adam(adam)) && refused(Optimizer::AdamW(AdamW(adam))),
+                    "{betas:?}"
+                );
+                assert!(refused(Optimizer::Lion(Lion { betas })), "{betas:?}");
+            }
+        }
+        assert!(refused(Optimizer::Sgd(Sgd { momentum: 0.0, nesterov: true })));
+        for epsilon in [0.0, 1e-39, -1.0, f64::INFINITY, f64::NAN] {
+            assert!(refused(Optimizer::Adam(Adam { epsilon, ..Adam::default() })), "{epsilon}");
+            assert!(refused(Optimizer::RmsProp(RmsProp { epsilon, ..RmsProp::default() })), "{epsilon}");
+        }
+    }
+
+    #[test]
+    fn a_row_holds_what_the_host_computes_of_a_step() {
+        let sgd = Optimizer::Sgd(Sgd { momentum: 0.5, nesterov: false });
+        assert_eq!(sgd.schedule_row(7, 0.25, None), [0.25, 0.5, 1.0, 1.0]);
+        assert_eq!(sgd.schedule_row(7, 0.25, Some(0.75)), [0.25, 0.75, 1.0, 1.0]);
+        let adam = Optimizer::Adam(Adam { betas: [0.5, 0.75], ..Adam::default() });
+        assert_eq!(adam.schedule_row(1, 1.0, None), [1.0, 0.5, 2.0, 2.0]);
+        assert_eq!(adam.schedule_row(2, 1.0, None), [1.0, 0.5, 4.0 / 3.0, (16.0f32 / 7.0).sqrt()]);
+        assert_eq!(adam.schedule_row(1_000_000, 1.0, None), [1.0, 0.5, 1.0, 1.0]);
+    }
+
+    /// Tensors that lie side by side have zeros between them, which must stay zeros.
+    #[test]
+    fn zeros_stay_zeros() {
+        for optimizer in Optimizer::all() {
+            let now = Now { learning_rate: 1.0, momentum: optimizer.momentum(), corrections: [1e3; 2] };
+            let mut states = vec![0.0; optimizer.states().len()];
+            assert_eq!(optimizer.define(&now, 0.0, &mut states), 0.0, "{}", optimizer.name());
+            assert!(states.iter().all(|&state| state == 0.0), "{}", optimizer.name());
+        }
+    }
+}

@@ -2,7 +2,10 @@
 
 use crate::ops::batch::{Advance, GatherBatch};
 use crate::ops::loss::SoftmaxCrossEntropy;
-use crate::ops::optimizer::{Sgd, SgdOptions};
+use crate::ops::optimizer::{
+    Adam, AdamW, GradientNorm, Group, GroupOptions, Groups, Lion, Optimizer, RmsProp, Sgd, Update,
+    UpdateOptions,
+};
 use crate::tensor::ImageShape;
 
 use super::Case;
@@ -22,22 +25,62 @@ pub fn losses() -> Vec<(&'static str, SoftmaxCrossEntropy)> {
         .into()
 }
 
+/// Parameters of weights and biases, and some of every group.
 fn optimizers() -> Vec<Case> {
-    let plain = SgdOptions::default();
+    use Group::{Bias, Norm, Weight};
+    let sgd = |momentum, nesterov| Optimizer::Sgd(Sgd { momentum, nesterov });
+    let plain = sgd(0.0, false);
+    // Divisors that random averages do not bring near zero, where errors would have no bound.
+    let epsilon = 0.5;
+    let adam = Adam { epsilon, ..Adam::default() };
+    let rmsprop = |momentum| Optimizer::RmsProp(RmsProp { epsilon, momentum, ..RmsProp::default() });
+    let one = vec![(Weight, 1)];
+    let lenet = vec![(Weight, 150), (Weight, 2400), (Weight, 840), (Bias, 6), (Bias, 16), (Bias, 10)];
+    let odd = vec![(Weight, 63), (Weight, 65), (Bias, 1), (Bias, 3), (Norm, 64), (Norm, 129)];
+    let large = vec![(Weight, 70_001), (Weight, 1), (Bias, 257)];
     // Sixteenths are exact on integers, tenths are not.
+    let decays = Groups::with_weight_decay(0.25);
+    let group = |rate_factor, weight_decay| GroupOptions { rate_factor, weight_decay };
+    let groups = Groups { weight: group(1.0, 0.25), bias: group(2.0, 0.0), norm: group(0.5, 0.125) };
+    let practice = Groups { weight: group(1.0, 5e-4), bias: group(2.0, 0.0), norm: group(1.0, 0.0) };
     let rows = [
-        ("one value", 1, 1, plain),
-        ("plain", 1000, 3, plain),
-        ("weight decay", 65, 2, SgdOptions { weight_decay: 0.25, ..plain }),
-        ("momentum", 129, 4, SgdOptions { momentum: 0.5, ..plain }),
-        ("nesterov", 64, 2, SgdOptions { momentum: 0.75, nesterov: true, ..plain }),
-        ("everything", 5000, 5, SgdOptions { momentum: 0.5, nesterov: true, weight_decay: 0.125 }),
-        ("as in practice", 70_001, 3, SgdOptions { momentum: 0.9, nesterov: true, weight_decay: 5e-4 }),
+        ("one value", plain, Groups::default(), false, 1, &one),
+        ("plain", plain, Groups::default(), false, 3, &lenet),
+        ("weight decay", plain, decays, false, 2, &odd),
+        ("momentum", sgd(0.5, false), Groups::default(), false, 4, &odd),
+        ("nesterov", sgd(0.75, true), Groups::default(), false, 2, &lenet),
+        ("groups", sgd(0.5, true), groups, false, 5, &odd),
+        ("biases alone", sgd(0.5, false), groups, false, 2, &vec![(Bias, 5), (Bias, 70)]),
+        ("clipping", sgd(0.5, false), groups, true, 5, &odd),
+        ("clipping, plain", plain, decays, true, 5, &lenet),
+        ("as in practice", sgd(0.9, true), practice, false, 3, &large),
+        ("one value", Optimizer::Adam(adam), Groups::default(), false, 1, &one),
+        ("coupled decay", Optimizer::Adam(adam), groups, false, 3, &odd),
+        ("clipping", Optimizer::Adam(adam), practice, true, 3, &large),
+        ("decoupled decay", Optimizer::AdamW(AdamW(adam)), groups, false, 3, &odd),
+        ("clipping", Optimizer::AdamW(AdamW(adam)), practice, true, 3, &large),
+        ("plain", rmsprop(0.0), groups, false, 2, &odd),
+        ("momentum and clipping", rmsprop(0.9), practice, true, 2, &large),
+        ("decoupled decay", Optimizer::Lion(Lion::default()), groups, false, 2, &odd),
+        ("clipping", Optimizer::Lion(Lion::default()), practice, true, 2, &large),
     ];
-    rows.map(|(name, elements, steps, options)| {
-        Case::new(name, Sgd::new(elements, steps, options).unwrap_or_else(|error| panic!("{name}: {error}")))
-    })
-    .into()
+    let mut cases: Vec<Case> = rows
+        .into_iter()
+        .map(|(name, optimizer, groups, clips, steps, parameters)| {
+            let options = UpdateOptions { optimizer, groups, clip_norm: clips.then_some(1.0) };
+            let op = Update::new(options, parameters, steps);
+            Case::new(name, op.unwrap_or_else(|error| panic!("{name}: {error}")))
+        })
+        .collect();
+    for (name, max_norm, steps, elements) in [
+        ("one value", 0.25, 1, vec![1]),
+        ("within the norm", 1e3, 3, vec![63, 65, 1]),
+        ("beyond the norm", 10.0, 3, vec![63, 65, 1, 3]),
+        ("several parts", 50.0, 2, vec![70_001, 1, 4096, 4097]),
+    ] {
+        cases.push(Case::new(name, GradientNorm::new(elements, max_norm, steps)));
+    }
+    cases
 }
 
 fn batches() -> Vec<Case> {

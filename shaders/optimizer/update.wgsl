@@ -1,0 +1,57 @@
+// One step of an optimizer on all parameters, which lie side by side: weights, then biases, then those of norm layers.
+// g = gradient, clipped, with coupled decay; parameter = keep * parameter - rate * direction(g); nothing if loss[step] is not finite.
+// An invocation owns four values that follow one another; a workgroup owns 256.
+// Defined in src/ops/optimizer/update.rs; direction by the optimizer's file, beside this one.
+
+@group(0) @binding(0) var<storage, read_write> parameter: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
+// A row of learning rate, momentum and two corrections.
+@group(0) @binding(2) var<storage, read> schedule: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> step: array<u32>;
+@group(0) @binding(4) var<storage, read> loss: array<f32>;
+
+override QUADS: u32;
+// Where the groups behind the weights begin, in quads.
+override FIRST_BIAS: u32;
+override FIRST_NORM: u32;
+override STEPS: u32;
+// Of each group: its factor of the learning rate and its weight decay, which is coupled or decoupled.
+override WEIGHT_RATE_FACTOR: f32;
+override BIAS_RATE_FACTOR: f32;
+override NORM_RATE_FACTOR: f32;
+override WEIGHT_DECAY: f32;
+override BIAS_DECAY: f32;
+override NORM_DECAY: f32;
+override IS_COUPLED: u32;
+
+fn of_group(index: u32, weight: f32, bias: f32, norm: f32) -> f32 {
+    return select(select(norm, bias, index < FIRST_NORM), weight, index < FIRST_BIAS);
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let index = global_index(workgroup, workgroups, invocation);
+    let now = step[0];
+    if (index >= QUADS || now >= STEPS) {
+        return;
+    }
+    if (!is_finite(loss[now])) {
+        return;
+    }
+    let row = schedule[now];
+    let rate = row.x * of_group(index, WEIGHT_RATE_FACTOR, BIAS_RATE_FACTOR, NORM_RATE_FACTOR);
+    let decay = of_group(index, WEIGHT_DECAY, BIAS_DECAY, NORM_DECAY);
+    let before = parameter[index];
+    var g = clipped(gradient[index]);
+    var kept = before;
+    if (IS_COUPLED != 0u) {
+        g += decay * before;
+    } else {
+        kept *= 1.0 - rate * decay;
+    }
+    parameter[index] = kept - rate * direction(index, g, row.y, row.zw);
+}

@@ -1,0 +1,194 @@
+//! What the optimizers differ in.
+
+use std::fmt::Debug;
+
+use crate::ops::kernel::{Constant, Source};
+use crate::{Error, Result};
+
+/// States that an optimizer keeps of each parameter, at most.
+pub(super) const MOST_STATES: usize = 2;
+
+/// How weight decay pulls parameters towards zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decay {
+    /// `weight_decay * parameter` is added to the gradient, and goes through the optimizer with it.
+    Coupled,
+    /// The parameter shrinks by the share `learning_rate * weight_decay`, whatever its gradient is.
+    Decoupled,
+}
+
+/// An optimizer: how the gradient of a parameter, and what was kept from the steps before, become the direction of a
+/// step.
+///
+/// Weight decay, clipping, groups and the length of the step are the same for all optimizers, and belong to
+/// [`Update`](super::Update): `parameter -= learning_rate * direction`. A rule must map a gradient and states of zero to
+/// a direction and states of zero, since tensors that lie side by side have zeros between them.
+pub trait Rule: Debug + Send + Sync {
+    /// Its name, in settings, messages and tables.
+    fn name(&self) -> &'static str;
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for a setting out of range.
+    fn check(&self) -> Result<()>;
+
+    /// Names of what is kept of each parameter from step to step, of the parameter's size and zero at first.
+    fn states(&self) -> &'static [&'static str];
+
+    /// Names of those states that are never negative.
+    fn states_without_sign(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What weight decay means here.
+    fn decay(&self) -> Decay {
+        Decay::Coupled
+    }
+
+    /// The momentum, which a schedule may replace from step to step; zero where there is none.
+    fn momentum(&self) -> f64;
+
+    /// What the states are multiplied by in step `t`, the first one being 1, because they began at zero: one factor for
+    /// each of two.
+    fn corrections(&self, _t: u64, _momentum: f64) -> [f64; 2] {
+        [1.0; 2]
+    }
+
+    /// The definition for one value of a parameter: takes the states, as they are named, to the next step, and returns
+    /// the direction.
+    fn define(&self, now: &Now<f64>, gradient: f64, states: &mut [f64]) -> f64;
+
+    /// The step of a piece of a parameter on the CPU.
+    fn run_on_cpu(&self, now: &Now<f32>, piece: Piece<'_>);
+
+    /// The kernel's `direction`: a file of `shaders/optimizer` that binds the states from binding 5 on.
+    fn source(&self) -> Source;
+
+    /// Values of the overrides in that file.
+    fn constants(&self) -> Vec<(&'static str, Constant)>;
+
+    /// Floating-point operations for one value.
+    fn flops(&self) -> u64;
+
+    /// Whether small integers give exact answers in f32.
+    fn is_exact_on_integers(&self) -> bool {
+        false
+    }
+
+    /// The largest error of a direction in f32, for gradients and states in [-1, 1], in units of [`f32::EPSILON`].
+    fn error(&self) -> f64;
+}
+
+/// Checks the share that is kept of an average or a velocity, as kernels see it: what rounds to 1 would keep it as it is.
+pub(super) fn check_share(optimizer: &str, setting: &str, share: f64) -> Result<()> {
+    match share as f32 {
+        share if (0.0..1.0).contains(&share) => Ok(()),
+        share => Err(Error::invalid(optimizer, format!("{setting} from 0 to below 1"), share)),
+    }
+}
+
+/// Checks what is added to a divisor: with less, zeros would be divided by zero.
+pub(super) fn check_epsilon(optimizer: &str, epsilon: f64) -> Result<()> {
+    if !(f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&epsilon) {
+        let expected = format!("a finite epsilon of at least {:e}", f32::MIN_POSITIVE);
+        return Err(Error::invalid(optimizer, expected, epsilon));
+    }
+    Ok(())
+}
+
+/// A step's row of the schedule: what is the same for all parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Now<T> {
+    /// Length of the step along the direction.
+    pub learning_rate: T,
+    /// Share of the first state that is kept.
+    pub momentum: T,
+    /// [`Rule::corrections`].
+    pub corrections: [T; 2],
+}
+
+impl<T: Copy> Now<T> {
+    /// Numbers in a row.
+    pub const SIZE: usize = 4;
+
+    /// Row `step` of a schedule `[steps,4]`.
+    pub(super) fn of(schedule: &[T], step: usize) -> Self {
+        let row = &schedule[Self::SIZE * step..];
+        Now { learning_rate: row[0], momentum: row[1], corrections: [row[2], row[3]] }
+    }
+}
+
+/// A piece of one parameter on the CPU, with its gradient and its states.
+#[derive(Debug)]
+pub struct Piece<'a> {
+    pub(super) parameter: &'a mut [f32],
+    pub(super) gradient: &'a [f32],
+    /// The states that the optimizer has; the others are empty.
+    pub(super) states: [&'a mut [f32]; MOST_STATES],
+    pub(super) terms: Terms,
+}
+
+/// How a step treats all values of a group alike.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// The gradient's factor, through clipping.
+    pub scale: f32,
+    /// The parameter's share in its gradient, through coupled decay.
+    pub pull: f32,
+    /// What is left of the parameter, after decoupled decay.
+    pub keep: f32,
+    /// Length of the step.
+    pub rate: f32,
+}
+
+impl Terms {
+    /// The same formula in all cases: a factor of one and a share of zero change no bit of a finite number.
+    #[inline(always)]
+    fn step(&self, parameter: &mut f32, gradient: f32, direction: impl FnOnce(f32) -> f32) {
+        let g = self.scale * gradient + self.pull * *parameter;
+        *parameter = self.keep * *parameter - self.rate * direction(g);
+    }
+}
+
+impl<'a> Piece<'a> {
+    /// Steps along the `direction` of each gradient.
+    pub(super) fn step(self, direction: impl Fn(f32) -> f32) {
+        let Piece { parameter, gradient, terms, .. } = self;
+        for (parameter, &gradient) in parameter.iter_mut().zip(gradient) {
+            terms.step(parameter, gradient, &direction);
+        }
+    }
+
+    /// Steps along the `direction` of each gradient, which changes the first state.
+    pub(super) fn step_with_state(self, direction: impl Fn(f32, &mut f32) -> f32) {
+        let Piece { parameter, gradient, states: [state, _], terms } = self;
+        for ((parameter, &gradient), state) in parameter.iter_mut().zip(gradient).zip(state) {
+            terms.step(parameter, gradient, |g| direction(g, state));
+        }
+    }
+
+    /// Steps along the `direction` of each gradient, which changes both states.
+    pub(super) fn step_with_two_states(self, direction: impl Fn(f32, &mut f32, &mut f32) -> f32) {
+        let Piece { parameter, gradient, states: [first, second], terms } = self;
+        for (((parameter, &gradient), first), second) in
+            parameter.iter_mut().zip(gradient).zip(first).zip(second)
+        {
+            terms.step(parameter, gradient, |g| direction(g, first, second));
+        }
+    }
+
+    pub(super) fn split_at(self, middle: usize) -> [Piece<'a>; 2] {
+        let Piece { parameter, gradient, states: [first, second], terms } = self;
+        let halves = |state: &'a mut [f32]| {
+            let middle = middle.min(state.len());
+            state.split_at_mut(middle)
+        };
+        let (parameter, gradient) = (parameter.split_at_mut(middle), gradient.split_at(middle));
+        let (first, second) = (halves(first), halves(second));
+        [
+            Piece { parameter: parameter.0, gradient: gradient.0, states: [first.0, second.0], terms },
+            Piece { parameter: parameter.1, gradient: gradient.1, states: [first.1, second.1], terms },
+        ]
+    }
+}

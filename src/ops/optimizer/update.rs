@@ -1,0 +1,501 @@
+//! A step of an optimizer on all parameters of a network.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::rule::{Decay, MOST_STATES, Now, Piece, Terms};
+use super::{Group, Groups, Optimizer};
+use crate::device::DeviceProfile;
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
+use crate::ops::op::{HostBuffer, Op, Operand, Operands, Precision};
+use crate::ops::span::{Span, side_by_side};
+use crate::{Error, Result};
+
+/// How parameters are updated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpdateOptions {
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// What the groups of parameters differ in.
+    pub groups: Groups,
+    /// Above this norm of all gradients together, they are scaled down to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f32>,
+}
+
+impl UpdateOptions {
+    /// Checks all settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a setting out of range.
+    pub fn check(&self) -> Result<()> {
+        self.optimizer.check()?;
+        self.groups.check(self.optimizer.name())?;
+        match self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+            Some(norm) => Err(Error::invalid("gradient clipping", "a finite norm above 0", norm)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One step of an optimizer on all parameters of a network at once.
+///
+/// With the `direction` that [`Optimizer`] makes of a gradient `g`, and with each group's factor and decay:
+///
+/// ```text
+/// rate = rate_factor * learning_rate
+/// g = clip_scale * gradient                     clip_scale is 1 without clipping
+/// g = g + weight_decay * parameter              where weight decay is coupled
+/// parameter -= rate * weight_decay * parameter  where it is decoupled
+/// parameter -= rate * direction(g)
+/// ```
+///
+/// If `loss[step]` is not finite nothing changes, so that training stops with its weights intact; a step past the end
+/// changes nothing either.
+///
+/// # Shapes
+/// For parameters of `E1`, `E2`, .. values: each parameter (in place), each gradient, then each parameter's first state
+/// and each one's second (in place, zero at first), as far as the optimizer has them. Each of these kinds lies side by
+/// side, sorted by groups. Then schedule `[steps,4]` of [`Optimizer::schedule_row`], step `[1]`, loss `[steps]`, and with
+/// clipping clip_scale `[1]`, which [`GradientNorm`](super::GradientNorm) writes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    options: UpdateOptions,
+    tensors: Vec<Tensor>,
+    steps: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Tensor {
+    group: Group,
+    elements: usize,
+}
+
+/// The number of the first state's binding; those before it are the same for every optimizer.
+const FIRST_STATE: u32 = 5;
+
+/// Values that a core updates at a time.
+const CHUNK: usize = 4096;
+
+impl Update {
+    /// Checks the options for parameters with these groups and numbers of values, in a run of at most `steps` steps.
+    ///
+    /// # Errors
+    /// As [`UpdateOptions::check`].
+    ///
+    /// # Panics
+    /// When there are no parameters, or they are not sorted by groups.
+    pub fn new(options: UpdateOptions, parameters: &[(Group, usize)], steps: usize) -> Result<Self> {
+        options.check()?;
+        assert!(!parameters.is_empty(), "an update without parameters");
+        assert!(parameters.is_sorted_by_key(|&(group, _)| group), "{parameters:?} are not sorted by groups");
+        let tensors = parameters.iter().map(|&(group, elements)| Tensor { group, elements }).collect();
+        Ok(Update { options, tensors, steps })
+    }
+
+    fn optimizer(&self) -> &Optimizer {
+        &self.options.optimizer
+    }
+
+    fn clips(&self) -> bool {
+        self.options.clip_norm.is_some()
+    }
+
+    /// Operands that come once for each parameter: the parameters, their gradients and their states.
+    fn kinds(&self) -> usize {
+        2 + self.optimizer().states().len()
+    }
+
+    /// The operands, by what they are.
+    fn sorted<'a, T>(&'a self, operands: &'a mut Operands<T>) -> Sorted<'a, T> {
+        let (tensors, others) = operands.as_mut_slice().split_at_mut(self.kinds() * self.tensors.len());
+        let mut kinds = tensors.chunks_exact_mut(self.tensors.len());
+        let mut kind = || kinds.next().unwrap_or_default();
+        let tensors = Tensors {
+            tensors: &self.tensors,
+            parameters: kind(),
+            gradients: kind(),
+            states: std::array::from_fn(|_| kind()),
+        };
+        Sorted {
+            tensors,
+            schedule: &others[0],
+            step: &others[1],
+            loss: &others[2],
+            clip_scale: others.get(3),
+        }
+    }
+
+    /// Three overrides, one for each group.
+    fn of_groups(
+        names: [&'static str; 3],
+        values: [f32; 3],
+    ) -> impl Iterator<Item = (&'static str, Constant)> {
+        names.into_iter().zip(values.map(Constant::from))
+    }
+
+    /// The launch that updates the parameters of one span.
+    fn call(&self, span: &Span) -> KernelCall {
+        const QUAD: usize = 4;
+        let all = self.tensors.len();
+        let first_beyond = |group: Group| {
+            let tensors = &self.tensors[span.tensors.clone()];
+            let number = tensors.iter().position(|tensor| tensor.group > group);
+            number.map_or(span.elements, |number| span.offsets[number]) / QUAD
+        };
+        let groups = self.options.groups.all();
+        let mut constants: Vec<(&'static str, Constant)> = vec![
+            ("QUADS", (span.elements / QUAD).into()),
+            ("FIRST_BIAS", first_beyond(Group::Weight).into()),
+            ("FIRST_NORM", first_beyond(Group::Bias).into()),
+            ("STEPS", self.steps.into()),
+            ("IS_COUPLED", (self.optimizer().decay() == Decay::Coupled).into()),
+        ];
+        let names = ["WEIGHT_RATE_FACTOR", "BIAS_RATE_FACTOR", "NORM_RATE_FACTOR"];
+        constants.extend(Self::of_groups(names, groups.map(|group| group.rate_factor)));
+        let names = ["WEIGHT_DECAY", "BIAS_DECAY", "NORM_DECAY"];
+        constants.extend(Self::of_groups(names, groups.map(|group| group.weight_decay)));
+        constants.extend(self.optimizer().constants());
+
+        let of_kind = |kind: usize| Binding::Span {
+            first: kind * all + span.tensors.start,
+            last: kind * all + span.tensors.end - 1,
+        };
+        let single = |number: usize| Binding::Operand(self.kinds() * all + number);
+        let mut bindings = vec![of_kind(0), of_kind(1), single(0), single(1), single(2)];
+        bindings.extend((2..self.kinds()).map(of_kind));
+        debug_assert_eq!(bindings.len(), FIRST_STATE as usize + self.optimizer().states().len());
+
+        let mut source = self.optimizer().source();
+        let mut add = |more: Source| source.files.extend(more.files);
+        add(shader!("optimizer/update.wgsl", "float_bits.wgsl", "grid.wgsl"));
+        if self.clips() {
+            add(shader!("optimizer/gradient_clipped.wgsl"));
+            source.sizes.push(("CLIP_SCALE_BINDING", bindings.len() as u32));
+            bindings.push(single(3));
+        } else {
+            add(shader!("optimizer/gradient_as_it_is.wgsl"));
+        }
+        let call = KernelCall::elementwise(source, constants, 0, span.elements / QUAD);
+        KernelCall { bindings, ..call }
+    }
+}
+
+/// The operands of an update, by what they are.
+struct Sorted<'a, T> {
+    tensors: Tensors<'a, T>,
+    schedule: &'a HostBuffer<T>,
+    step: &'a HostBuffer<T>,
+    loss: &'a HostBuffer<T>,
+    clip_scale: Option<&'a HostBuffer<T>>,
+}
+
+impl<T: Copy> Sorted<'_, T> {
+    /// What holds for this step; none if it must change nothing.
+    fn now(&self, is_finite: impl Fn(T) -> bool) -> Option<Now<T>> {
+        let (step, loss) = (self.step.indices()[0] as usize, self.loss.reals());
+        (step < loss.len() && is_finite(loss[step])).then(|| Now::of(self.schedule.reals(), step))
+    }
+
+    fn clip_scale(&self) -> Option<T> {
+        self.clip_scale.map(|scale| scale.reals()[0])
+    }
+}
+
+/// Some of the parameters, with their gradients and the states that the optimizer has.
+struct Tensors<'a, T> {
+    tensors: &'a [Tensor],
+    parameters: &'a mut [HostBuffer<T>],
+    gradients: &'a [HostBuffer<T>],
+    states: [&'a mut [HostBuffer<T>]; MOST_STATES],
+}
+
+impl<'a> Tensors<'a, f32> {
+    /// Calls `work` with all of them in pieces, on all cores.
+    fn in_pieces(self, terms: &(impl Fn(Group) -> Terms + Sync), work: &(impl Fn(Piece<'_>) + Sync)) {
+        let elements: usize = self.tensors.iter().map(|tensor| tensor.elements).sum();
+        match self.tensors {
+            [] => {}
+            &[Tensor { group, .. }] => {
+                fn reals(buffers: &mut [HostBuffer<f32>]) -> &mut [f32] {
+                    buffers.first_mut().map_or(&mut [], HostBuffer::reals_mut)
+                }
+                let Tensors { parameters, gradients, states, .. } = self;
+                in_chunks(
+                    Piece {
+                        parameter: reals(parameters),
+                        gradient: gradients[0].reals(),
+                        states: states.map(reals),
+                        terms: terms(group),
+                    },
+                    work,
+                );
+            }
+            tensors => {
+                let [left, right] = self.split_at(tensors.len() / 2);
+                // Sharing out costs more than a few small tensors do.
+                if elements <= CHUNK {
+                    left.in_pieces(terms, work);
+                    right.in_pieces(terms, work);
+                } else {
+                    rayon::join(|| left.in_pieces(terms, work), || right.in_pieces(terms, work));
+                }
+            }
+        }
+    }
+
+    fn split_at(self, middle: usize) -> [Self; 2] {
+        let Tensors { tensors, parameters, gradients, states: [first, second] } = self;
+        let halves = |state: &'a mut [HostBuffer<f32>]| {
+            let middle = middle.min(state.len());
+            state.split_at_mut(middle)
+        };
+        let (tensors, parameters) = (tensors.split_at(middle), parameters.split_at_mut(middle));
+        let (gradients, first, second) = (gradients.split_at(middle), halves(first), halves(second));
+        let left = (tensors.0, parameters.0, gradients.0, [first.0, second.0]);
+        let right = (tensors.1, parameters.1, gradients.1, [first.1, second.1]);
+        [left, right].map(|(tensors, parameters, gradients, states)| Tensors {
+            tensors,
+            parameters,
+            gradients,
+            states,
+        })
+    }
+}
+
+/// Calls `work` with a piece in chunks, on all cores.
+fn in_chunks(piece: Piece<'_>, work: &(impl Fn(Piece<'_>) + Sync)) {
+    let chunks = piece.parameter.len().div_ceil(CHUNK);
+    if chunks <= 1 {
+        return work(piece);
+    }
+    let [left, right] = piece.split_at(chunks / 2 * CHUNK);
+    rayon::join(|| in_chunks(left, work), || in_chunks(right, work));
+}
+
+impl Op for Update {
+    /// The optimizer's.
+    fn name(&self) -> &'static str {
+        self.optimizer().name()
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        fn one_each<'a>(
+            tensors: &'a [Tensor],
+            operand: impl Fn([usize; 1]) -> Operand + 'a,
+        ) -> impl Iterator<Item = Operand> + 'a {
+            tensors.iter().map(move |tensor| operand([tensor.elements]))
+        }
+        let optimizer = self.optimizer();
+        let mut operands: Vec<Operand> = Vec::new();
+        operands.extend(one_each(&self.tensors, |shape| Operand::update("parameter", shape)));
+        operands.extend(one_each(&self.tensors, |shape| Operand::read("gradient", shape)));
+        for &state in optimizer.states() {
+            let has_sign = !optimizer.states_without_sign().contains(&state);
+            operands.extend(one_each(&self.tensors, move |shape| {
+                let operand = Operand::update(state, shape);
+                if has_sign { operand } else { operand.without_sign() }
+            }));
+        }
+        operands.extend([
+            Operand::read("schedule", [self.steps, Now::<f32>::SIZE]).without_sign(),
+            Operand::read("step", [1]).indices(self.steps as u32),
+            Operand::read("loss", [self.steps]),
+        ]);
+        operands.extend(self.clips().then(|| Operand::read("clip_scale", [1])));
+        operands
+    }
+
+    fn side_by_side(&self) -> Vec<Range<usize>> {
+        let all = self.tensors.len();
+        (0..self.kinds()).map(|kind| kind * all..(kind + 1) * all).collect()
+    }
+
+    fn define(&self, operands: &mut Operands<f64>) {
+        let sorted = self.sorted(operands);
+        let Some(now) = sorted.now(f64::is_finite) else { return };
+        let clip_scale = sorted.clip_scale();
+        let optimizer = self.optimizer();
+        let Tensors { tensors, parameters, gradients, mut states } = sorted.tensors;
+        for (number, tensor) in tensors.iter().enumerate() {
+            let options = self.options.groups.of(tensor.group);
+            let rate = f64::from(options.rate_factor) * now.learning_rate;
+            let weight_decay = f64::from(options.weight_decay);
+            for (i, parameter) in parameters[number].reals_mut().iter_mut().enumerate() {
+                let mut g = gradients[number].reals()[i];
+                if let Some(scale) = clip_scale {
+                    g *= scale;
+                }
+                match optimizer.decay() {
+                    Decay::Coupled => g += weight_decay * *parameter,
+                    Decay::Decoupled => *parameter -= rate * weight_decay * *parameter,
+                }
+                let mut before = [0.0; MOST_STATES];
+                let kept = optimizer.states().len();
+                for (state, of_tensors) in before.iter_mut().zip(&states[..kept]) {
+                    *state = of_tensors[number].reals()[i];
+                }
+                *parameter -= rate * optimizer.define(&now, g, &mut before[..kept]);
+                for (state, of_tensors) in before.iter().zip(&mut states[..kept]) {
+                    of_tensors[number].reals_mut()[i] = *state;
+                }
+            }
+        }
+    }
+
+    /// One pass over all tensors.
+    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
+        let sorted = self.sorted(operands);
+        let Some(now) = sorted.now(f32::is_finite) else { return };
+        let scale = sorted.clip_scale().unwrap_or(1.0);
+        let decay = self.optimizer().decay();
+        let terms = |group: Group| {
+            let options = self.options.groups.of(group);
+            let rate = options.rate_factor * now.learning_rate;
+            match decay {
+                Decay::Coupled => Terms { scale, pull: options.weight_decay, keep: 1.0, rate },
+                Decay::Decoupled => Terms { scale, pull: 0.0, keep: 1.0 - rate * options.weight_decay, rate },
+            }
+        };
+        let optimizer = self.optimizer();
+        sorted.tensors.in_pieces(&terms, &|piece| optimizer.run_on_cpu(&now, piece));
+    }
+
+    /// A launch for each span that the device can bind.
+    fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
+        let sizes: Vec<usize> = self.tensors.iter().map(|tensor| tensor.elements).collect();
+        let spans = side_by_side(&sizes, device.largest_buffer());
+        let calls = spans.iter().map(|span| self.call(span)).collect();
+        vec![Implementation::of_calls("side_by_side", calls, Vec::new())]
+    }
+
+    /// A fused multiply-add for the decay and one for the step, beside the optimizer's own.
+    fn flops(&self) -> u64 {
+        let elements: usize = self.tensors.iter().map(|tensor| tensor.elements).sum();
+        (4 + u64::from(self.clips()) + self.optimizer().flops()) * elements as u64
+    }
+
+    /// Exact where factors and decays are sixteenths: their products with small integers are short.
+    fn precision(&self) -> Precision {
+        let groups = self.options.groups.all();
+        let is_short = |value: f32| (value * 16.0).fract() == 0.0;
+        let mut factors = groups.iter().flat_map(|group| [group.rate_factor, group.weight_decay]);
+        let exact_on_integers = self.optimizer().is_exact_on_integers() && factors.all(is_short);
+        let largest = groups.iter().fold(1.0, |largest: f32, group| largest.max(group.rate_factor));
+        let term_error = f64::from(largest) * self.optimizer().error();
+        Precision { summed: 4, exact_on_integers, term_error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::optimizer::{Adam, AdamW, GroupOptions, Sgd};
+
+    fn options(optimizer: Optimizer, weight_decay: f32) -> UpdateOptions {
+        UpdateOptions { optimizer, groups: Groups::with_weight_decay(weight_decay), clip_norm: None }
+    }
+
+    #[test]
+    fn options_that_make_no_sense_are_refused() {
+        let good = options(Optimizer::default(), 0.25);
+        assert!(good.check().is_ok());
+        for wrong in [-0.1, f32::INFINITY, f32::NAN] {
+            assert!(options(Optimizer::default(), wrong).check().is_err(), "{wrong}");
+            let bias = GroupOptions { rate_factor: wrong, weight_decay: 0.0 };
+            let groups = Groups { bias, ..Groups::default() };
+            assert!(UpdateOptions { groups, ..good }.check().is_err(), "{wrong}");
+        }
+        for clip_norm in [0.0, -1.0, f32::INFINITY, f32::NAN].map(Some) {
+            assert!(UpdateOptions { clip_norm, ..good }.check().is_err(), "{clip_norm:?}");
+        }
+    }
+
+    #[test]
+    fn options_are_tables() {
+        let text = "clip_norm = 2.0\noptimizer = { name = 'adamw' }\n[groups.bias]\nrate_factor = 2.0";
+        let bias = GroupOptions { rate_factor: 2.0, weight_decay: 0.0 };
+        let expected = UpdateOptions {
+            optimizer: Optimizer::AdamW(AdamW::default()),
+            groups: Groups { bias, ..Groups::default() },
+            clip_norm: Some(2.0),
+        };
+        assert_eq!(toml::from_str::<UpdateOptions>(text).unwrap(), expected);
+        assert_eq!(toml::from_str::<UpdateOptions>("").unwrap(), UpdateOptions::default());
+        assert!(toml::from_str::<UpdateOptions>("[groups.filters]\nrate_factor = 2.0").is_err());
+    }
+
+    /// Each group has its own factor and decay.
+    #[test]
+    fn groups_differ() {
+        let group = |rate_factor, weight_decay| GroupOptions { rate_factor, weight_decay };
+        let groups = Groups { weight: group(1.0, 0.5), bias: group(2.0, 0.0), norm: group(0.0, 0.5) };
+        let options = UpdateOptions { groups, ..UpdateOptions::default() };
+        let parameters = [(Group::Weight, 1), (Group::Bias, 2), (Group::Norm, 1)];
+        let op = Update::new(options, &parameters, 1).unwrap();
+        let real = |values: &[f32]| HostBuffer::real(values.to_vec());
+        let mut operands = Operands::new(vec![
+            real(&[2.0]),
+            real(&[2.0, -2.0]),
+            real(&[2.0]),
+            real(&[3.0]),
+            real(&[3.0, 1.0]),
+            real(&[3.0]),
+            real(&[0.5, 0.0, 1.0, 1.0]),
+            HostBuffer::index(vec![0]),
+            real(&[0.0]),
+        ]);
+        op.run_on_cpu(&mut operands);
+        // 2 - 0.5 * (3 + 0.5 * 2), 2 - 2 * 0.5 * 3, -2 - 2 * 0.5 * 1, and no step at all.
+        let buffers = operands.into_buffers();
+        assert_eq!(
+            [buffers[0].reals(), buffers[1].reals(), buffers[2].reals()],
+            [&[0.0][..], &[-1.0, -3.0], &[2.0]]
+        );
+    }
+
+    /// Coupled decay goes through the moments and then is about as long as a gradient; decoupled decay does not.
+    #[test]
+    fn decay_is_coupled_or_decoupled() {
+        let adam = Adam { betas: [0.0, 0.0], epsilon: 1e-8 };
+        for (optimizer, expected) in [
+            (Optimizer::Sgd(Sgd::default()), 2.0 - 0.5 * 0.25 * 2.0),
+            (Optimizer::Adam(adam), 2.0 - 0.5),
+            (Optimizer::AdamW(AdamW(adam)), 2.0 - 0.5 * 0.25 * 2.0),
+        ] {
+            let op = Update::new(options(optimizer, 0.25), &[(Group::Weight, 1)], 1).unwrap();
+            let zeros = (0..1 + optimizer.states().len()).map(|_| HostBuffer::real(vec![0.0f32]));
+            let row = optimizer.schedule_row(1, 0.5, None).to_vec();
+            let others = [HostBuffer::real(row), HostBuffer::index(vec![0]), HostBuffer::real(vec![1.0])];
+            let parameter = HostBuffer::real(vec![2.0]);
+            let mut operands = Operands::new([parameter].into_iter().chain(zeros).chain(others).collect());
+            op.run_on_cpu(&mut operands);
+            let found = operands.into_buffers()[0].reals()[0];
+            assert!((found - expected).abs() < 1e-6, "{}: expected {expected}, found {found}", op.name());
+        }
+    }
+
+    /// What a device cannot bind at once is updated in several launches, each with its share of the groups.
+    #[test]
+    fn large_networks_take_several_launches() {
+        let parameters = [(Group::Weight, 100), (Group::Weight, 60), (Group::Bias, 1), (Group::Bias, 300)];
+        let op = Update::new(UpdateOptions::default(), &parameters, 1).unwrap();
+        let device = DeviceProfile { max_binding_bytes: 4 * 256, ..DeviceProfile::portable() };
+        let [implementation] = <[_; 1]>::try_from(op.implementations(&device)).unwrap();
+        let seen: Vec<(Binding, Vec<Constant>)> = implementation
+            .calls
+            .iter()
+            .map(|call| (call.bindings[1], call.constants[..3].iter().map(|&(_, value)| value).collect()))
+            .collect();
+        let constants = |values: [u32; 3]| values.map(Constant::U32).to_vec();
+        assert_eq!(
+            seen,
+            [
+                (Binding::Span { first: 4, last: 6 }, constants([64, 48, 64])),
+                (Binding::Span { first: 7, last: 7 }, constants([80, 0, 80])),
+            ]
+        );
+    }
+}
