@@ -15,8 +15,16 @@ use workplace::{Run, Workplace, files, tensors};
 mod train {
     use super::*;
 
-    const KEYS: [&str; 7] =
-        ["epoch", "images_per_s", "seconds", "step", "test/accuracy", "test/loss", "train/loss"];
+    const KEYS: [&str; 8] = [
+        "epoch",
+        "images_per_s",
+        "learning_rate",
+        "seconds",
+        "step",
+        "test/accuracy",
+        "test/loss",
+        "train/loss",
+    ];
 
     #[test]
     fn a_run_prints_its_figures_and_leaves_its_folder() {

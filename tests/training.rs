@@ -15,11 +15,12 @@ use wgconv::gpu::ShaderChecks;
 use wgconv::layers::Conv2d;
 use wgconv::network::{Network, Weights, presets};
 use wgconv::ops::activation::Activation;
+use wgconv::ops::optimizer::{Groups, Optimizer, Sgd};
 use wgconv::ops::window::Padding;
 use wgconv::ops::{HostBuffer, Op};
 use wgconv::plan::{BufferId, Executor, Memory, Pending, Plan, Prepared};
 use wgconv::reference::ReferenceExecutor;
-use wgconv::train::{Evaluator, TrainSettings, Trainer};
+use wgconv::train::{Evaluator, Schedule, TrainSettings, Trainer};
 use wgconv::{Error, Result};
 
 /// MNIST where WGCONV_DATA says it lies, else built-in digits.
@@ -389,11 +390,18 @@ fn settings_out_of_range_are_refused() {
     for settings in [
         TrainSettings { batch_size: 0, ..default.clone() },
         TrainSettings { batch_size: 21, ..default.clone() },
-        TrainSettings { learning_rate: f32::NAN, ..default.clone() },
+        TrainSettings { learning_rate: f64::NAN, ..default.clone() },
         TrainSettings { learning_rate: -1.0, ..default.clone() },
-        TrainSettings { momentum: 1.0, ..default.clone() },
-        TrainSettings { weight_decay: -0.1, ..default.clone() },
-        TrainSettings { momentum: 0.0, nesterov: true, ..default },
+        TrainSettings { learning_rate: 1e-60, ..default.clone() },
+        TrainSettings { epochs: 0, ..default.clone() },
+        TrainSettings { clip_norm: Some(0.0), ..default.clone() },
+        TrainSettings { schedule: "cosine".parse::<Schedule>().unwrap().with_warmup(1.0), ..default.clone() },
+        TrainSettings { groups: Groups::with_weight_decay(-0.1), ..default.clone() },
+        TrainSettings {
+            optimizer: Optimizer::Sgd(Sgd { momentum: 1.0, nesterov: false }),
+            ..default.clone()
+        },
+        TrainSettings { freeze: vec!["*".into()], ..default },
     ] {
         let result = Trainer::new(Box::new(CpuExecutor::new()), tiny(&data), &data, settings.clone());
         let error = result.err().unwrap_or_else(|| panic!("{settings:?} must be refused"));

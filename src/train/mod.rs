@@ -8,6 +8,7 @@ mod observer;
 mod recorder;
 mod run_folder;
 mod schedule;
+mod settings;
 mod state;
 mod trainer;
 
@@ -17,5 +18,6 @@ pub use observer::{EarlyStopping, Observer};
 pub use recorder::{Recorder, metrics};
 pub use run_folder::{RunConfig, RunFolder};
 pub use schedule::Schedule;
+pub use settings::TrainSettings;
 pub use state::{Basis, Best, TrainState};
-pub use trainer::{EpochReport, Progress, TrainSettings, Trainer};
+pub use trainer::{EpochReport, Progress, Trainer};

@@ -31,12 +31,12 @@ pub trait Observer {
 }
 
 impl Trainer {
-    /// Trains until `epochs` are done in all, or an observer has had enough.
+    /// Trains until the epochs of the settings are done, or an observer has had enough.
     ///
     /// # Errors
     /// As [`Trainer::run_epoch`], and what observers report.
-    pub fn run(&mut self, epochs: usize, observers: &mut [&mut dyn Observer]) -> Result<()> {
-        while self.epochs_done() < epochs {
+    pub fn run(&mut self, observers: &mut [&mut dyn Observer]) -> Result<()> {
+        while self.epochs_done() < self.settings().epochs {
             let report = self.run_epoch(|progress| {
                 // Each of them is told, whatever the others say.
                 let broken = observers.iter_mut().map(|observer| observer.progress(progress).is_break());

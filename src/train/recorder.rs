@@ -115,6 +115,7 @@ pub fn metrics(report: &EpochReport, test: &Evaluation) -> Value {
     json!({
         "epoch": report.epoch,
         "step": report.step,
+        "learning_rate": report.learning_rate,
         "train/loss": report.train_loss(),
         "test/loss": test.loss,
         "test/accuracy": test.accuracy(),

@@ -23,8 +23,6 @@ pub struct RunConfig {
     pub data: String,
     /// The device, as it names itself.
     pub device: String,
-    /// Epochs asked for.
-    pub epochs: usize,
     /// Images used of the training set and of the test set, at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -47,7 +45,7 @@ impl RunConfig {
 
     /// Checks every number, which a person may have changed.
     fn check(&self) -> Result<()> {
-        let at_least_one = [("epochs", self.epochs), ("limit", self.limit.unwrap_or(1))];
+        let at_least_one = [("limit", self.limit.unwrap_or(1))];
         for (name, number) in
             at_least_one.into_iter().chain(self.image.map(|size| ("size of an image", size)))
         {

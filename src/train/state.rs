@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::read_safetensors;
 use super::evaluate::Evaluation;
+use super::settings::TrainSettings;
 use crate::data::{DataSplits, Dataset};
 use crate::files::write_durably;
 use crate::network::Network;
@@ -52,9 +53,15 @@ pub struct Basis {
 }
 
 impl Basis {
-    /// What a run is made of that trains `network` on `data` with `settings`: a table, once it is written as TOML.
-    pub fn new(network: &Network, settings: &impl Serialize, data: &DataSplits) -> Self {
-        let text = toml::to_string(settings).expect("settings are plain TOML");
+    /// What a run is made of that trains `network` on `data` with `settings`.
+    ///
+    /// How many epochs there are to be matters only where the schedule looks ahead.
+    pub fn new(network: &Network, settings: &TrainSettings, data: &DataSplits) -> Self {
+        let mut settings = settings.clone();
+        if settings.schedule.is_constant() {
+            settings.epochs = 0;
+        }
+        let text = toml::to_string(&settings).expect("settings are plain TOML");
         let table: toml::Table = text.parse().expect("TOML that was just written");
         let mut settings = BTreeMap::new();
         flatten("", &table, &mut settings);

@@ -5,86 +5,18 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use super::evaluate::{Evaluation, Evaluator};
+use super::settings::TrainSettings;
 use super::state::{Basis, TrainState};
 use super::{feed, nonfinite};
 use crate::data::{DataSplits, Normalisation};
 use crate::network::{Network, Variable, Weights};
-use crate::ops::optimizer::{Groups, Optimizer, Sgd, UpdateOptions};
 use crate::ops::{Element, HostBuffer};
 use crate::plan::{
     BufferId, EvaluateOptions, Executor, Memory, Mode, Pending, Plan, Prepared, Prologues, TrainOptions,
     train_plan,
 };
 use crate::{Error, Result, host_memory};
-
-/// How a network is trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainSettings {
-    /// Images in a batch.
-    pub batch_size: usize,
-    /// Length of a step along the gradient.
-    pub learning_rate: f32,
-    /// Part of the last step that goes into the next one; 0 for none.
-    pub momentum: f32,
-    /// Whether to look ahead along the momentum.
-    pub nesterov: bool,
-    /// Pull of every parameter towards zero.
-    pub weight_decay: f32,
-    /// Of the initial parameters and of every epoch's order.
-    pub seed: u64,
-    /// Names of variables that stay as they are, `*` for any characters.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub freeze: Vec<String>,
-}
-
-impl Default for TrainSettings {
-    fn default() -> Self {
-        TrainSettings {
-            batch_size: 64,
-            learning_rate: 0.02,
-            momentum: 0.9,
-            nesterov: false,
-            weight_decay: 0.0,
-            seed: 0,
-            freeze: Vec::new(),
-        }
-    }
-}
-
-impl TrainSettings {
-    /// Checks everything, for a training set of `rows` images.
-    fn check(&self, rows: usize) -> Result<()> {
-        if self.batch_size == 0 || self.batch_size > rows {
-            let expected = format!("1 to the {rows} training images");
-            return Err(Error::invalid("batch size", expected, self.batch_size));
-        }
-        self.check_alone()
-    }
-
-    /// Checks what can be checked without data.
-    pub(super) fn check_alone(&self) -> Result<()> {
-        if self.batch_size == 0 {
-            return Err(Error::invalid("batch size", "at least 1", 0));
-        }
-        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            return Err(Error::invalid("learning rate", "a number above 0", self.learning_rate));
-        }
-        self.update().check()
-    }
-
-    fn update(&self) -> UpdateOptions {
-        let TrainSettings { momentum, nesterov, weight_decay, .. } = *self;
-        UpdateOptions {
-            optimizer: Optimizer::Sgd(Sgd { momentum: momentum.into(), nesterov }),
-            groups: Groups::with_weight_decay(weight_decay),
-            clip_norm: None,
-        }
-    }
-}
 
 /// How far an epoch has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -114,6 +46,8 @@ pub struct EpochReport {
     pub images_per_s: f64,
     /// Time of the epoch with its evaluation.
     pub time: Duration,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
 }
 
 impl EpochReport {
@@ -248,6 +182,11 @@ impl Trainer {
         Ok(training + Memory { parameters: 0, ..evaluation })
     }
 
+    /// How the network is trained.
+    pub fn settings(&self) -> &TrainSettings {
+        &self.settings
+    }
+
     /// The network.
     pub fn network(&self) -> &Network {
         &self.network
@@ -335,6 +274,7 @@ impl Trainer {
         let done = self.losses.len() - first;
         let images_per_s = (done * self.settings.batch_size) as f64 / start.elapsed().as_secs_f64();
         let (epoch, step, losses) = (self.epochs_done + 1, self.steps_done(), self.losses.clone());
+        let learning_rate = self.settings.rate(step.saturating_sub(1), steps);
         let test = match losses.len() == steps {
             true => {
                 let test = self.evaluate_epoch()?;
@@ -344,7 +284,7 @@ impl Trainer {
             }
             false => None,
         };
-        Ok(EpochReport { epoch, step, losses, test, images_per_s, time: start.elapsed() })
+        Ok(EpochReport { epoch, step, losses, test, images_per_s, time: start.elapsed(), learning_rate })
     }
 
     /// What the training can be carried on from, by [`Trainer::restore`]; the best epoch is left to the caller.
@@ -407,16 +347,12 @@ impl Trainer {
     /// # Errors
     /// [`Error::Device`] when the device failed.
     pub fn start_epoch(&mut self) -> Result<()> {
-        let TrainSettings { batch_size, seed, learning_rate, .. } = self.settings;
+        let TrainSettings { batch_size, seed, .. } = self.settings;
         let order = feed::shuffled(self.rows, batch_size, seed, self.epochs_done);
         self.write("train/order", HostBuffer::index(order))?;
-        let UpdateOptions { optimizer, .. } = self.options.update;
-        // Steps count over the whole training, from 1.
         let steps = self.options.steps;
-        let rows = (1..=steps).flat_map(|step| {
-            optimizer.schedule_row((self.epochs_done * steps + step) as u64, learning_rate.into(), None)
-        });
-        self.write("train/schedule", HostBuffer::real(rows.collect()))?;
+        let schedule = self.settings.schedule_rows((self.epochs_done * steps) as u64, steps);
+        self.write("train/schedule", HostBuffer::real(schedule))?;
         self.write("train/step", HostBuffer::index(vec![self.losses.len() as u32]))
     }
 

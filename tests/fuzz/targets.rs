@@ -121,7 +121,6 @@ pub fn runs() -> Target {
         version: "0".into(),
         data: "synthetic".into(),
         device: "cpu".into(),
-        epochs: 1,
         limit: Some(3),
         image: [1, 3, 2],
         classes: vec!["a".into(), "b".into()],

@@ -33,9 +33,6 @@ pub struct Train {
     /// Network: lenet, vgg-mini, linear, or a .toml file [default: lenet]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
-    /// Times to go through the training set [default: 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: Option<u32>,
     #[command(flatten)]
     settings: SettingsOptions,
     /// Use only the first N images of the training set and of the test set
@@ -50,9 +47,6 @@ pub struct Train {
     /// Do not take the weights of names like this from --from (`*` stands for any characters)
     #[arg(long, value_name = "PATTERN", requires = "from")]
     reinit: Vec<String>,
-    /// Leave the weights of names like this as they are (`*` stands for any characters)
-    #[arg(long, value_name = "PATTERN")]
-    freeze: Vec<String>,
     /// Go on with the run in this folder, where it was stopped
     #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "limit", "out"])]
     resume: Option<PathBuf>,
@@ -70,8 +64,6 @@ pub struct Train {
     output: OutputOptions,
 }
 
-const DEFAULT_EPOCHS: u32 = 5;
-
 /// A training that is about to begin.
 struct Job {
     network: Network,
@@ -79,7 +71,6 @@ struct Job {
     /// Where the data come from, as it was typed.
     source: String,
     limit: Option<usize>,
-    epochs: usize,
     settings: TrainSettings,
 }
 
@@ -97,8 +88,7 @@ impl Train {
             Some(out) => RunFolder::check(out)?,
             None => RunFolder::check_next_free()?,
         }
-        let settings =
-            self.settings.over(TrainSettings { freeze: self.freeze.clone(), ..TrainSettings::default() });
+        let settings = self.settings.over(TrainSettings::default())?;
         let limit = self.limit.map(|limit| limit as usize);
         let source = self.data.clone().unwrap_or_else(|| "synthetic".into());
         let data = data::load_first(&source, settings.seed, limit.unwrap_or(usize::MAX))?;
@@ -106,8 +96,7 @@ impl Train {
         let network = network::load(model, data.train.image, data.train.classes.len())?;
         let weights =
             self.from.as_deref().map(|path| self.adopted(path, &network, settings.seed)).transpose()?;
-        let epochs = self.epochs.unwrap_or(DEFAULT_EPOCHS) as usize;
-        let job = Job { network, data, source, limit, epochs, settings };
+        let job = Job { network, data, source, limit, settings };
 
         let (mut trainer, device) = self.trainer(&job)?;
         if let (Some((weights, adopted)), Some(path)) = (weights, &self.from) {
@@ -124,15 +113,11 @@ impl Train {
     fn resume(&self, path: &Path) -> Result<Outcome> {
         let (run, before, network) = RunFolder::open(path)?;
         let state = run.load_state()?;
-        let mut settings = self.settings.over(before.training);
-        if !self.freeze.is_empty() {
-            settings.freeze = self.freeze.clone();
-        }
+        let settings = self.settings.over(before.training)?;
         let source = self.data.clone().unwrap_or(before.data);
         let data = data::load_first(&source, settings.seed, before.limit.unwrap_or(usize::MAX))?;
         network.check_data(data.train.image, data.train.classes.len())?;
-        let epochs = self.epochs.map_or(before.epochs, |epochs| epochs as usize);
-        let job = Job { network, data, source, limit: before.limit, epochs, settings };
+        let job = Job { network, data, source, limit: before.limit, settings };
         let basis = job.basis();
         let differences = state.basis.differences(&basis);
         if !differences.is_empty() {
@@ -143,9 +128,9 @@ impl Train {
             }
             self.output.say(format_args!("other than when the run was stopped: {differences}"))?;
         }
-        if state.epochs >= job.epochs {
+        if state.epochs >= job.settings.epochs {
             let expected = format!("more epochs than the {} that are done", state.epochs);
-            return Err(Error::invalid("--epochs", expected, job.epochs));
+            return Err(Error::invalid("--epochs", expected, job.settings.epochs));
         }
 
         let (mut trainer, device) = self.trainer(&job)?;
@@ -214,13 +199,13 @@ impl Train {
         output.say(format_args!("results: {path}"))?;
         output.say("")?;
         // The executor holds the images.
-        let Job { epochs, .. } = job;
+        drop(job);
         let mut display = Display::start(output)?;
         let mut patience =
             self.patience.map(|patience| EarlyStopping::new(patience as usize, recorder.best()));
         let mut observers: Vec<&mut dyn wgconv::train::Observer> = vec![&mut recorder, &mut display];
         observers.extend(patience.iter_mut().map(|patience| patience as &mut dyn wgconv::train::Observer));
-        trainer.run(epochs, &mut observers)?;
+        trainer.run(&mut observers)?;
         if let Some(step) = display.stopped_at {
             output.say(format_args!(
                 "stopped at step {step}; the weights are saved, `wgconv train --resume {}` goes on",
@@ -229,7 +214,7 @@ impl Train {
             return Ok(Outcome::Interrupted);
         }
         output.say("")?;
-        if trainer.epochs_done() < epochs {
+        if trainer.epochs_done() < trainer.settings().epochs {
             let epochs = trainer.epochs_done();
             output.say(format_args!("stopped early after epoch {epochs}, which was no better"))?;
         }
@@ -253,7 +238,6 @@ impl Job {
             version: env!("CARGO_PKG_VERSION").into(),
             data: data::absolute(&self.source)?,
             device,
-            epochs: self.epochs,
             limit: self.limit,
             image: [image.channels, image.height, image.width],
             classes: self.data.train.classes.clone(),

@@ -1,30 +1,53 @@
 //! The options that say how a network is trained.
 
 use clap::Args;
-use wgconv::train::TrainSettings;
+use toml::{Table, Value};
+use wgconv::ops::optimizer::{Groups, Optimizer};
+use wgconv::train::{Schedule, TrainSettings};
+use wgconv::{Error, Result};
 
 /// How to train. Without a value each is as in [`TrainSettings::default`], or as in the run that is resumed.
-// A negative number is refused as such, not as an unknown option.
 #[derive(Args, Clone, Debug)]
 pub struct SettingsOptions {
+    /// Times to go through the training set [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
     /// Images in a batch [default: 64]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// Rule that turns gradients into steps
-    #[arg(long, value_name = "NAME", default_value = "sgd", value_parser = ["sgd"])]
-    optimizer: String,
-    /// Length of a step along the gradient [default: 0.02]
+    /// Rule that turns gradients into steps: sgd, adam, adamw, rmsprop or lion [default: sgd]
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<Optimizer>,
+    /// Length of a step, at the schedule's peak [default: 0.02 for sgd, else as the optimizer has it]
     #[arg(long, value_name = "X")]
-    learning_rate: Option<f32>,
-    /// Part of the last step that goes into the next one, from 0 to below 1 [default: 0.9]
+    learning_rate: Option<f64>,
+    /// sgd, rmsprop: share of the last step that goes into the next one, from 0 to below 1 [default: 0.9, rmsprop 0]
     #[arg(long, value_name = "X")]
-    momentum: Option<f32>,
-    /// Look ahead along the momentum (Nesterov's method)
+    momentum: Option<f64>,
+    /// sgd: look ahead along the momentum (Nesterov's method)
     #[arg(long)]
     nesterov: bool,
-    /// Pull of every parameter towards zero [default: 0]
+    /// adam, adamw, lion: shares of the averages that are kept from step to step [default: 0.9,0.999; lion 0.9,0.99]
+    #[arg(long, value_name = "X,X", value_delimiter = ',', num_args = 2)]
+    betas: Option<Vec<f64>>,
+    /// Pull of every parameter towards zero: added to the gradient, or beside it with adamw and lion [default: 0]
     #[arg(long, value_name = "X")]
     weight_decay: Option<f32>,
+    /// The same for biases and norms alone [default: as --weight-decay]
+    #[arg(long, value_name = "X")]
+    bias_decay: Option<f32>,
+    /// Scale the gradients down to this norm where they exceed it, all together
+    #[arg(long, value_name = "X")]
+    clip_norm: Option<f32>,
+    /// How the learning rate changes: constant, step, cosine, linear or one_cycle [default: constant]
+    #[arg(long, value_name = "NAME")]
+    schedule: Option<Schedule>,
+    /// Share of the run in which the learning rate rises to its peak, from 0 to below 1 [default: 0; one_cycle 0.3]
+    #[arg(long, value_name = "X")]
+    warmup: Option<f64>,
+    /// Leave the weights of names like this as they are (`*` stands for any characters)
+    #[arg(long, value_name = "PATTERN")]
+    freeze: Vec<String>,
     /// Start of all chance: initial weights, order of the images, synthetic digits [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -32,15 +55,57 @@ pub struct SettingsOptions {
 
 impl SettingsOptions {
     /// `base` with what the options say.
-    pub fn over(&self, base: TrainSettings) -> TrainSettings {
-        TrainSettings {
+    pub fn over(&self, base: TrainSettings) -> Result<TrainSettings> {
+        let optimizer = self.optimizer(base.optimizer)?;
+        let is_another = optimizer.name() != base.optimizer.name();
+        let usual_rate = if is_another { optimizer.usual_learning_rate() } else { base.learning_rate };
+        let schedule = self.schedule.clone().unwrap_or(base.schedule);
+        Ok(TrainSettings {
+            epochs: self.epochs.map_or(base.epochs, |epochs| epochs as usize),
             batch_size: self.batch_size.unwrap_or(base.batch_size),
-            learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
-            momentum: self.momentum.unwrap_or(base.momentum),
-            nesterov: self.nesterov || base.nesterov,
-            weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
             seed: self.seed.unwrap_or(base.seed),
-            ..base
+            learning_rate: self.learning_rate.unwrap_or(usual_rate),
+            clip_norm: self.clip_norm.or(base.clip_norm),
+            freeze: if self.freeze.is_empty() { base.freeze } else { self.freeze.clone() },
+            optimizer,
+            schedule: match self.warmup {
+                Some(warmup) => schedule.with_warmup(warmup),
+                None => schedule,
+            },
+            groups: self.groups(base.groups),
+        })
+    }
+
+    fn groups(&self, mut groups: Groups) -> Groups {
+        if let Some(decay) = self.weight_decay {
+            groups.weight.weight_decay = decay;
         }
+        if let Some(decay) = self.bias_decay.or(self.weight_decay) {
+            groups.bias.weight_decay = decay;
+            groups.norm.weight_decay = decay;
+        }
+        groups
+    }
+
+    /// The optimizer with the settings that are given; each must be one that it has.
+    fn optimizer(&self, base: Optimizer) -> Result<Optimizer> {
+        let optimizer = self.optimizer.filter(|asked| asked.name() != base.name()).unwrap_or(base);
+        let mut table = Table::try_from(optimizer).expect("an optimizer is a table");
+        let betas = self.betas.as_ref().map(|betas| Value::from(betas.clone()));
+        for (key, value) in [
+            ("momentum", self.momentum.map(Value::from)),
+            ("nesterov", self.nesterov.then_some(Value::from(true))),
+            ("betas", betas),
+        ] {
+            let Some(value) = value else { continue };
+            if !table.contains_key(key) {
+                let expected = format!("an optimizer that has {key}");
+                return Err(Error::invalid(format!("--{key}"), expected, optimizer.name()));
+            }
+            table.insert(key.into(), value);
+        }
+        table.try_into().map_err(|error: toml::de::Error| {
+            Error::invalid("optimizer", "settings of its kind", error.message())
+        })
     }
 }

@@ -34,6 +34,11 @@ impl Rule for Lion {
         "lion"
     }
 
+    /// Every step is as long as the rate, whatever the gradient.
+    fn usual_learning_rate(&self) -> f64 {
+        1e-4
+    }
+
     fn check(&self) -> Result<()> {
         self.betas.iter().try_for_each(|&beta| check_share(self.name(), "betas", beta))
     }

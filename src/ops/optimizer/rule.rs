@@ -27,6 +27,11 @@ pub trait Rule: Debug + Send + Sync {
     /// Its name, in settings, messages and tables.
     fn name(&self) -> &'static str;
 
+    /// A learning rate to begin with, for small networks.
+    fn usual_learning_rate(&self) -> f64 {
+        1e-3
+    }
+
     /// Checks the settings.
     ///
     /// # Errors

@@ -37,6 +37,10 @@ impl Rule for Sgd {
         "sgd"
     }
 
+    fn usual_learning_rate(&self) -> f64 {
+        0.02
+    }
+
     fn check(&self) -> Result<()> {
         let Sgd { momentum, nesterov } = *self;
         check_share(self.name(), "momentum", momentum)?;

@@ -1,0 +1,96 @@
+//! How a network is trained, as plain data.
+
+use serde::{Deserialize, Serialize};
+
+use super::schedule::Schedule;
+use crate::ops::optimizer::{Groups, Optimizer, Sgd, UpdateOptions};
+use crate::{Error, Result};
+
+/// How a network is trained. In a file, what is missing is as in [`TrainSettings::default`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSettings {
+    /// Times to go through the training set: what the schedule spans.
+    pub epochs: usize,
+    /// Images in a batch.
+    pub batch_size: usize,
+    /// Of the initial weights and of every epoch's order.
+    pub seed: u64,
+    /// Length of a step along the optimizer's direction, at the schedule's peak.
+    pub learning_rate: f64,
+    /// Above this norm of all gradients together, they are scaled down to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f32>,
+    /// Names of variables that stay as they are, with `*` for any characters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+    /// What turns gradients into steps.
+    pub optimizer: Optimizer,
+    /// How the learning rate changes over the run.
+    pub schedule: Schedule,
+    /// Weight decay, and factors of the learning rate, of each group of parameters.
+    pub groups: Groups,
+}
+
+impl Default for TrainSettings {
+    /// Five epochs of SGD with momentum at a constant rate.
+    fn default() -> Self {
+        TrainSettings {
+            epochs: 5,
+            batch_size: 64,
+            seed: 0,
+            learning_rate: 0.02,
+            clip_norm: None,
+            freeze: Vec::new(),
+            optimizer: Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: false }),
+            schedule: Schedule::default(),
+            groups: Groups::default(),
+        }
+    }
+}
+
+impl TrainSettings {
+    /// Checks everything, for a training set of `rows` images.
+    pub(super) fn check(&self, rows: usize) -> Result<()> {
+        if self.batch_size == 0 || self.batch_size > rows {
+            let expected = format!("1 to the {rows} training images");
+            return Err(Error::invalid("batch size", expected, self.batch_size));
+        }
+        self.check_alone()
+    }
+
+    /// Checks what can be checked without data.
+    pub(super) fn check_alone(&self) -> Result<()> {
+        for (what, number) in [("epochs", self.epochs), ("batch size", self.batch_size)] {
+            if number == 0 {
+                return Err(Error::invalid(what, "at least 1", 0));
+            }
+        }
+        let rate = self.learning_rate as f32;
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(Error::invalid("learning rate", "a number above 0", self.learning_rate));
+        }
+        self.schedule.check()?;
+        self.update().check()
+    }
+
+    /// What the update of a step needs to know.
+    pub(super) fn update(&self) -> UpdateOptions {
+        UpdateOptions { optimizer: self.optimizer, groups: self.groups, clip_norm: self.clip_norm }
+    }
+
+    /// The learning rate of step `t` of a run with epochs of `steps`.
+    pub(super) fn rate(&self, t: u64, steps: usize) -> f64 {
+        self.learning_rate * self.schedule.factor(t, (self.epochs * steps) as u64)
+    }
+
+    /// Rows of the plan's schedule for an epoch of `steps`, which begins after `done` steps of the run.
+    pub(super) fn schedule_rows(&self, done: u64, steps: usize) -> Vec<f32> {
+        let all = (self.epochs * steps) as u64;
+        let row = |t: u64| {
+            let momentum = self.schedule.momentum(t, all);
+            self.optimizer.schedule_row(t + 1, self.rate(t, steps), momentum)
+        };
+        (done..done + steps as u64).flat_map(row).collect()
+    }
+}
