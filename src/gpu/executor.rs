@@ -519,7 +519,8 @@ mod tests {
         gpu.prepare(Arc::new(apart)).unwrap();
         let plan = Arc::new(Plan::of_op(Box::new(update())));
         let error = gpu.prepare(plan.clone()).unwrap_err().to_string();
-        let expected = "adam needs parameter.0 to parameter.3 side by side, and another plan has placed them otherwise";
+        let expected =
+            "adam needs parameter.0 to parameter.3 side by side, and another plan has placed them otherwise";
         assert!(error.contains(expected), "{error}");
         gpu.clear();
         gpu.prepare(plan).unwrap();

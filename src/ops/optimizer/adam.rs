@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::rule::{Now, Piece, Rule, check_epsilon, check_share};
-use crate::ops::kernel::{Constant, Source, shader};
 use crate::Result;
+use crate::ops::kernel::{Constant, Source, shader};
 
 /// Adam: steps of about the same length for all parameters, whatever the size of their gradients.
 ///

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::rule::{Now, Piece, Rule, check_epsilon, check_share};
-use crate::ops::kernel::{Constant, Source, shader};
 use crate::Result;
+use crate::ops::kernel::{Constant, Source, shader};
 
 /// RMSprop: gradients divided by the root of their mean square, with momentum or without.
 ///
