@@ -148,11 +148,24 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// The same formula in all cases: a factor of one and a share of zero change no bit of a finite number.
-    #[inline(always)]
-    fn step(&self, parameter: &mut f32, gradient: f32, direction: impl FnOnce(f32) -> f32) {
-        let g = self.scale * gradient + self.pull * *parameter;
-        *parameter = self.keep * *parameter - self.rate * direction(g);
+    /// Changes each parameter by its gradient and whatever the `direction` wants to know beside it.
+    fn step<'a, S>(
+        self,
+        values: impl Iterator<Item = ((&'a mut f32, &'a f32), S)>,
+        direction: impl Fn(f32, S) -> f32,
+    ) {
+        let Terms { scale, pull, keep, rate } = self;
+        // Which changes no bit of a finite number, and saves half of the arithmetic.
+        if (scale, pull, keep) == (1.0, 0.0, 1.0) {
+            for ((parameter, &gradient), state) in values {
+                *parameter -= rate * direction(gradient, state);
+            }
+        } else {
+            for ((parameter, &gradient), state) in values {
+                let g = scale * gradient + pull * *parameter;
+                *parameter = keep * *parameter - rate * direction(g, state);
+            }
+        }
     }
 }
 
@@ -160,27 +173,23 @@ impl<'a> Piece<'a> {
     /// Steps along the `direction` of each gradient.
     pub(super) fn step(self, direction: impl Fn(f32) -> f32) {
         let Piece { parameter, gradient, terms, .. } = self;
-        for (parameter, &gradient) in parameter.iter_mut().zip(gradient) {
-            terms.step(parameter, gradient, &direction);
-        }
+        // Without states there is nothing that the gradient could not stand for.
+        terms.step(parameter.iter_mut().zip(gradient).zip(gradient), |g, _| direction(g));
     }
 
     /// Steps along the `direction` of each gradient, which changes the first state.
     pub(super) fn step_with_state(self, direction: impl Fn(f32, &mut f32) -> f32) {
         let Piece { parameter, gradient, states: [state, _], terms } = self;
-        for ((parameter, &gradient), state) in parameter.iter_mut().zip(gradient).zip(state) {
-            terms.step(parameter, gradient, |g| direction(g, state));
-        }
+        terms.step(parameter.iter_mut().zip(gradient).zip(state), direction);
     }
 
     /// Steps along the `direction` of each gradient, which changes both states.
     pub(super) fn step_with_two_states(self, direction: impl Fn(f32, &mut f32, &mut f32) -> f32) {
         let Piece { parameter, gradient, states: [first, second], terms } = self;
-        for (((parameter, &gradient), first), second) in
-            parameter.iter_mut().zip(gradient).zip(first).zip(second)
-        {
-            terms.step(parameter, gradient, |g| direction(g, first, second));
-        }
+        let states = first.iter_mut().zip(second);
+        terms.step(parameter.iter_mut().zip(gradient).zip(states), |g, (first, second)| {
+            direction(g, first, second)
+        });
     }
 
     pub(super) fn split_at(self, middle: usize) -> [Piece<'a>; 2] {
