@@ -47,7 +47,14 @@ mod train {
             assert!(run.stderr.contains(text), "{text}: {}", run.stderr);
         }
         assert_eq!(place.read("run/metrics.jsonl"), run.stdout);
-        let names = ["best.safetensors", "config.toml", "last.safetensors", "metrics.jsonl", "model.toml"];
+        let names = [
+            "best.safetensors",
+            "config.toml",
+            "last.safetensors",
+            "metrics.jsonl",
+            "model.toml",
+            "state.safetensors",
+        ];
         let mut expected = vec![place.path("run")];
         expected.extend(names.map(|name| place.path("run").join(name)));
         assert_eq!(place.everything(), expected);
