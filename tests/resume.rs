@@ -16,7 +16,7 @@ use wgconv::layers::Conv2d;
 use wgconv::network::Network;
 use wgconv::plan::Executor;
 use wgconv::reference::ReferenceExecutor;
-use wgconv::train::{Basis, Evaluation, TrainSettings, TrainState, Trainer};
+use wgconv::train::{Basis, Checkpoint, Evaluation, TrainSettings, TrainState, Trainer};
 use workplace::{Workplace, files};
 
 fn digits() -> DataSplits {
@@ -35,14 +35,14 @@ fn settings() -> TrainSettings {
 type Outcome = (Vec<Vec<f32>>, Vec<Option<Evaluation>>, TrainState);
 
 /// Losses, figures and state after `epochs` epochs in all.
-fn train(trainer: &mut Trainer, basis: &Basis, epochs: usize) -> Outcome {
+fn train(trainer: &mut Trainer, epochs: usize) -> Outcome {
     let (mut losses, mut tests) = (Vec::new(), Vec::new());
     while trainer.epochs_done() < epochs {
         let report = trainer.run_epoch(|_| ControlFlow::Continue(())).unwrap();
         losses.push(report.losses);
         tests.push(report.test);
     }
-    (losses, tests, trainer.state(basis.clone()).unwrap())
+    (losses, tests, trainer.state().unwrap())
 }
 
 /// Stops after some steps of the first epoch, saves, and goes on with another trainer.
@@ -50,26 +50,27 @@ fn assert_resumes_exactly(executor: impl Fn() -> Box<dyn Executor>) {
     let data = digits();
     let basis = Basis::new(&network(&data), &settings(), &data);
     let start = || Trainer::new(executor(), network(&data), &data, settings()).unwrap();
-    let expected = train(&mut start(), &basis, 3);
+    let expected = train(&mut start(), 3);
 
     let mut stopped = start();
     let report = stopped.run_epoch(|_| ControlFlow::Break(())).unwrap();
     assert!(report.test.is_none() && report.losses.len() < expected.0[0].len(), "stopped too late");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.safetensors");
-    stopped.state(basis.clone()).unwrap().save(&path).unwrap();
+    let written = Checkpoint { state: stopped.state().unwrap(), best: None, basis };
+    written.save(&path).unwrap();
 
-    let state = TrainState::load(&path).unwrap();
-    assert_eq!(state, stopped.state(basis.clone()).unwrap(), "the way to a file and back");
+    let read = Checkpoint::load(&path).unwrap();
+    assert_eq!(read, written, "the way to a file and back");
     let mut resumed = start();
-    resumed.restore(&state).unwrap();
-    let (losses, tests, end) = train(&mut resumed, &basis, 3);
+    resumed.restore(&read.state).unwrap();
+    let (losses, tests, end) = train(&mut resumed, 3);
     let name = resumed.executor().device_name();
     assert_eq!((losses, tests), (expected.0, expected.1), "{name}");
     assert_eq!(end, expected.2, "{name}");
 
     // The stopped one goes on just as well.
-    assert_eq!(train(&mut stopped, &basis, 3).2, expected.2, "{name}");
+    assert_eq!(train(&mut stopped, 3).2, expected.2, "{name}");
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod conv;
 mod devices;
 mod evaluate;
 mod interrupt;
+mod job;
+mod lr_find;
 mod options;
 mod summary;
 mod train;
@@ -35,7 +37,8 @@ Start with:
 
 #[derive(Subcommand)]
 enum Command {
-    Train(train::Train),
+    Train(Box<train::Train>),
+    LrFind(Box<lr_find::LrFind>),
     Evaluate(evaluate::Evaluate),
     Summary(summary::Summary),
     Devices(devices::Devices),
@@ -62,6 +65,7 @@ pub fn run() -> ExitCode {
     ask_no_display_for_its_gpu();
     let result = match parse().command {
         Command::Train(command) => command.run(),
+        Command::LrFind(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Summary(command) => command.run(),
         Command::Devices(command) => command.run(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Evaluation;
 use super::observer::Observer;
 use super::run_folder::RunFolder;
-use super::state::{Basis, Best, TrainState};
+use super::state::{Basis, Best, Checkpoint};
 use super::trainer::{EpochReport, Trainer};
 use crate::{Error, Result};
 
@@ -28,13 +28,13 @@ impl Recorder {
         Recorder { run, basis, best: None }
     }
 
-    /// Records on behind a state of the same run: figures of epochs that it does not know are dropped.
+    /// Records on behind a checkpoint of the same run: figures of epochs that it does not know are dropped.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::File`] when the figures so far cannot be read.
-    pub fn resume(mut run: RunFolder, basis: Basis, state: &TrainState) -> Result<Self> {
-        run.keep_metrics(state.epochs)?;
-        Ok(Recorder { run, basis, best: state.best })
+    pub fn resume(mut run: RunFolder, basis: Basis, checkpoint: &Checkpoint) -> Result<Self> {
+        run.keep_metrics(checkpoint.state.epochs)?;
+        Ok(Recorder { run, basis, best: checkpoint.best })
     }
 
     /// The run's folder.
@@ -49,20 +49,20 @@ impl Recorder {
 
     fn record(&mut self, trainer: &mut Trainer, report: &EpochReport) -> Result<()> {
         let weights = trainer.weights()?;
-        let mut state = trainer.state(self.basis.clone())?;
-        state.best = report.test.map(|test| Best::of(self.best, report.epoch, test)).or(self.best);
+        let state = trainer.state()?;
+        let best = report.test.map(|test| Best::of(self.best, report.epoch, test)).or(self.best);
         let save = |name| {
             self.run.save(name, trainer.network(), &weights).map_err(|error| after(report.step, error))
         };
-        if report.test.is_some() && state.best.is_some_and(|best| best.epoch == report.epoch) {
+        if report.test.is_some() && best.is_some_and(|best| best.epoch == report.epoch) {
             save("best")?;
         }
         save("last")?;
         if let Some(test) = &report.test {
             self.run.log(&metrics(report, test))?;
         }
-        self.run.save_state(&state)?;
-        self.best = state.best;
+        self.run.save_checkpoint(&Checkpoint { state, best, basis: self.basis.clone() })?;
+        self.best = best;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{TrainSettings, TrainState, load_weights, nonfinite, save_weights};
+use super::{Checkpoint, TrainSettings, load_weights, nonfinite, save_weights};
 use crate::data::Normalisation;
 use crate::files::{MOST_TEXT, check_folder, read_text, slug, sync_folder, write_durably};
 use crate::network::{Network, NetworkFile, Weights};
@@ -237,16 +237,16 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written; it is then as it was.
-    pub(super) fn save_state(&self, state: &TrainState) -> Result<()> {
-        state.save(&self.path.join(STATE))
+    pub(super) fn save_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
+        checkpoint.save(&self.path.join(STATE))
     }
 
     /// Reads what the run can be resumed from.
     ///
     /// # Errors
     /// [`Error::Io`] when there is nothing; [`Error::File`] when it is damaged.
-    pub fn load_state(&self) -> Result<TrainState> {
-        TrainState::load(&self.path.join(STATE))
+    pub fn load_checkpoint(&self) -> Result<Checkpoint> {
+        Checkpoint::load(&self.path.join(STATE))
     }
 
     /// Writes `config.toml` anew, for a run that goes on in another way.

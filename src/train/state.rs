@@ -24,6 +24,13 @@ pub struct TrainState {
     /// What changes from step to step, exactly and as it lies in memory, under the names of the plan's buffers: the
     /// network's variables, `conv1.weight`, and what the optimizer remembers, `conv1.weight.velocity`.
     pub variables: BTreeMap<String, Vec<f64>>,
+}
+
+/// What a run can be resumed from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// How far the training has come.
+    pub state: TrainState,
     /// The best epoch so far.
     pub best: Option<Best>,
     /// What was trained, and on what.
@@ -118,30 +125,30 @@ const HEADER: &str = "wgconv-state-1";
 const LOSSES: &str = "losses";
 const VARIABLES: &str = "variables/";
 
-impl TrainState {
-    /// Writes the state as one safetensors file, whole or not at all. Values that are f32 are written as such.
+impl Checkpoint {
+    /// Writes the checkpoint as one safetensors file, whole or not at all. Values that are f32 are written as such.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written; a file that was there before is then as it was.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let variables = self.variables.iter().map(|(name, values)| (name, Stored::new(values)));
+        let variables = self.state.variables.iter().map(|(name, values)| (name, Stored::new(values)));
         let variables: Vec<(&String, Stored<'_>)> = variables.collect();
-        let losses = Stored::F32(self.losses.clone());
+        let losses = Stored::F32(self.state.losses.clone());
         let mut tensors = vec![(LOSSES.to_owned(), losses.view())];
         tensors.extend(variables.iter().map(|(name, stored)| (format!("{VARIABLES}{name}"), stored.view())));
-        let header = Header { epochs: self.epochs, best: self.best, basis: self.basis.clone() };
+        let header = Header { epochs: self.state.epochs, best: self.best, basis: self.basis.clone() };
         let header = serde_json::to_string(&header).expect("a header is plain JSON");
         let metadata = HashMap::from([(HEADER.to_owned(), header)]);
         let bytes = serialize(tensors, Some(metadata)).expect("names are unique and data fit their shapes");
         write_durably(path, &bytes)
     }
 
-    /// Reads a state.
+    /// Reads a checkpoint.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be read; [`Error::File`] when it is damaged or something else;
     /// [`Error::Memory`] when there is too little memory for it.
-    pub fn load(path: &Path) -> Result<TrainState> {
+    pub fn load(path: &Path) -> Result<Checkpoint> {
         const EXPECTED: &str = "the state of a training";
         let wrong = |found: &dyn ToString| Error::file(path, EXPECTED, found.to_string());
         let bytes = read_safetensors(path, u64::MAX, EXPECTED)?;
@@ -150,7 +157,7 @@ impl TrainState {
         let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(HEADER));
         let header = header.ok_or_else(|| wrong(&format!("one without {HEADER} in its header")))?;
         let Header { epochs, best, basis } = serde_json::from_str(header).map_err(|error| wrong(&error))?;
-        let mut state = TrainState { epochs, losses: Vec::new(), variables: BTreeMap::new(), best, basis };
+        let mut state = TrainState { epochs, losses: Vec::new(), variables: BTreeMap::new() };
         for (name, view) in file.tensors() {
             match (name.strip_prefix(VARIABLES), view.dtype()) {
                 (None, Dtype::F32) if name == LOSSES => {
@@ -166,7 +173,7 @@ impl TrainState {
                 (_, dtype) => return Err(wrong(&format!("a tensor {name} of {dtype:?}"))),
             }
         }
-        Ok(state)
+        Ok(Checkpoint { state, best, basis })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::evaluate::{Evaluation, Evaluator};
 use super::settings::TrainSettings;
-use super::state::{Basis, TrainState};
+use super::state::TrainState;
 use super::{feed, nonfinite};
 use crate::data::{DataSplits, Normalisation};
 use crate::network::{Network, Variable, Weights};
@@ -223,7 +223,7 @@ impl Trainer {
         feed::write_weights(self.executor.as_mut(), &self.plan, self.prepared, &self.network, weights)
     }
 
-    fn write(&mut self, name: &str, content: HostBuffer<f32>) -> Result<()> {
+    pub(super) fn write(&mut self, name: &str, content: HostBuffer<f32>) -> Result<()> {
         self.executor.write(self.prepared, self.plan.expect(name), &content)
     }
 
@@ -287,18 +287,18 @@ impl Trainer {
         Ok(EpochReport { epoch, step, losses, test, images_per_s, time: start.elapsed(), learning_rate })
     }
 
-    /// What the training can be carried on from, by [`Trainer::restore`]; the best epoch is left to the caller.
+    /// What the training can be carried on from, by [`Trainer::restore`].
     ///
     /// # Errors
     /// [`Error::Device`] when the device failed.
-    pub fn state(&mut self, basis: Basis) -> Result<TrainState> {
+    pub fn state(&mut self) -> Result<TrainState> {
         let variables = self
             .lasting_buffers()
             .into_iter()
             .map(|(name, buffer)| Ok((name, self.executor.read_exact(self.prepared, buffer)?)));
         let variables = variables.collect::<Result<_>>()?;
         let losses = self.losses.clone();
-        Ok(TrainState { epochs: self.epochs_done, losses, variables, best: None, basis })
+        Ok(TrainState { epochs: self.epochs_done, losses, variables })
     }
 
     /// Carries on from a state of this training: what comes next is what would have come next, to the bit where the device
@@ -347,13 +347,28 @@ impl Trainer {
     /// # Errors
     /// [`Error::Device`] when the device failed.
     pub fn start_epoch(&mut self) -> Result<()> {
-        let TrainSettings { batch_size, seed, .. } = self.settings;
-        let order = feed::shuffled(self.rows, batch_size, seed, self.epochs_done);
-        self.write("train/order", HostBuffer::index(order))?;
+        self.write_order(self.epochs_done)?;
         let steps = self.options.steps;
         let schedule = self.settings.schedule_rows((self.epochs_done * steps) as u64, steps);
         self.write("train/schedule", HostBuffer::real(schedule))?;
         self.write("train/step", HostBuffer::index(vec![self.losses.len() as u32]))
+    }
+
+    /// Writes the order of the images in an epoch, the first one being 0.
+    pub(super) fn write_order(&mut self, epoch: usize) -> Result<()> {
+        let TrainSettings { batch_size, seed, .. } = self.settings;
+        self.write("train/order", HostBuffer::index(feed::shuffled(self.rows, batch_size, seed, epoch)))
+    }
+
+    /// Runs some steps, and returns the losses of the epoch under way.
+    pub(super) fn run_steps(&mut self, steps: usize) -> Result<HostBuffer<f32>> {
+        self.executor.run(self.prepared, steps)?;
+        self.executor.read(self.prepared, self.plan.expect("train/loss"))
+    }
+
+    /// Steps of an epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.options.steps
     }
 
     /// The executor, with everything on its device, and the training plan: for those who want every step.

@@ -1,43 +1,26 @@
 //! `wgconv train`: from images to a trained network.
 
 mod display;
-mod settings;
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use wgconv::data::{self, DataSplits};
-use wgconv::executors::Opened;
-use wgconv::network::{self, Adopted, Network};
-use wgconv::plan::{Executor, Memory};
-use wgconv::report::summary;
-use wgconv::train::{
-    Basis, EarlyStopping, Recorder, RunConfig, RunFolder, TrainSettings, Trainer, load_any_weights,
-};
+use wgconv::network::{Adopted, Weights};
+use wgconv::train::{EarlyStopping, Observer, Recorder, RunFolder, Trainer, load_any_weights};
 use wgconv::{Error, Result};
 
 use self::display::Display;
-use self::settings::SettingsOptions;
 use super::Outcome;
-use super::options::{DeviceOptions, OutputOptions, TuningOptions, quoted};
+use super::job::{Job, JobOptions};
+use super::options::quoted;
 
 /// Train a network on labelled images
 // A negative number is refused as such, not as an unknown option.
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Train {
-    /// Images: `synthetic` (built-in digits), or a folder of IDX files, CIFAR binaries, or train/CLASS/*.png|jpg
-    /// [default: synthetic]
-    #[arg(long, value_name = "DATA")]
-    data: Option<String>,
-    /// Network: lenet, vgg-mini, linear, or a .toml file [default: lenet]
-    #[arg(long, value_name = "MODEL")]
-    model: Option<String>,
     #[command(flatten)]
-    settings: SettingsOptions,
-    /// Use only the first N images of the training set and of the test set
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    limit: Option<u32>,
+    job: JobOptions,
     /// Stop when the test accuracy has not become better for N epochs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     patience: Option<u32>,
@@ -56,27 +39,11 @@ pub struct Train {
     /// Folder for the results, which must not exist yet [default: runs/MODEL-N]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    #[command(flatten)]
-    device: DeviceOptions,
-    #[command(flatten)]
-    tuning: TuningOptions,
-    #[command(flatten)]
-    output: OutputOptions,
-}
-
-/// A training that is about to begin.
-struct Job {
-    network: Network,
-    data: DataSplits,
-    /// Where the data come from, as it was typed.
-    source: String,
-    limit: Option<usize>,
-    settings: TrainSettings,
 }
 
 impl Train {
     pub fn run(self) -> Result<Outcome> {
-        self.device.start_threads()?;
+        self.job.device.start_threads()?;
         match &self.resume {
             Some(run) => self.resume(run),
             None => self.start(),
@@ -88,17 +55,9 @@ impl Train {
             Some(out) => RunFolder::check(out)?,
             None => RunFolder::check_next_free()?,
         }
-        let settings = self.settings.over(TrainSettings::default())?;
-        let limit = self.limit.map(|limit| limit as usize);
-        let source = self.data.clone().unwrap_or_else(|| "synthetic".into());
-        let data = data::load_first(&source, settings.seed, limit.unwrap_or(usize::MAX))?;
-        let model = self.model.as_deref().unwrap_or("lenet");
-        let network = network::load(model, data.train.image, data.train.classes.len())?;
-        let weights =
-            self.from.as_deref().map(|path| self.adopted(path, &network, settings.seed)).transpose()?;
-        let job = Job { network, data, source, limit, settings };
-
-        let (mut trainer, device) = self.trainer(&job)?;
+        let job = self.job.job()?;
+        let weights = self.from.as_deref().map(|path| self.adopted(path, &job)).transpose()?;
+        let (mut trainer, device) = self.job.trainer(&job)?;
         if let (Some((weights, adopted)), Some(path)) = (weights, &self.from) {
             self.say_adopted(path, &adopted)?;
             trainer.set_weights(&weights)?;
@@ -112,43 +71,35 @@ impl Train {
 
     fn resume(&self, path: &Path) -> Result<Outcome> {
         let (run, before, network) = RunFolder::open(path)?;
-        let state = run.load_state()?;
-        let settings = self.settings.over(before.training)?;
-        let source = self.data.clone().unwrap_or(before.data);
-        let data = data::load_first(&source, settings.seed, before.limit.unwrap_or(usize::MAX))?;
-        network.check_data(data.train.image, data.train.classes.len())?;
-        let job = Job { network, data, source, limit: before.limit, settings };
+        let checkpoint = run.load_checkpoint()?;
+        let job = self.job.job_like(before, network)?;
         let basis = job.basis();
-        let differences = state.basis.differences(&basis);
+        let differences = checkpoint.basis.differences(&basis);
         if !differences.is_empty() {
             let differences = differences.join("; ");
             if !self.force {
                 let expected = "what the run was stopped with (--force goes on all the same)";
                 return Err(Error::invalid("--resume", expected, format!("other: {differences}")));
             }
-            self.output.say(format_args!("other than when the run was stopped: {differences}"))?;
+            self.job.output.say(format_args!("other than when the run was stopped: {differences}"))?;
         }
-        if state.epochs >= job.settings.epochs {
-            let expected = format!("more epochs than the {} that are done", state.epochs);
+        if checkpoint.state.epochs >= job.settings.epochs {
+            let expected = format!("more epochs than the {} that are done", checkpoint.state.epochs);
             return Err(Error::invalid("--epochs", expected, job.settings.epochs));
         }
 
-        let (mut trainer, device) = self.trainer(&job)?;
-        trainer.restore(&state)?;
-        run.set_config(&job.config(device, &trainer)?)?;
-        let recorder = Recorder::resume(run, basis, &state)?;
-        self.output.say(format_args!("resumed after step {}", trainer.steps_done()))?;
+        let (mut trainer, device) = self.job.trainer(&job)?;
+        trainer.restore(&checkpoint.state)?;
+        let recorder = Recorder::resume(run, basis, &checkpoint)?;
+        recorder.run().set_config(&job.config(device, &trainer)?)?;
+        self.job.output.say(format_args!("resumed after step {}", trainer.steps_done()))?;
         self.train(trainer, recorder, job)
     }
 
     /// The network's initial weights, with those of a file in their places.
-    fn adopted(
-        &self,
-        path: &Path,
-        network: &Network,
-        seed: u64,
-    ) -> Result<(wgconv::network::Weights, Adopted)> {
-        let mut weights = network.initial_weights(seed)?;
+    fn adopted(&self, path: &Path, job: &Job) -> Result<(Weights, Adopted)> {
+        let network = &job.network;
+        let mut weights = network.initial_weights(job.settings.seed)?;
         let adopted = weights.adopt(&load_any_weights(path)?, &self.reinit);
         if adopted.taken.is_empty() {
             let names: Vec<&str> = network.variables().map(|variable| variable.name.as_str()).collect();
@@ -161,40 +112,18 @@ impl Train {
 
     fn say_adopted(&self, path: &Path, adopted: &Adopted) -> Result<()> {
         let Adopted { taken, kept, left } = adopted;
-        self.output.say(format_args!("from {}: {} taken", path.display(), taken.join(", ")))?;
+        self.job.output.say(format_args!("from {}: {} taken", path.display(), taken.join(", ")))?;
         if !kept.is_empty() {
-            self.output.say(format_args!("not taken, and initialised anew: {}", kept.join(", ")))?;
+            self.job.output.say(format_args!("not taken, and initialised anew: {}", kept.join(", ")))?;
         }
         if !left.is_empty() {
-            self.output.say(format_args!("not in this network: {}", left.join(", ")))?;
+            self.job.output.say(format_args!("not in this network: {}", left.join(", ")))?;
         }
         Ok(())
     }
 
-    /// A trainer on the device that was asked for, and the device's name; what is about to be trained is told.
-    fn trainer(&self, job: &Job) -> Result<(Trainer, String)> {
-        let Opened { executor, reason } = self.device.open_tuned(self.tuning)?;
-        let device = executor.device_name();
-        let Job { network, data, settings, .. } = job;
-        let memory = Trainer::memory(executor.as_ref(), network, data, settings)?;
-        let output = self.output;
-        output.say(format_args!("device: {reason}"))?;
-        output.say(format_args!(
-            "data: {}, {} training and {} test images of {}, {} classes",
-            data.name,
-            data.train.len(),
-            data.test.len(),
-            data.train.image,
-            data.train.classes.len()
-        ))?;
-        output.say_table(&summary(network))?;
-        output.say("")?;
-        output.say(format_args!("memory: {memory}{}", limit(executor.as_ref(), &memory)))?;
-        Ok((Trainer::new(executor, network.clone(), data, settings.clone())?, device))
-    }
-
     fn train(&self, mut trainer: Trainer, mut recorder: Recorder, job: Job) -> Result<Outcome> {
-        let output = self.output;
+        let output = self.job.output;
         let path = recorder.run().path().display().to_string();
         output.say(format_args!("results: {path}"))?;
         output.say("")?;
@@ -203,8 +132,8 @@ impl Train {
         let mut display = Display::start(output)?;
         let mut patience =
             self.patience.map(|patience| EarlyStopping::new(patience as usize, recorder.best()));
-        let mut observers: Vec<&mut dyn wgconv::train::Observer> = vec![&mut recorder, &mut display];
-        observers.extend(patience.iter_mut().map(|patience| patience as &mut dyn wgconv::train::Observer));
+        let mut observers: Vec<&mut dyn Observer> = vec![&mut recorder, &mut display];
+        observers.extend(patience.iter_mut().map(|patience| patience as &mut dyn Observer));
         trainer.run(&mut observers)?;
         if let Some(step) = display.stopped_at {
             output.say(format_args!(
@@ -224,34 +153,5 @@ impl Train {
             quoted(&path)
         ))?;
         Ok(Outcome::Done)
-    }
-}
-
-impl Job {
-    fn basis(&self) -> Basis {
-        Basis::new(&self.network, &self.settings, &self.data)
-    }
-
-    fn config(&self, device: String, trainer: &Trainer) -> Result<RunConfig> {
-        let image = self.data.train.image;
-        Ok(RunConfig {
-            version: env!("CARGO_PKG_VERSION").into(),
-            data: data::absolute(&self.source)?,
-            device,
-            limit: self.limit,
-            image: [image.channels, image.height, image.width],
-            classes: self.data.train.classes.clone(),
-            training: self.settings.clone(),
-            normalisation: trainer.normalisation().clone(),
-        })
-    }
-}
-
-/// The largest buffer beside the device's limit, where it has one.
-fn limit(executor: &dyn Executor, memory: &Memory) -> String {
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    match executor.max_buffer_bytes() {
-        u64::MAX => String::new(),
-        limit => format!("; largest buffer {:.1} of at most {:.0} MiB", mib(memory.largest), mib(limit)),
     }
 }
