@@ -8,7 +8,7 @@
 
 mod shared;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -68,6 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 ("step", model.as_str().into()),
                 ("batch", batch_size.into()),
                 ("launches", census.launches.into()),
+                ("by_op", json!(census.by_op)),
                 ("barriers", census.barriers.into()),
                 ("programs", census.programs.into()),
                 ("bound_mib", (census.bytes as f64 / f64::from(1 << 20)).into()),
@@ -206,6 +207,8 @@ fn step(executor: &mut dyn Executor, plan: &Arc<Plan>, batch_size: usize) -> wgc
 #[derive(Default)]
 struct Census {
     launches: usize,
+    /// Those of each operation.
+    by_op: BTreeMap<&'static str, usize>,
     /// Launches that wait for an earlier one: a buffer that they bind was written, or is written by them.
     barriers: usize,
     /// Compiled kernels that differ.
@@ -262,6 +265,7 @@ impl Census {
                     census.bytes += bytes;
                 }
                 census.launches += 1;
+                *census.by_op.entry(step.op.name()).or_default() += 1;
                 census.barriers += usize::from(waits);
                 programs.insert((text, format!("{:?}", call.constants)));
             }

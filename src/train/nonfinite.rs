@@ -32,7 +32,12 @@ pub fn find(
             return Ok(place);
         }
     }
-    Ok("first seen in the loss itself".into())
+    let mut state =
+        |name: &str| executor.read(prepared, plan.expect(&format!("{}/{name}", options.data.name)));
+    let step = state("step")?.indices()[0] as usize;
+    // Clipping makes the loss of a step whose gradients have no finite norm what their norm is.
+    let place = if state("loss")?.reals()[step].is_finite() { "the gradients" } else { "the loss itself" };
+    Ok(format!("first seen in {place}"))
 }
 
 /// The first variable, in the order of the layers, that holds a value that is not finite, if one does.

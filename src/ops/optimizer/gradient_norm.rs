@@ -106,7 +106,7 @@ impl Op for GradientNorm {
     }
 
     fn side_by_side(&self) -> Vec<Range<usize>> {
-        vec![0..self.elements.len()]
+        std::iter::once(0..self.elements.len()).collect()
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
