@@ -257,7 +257,7 @@ fn trained<E: Executor>(executor: E, network: &Network, update: UpdateOptions) -
         probe.step();
     }
     let buffers: Vec<BufferId> =
-        network.parameters().map(|parameter| probe.plan.expect(&parameter.name)).collect();
+        network.variables().map(|parameter| probe.plan.expect(&parameter.name)).collect();
     let read = buffers.into_iter().map(|id| probe.executor.read(probe.prepared, id).unwrap());
     read.map(HostBuffer::into_reals).collect()
 }

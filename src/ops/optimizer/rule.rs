@@ -35,7 +35,7 @@ pub trait Rule: Debug + Send + Sync {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for a setting out of range.
+    /// [`Error::Invalid`] for a setting out of range.
     fn check(&self) -> Result<()>;
 
     /// Names of what is kept of each parameter from step to step, of the parameter's size and zero at first.
