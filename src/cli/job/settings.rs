@@ -1,6 +1,7 @@
 //! The options that say how a network is trained.
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use toml::{Table, Value};
 use wgconv::ops::optimizer::{Groups, Optimizer};
 use wgconv::train::{Schedule, TrainSettings};
@@ -15,8 +16,8 @@ pub struct SettingsOptions {
     /// Images in a batch [default: 64]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// Rule that turns gradients into steps: sgd, adam, adamw, rmsprop or lion [default: sgd]
-    #[arg(long, value_name = "NAME")]
+    /// Rule that turns gradients into steps [default: sgd]
+    #[arg(long, value_name = "NAME", value_parser = optimizers())]
     optimizer: Option<Optimizer>,
     /// Length of a step, at the schedule's peak [default: 0.02 for sgd, else as the optimizer has it]
     #[arg(long, value_name = "X")]
@@ -39,8 +40,8 @@ pub struct SettingsOptions {
     /// Scale the gradients down to this norm where they exceed it, all together
     #[arg(long, value_name = "X")]
     clip_norm: Option<f32>,
-    /// How the learning rate changes: constant, step, cosine, linear or one_cycle [default: constant]
-    #[arg(long, value_name = "NAME")]
+    /// How the learning rate changes [default: constant]
+    #[arg(long, value_name = "NAME", value_parser = schedules())]
     schedule: Option<Schedule>,
     /// Share of the run in which the learning rate rises to its peak, from 0 to below 1 [default: 0; one_cycle 0.3]
     #[arg(long, value_name = "X")]
@@ -51,6 +52,15 @@ pub struct SettingsOptions {
     /// Start of all chance: initial weights, order of the images, synthetic digits [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+}
+
+fn optimizers() -> impl TypedValueParser<Value = Optimizer> {
+    let names: Vec<&'static str> = Optimizer::all().iter().map(|optimizer| optimizer.name()).collect();
+    PossibleValuesParser::new(names).map(|name| name.parse().expect("one of the names"))
+}
+
+fn schedules() -> impl TypedValueParser<Value = Schedule> {
+    PossibleValuesParser::new(Schedule::NAMES).map(|name| name.parse().expect("one of the names"))
 }
 
 impl SettingsOptions {
