@@ -402,7 +402,7 @@ const TOLERANCES_OF_50_STEPS: [f64; 2] = [1e-6, 1e-5];
 #[test]
 fn fifty_steps_of_every_optimizer_are_pytorchs() {
     let cases = Case::all_of("optimizers.safetensors", "optimizer");
-    assert_eq!(cases.len(), 18);
+    assert_eq!(cases.len(), 20);
     for optimizer in Optimizer::all() {
         let is_its = |case: &&Case| descent(case).options.optimizer.name() == optimizer.name();
         let [definition, cpu] = TOLERANCES_OF_50_STEPS;

@@ -226,6 +226,7 @@ OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
     "rmsprop": torch.optim.RMSprop,
     "lion": Lion,
+    "adagrad": torch.optim.Adagrad,
 }
 
 
@@ -291,6 +292,8 @@ def optimizers():
     optimizer("rmsprop, momentum and clipping", "rmsprop", momentum=0.9, clip_norm=0.5)
     optimizer("lion", "lion")
     optimizer("lion, decoupled decay and clipping", "lion", decays=(0.1, 0.05), clip_norm=0.5)
+    optimizer("adagrad", "adagrad")
+    optimizer("adagrad, coupled decay and clipping", "adagrad", **groups, clip_norm=0.5)
 
 
 class LeNet(nn.Module):

@@ -1,5 +1,6 @@
 //! Optimizers: how gradients change parameters.
 
+mod adagrad;
 mod adam;
 mod adamw;
 mod gradient_norm;
@@ -10,6 +11,7 @@ mod rule;
 mod sgd;
 mod update;
 
+pub use adagrad::Adagrad;
 pub use adam::Adam;
 pub use adamw::AdamW;
 pub use gradient_norm::GradientNorm;
@@ -76,6 +78,8 @@ optimizers! {
     RmsProp,
     /// Lion.
     Lion,
+    /// Adagrad.
+    Adagrad,
 }
 
 /// Plain stochastic gradient descent.
@@ -135,7 +139,7 @@ mod tests {
             assert!(toml::from_str::<Optimizer>(&(text + "more = 1")).is_err());
         }
         let error = "adamm".parse::<Optimizer>().unwrap_err().to_string();
-        assert_eq!(error, "optimizer: expected one of sgd, adam, adamw, rmsprop, lion, found adamm");
+        assert_eq!(error, "optimizer: expected one of sgd, adam, adamw, rmsprop, lion, adagrad, found adamm");
     }
 
     #[test]

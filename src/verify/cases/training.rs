@@ -3,7 +3,7 @@
 use crate::ops::batch::{Advance, GatherBatch};
 use crate::ops::loss::SoftmaxCrossEntropy;
 use crate::ops::optimizer::{
-    Adam, AdamW, GradientNorm, Group, GroupOptions, Groups, Lion, Optimizer, RmsProp, Sgd, Update,
+    Adagrad, Adam, AdamW, GradientNorm, Group, GroupOptions, Groups, Lion, Optimizer, RmsProp, Sgd, Update,
     UpdateOptions,
 };
 use crate::tensor::ImageShape;
@@ -61,6 +61,8 @@ fn optimizers() -> Vec<Case> {
         ("clipping", Optimizer::AdamW(AdamW(adam)), practice, true, 3, &large),
         ("plain", rmsprop(0.0), groups, false, 2, &odd),
         ("momentum and clipping", rmsprop(0.9), practice, true, 2, &large),
+        ("coupled decay", Optimizer::Adagrad(Adagrad { epsilon }), groups, false, 2, &odd),
+        ("clipping", Optimizer::Adagrad(Adagrad { epsilon }), practice, true, 2, &large),
         ("decoupled decay", Optimizer::Lion(Lion::default()), groups, false, 2, &odd),
         ("clipping", Optimizer::Lion(Lion::default()), practice, true, 2, &large),
     ];
