@@ -185,12 +185,21 @@ pub struct Operand {
     pub access: Access,
     /// For indices: every value is below this. Tests and self-tests draw from it.
     pub below: u32,
+    /// For reals: whether none is negative. Tests and self-tests draw accordingly.
+    pub without_sign: bool,
 }
 
 impl Operand {
     /// Real numbers that are read.
     pub fn read(name: &'static str, shape: impl Into<Shape>) -> Self {
-        Operand { name, shape: shape.into(), element: Element::Real, access: Access::Read, below: 0 }
+        Operand {
+            name,
+            shape: shape.into(),
+            element: Element::Real,
+            access: Access::Read,
+            below: 0,
+            without_sign: false,
+        }
     }
 
     /// Real numbers that are written, all of them.
@@ -206,6 +215,11 @@ impl Operand {
     /// The same operand, holding indices smaller than `below`.
     pub fn indices(self, below: u32) -> Self {
         Operand { element: Element::Index, below, ..self }
+    }
+
+    /// The same operand, holding no negative number.
+    pub fn without_sign(self) -> Self {
+        Operand { without_sign: true, ..self }
     }
 
     /// The same operand, holding bytes.

@@ -211,6 +211,7 @@ fn fill(operand: &Operand, data: Data, rng: &mut ChaCha8Rng) -> HostBuffer<f64> 
                     Data::Integers => f64::from(rng.random_range(-2i32..=2)),
                     Data::Reals => f64::from(rng.random_range(-1.0f32..=1.0)),
                 })
+                .map(|value: f64| if operand.without_sign { value.abs() } else { value })
                 .collect(),
         ),
         (Element::Index, false) => HostBuffer::index(vec![u32::MAX; elements]),
