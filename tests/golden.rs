@@ -260,8 +260,34 @@ fn activations_are_pytorchs() {
 fn cross_entropy_is_pytorchs() {
     check("cross_entropy", 5, |case| {
         let [batch_size, classes] = case.sizes("logits");
-        vec![Box::new(SoftmaxCrossEntropy { batch_size, classes, steps: 1 })]
+        vec![Box::new(SoftmaxCrossEntropy::new(batch_size, classes, 1).unwrap())]
     });
+}
+
+/// A case of smoothed labels or class weights; `smoothing` in place of its own.
+fn shared_cross_entropy(case: &Case, smoothing: f32) -> Vec<Box<dyn Op>> {
+    let [batch_size, classes] = case.sizes("logits");
+    let op = SoftmaxCrossEntropy::new(batch_size, classes, 1).unwrap().with_smoothing(smoothing).unwrap();
+    let weighted = case.given.contains_key("class_weights");
+    vec![Box::new(if weighted { op.with_class_weights() } else { op })]
+}
+
+#[test]
+fn smoothed_labels_and_class_weights_are_pytorchs() {
+    let cases = Case::all_of("losses.safetensors", "shared_cross_entropy");
+    assert_eq!(cases.len(), 11);
+    let compare = |case: &Case, ops: &[Box<dyn Op>]| {
+        let defined = case.compare(&run::<f64>(case, ops), DEFINITION_TOLERANCE);
+        [defined, case.compare(&run::<f32>(case, ops), cpu_tolerance(ops))]
+    };
+    let results = cases.iter().map(|case| {
+        let smoothing = case.settings["smoothing"].as_f64().expect("a smoothing") as f32;
+        // The check itself: a little more smoothing is seen.
+        let wrong = compare(case, &shared_cross_entropy(case, smoothing + 0.01));
+        assert!(wrong.iter().all(|result| result.is_err()), "{}: {wrong:?}", case.name);
+        compare(case, &shared_cross_entropy(case, smoothing))
+    });
+    report("shared_cross_entropy", results.collect());
 }
 
 #[test]

@@ -179,6 +179,9 @@ fn fill(operand: &Operand, rng: &mut ChaCha8Rng) -> HostBuffer<f64> {
         Element::Real => {
             let mut values: Vec<f64> =
                 (0..elements).map(|i| 2.0 * (i as f64 + 0.25) / elements as f64 - 1.0).collect();
+            if operand.without_sign {
+                values.iter_mut().for_each(|value| *value = value.abs());
+            }
             values.shuffle(rng);
             HostBuffer::real(values)
         }

@@ -117,11 +117,7 @@ fn pools_of_ties_nan_and_infinity() {
 fn losses_of_rows_without_label_and_of_logits_that_are_not_finite() {
     let mut executors = executors("losses_of_rows_without_label_and_of_logits_that_are_not_finite");
     let mut check_loss = |logits: &[f64], targets: &[u32], step: u32, compared: &[&str]| {
-        let op = SoftmaxCrossEntropy {
-            batch_size: targets.len(),
-            classes: logits.len() / targets.len(),
-            steps: 2,
-        };
+        let op = SoftmaxCrossEntropy::new(targets.len(), logits.len() / targets.len(), 2).unwrap();
         let given = [
             real(logits),
             index(targets),
@@ -146,6 +142,51 @@ fn losses_of_rows_without_label_and_of_logits_that_are_not_finite() {
     }
     check_loss(&[-INFINITY, -INFINITY, 2.0, 1.0], &[0, 0], 1, &all[..2]);
     check_loss(&[-INFINITY, 3.0, 2.0, 1.0], &[1, 0], 1, &all);
+}
+
+#[test]
+fn losses_of_smoothed_labels_and_of_batches_that_weigh_nothing() {
+    let mut executors = executors("losses_of_smoothed_labels_and_of_batches_that_weigh_nothing");
+    let mut check_loss =
+        |smoothing: f32, weights: Option<&[f64]>, logits: &[f64], targets: &[u32], compared: &[&str]| {
+            let op = SoftmaxCrossEntropy::new(targets.len(), logits.len() / targets.len(), 2).unwrap();
+            let op = op.with_smoothing(smoothing).unwrap();
+            let mut given = vec![
+                real(logits),
+                index(targets),
+                index(&[1]),
+                real(&[7.0; 2]),
+                index(&[9; 2]),
+                HostBuffer::zeros(Element::Real, logits.len()),
+            ];
+            given.extend(weights.map(real));
+            let op = if weights.is_some() { op.with_class_weights() } else { op };
+            check(&mut executors, op, &given, compared);
+        };
+    let all = ["loss", "correct", "grad_logits"];
+    let logits = [1.0, 1.0, -1.0, 5.0, 7.0, 6.0, 0.5, 0.25, 0.5];
+    let forms = [(0.25, None), (0.0, Some([2.0, 0.0, 0.5])), (0.25, Some([2.0, 0.0, 0.5]))];
+    for (smoothing, weights) in &forms {
+        let weights = weights.as_ref().map(|weights| weights.as_slice());
+        check_loss(*smoothing, weights, &logits, &[0, NO_LABEL, 2], &all);
+        check_loss(*smoothing, weights, &logits, &[1, 1, 0], &all);
+        check_loss(*smoothing, weights, &logits, &[NO_LABEL; 3], &all);
+        // A batch that weighs nothing, and one row of it that is not finite.
+        check_loss(*smoothing, weights, &logits, &[1, NO_LABEL, 1], &all);
+        let bad = [&logits[..8], &[NAN]].concat();
+        let compared = if weights.is_some() { &all[..] } else { &all[..2] };
+        check_loss(*smoothing, weights, &bad, &[1, NO_LABEL, 1], compared);
+        for bad in [NAN, INFINITY] {
+            check_loss(*smoothing, weights, &[1.0, bad, 2.0, 2.0, 1.0, 3.0], &[0, 0], &all[..2]);
+            check_loss(*smoothing, weights, &[bad, 0.0, 0.5, 2.0, 1.0, 3.0], &[2, 0], &all[..2]);
+            check_loss(*smoothing, weights, &[1.0, bad, 0.5, 2.0, 1.0, 3.0], &[NO_LABEL, 0], &all);
+        }
+        // A class that is out of the question: without a share in the loss where its weight is 0.
+        check_loss(*smoothing, weights, &[1.0, -INFINITY, 0.5, 2.0, 1.0, 3.0], &[2, 0], &all[..2]);
+        check_loss(*smoothing, weights, &[-INFINITY, 1.0, 0.5, 2.0, 1.0, 3.0], &[2, 0], &all[..2]);
+        check_loss(*smoothing, weights, &[-INFINITY; 6], &[2, 0], &all[..2]);
+        check_loss(*smoothing, weights, &[80.0, -90.0, 0.0, 100.0, 99.0, 0.0], &[1, 0], &all);
+    }
 }
 
 #[test]

@@ -14,17 +14,6 @@ override CLASSES: u32;
 
 const BITS_OF_NAN: u32 = 0x7fc00000u;
 
-var<workgroup> winners: array<u32, WORKGROUP_SIZE>;
-var<workgroup> sums: array<f32, WORKGROUP_SIZE>;
-
-// The class whose logit is larger, the first one of equals; a NaN is larger than any number.
-fn better(first_logit: u32, a: u32, b: u32) -> u32 {
-    let logit_a = logits[first_logit + a];
-    let logit_b = logits[first_logit + b];
-    let b_wins = exceeds(logit_b, logit_a) || (b < a && !exceeds(logit_a, logit_b));
-    return select(a, b, b_wins);
-}
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -37,35 +26,14 @@ fn main(
     }
     let first_logit = n * CLASSES;
 
-    // An invocation without a class of its own takes the last one's: that one cannot win twice.
-    var winner = min(invocation, CLASSES - 1u);
-    for (var c = invocation; c < CLASSES; c += WORKGROUP_SIZE) {
-        winner = better(first_logit, winner, c);
-    }
-    winners[invocation] = winner;
-    workgroupBarrier();
-    for (var width = WORKGROUP_SIZE / 2u; width > 0u; width /= 2u) {
-        if (invocation < width) {
-            winners[invocation] = better(first_logit, winners[invocation], winners[invocation + width]);
-        }
-        workgroupBarrier();
-    }
-    winner = winners[0];
+    let winner = winner_of_row(first_logit, invocation);
     let largest = logits[first_logit + winner];
 
     var sum = 0.0;
     for (var c = invocation; c < CLASSES; c += WORKGROUP_SIZE) {
         sum += exp(logits[first_logit + c] - largest);
     }
-    sums[invocation] = sum;
-    workgroupBarrier();
-    for (var width = WORKGROUP_SIZE / 2u; width > 0u; width /= 2u) {
-        if (invocation < width) {
-            sums[invocation] += sums[invocation + width];
-        }
-        workgroupBarrier();
-    }
-    let total = sums[0];
+    let total = sum_over_workgroup(sum, invocation);
 
     let target_class = targets[n];
     let labelled = target_class < CLASSES;
@@ -73,7 +41,7 @@ fn main(
         var grad = 0.0;
         if (labelled) {
             let one_hot = select(0.0, 1.0, c == target_class);
-            grad = (exp(logits[first_logit + c] - largest) / total - one_hot) / f32(BATCH_SIZE);
+            grad = mean(exp(logits[first_logit + c] - largest) / total - one_hot);
         }
         grad_logits[first_logit + c] = grad;
     }

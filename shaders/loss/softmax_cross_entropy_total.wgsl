@@ -1,7 +1,7 @@
 // softmax_cross_entropy, second pass: the rows added up, as a tree over strided parts, always in the same order.
-// loss[step] = sum over n of row_loss[n] / N; correct[step] = sum over n of row_correct[n].
+// loss[step] = mean(sum over n of row_loss[n]); correct[step] = sum over n of row_correct[n].
 // An invocation owns every 64th row; the one workgroup owns them all.
-// Defined in src/ops/loss/softmax_cross_entropy.rs.
+// Defined in src/ops/loss/softmax_cross_entropy.rs; a file that is appended says mean(sum).
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read_write> loss: array<f32>;
@@ -35,7 +35,7 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
     }
     let now = step[0];
     if (invocation == 0u && now < STEPS) {
-        loss[now] = losses[0] / f32(BATCH_SIZE);
+        loss[now] = mean(losses[0]);
         correct[now] = hits[0];
     }
 }

@@ -1,5 +1,5 @@
 """Writes what tests/golden.rs and tests/golden_network.rs expect, computed by PyTorch: pytorch.safetensors,
-optimizers.safetensors and network.safetensors.
+optimizers.safetensors, losses.safetensors and network.safetensors.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/golden/make.py
@@ -162,6 +162,46 @@ def cross_entropies():
     cross_entropy("large logits", 1000 * uniform(8, 5))
     cross_entropy("logits far from zero", 5 * uniform(6, 4) + 3e4)
     cross_entropy("one row, many classes", 3 * uniform(1, 101))
+
+
+def shared_cross_entropy(name, logits, smoothing=0.0, weights=None, padded=0):
+    """Smoothed labels, class weights, and rows without a label at the end. PyTorch does not count those; without class
+    weights wgconv divides by all rows."""
+    logits, smoothing = logits.float().double(), rounded(smoothing)
+    rows, classes = logits.shape
+    targets = torch.randint(0, classes, (rows,))
+    targets[::3] = logits.argmax(1)[::3]
+    logits.requires_grad_()
+    given = {"logits": logits, "targets": targets.clone(), "step": torch.zeros(1, dtype=torch.int64)}
+    if weights is not None:
+        weights = given["class_weights"] = weights.float().double()
+    if padded:
+        targets[-padded:] = -100
+        given["targets"][-padded:] = 2**32 - 1
+    loss = F.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing)
+    if weights is None:
+        loss = loss * ((rows - padded) / rows)
+    (grad_logits,) = torch.autograd.grad(loss, logits)
+    correct = (logits.argmax(1) == targets).sum()
+    computed = {"loss": loss.reshape(1), "correct": correct.reshape(1), "grad_logits": grad_logits}
+    add("shared_cross_entropy", name, {"smoothing": smoothing}, given, computed)
+
+
+def shared_cross_entropies():
+    positive = lambda classes: 2 * torch.rand(classes) + 0.1
+    some = positive(6)
+    some[[1, 4]] = 0
+    shared_cross_entropy("smoothing", 3 * uniform(9, 10), smoothing=0.1)
+    shared_cross_entropy("smoothing, rows without label", 3 * uniform(9, 10), smoothing=0.3, padded=4)
+    shared_cross_entropy("smoothing, large logits", 1000 * uniform(8, 5), smoothing=0.1)
+    shared_cross_entropy("smoothing, many classes", 5 * uniform(2, 101), smoothing=0.9)
+    shared_cross_entropy("class weights", 3 * uniform(12, 10), weights=positive(10))
+    shared_cross_entropy("class weights, rows without label", 3 * uniform(12, 4), weights=positive(4), padded=5)
+    shared_cross_entropy("class weights, two classes of weight 0", 3 * uniform(16, 6), weights=some)
+    shared_cross_entropy("both", 3 * uniform(12, 10), smoothing=0.1, weights=positive(10))
+    shared_cross_entropy("both, rows without label", 3 * uniform(12, 7), smoothing=0.2, weights=positive(7), padded=3)
+    shared_cross_entropy("both, two classes of weight 0", 3 * uniform(16, 6), smoothing=0.2, weights=some)
+    shared_cross_entropy("both, many classes", 5 * uniform(3, 101), smoothing=0.1, weights=positive(101))
 
 
 def linear(name, batch_size, in_features, out_features):
@@ -361,6 +401,10 @@ if __name__ == "__main__":
     tensors, cases = {}, {}
     optimizers()
     save("optimizers.safetensors", tensors, cases)
+    torch.manual_seed(4)
+    tensors, cases = {}, {}
+    shared_cross_entropies()
+    save("losses.safetensors", tensors, cases)
     torch.manual_seed(2)
     stored, settings = network()
     save("network.safetensors", stored, settings)

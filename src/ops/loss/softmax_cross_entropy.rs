@@ -14,70 +14,120 @@ pub const NO_LABEL: u32 = u32::MAX;
 /// Softmax cross-entropy of a batch, how many of its rows are classified correctly, and the gradient.
 ///
 /// ```text
-/// loss[step] = sum over n of (log(sum over c of exp(logits[n,c])) - logits[n,targets[n]]) / N
+/// softmax[n,c] = exp(logits[n,c]) / sum over c of exp(logits[n,c])
+/// share[n,c] = class_weights[c] * ((1 - smoothing) * (c == targets[n]) + smoothing / classes)
+/// loss[step] = sum over n,c of share[n,c] * -log(softmax[n,c]) / total_weight
 /// correct[step] = number of rows n whose first largest logit is that of targets[n]
-/// grad_logits[n,c] = (exp(logits[n,c]) / sum over c of exp(logits[n,c]) - (c == targets[n])) / N
+/// grad_logits[n,c] = (softmax[n,c] * sum over c of share[n,c] - share[n,c]) / total_weight
+/// total_weight = N without class weights, sum over n of class_weights[targets[n]] with them
 /// ```
 ///
-/// A row whose target is no class, such as [`NO_LABEL`], adds to neither sum and has no gradient; N counts
-/// it all the same. A row that holds a NaN is not correct. A NaN or a positive infinity in a labelled row
-/// makes the loss NaN. Elements other than `step` of loss and correct stay as they are; a step past the end
-/// changes none.
+/// The plain loss of [`SoftmaxCrossEntropy::new`] has no smoothing, and all its classes weigh 1: a row's loss is
+/// `-log(softmax[n,targets[n]])`. [`SoftmaxCrossEntropy::with_smoothing`] and
+/// [`SoftmaxCrossEntropy::with_class_weights`] add the rest; neither changes what counts as correct.
+///
+/// A row whose target is no class, such as [`NO_LABEL`], adds to no sum and has no gradient; N counts it all the same,
+/// while the sum of weights does not. A batch whose weights sum to zero has loss 0 and zero gradients. A class whose
+/// share is zero adds nothing to the loss, even if its logit is negative infinity. A row that holds a NaN is not
+/// correct. A NaN or a positive infinity in a labelled row makes the loss NaN, unless the batch weighs nothing. Elements
+/// other than `step` of loss and correct stay as they are; a step past the end changes none.
 ///
 /// # Shapes
-/// logits `[N,classes]`, targets `[N]`, step `[1]` -> loss `[steps]`, correct `[steps]`, grad_logits
-/// `[N,classes]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// logits `[N,classes]`, targets `[N]`, step `[1]`, and with class weights class_weights `[classes]` (finite, none
+/// negative) -> loss `[steps]`, correct `[steps]`, grad_logits `[N,classes]`.
+///
+/// # Source
+/// `torch.nn.functional.cross_entropy` with `weight`, `label_smoothing` and the reduction `mean`.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropy {
-    /// N: rows of logits.
-    pub batch_size: usize,
-    /// Classes to choose from.
-    pub classes: usize,
-    /// Losses that are kept, one a training step.
-    pub steps: usize,
+    batch_size: usize,
+    classes: usize,
+    steps: usize,
+    smoothing: f32,
+    class_weights: bool,
 }
+
+const OPERATION: &str = "softmax_cross_entropy";
+
+/// The one way to run it on a GPU.
+const ROW_A_WORKGROUP: &str = "row_a_workgroup";
 
 /// Rows and classes, at most: the kernels' loops over them have an end on every device.
 const MOST: [usize; 2] = [1 << 21, 1 << 20];
 
 impl SoftmaxCrossEntropy {
-    /// Checks the sizes of a loss.
+    /// The plain loss of `batch_size` rows of logits of `classes` classes each, in a run of at most `steps` steps.
     ///
     /// # Errors
     /// [`Error::Invalid`] for more than 2^21 rows or 2^20 classes, and for none.
     pub fn new(batch_size: usize, classes: usize, steps: usize) -> Result<Self> {
         for (what, size, most) in [("batch_size", batch_size, MOST[0]), ("classes", classes, MOST[1])] {
             if !(1..=most).contains(&size) {
-                return Err(Error::invalid(
-                    "softmax_cross_entropy",
-                    format!("{what} from 1 to {most}"),
-                    size,
-                ));
+                return Err(Error::invalid(OPERATION, format!("{what} from 1 to {most}"), size));
             }
         }
-        Ok(SoftmaxCrossEntropy { batch_size, classes, steps })
+        Ok(SoftmaxCrossEntropy { batch_size, classes, steps, smoothing: 0.0, class_weights: false })
+    }
+
+    /// The same loss with smoothed labels: a share of `smoothing` of every label is spread evenly over all classes, the
+    /// label's own included.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a smoothing outside [0, 1).
+    pub fn with_smoothing(self, smoothing: f32) -> Result<Self> {
+        if !(0.0..1.0).contains(&smoothing) {
+            return Err(Error::invalid(OPERATION, "smoothing from 0 to below 1", smoothing));
+        }
+        Ok(SoftmaxCrossEntropy { smoothing, ..self })
+    }
+
+    /// The same loss with a weight for each class, and the operand `class_weights` after all others.
+    pub fn with_class_weights(self) -> Self {
+        SoftmaxCrossEntropy { class_weights: true, ..self }
+    }
+
+    /// Whether no class but a row's target has a share in its loss, and all targets weigh the same.
+    fn is_plain(&self) -> bool {
+        self.smoothing == 0.0 && !self.class_weights
     }
 }
 
 impl Op for SoftmaxCrossEntropy {
     fn name(&self) -> &'static str {
-        "softmax_cross_entropy"
+        OPERATION
     }
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
+        let mut operands = vec![
             Operand::read("logits", [self.batch_size, self.classes]),
             Operand::read("targets", [self.batch_size]).indices(self.classes as u32),
             Operand::read("step", [1]).indices(self.steps as u32),
             Operand::update("loss", [self.steps]),
             Operand::update("correct", [self.steps]).indices(self.batch_size as u32 + 1),
             Operand::write("grad_logits", [self.batch_size, self.classes]),
-        ]
+        ];
+        if self.class_weights {
+            operands.push(Operand::read("class_weights", [self.classes]).without_sign());
+        }
+        operands
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let [logits, targets, step, loss, correct, grad_logits] = operands.all();
+        let ([logits, targets, step, loss, correct, grad_logits], class_weights) = operands.split();
         let (logits, targets, grad_logits) = (logits.reals(), targets.indices(), grad_logits.reals_mut());
+        let class_weight = |c: usize| class_weights.first().map_or(1.0, |weights| weights.reals()[c]);
+        let smoothing = f64::from(self.smoothing);
+        let share = |target: usize, c: usize| {
+            let one_hot = if c == target { 1.0 } else { 0.0 };
+            class_weight(c) * ((1.0 - smoothing) * one_hot + smoothing / self.classes as f64)
+        };
+        let total_weight = if self.class_weights {
+            let labels = targets.iter().map(|&target| target as usize);
+            labels.filter(|&target| target < self.classes).map(class_weight).sum()
+        } else {
+            self.batch_size as f64
+        };
+        let mean = |sum: f64| if total_weight == 0.0 { 0.0 } else { sum / total_weight };
         let (mut sum, mut hits) = (0.0, 0);
         for (n, &target) in targets.iter().enumerate() {
             let target = target as usize;
@@ -90,30 +140,41 @@ impl Op for SoftmaxCrossEntropy {
             // log(sum of exp(logit)) = largest + log(sum of exp(logit - largest)), where nothing overflows.
             let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
-            sum += total.ln() - (logits[target] - largest);
+            for c in (0..self.classes).filter(|&c| share(target, c) != 0.0) {
+                sum += share(target, c) * (total.ln() - (logits[c] - largest));
+            }
             let first_largest = logits.iter().position(|&logit| logit == largest);
             if first_largest == Some(target) && !logits.iter().any(|logit| logit.is_nan()) {
                 hits += 1;
             }
+            let shares: f64 = (0..self.classes).map(|c| share(target, c)).sum();
             for c in 0..self.classes {
                 let softmax = (logits[c] - largest).exp() / total;
-                let one_hot = if c == target { 1.0 } else { 0.0 };
-                grad_logits[c] = (softmax - one_hot) / self.batch_size as f64;
+                grad_logits[c] = mean(softmax * shares - share(target, c));
             }
         }
         let step = step.indices()[0] as usize;
         if step < self.steps {
-            loss.reals_mut()[step] = sum / self.batch_size as f64;
+            loss.reals_mut()[step] = mean(sum);
             correct.indices_mut()[step] = hits;
         }
     }
 
     /// The rows side by side, then their sum, first row first.
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [logits, targets, step, loss, correct, grad_logits] = operands.all();
-        let classes = self.classes;
-        let weight = 1.0 / self.batch_size as f32;
-        let rows = logits.reals().par_chunks(classes).zip(targets.indices());
+        let ([logits, targets, step, loss, correct, grad_logits], class_weights) = operands.split();
+        let (classes, targets) = (self.classes, targets.indices());
+        let class_weights = class_weights.first().map(|weights| weights.reals());
+        let class_weight = |c: usize| class_weights.map_or(1.0, |weights| weights[c]);
+        let [of_target, of_each] = [1.0 - self.smoothing, self.smoothing / classes as f32];
+        let total_weight = if self.class_weights {
+            let labels = targets.iter().map(|&target| target as usize);
+            labels.filter(|&target| target < classes).map(|target| f64::from(class_weight(target))).sum()
+        } else {
+            self.batch_size as f64
+        };
+        let scale = 1.0 / total_weight as f32;
+        let rows = logits.reals().par_chunks(classes).zip(targets);
         let rows = grad_logits.reals_mut().par_chunks_mut(classes).zip(rows);
         // Of each row, the loss and whether its guess is right.
         with_scratch(2 * self.batch_size, |results| {
@@ -130,56 +191,128 @@ impl Op for SoftmaxCrossEntropy {
                         if larger { c } else { best }
                     });
                     let largest = logits[winner];
+                    result[1] = f32::from(u8::from(winner == target && !largest.is_nan()));
+                    if total_weight == 0.0 {
+                        grad_logits.fill(0.0);
+                        result[0] = 0.0;
+                        return;
+                    }
                     for (grad, logit) in grad_logits.iter_mut().zip(logits) {
                         *grad = (logit - largest).exp();
                     }
                     let total = grad_logits.iter().map(|&value| f64::from(value)).sum::<f64>() as f32;
-                    for grad in grad_logits.iter_mut() {
-                        *grad *= weight / total;
+                    // The sum of all shares, and that of their logits' distances from the largest.
+                    let share = of_target * class_weight(target);
+                    let (mut shares, mut distance) = (share, 0.0);
+                    if share != 0.0 {
+                        distance = share * (largest - logits[target]);
                     }
-                    grad_logits[target] -= weight;
-                    result[0] = total.ln() - (logits[target] - largest);
-                    result[1] = f32::from(u8::from(winner == target && !largest.is_nan()));
+                    if of_each > 0.0 {
+                        let (mut others, mut their_distance) = (0.0, 0.0);
+                        for c in (0..classes).filter(|&c| class_weight(c) != 0.0) {
+                            others += f64::from(class_weight(c));
+                            their_distance += f64::from(class_weight(c) * (largest - logits[c]));
+                        }
+                        shares += of_each * others as f32;
+                        distance += of_each * their_distance as f32;
+                    }
+                    for grad in grad_logits.iter_mut() {
+                        *grad *= scale * shares / total;
+                    }
+                    grad_logits[target] -= scale * share;
+                    if of_each > 0.0 {
+                        for (c, grad) in grad_logits.iter_mut().enumerate() {
+                            *grad -= scale * of_each * class_weight(c);
+                        }
+                    }
+                    result[0] = shares * total.ln() + distance;
                 },
             );
             let step = step.indices()[0] as usize;
             if step < self.steps {
                 let sum: f64 = results.chunks_exact(2).map(|result| f64::from(result[0])).sum();
-                loss.reals_mut()[step] = (sum / self.batch_size as f64) as f32;
+                let mean = if total_weight == 0.0 { 0.0 } else { sum / total_weight };
+                loss.reals_mut()[step] = mean as f32;
                 correct.indices_mut()[step] =
                     results.chunks_exact(2).filter(|result| result[1] == 1.0).count() as u32;
             }
         });
     }
 
+    /// What the batch weighs, where classes have weights; then every row by itself; then their sum.
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
-        let batch_size = ("BATCH_SIZE", self.batch_size.into());
-        let operand = Binding::Operand;
-        let [row_loss, row_correct] = [0, 1].map(Binding::Workspace);
-        let rows = KernelCall {
-            source: shader!("loss/softmax_cross_entropy_rows.wgsl", "float_bits.wgsl", "grid.wgsl"),
-            constants: vec![FROM_THE_FIRST_WORKGROUP, batch_size, ("CLASSES", self.classes.into())],
+        let sizes = || {
+            vec![
+                FROM_THE_FIRST_WORKGROUP,
+                ("BATCH_SIZE", self.batch_size.into()),
+                ("CLASSES", self.classes.into()),
+            ]
+        };
+        let (operand, class_weights) = (Binding::Operand, Binding::Operand(6));
+        let [row_loss, row_correct, total_weight] = [0, 1, 2].map(Binding::Workspace);
+        let mut rows = KernelCall {
+            source: shader!("loss/softmax_cross_entropy_rows.wgsl"),
+            constants: sizes(),
             bindings: vec![operand(0), operand(1), operand(5), row_loss, row_correct],
             workgroups: grid(self.batch_size),
         };
-        let total = KernelCall {
+        if !self.is_plain() {
+            rows.source = shader!("loss/softmax_cross_entropy_rows_shared.wgsl");
+            rows.constants.push(("SMOOTHING", self.smoothing.into()));
+        }
+        let parts = shader!("loss/winner.wgsl", "loss/sum.wgsl", "float_bits.wgsl", "grid.wgsl");
+        rows.source.files.extend(parts.files);
+        let mut total = KernelCall {
             source: shader!("loss/softmax_cross_entropy_total.wgsl", "grid.wgsl"),
-            constants: vec![FROM_THE_FIRST_WORKGROUP, batch_size, ("STEPS", self.steps.into())],
+            constants: vec![
+                FROM_THE_FIRST_WORKGROUP,
+                ("BATCH_SIZE", self.batch_size.into()),
+                ("STEPS", self.steps.into()),
+            ],
             bindings: vec![operand(2), operand(3), operand(4), row_loss, row_correct],
             workgroups: [1, 1, 1],
         };
-        vec![Implementation::of_calls("row_a_workgroup", vec![rows, total], vec![self.batch_size; 2])]
+        if !self.class_weights {
+            for call in [&mut rows, &mut total] {
+                call.source.files.extend(shader!("loss/mean_over_rows.wgsl").files);
+            }
+            if !self.is_plain() {
+                rows.source.files.extend(shader!("loss/classes_alike.wgsl").files);
+            }
+            return vec![Implementation::of_calls(
+                ROW_A_WORKGROUP,
+                vec![rows, total],
+                vec![self.batch_size; 2],
+            )];
+        }
+        for call in [&mut rows, &mut total] {
+            call.source.files.extend(shader!("loss/mean_over_weights.wgsl").files);
+            call.bindings.push(total_weight);
+        }
+        rows.source.files.extend(shader!("loss/class_weights.wgsl").files);
+        rows.bindings.push(class_weights);
+        let weights = KernelCall {
+            source: shader!("loss/total_weight.wgsl", "loss/sum.wgsl", "grid.wgsl"),
+            constants: sizes(),
+            bindings: vec![operand(1), class_weights, total_weight],
+            workgroups: [1, 1, 1],
+        };
+        let workspace = vec![self.batch_size, self.batch_size, 1];
+        vec![Implementation::of_calls(ROW_A_WORKGROUP, vec![weights, rows, total], workspace)]
     }
 
-    /// A comparison, a difference, an exponential, a sum, a quotient and a product for each logit.
+    /// A comparison, a difference, an exponential, a sum, a quotient and a product for each logit; where every class has
+    /// a share, two products and a sum for the share, a sum of shares, and a product and a sum for its part of the loss.
     fn flops(&self) -> u64 {
-        6 * self.batch_size as u64 * self.classes as u64
+        let each = if self.is_plain() { 6 } else { 12 };
+        each * self.batch_size as u64 * self.classes as u64
     }
 
     /// Sums of 64 strided parts, one after the other; exponentials and logarithms of a few units in the last
-    /// place.
+    /// place. A total weight and sums of shares are as long again.
     fn precision(&self) -> Precision {
-        let summed = self.classes.div_ceil(64) + self.batch_size.div_ceil(64);
+        let sums = self.classes.div_ceil(64) + self.batch_size.div_ceil(64);
+        let summed = if self.is_plain() { sums } else { 2 * sums };
         Precision { summed, ..Precision::approximate(16.0) }
     }
 }
@@ -191,9 +324,18 @@ mod tests {
 
     /// Losses, numbers of correct rows and gradients of the definition and of the CPU form, at step 1 of 3.
     fn run(logits: &[f64], targets: &[u32]) -> [(Vec<f64>, Vec<u32>, Vec<f64>); 2] {
-        let (batch_size, classes) = (targets.len(), logits.len() / targets.len());
-        let op = SoftmaxCrossEntropy { batch_size, classes, steps: 3 };
-        let given = vec![
+        let op = SoftmaxCrossEntropy::new(targets.len(), logits.len() / targets.len(), 3).unwrap();
+        run_op(op, logits, targets, &[])
+    }
+
+    /// The same of any operation of three steps; class weights where it has some.
+    fn run_op(
+        op: SoftmaxCrossEntropy,
+        logits: &[f64],
+        targets: &[u32],
+        class_weights: &[f64],
+    ) -> [(Vec<f64>, Vec<u32>, Vec<f64>); 2] {
+        let mut given = vec![
             HostBuffer::real(logits.to_vec()),
             HostBuffer::index(targets.to_vec()),
             HostBuffer::index(vec![1]),
@@ -201,6 +343,7 @@ mod tests {
             HostBuffer::index(vec![9; 3]),
             HostBuffer::real(vec![5.0; logits.len()]),
         ];
+        given.extend(op.class_weights.then(|| HostBuffer::real(class_weights.to_vec())));
         let mut on_cpu =
             Operands::new(given.iter().map(|buffer| buffer.map_reals(|&value| value as f32)).collect());
         let mut defined = Operands::new(given);
@@ -221,6 +364,55 @@ mod tests {
         {
             let error = SoftmaxCrossEntropy::new(rows, classes, 1).unwrap_err().to_string();
             assert!(error.contains(&format!("expected {what} from 1 to")), "{error}");
+        }
+    }
+
+    #[test]
+    fn smoothing_that_leaves_no_label_is_refused() {
+        let plain = SoftmaxCrossEntropy::new(2, 3, 1).unwrap();
+        assert_eq!(plain.with_smoothing(0.0).unwrap(), plain);
+        assert!(plain.with_smoothing(0.999).is_ok());
+        for (smoothing, found) in [(1.0, "1"), (-0.1, "-0.1"), (f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
+            let error = plain.with_smoothing(smoothing).unwrap_err().to_string();
+            let expected =
+                format!("softmax_cross_entropy: expected smoothing from 0 to below 1, found {found}");
+            assert_eq!(error, expected);
+        }
+    }
+
+    /// Softmax is even where logits are equal: each term is log(classes).
+    #[test]
+    fn class_weights_divide_by_the_weights_of_labelled_rows() {
+        let op = SoftmaxCrossEntropy::new(3, 2, 3).unwrap().with_class_weights();
+        for (loss, correct, grad_logits) in run_op(op, &[0.0; 6], &[0, 1, NO_LABEL], &[3.0, 1.0]) {
+            assert!((loss[1] - 2f64.ln()).abs() < 1e-6, "{}", loss[1]);
+            assert_eq!(correct[1], 1);
+            assert_eq!(grad_logits, [-0.375, 0.375, 0.125, -0.125, 0.0, 0.0]);
+        }
+        // By hand: (1 - e) * w[t] + e/2 * (w[0] + w[1]) = 0.5 * 3 + 0.25 * 4 and 0.5 * 1 + 0.25 * 4, over 4.
+        let op = op.with_smoothing(0.5).unwrap();
+        for (loss, ..) in run_op(op, &[0.0; 6], &[0, 1, NO_LABEL], &[3.0, 1.0]) {
+            assert!((loss[1] - 2f64.ln()).abs() < 1e-6, "{}", loss[1]);
+        }
+        for (loss, ..) in run_op(op, &[0.0; 6], &[0, 0, NO_LABEL], &[3.0, 1.0]) {
+            assert!((loss[1] - 2f64.ln() * 5.0 / 6.0).abs() < 1e-6, "{}", loss[1]);
+        }
+    }
+
+    #[test]
+    fn a_batch_that_weighs_nothing_changes_nothing() {
+        for smoothing in [0.0, 0.25] {
+            let op = SoftmaxCrossEntropy::new(2, 2, 3).unwrap().with_class_weights();
+            let op = op.with_smoothing(smoothing).unwrap();
+            for logits in [[3.0, 1.0, 2.0, 5.0], [3.0, 1.0, f64::NAN, 5.0]] {
+                for (loss, correct, grad_logits) in run_op(op, &logits, &[0, NO_LABEL], &[0.0, 2.0]) {
+                    assert_eq!((loss[1], correct[1]), (0.0, 1));
+                    assert_eq!(grad_logits, [0.0; 4]);
+                }
+            }
+            for (loss, _, grad_logits) in run_op(op, &[f64::NAN, 1.0, 2.0, 5.0], &[0, 0], &[0.0, 2.0]) {
+                assert_eq!((loss[1], grad_logits), (0.0, vec![0.0; 4]));
+            }
         }
     }
 

@@ -21,8 +21,25 @@ pub fn losses() -> Vec<(&'static str, SoftmaxCrossEntropy)> {
         ("1000 classes", 3, 1000, 4),
         ("a large batch", 517, 33, 2),
     ];
-    rows.map(|(name, batch_size, classes, steps)| (name, SoftmaxCrossEntropy { batch_size, classes, steps }))
-        .into()
+    // name, rows, classes, steps, smoothing, class weights
+    let shared = [
+        ("smoothing", 9, 10, 2, 0.1, false),
+        ("smoothing, one class", 3, 1, 2, 0.5, false),
+        ("smoothing, 1000 classes", 5, 1000, 1, 0.1, false),
+        ("class weights", 66, 10, 2, 0.0, true),
+        ("class weights, one row", 1, 7, 1, 0.0, true),
+        ("class weights, more classes than rows", 5, 129, 2, 0.0, true),
+        ("class weights and smoothing", 9, 65, 3, 0.1, true),
+        ("class weights and smoothing, a large batch", 517, 33, 2, 0.25, true),
+    ];
+    let plain = rows.map(|(name, batch_size, classes, steps)| (name, batch_size, classes, steps, 0.0, false));
+    let op = |(name, batch_size, classes, steps, smoothing, class_weights)| {
+        let op = SoftmaxCrossEntropy::new(batch_size, classes, steps);
+        let op = op.and_then(|op| op.with_smoothing(smoothing));
+        let op: SoftmaxCrossEntropy = op.unwrap_or_else(|error| panic!("{name}: {error}"));
+        (name, if class_weights { op.with_class_weights() } else { op })
+    };
+    plain.into_iter().chain(shared).map(op).collect()
 }
 
 /// Parameters of weights and biases, and some of every group.
