@@ -181,6 +181,17 @@ fn losses_of_smoothed_labels_and_of_batches_that_weigh_nothing() {
             check_loss(*smoothing, weights, &[bad, 0.0, 0.5, 2.0, 1.0, 3.0], &[2, 0], &all[..2]);
             check_loss(*smoothing, weights, &[1.0, bad, 0.5, 2.0, 1.0, 3.0], &[NO_LABEL, 0], &all);
         }
+        // A row of weight 0 that is not finite, beside one that weighs something.
+        for bad in [NAN, INFINITY] {
+            check_loss(*smoothing, weights, &[1.0, bad, 2.0, 2.0, 1.0, 3.0], &[1, 0], &all[..2]);
+        }
+        check_loss(
+            *smoothing,
+            weights,
+            &[-INFINITY, -INFINITY, -INFINITY, 2.0, 1.0, 3.0],
+            &[1, 0],
+            &all[..2],
+        );
         // A class that is out of the question: without a share in the loss where its weight is 0.
         check_loss(*smoothing, weights, &[1.0, -INFINITY, 0.5, 2.0, 1.0, 3.0], &[2, 0], &all[..2]);
         check_loss(*smoothing, weights, &[-INFINITY, 1.0, 0.5, 2.0, 1.0, 3.0], &[2, 0], &all[..2]);

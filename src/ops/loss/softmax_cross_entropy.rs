@@ -140,14 +140,15 @@ impl Op for SoftmaxCrossEntropy {
             // log(sum of exp(logit)) = largest + log(sum of exp(logit - largest)), where nothing overflows.
             let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
-            for c in (0..self.classes).filter(|&c| share(target, c) != 0.0) {
-                sum += share(target, c) * (total.ln() - (logits[c] - largest));
-            }
+            let with_a_share = (0..self.classes).filter(|&c| share(target, c) != 0.0);
+            let distance: f64 = with_a_share.map(|c| share(target, c) * (largest - logits[c])).sum();
+            let shares: f64 = (0..self.classes).map(|c| share(target, c)).sum();
+            // A NaN shows even in a row without any share.
+            sum += shares * total.ln() + distance;
             let first_largest = logits.iter().position(|&logit| logit == largest);
             if first_largest == Some(target) && !logits.iter().any(|logit| logit.is_nan()) {
                 hits += 1;
             }
-            let shares: f64 = (0..self.classes).map(|c| share(target, c)).sum();
             for c in 0..self.classes {
                 let softmax = (logits[c] - largest).exp() / total;
                 grad_logits[c] = mean(softmax * shares - share(target, c));
