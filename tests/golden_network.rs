@@ -17,7 +17,8 @@ use wgconv::network::{Network, Variable};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
 use wgconv::plan::{
-    BufferId, DataParts, Executor, HostExecutor, Plan, Prepared, Prologues, Real, TrainOptions, train_plan,
+    BufferId, DataParts, Executor, HostExecutor, LossOptions, Plan, Prepared, Prologues, Real, TrainOptions,
+    train_plan,
 };
 use wgconv::reference::ReferenceExecutor;
 use wgconv::tensor::{ImageShape, Shape, Tensor};
@@ -90,6 +91,7 @@ impl Training {
             batch_size: settings.batch_size,
             steps: rows / settings.batch_size,
             data: DataParts { name: "train", image, classes: 10, rows: vec![rows] },
+            loss: LossOptions::default(),
             update: UpdateOptions { optimizer, ..UpdateOptions::default() },
         };
         let plan = Arc::new(fuse(train_plan(&network, &options).unwrap()));

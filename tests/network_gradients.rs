@@ -14,7 +14,9 @@ use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
 use wgconv::ops::optimizer::{Adam, AdamW, GroupOptions, Groups, Optimizer, RmsProp, Sgd, UpdateOptions};
 use wgconv::ops::pool::PoolKind;
-use wgconv::plan::{BufferId, DataParts, Executor, Plan, Prepared, Prologues, TrainOptions, train_plan};
+use wgconv::plan::{
+    BufferId, DataParts, Executor, LossOptions, Plan, Prepared, Prologues, TrainOptions, train_plan,
+};
 use wgconv::reference::ReferenceExecutor;
 use wgconv::tensor::ImageShape;
 
@@ -86,7 +88,8 @@ impl<E: Executor> Probe<E> {
     ) -> Self {
         let image = network.input();
         let data = DataParts { name: "train", image, classes: 10, rows: vec![BATCH_SIZE] };
-        let options = TrainOptions { batch_size: BATCH_SIZE, steps: 1, data, update };
+        let options =
+            TrainOptions { batch_size: BATCH_SIZE, steps: 1, data, loss: LossOptions::default(), update };
         let mut plan = train_plan(network, &options).unwrap();
         for parameter in network.variables() {
             plan.keep(plan.expect(&format!("{}.grad", parameter.name)));

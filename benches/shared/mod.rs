@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use wgconv::network::presets;
 use wgconv::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
 use wgconv::ops::{Element, HostBuffer};
-use wgconv::plan::{DataParts, Plan, Prologues, TrainOptions, train_plan};
+use wgconv::plan::{DataParts, LossOptions, Plan, Prologues, TrainOptions, train_plan};
 
 const IMAGES: usize = 1024;
 const CLASSES: usize = 10;
@@ -22,7 +22,7 @@ pub fn training_plan(
     let data = DataParts { name: "train", image: preset.image, classes: CLASSES, rows: vec![IMAGES] };
     let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: false });
     let update = UpdateOptions { optimizer, ..UpdateOptions::default() };
-    let options = TrainOptions { batch_size, steps, data, update };
+    let options = TrainOptions { batch_size, steps, data, loss: LossOptions::default(), update };
     let network = (preset.build)(preset.image, CLASSES)?;
     Ok(train_plan(&network, &options)?.fused(prologues))
 }

@@ -66,6 +66,9 @@ impl LrFind {
                 ))?;
                 output.json(&json!({ "suggestion": rate }))?;
             }
+            None if test.points.is_empty() => {
+                output.say("the first loss is not finite: try another model")?
+            }
             None => output.say("the loss never falls: try other rates, or another model")?,
         }
         Ok(Outcome::Done)

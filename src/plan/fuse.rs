@@ -199,15 +199,24 @@ mod tests {
     use crate::network::{Network, presets};
     use crate::ops::activation::Activation;
     use crate::ops::optimizer::UpdateOptions;
-    use crate::plan::{DataParts, TrainOptions, predict_plan, train_plan};
+    use crate::plan::{DataParts, LossOptions, TrainOptions, predict_plan, train_plan};
     use crate::tensor::ImageShape;
 
     const IMAGE: ImageShape = ImageShape { height: 12, width: 12, channels: 1 };
 
     fn training(network: &Network) -> Plan {
         let data = DataParts { name: "train", image: IMAGE, classes: 10, rows: vec![16] };
-        train_plan(network, &TrainOptions { batch_size: 4, steps: 4, data, update: UpdateOptions::default() })
-            .unwrap()
+        train_plan(
+            network,
+            &TrainOptions {
+                batch_size: 4,
+                steps: 4,
+                data,
+                loss: LossOptions::default(),
+                update: UpdateOptions::default(),
+            },
+        )
+        .unwrap()
     }
 
     fn names(steps: &[Step]) -> Vec<&'static str> {

@@ -34,8 +34,19 @@ pub struct TrainOptions {
     pub steps: usize,
     /// The training set.
     pub data: DataParts,
+    /// How the loss is computed.
+    pub loss: LossOptions,
     /// How parameters are updated.
     pub update: UpdateOptions,
+}
+
+/// What a training's loss differs in from the plain cross-entropy that evaluations use.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LossOptions {
+    /// Share of every label that is spread over all classes.
+    pub smoothing: f32,
+    /// Whether classes have weights: the plan then has a buffer `D/class_weights` `[classes]`, to be written once.
+    pub class_weights: bool,
 }
 
 /// What an evaluation plan needs to know beside the network.
@@ -63,7 +74,7 @@ pub fn train_plan(network: &Network, options: &TrainOptions) -> Result<Plan> {
     let mut lowering = Lowering::new(network, *batch_size, Mode::Train);
     let batch = lowering.gather(data, *steps)?;
     let logits = lowering.forward(batch.input, Some(batch.guard))?;
-    let grad_logits = lowering.loss(logits, &batch, data)?;
+    let grad_logits = lowering.loss(logits, &batch, data, options.loss)?;
     lowering.backward(grad_logits)?;
     lowering.update(options, batch.guard)?;
     Ok(lowering.plan)
@@ -91,7 +102,7 @@ fn forward_plan(network: &Network, options: &EvaluateOptions, mode: Mode) -> Res
     let mut lowering = Lowering::new(network, options.batch_size, mode);
     let batch = lowering.gather(&options.data, options.steps)?;
     let logits = lowering.forward(batch.input, Some(batch.guard))?;
-    lowering.loss(logits, &batch, &options.data)?;
+    lowering.loss(logits, &batch, &options.data, LossOptions::default())?;
     lowering.advance(batch.guard);
     Ok(lowering.plan)
 }
@@ -238,12 +249,26 @@ impl<'a> Lowering<'a> {
     }
 
     /// The gradient of the logits.
-    fn loss(&mut self, logits: BufferId, batch: &Batch, data: &DataParts) -> Result<BufferId> {
+    fn loss(
+        &mut self,
+        logits: BufferId,
+        batch: &Batch,
+        data: &DataParts,
+        options: LossOptions,
+    ) -> Result<BufferId> {
         let Guard { loss, step, steps } = batch.guard;
         let correct = self.state(format!("{}/correct", data.name), steps, Element::Index);
         let grad_logits = self.plan.add_gradient(logits);
-        let op = SoftmaxCrossEntropy::new(self.batch_size, data.classes, steps)?;
-        self.push_forward(op, &[logits, batch.targets, step, loss, correct, grad_logits]);
+        let mut op = SoftmaxCrossEntropy::new(self.batch_size, data.classes, steps)?;
+        let mut operands = vec![logits, batch.targets, step, loss, correct, grad_logits];
+        if options.smoothing != 0.0 {
+            op = op.with_smoothing(options.smoothing)?;
+        }
+        if options.class_weights {
+            op = op.with_class_weights();
+            operands.push(self.state(format!("{}/class_weights", data.name), data.classes, Element::Real));
+        }
+        self.push_forward(op, &operands);
         Ok(grad_logits)
     }
 

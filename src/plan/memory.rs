@@ -220,7 +220,7 @@ mod tests {
     use super::*;
     use crate::network::presets;
     use crate::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
-    use crate::plan::{DataParts, TrainOptions, train_plan};
+    use crate::plan::{DataParts, LossOptions, TrainOptions, train_plan};
     use crate::tensor::ImageShape;
 
     #[test]
@@ -230,7 +230,11 @@ mod tests {
         let data = DataParts { name: "train", image, classes: 10, rows: vec![64] };
         let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: false });
         let update = UpdateOptions { optimizer, ..UpdateOptions::default() };
-        let mut plan = train_plan(&network, &TrainOptions { batch_size: 4, steps: 2, data, update }).unwrap();
+        let mut plan = train_plan(
+            &network,
+            &TrainOptions { batch_size: 4, steps: 2, data, loss: LossOptions::default(), update },
+        )
+        .unwrap();
         let kept = plan.expect("conv1.output");
         plan.keep(kept);
         let workspace: Vec<Vec<usize>> = plan.steps().map(|_| vec![100, 5_000]).collect();

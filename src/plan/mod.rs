@@ -11,7 +11,8 @@ pub use executor::{ChosenBy, Executor, Pending, Prepared, TimedBy};
 pub use fuse::Prologues;
 pub use host::{HostExecutor, Real};
 pub use lower::{
-    DataParts, EvaluateOptions, TrainOptions, evaluate_plan, inspect_plan, predict_plan, train_plan,
+    DataParts, EvaluateOptions, LossOptions, TrainOptions, evaluate_plan, inspect_plan, predict_plan,
+    train_plan,
 };
 pub use memory::{Allocation, Memory, Slot};
 pub use site::{Guard, Mode, Site};

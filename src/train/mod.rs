@@ -20,6 +20,6 @@ pub use range_test::{RangePoint, RangeTest, growing_rates};
 pub use recorder::{Recorder, metrics};
 pub use run_folder::{RunConfig, RunFolder};
 pub use schedule::Schedule;
-pub use settings::TrainSettings;
+pub use settings::{ClassWeights, TrainSettings};
 pub use state::{Basis, Best, Checkpoint, TrainState};
 pub use trainer::{EpochReport, Progress, Trainer};

@@ -33,7 +33,7 @@ pub enum Schedule {
         #[serde(default = "warmup_start")]
         start: f64,
     },
-    /// The factor is multiplied by `factor` at each milestone: `factor^(milestones behind t / T)`.
+    /// The factor is multiplied by `factor` at each milestone: `factor^(number of milestones m with m * T <= t)`.
     Step {
         /// Share of the run that the warm-up takes.
         #[serde(default)]
@@ -191,13 +191,12 @@ impl Schedule {
             Schedule::Step { milestones, factor, .. } => {
                 within("factor", 0.0..=1.0, *factor)?;
                 milestones.iter().try_for_each(|&milestone| within("milestones", 0.0..=1.0, milestone))?;
-                match milestones.is_sorted() {
+                match milestones.is_sorted() && milestones.first().is_none_or(|&first| first >= warmup) {
                     true => Ok(()),
-                    false => Err(Error::invalid(
-                        "schedule",
-                        "milestones in rising order",
-                        format!("{milestones:?}"),
-                    )),
+                    false => {
+                        let expected = "milestones in rising order, none within the warm-up";
+                        Err(Error::invalid("schedule", expected, format!("{milestones:?}")))
+                    }
                 }
             }
             Schedule::Cosine { end, .. } | Schedule::Linear { end, .. } => within("end", 0.0..=1.0, *end),
@@ -222,7 +221,7 @@ impl Schedule {
         let t = t.min(steps.saturating_sub(1)) as f64;
         let length = steps as f64;
         let after_warmup = |warmup: f64, start: f64, behind: &dyn Fn(f64) -> f64| {
-            let rise = (warmup * length).floor();
+            let rise = (warmup * length + ROUNDING).floor();
             match t < rise {
                 true => start + (1.0 - start) * t / rise,
                 false => behind((t - rise) / (length - rise).max(1.0)),
@@ -231,7 +230,7 @@ impl Schedule {
         match *self {
             Schedule::Constant { warmup, start } => after_warmup(warmup, start, &|_| 1.0),
             Schedule::Step { warmup, start, ref milestones, factor } => after_warmup(warmup, start, &|_| {
-                let behind = milestones.iter().filter(|&&milestone| t >= (milestone * length).round());
+                let behind = milestones.iter().filter(|&&milestone| t + ROUNDING >= milestone * length);
                 factor.powi(behind.count() as i32)
             }),
             Schedule::Cosine { warmup, start, end } => after_warmup(warmup, start, &|p| cosine(1.0, end, p)),
@@ -254,6 +253,9 @@ impl Schedule {
     }
 }
 
+/// What a product of a share and a number of steps may lack of the whole number that it stands for.
+const ROUNDING: f64 = 1e-9;
+
 /// From `from` to `to` along half a cosine, as `p` goes from 0 to 1.
 fn cosine(from: f64, to: f64, p: f64) -> f64 {
     to + (from - to) * (1.0 + libm::cos(PI * p)) / 2.0
@@ -262,7 +264,8 @@ fn cosine(from: f64, to: f64, p: f64) -> f64 {
 /// The values of `OneCycleLR` at the first step, at the turn and at the last step, and what lies between them.
 fn one_cycle(warmup: f64, t: f64, steps: f64, [first, turn, last]: [f64; 3]) -> f64 {
     let end = (steps - 1.0).max(0.0);
-    let turn_at = (warmup * steps - 1.0).clamp(0.0, end);
+    // Before the first step where the run is so short that the rate never rises.
+    let turn_at = (warmup * steps - 1.0).min(end);
     if t <= turn_at && turn_at > 0.0 {
         cosine(first, turn, t / turn_at)
     } else if end > turn_at {
@@ -382,6 +385,23 @@ mod tests {
     }
 
     #[test]
+    fn shares_that_binary_fractions_miss_are_whole_steps() {
+        for (warmup, step) in [(0.29, 29), (0.57, 57), (0.1, 10)] {
+            let schedule = named("cosine").with_warmup(warmup);
+            assert!(schedule.factor(step - 1, 100) < 1.0 && schedule.factor(step, 100) == 1.0, "{warmup}");
+        }
+        let step = Schedule::Step { warmup: 0.0, start: 0.1, milestones: vec![0.4, 0.5], factor: 0.5 };
+        assert_eq!([0, 1, 2].map(|t| step.factor(t, 2)), [1.0, 0.25, 0.25]);
+        assert_eq!(step.factor(0, 1), 1.0);
+        // As OneCycleLR(o, 1.0, total_steps=3) begins.
+        assert!(
+            (named("one_cycle").factor(0, 3) - 0.9944).abs() < 1e-3,
+            "{}",
+            named("one_cycle").factor(0, 3)
+        );
+    }
+
+    #[test]
     fn short_runs_and_steps_behind_the_end_have_a_rate() {
         for name in Schedule::NAMES {
             for warmup in [0.0, 0.5, 0.99] {
@@ -410,6 +430,7 @@ mod tests {
             ("name = 'cosine'\nend = 2.0", "end from 0 to 1, found 2"),
             ("name = 'linear'\nstart = inf", "start from 0 to 1"),
             ("name = 'step'\nmilestones = [0.5, 0.4]", "milestones in rising order"),
+            ("name = 'step'\nmilestones = [0.1]\nwarmup = 0.2", "none within the warm-up"),
             ("name = 'step'\nmilestones = [1.5]", "milestones from 0 to 1"),
             ("name = 'step'\nfactor = nan", "factor from 0 to 1, found NaN"),
             ("name = 'one_cycle'\nmomentum = [0.85, 1.0]", "momentum from 0 to below 1"),

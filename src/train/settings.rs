@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::schedule::Schedule;
+use crate::data::{Dataset, balanced_weights};
 use crate::ops::optimizer::{Groups, Optimizer, Sgd, UpdateOptions};
+use crate::plan::LossOptions;
 use crate::{Error, Result};
 
 /// How a network is trained. In a file, what is missing is as in [`TrainSettings::default`].
@@ -21,6 +23,12 @@ pub struct TrainSettings {
     /// Above this norm of all gradients together, they are scaled down to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
+    /// Share of every label that is spread over all classes, in training; figures are those of the plain loss.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub label_smoothing: f32,
+    /// How much each class counts in training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<ClassWeights>,
     /// Names of variables that stay as they are, with `*` for any characters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
@@ -32,6 +40,47 @@ pub struct TrainSettings {
     pub groups: Groups,
 }
 
+/// How much each class counts in the loss of a training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeights {
+    /// The more, the rarer it is in the training set: [`balanced_weights`].
+    Balanced,
+    /// As these numbers say, one for each class; none negative.
+    Of(Vec<f32>),
+}
+
+impl ClassWeights {
+    /// The weights for a training set.
+    pub(super) fn of(&self, data: &Dataset) -> Result<Vec<f32>> {
+        let classes = data.classes.len();
+        match self {
+            ClassWeights::Balanced => Ok(balanced_weights(&data.labels, classes)),
+            ClassWeights::Of(weights) if weights.len() == classes => Ok(weights.clone()),
+            ClassWeights::Of(weights) => {
+                let expected = format!("{classes} class weights, as many as there are classes");
+                Err(Error::invalid("loss", expected, weights.len()))
+            }
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        match self {
+            ClassWeights::Balanced => Ok(()),
+            ClassWeights::Of(weights) => {
+                match weights.iter().find(|weight| !(0.0..f32::INFINITY).contains(*weight)) {
+                    None => Ok(()),
+                    Some(weight) => Err(Error::invalid("loss", "class weights of at least 0", weight)),
+                }
+            }
+        }
+    }
+}
+
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
+}
+
 impl Default for TrainSettings {
     /// Five epochs of SGD with momentum at a constant rate.
     fn default() -> Self {
@@ -41,6 +90,8 @@ impl Default for TrainSettings {
             seed: 0,
             learning_rate: 0.02,
             clip_norm: None,
+            label_smoothing: 0.0,
+            class_weights: None,
             freeze: Vec::new(),
             optimizer: Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: false }),
             schedule: Schedule::default(),
@@ -70,8 +121,17 @@ impl TrainSettings {
         if !(rate.is_finite() && rate > 0.0) {
             return Err(Error::invalid("learning rate", "a number above 0", self.learning_rate));
         }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return Err(Error::invalid("label smoothing", "a share from 0 to below 1", self.label_smoothing));
+        }
+        self.class_weights.iter().try_for_each(ClassWeights::check)?;
         self.schedule.check()?;
         self.update().check()
+    }
+
+    /// What the loss of a step needs to know.
+    pub(super) fn loss(&self) -> LossOptions {
+        LossOptions { smoothing: self.label_smoothing, class_weights: self.class_weights.is_some() }
     }
 
     /// What the update of a step needs to know.

@@ -120,6 +120,10 @@ impl Trainer {
             step_time: None,
             settings,
         };
+        if let Some(weights) = &trainer.settings.class_weights {
+            let weights = weights.of(&data.train)?;
+            trainer.write("train/class_weights", HostBuffer::real(weights))?;
+        }
         let initial = trainer.network.initial_weights(trainer.settings.seed)?;
         trainer.set_weights(&initial)?;
         Ok(trainer)
@@ -141,6 +145,7 @@ impl Trainer {
             batch_size,
             steps: data.train.len() / batch_size,
             data: feed::split("train", &data.train, executor.max_buffer_bytes()),
+            loss: settings.loss(),
             update: settings.update(),
         })
     }

@@ -7,7 +7,7 @@ use super::{Data, Trial};
 use crate::Result;
 use crate::network::presets;
 use crate::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
-use crate::plan::{DataParts, Executor, Prologues, TrainOptions, train_plan};
+use crate::plan::{DataParts, Executor, LossOptions, Prologues, TrainOptions, train_plan};
 use crate::tensor::ImageShape;
 
 /// What a self-test found.
@@ -36,8 +36,11 @@ pub fn self_test(executor: &mut dyn Executor, budget: Duration) -> Result<SelfTe
     let data = DataParts { name: "train", image, classes: 10, rows: vec![16] };
     let optimizer = Optimizer::Sgd(Sgd { momentum: 0.5, nesterov: false });
     let update = UpdateOptions { optimizer, ..UpdateOptions::default() };
-    let plan = train_plan(&network, &TrainOptions { batch_size: 4, steps: 4, data, update })?
-        .fused(Prologues::WhereTheyPay);
+    let plan = train_plan(
+        &network,
+        &TrainOptions { batch_size: 4, steps: 4, data, loss: LossOptions::default(), update },
+    )?
+    .fused(Prologues::WhereTheyPay);
     let steps = plan.forward.into_iter().chain(plan.backward).chain(plan.update);
     let long_sums = long_sums::one_an_op().into_iter().map(|case| case.op);
     let mut result = SelfTest::default();

@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use toml::{Table, Value};
 use wgconv::ops::optimizer::{Groups, Optimizer};
-use wgconv::train::{Schedule, TrainSettings};
+use wgconv::train::{ClassWeights, Schedule, TrainSettings};
 use wgconv::{Error, Result};
 
 /// How to train. Without a value each is as in [`TrainSettings::default`], or as in the run that is resumed.
@@ -40,6 +40,12 @@ pub struct SettingsOptions {
     /// Scale the gradients down to this norm where they exceed it, all together
     #[arg(long, value_name = "X")]
     clip_norm: Option<f32>,
+    /// Share of every label that is spread over all classes, from 0 to below 1 [default: 0]
+    #[arg(long, value_name = "X")]
+    label_smoothing: Option<f32>,
+    /// How much each class counts: `balanced` for the more, the rarer it is [default: all the same]
+    #[arg(long, value_name = "HOW", value_parser = ["balanced"])]
+    class_weights: Option<String>,
     /// How the learning rate changes [default: constant]
     #[arg(long, value_name = "NAME", value_parser = schedules())]
     schedule: Option<Schedule>,
@@ -76,6 +82,11 @@ impl SettingsOptions {
             seed: self.seed.unwrap_or(base.seed),
             learning_rate: self.learning_rate.unwrap_or(usual_rate),
             clip_norm: self.clip_norm.or(base.clip_norm),
+            label_smoothing: self.label_smoothing.unwrap_or(base.label_smoothing),
+            class_weights: match &self.class_weights {
+                Some(_) => Some(ClassWeights::Balanced),
+                None => base.class_weights,
+            },
             freeze: if self.freeze.is_empty() { base.freeze } else { self.freeze.clone() },
             optimizer,
             schedule: match self.warmup {
