@@ -3,6 +3,7 @@
 //! [`load`] takes the name of a source: `synthetic`, or a folder in one of three formats, told apart by its
 //! content: IDX files (MNIST and its relatives), CIFAR binaries, or one folder of PNG and JPEG files a class.
 
+mod balance;
 mod cifar;
 mod folder;
 mod idx;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use balance::balanced_weights;
 pub use synthetic::{TEST_ROWS, TRAIN_ROWS, synthetic};
 
 use crate::tensor::ImageShape;
