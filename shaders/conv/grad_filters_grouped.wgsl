@@ -3,7 +3,7 @@
 // An invocation owns TAPS neighbouring taps of a packet of input channels (a tap group) in a packet of filters, in every
 // PLACES-th strip of a slice; a strip is STRIP neighbouring positions, whose COLUMNS input columns are read once for all
 // taps. A workgroup owns LANES packets of filters and TAP_LANES tap groups in one slice.
-// Defined in src/ops/conv/grad_filters.rs and launched by src/ops/conv/grouped.rs, which appends the sizes as const lines.
+// Defined in src/ops/conv/grad_filters.rs and launched by src/ops/conv/gpu/grouped.rs, which appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> input: array<Packet>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Packet>;

@@ -2,11 +2,11 @@
 //! and has hardly any columns in the input's gradient.
 
 use super::partial_sums::{PartialSums, in_partial_sums};
-use super::phases::Phases;
 use super::strip::{InputColumns, Limits, Strip};
 use super::workgroups::{invocations, workgroup_bytes};
-use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
+use crate::ops::conv::phases::Phases;
+use crate::ops::conv::{ConvGeometry, OPERANDS};
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, grid, shader};
 use crate::ops::prologue::Prologue;

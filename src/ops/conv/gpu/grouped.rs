@@ -1,11 +1,11 @@
 //! Convolutions of groups with few channels, depthwise ones among them: no matrix product fills a tile there.
 
 use super::partial_sums::{PartialSums, in_partial_sums};
-use super::phases::Phases;
 use super::strip::{InputColumns, Limits, Strip, even_parts};
 use super::workgroups::{invocations, workgroup_bytes};
-use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
+use crate::ops::conv::phases::Phases;
+use crate::ops::conv::{ConvGeometry, OPERANDS};
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, grid, shader};
 use crate::ops::prologue::Prologue;

@@ -1,7 +1,7 @@
 //! Winograd's convolution: windows of 3x3, a tile of outputs at a time, in fewer products than the definition has.
 
-use super::ConvGeometry;
 use crate::device::DeviceProfile;
+use crate::ops::conv::ConvGeometry;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{LAUNCH, MULTIPLY_ADDS_PER_ELEMENT, Product, Quads, TiledKernel, multiprocessors};
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};

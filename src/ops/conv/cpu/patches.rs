@@ -1,7 +1,7 @@
 //! The CPU's view of a convolution as a matrix product: the patch of input values under each window, laid
 //! out as a row `[R,S,C/groups]` (im2col), a strip of windows at a time.
 
-use super::ConvGeometry;
+use crate::ops::conv::ConvGeometry;
 
 /// Elements of a strip of patches: 256 KiB, so that it stays in a core's cache.
 const STRIP_ELEMENTS: usize = 64 << 10;

@@ -1,7 +1,7 @@
 //! Strips: neighbouring positions along the width that one invocation owns, so that what their windows share is read
 //! once, into registers.
 
-use super::phases::Phases;
+use crate::ops::conv::phases::Phases;
 use crate::ops::window::Axis;
 
 /// A strip, and the taps that are worked on together.
