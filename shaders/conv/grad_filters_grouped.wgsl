@@ -10,7 +10,7 @@
 // [slices,K,R,S,C/groups]
 @group(0) @binding(2) var<storage, read_write> grad_filters: array<f32>;
 
-// The packets of conv/grad_output_plain_packet.wgsl.
+// The packets of prologue/plain_packet.wgsl.
 alias APacket = Packet;
 const PLACE: u32 = LANES * TAP_LANES;
 const INVOCATIONS: u32 = PLACE * PLACES;

@@ -9,7 +9,7 @@
 @group(0) @binding(1) var<storage, read> grad_output: array<Packet>;
 @group(0) @binding(2) var<storage, read_write> grad_input: array<Packet>;
 
-// The packets of conv/grad_output_plain_packet.wgsl.
+// The packets of prologue/plain_packet.wgsl.
 alias APacket = Packet;
 // One more than there are lanes: weights that are neighbours in memory meet different banks.
 const PITCH: u32 = LANES + 1u;

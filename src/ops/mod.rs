@@ -8,7 +8,6 @@ pub mod conv;
 pub mod dense;
 mod epilogue;
 mod gemm;
-mod gemm_subgroup;
 pub mod kernel;
 pub mod loss;
 pub mod op;

@@ -124,8 +124,8 @@ pub fn forward(
     };
     let mut source = shader!("conv/forward_grouped.wgsl", "conv/strips.wgsl");
     source.files.extend(match channels {
-        Channels::Scalars => shader!("conv/finish_scalars.wgsl").files,
-        _ => shader!("conv/finish_quads.wgsl").files,
+        Channels::Scalars => shader!("epilogue/scalars.wgsl").files,
+        _ => shader!("epilogue/quads.wgsl").files,
     });
     let source = channels.complete(source, channels.product());
     let mut call = written.call(geometry, channels, source, geometry.constants(), device)?;

@@ -78,8 +78,8 @@ pub fn forward(
     let rows = geometry.height.kernel.div_ceil(geometry.height.kernel.div_ceil(rows));
     let mut source = shader!("conv/forward_stem.wgsl");
     source.files.extend(match geometry.out_channels.is_multiple_of(4) {
-        true => shader!("conv/finish_quads.wgsl").files,
-        false => shader!("conv/finish_scalars.wgsl").files,
+        true => shader!("epilogue/quads.wgsl").files,
+        false => shader!("epilogue/scalars.wgsl").files,
     });
     let source = complete(source, geometry).with_sizes(&[
         ("STRIP", strip.positions as u32),

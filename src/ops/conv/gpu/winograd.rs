@@ -236,8 +236,8 @@ impl Winograd<'_> {
                 let files = shader!("conv/winograd/output.wgsl", "conv/winograd/results.wgsl");
                 let mut call = self.transform(files, self.all_tiles(), out_channels, bindings);
                 call.source.files.extend(match is_quads(out_channels) {
-                    true => shader!("conv/finish_quads.wgsl").files,
-                    false => shader!("conv/finish_scalars.wgsl").files,
+                    true => shader!("epilogue/quads.wgsl").files,
+                    false => shader!("epilogue/scalars.wgsl").files,
                 });
                 epilogue.complete(&mut call, 3);
                 call

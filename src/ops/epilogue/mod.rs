@@ -1,9 +1,9 @@
 //! What happens to an output value between the sum that made it and the memory that keeps it.
 
-use super::activation::Activation;
-use super::kernel::{Binding, KernelCall, shader};
-use super::op::{HostBuffer, Operand, Precision};
 use crate::cpu::add_to_rows;
+use crate::ops::activation::Activation;
+use crate::ops::kernel::{Binding, KernelCall, shader};
+use crate::ops::op::{HostBuffer, Operand, Precision};
 
 /// A bias and an activation, applied to each value of an output `[..,K]` before it is stored:
 /// `output = activation(value + bias[k])`.
@@ -27,13 +27,13 @@ impl Epilogue {
     }
 
     /// What the definition stores for a sum; `bias` is its channel's.
-    pub(super) fn define(&self, value: f64, bias: impl FnOnce() -> f64) -> f64 {
+    pub(in crate::ops) fn define(&self, value: f64, bias: impl FnOnce() -> f64) -> f64 {
         let value = if self.bias { value + bias() } else { value };
         self.activation.map_or(value, |activation| activation.value(value))
     }
 
     /// Finishes rows of an output that still lie in the cache, on the calling thread alone.
-    pub(super) fn run_on_cpu(&self, rows: &mut [f32], operands: &[HostBuffer<f32>]) {
+    pub(in crate::ops) fn run_on_cpu(&self, rows: &mut [f32], operands: &[HostBuffer<f32>]) {
         if self.bias {
             add_to_rows(rows, operands[0].reals());
         }
@@ -44,12 +44,12 @@ impl Epilogue {
 
     /// Gives the function `finish` to a kernel that calls it, and the bias to that function: `operand` is the
     /// bias's number among the operands of the operation.
-    pub(super) fn complete(&self, call: &mut KernelCall, operand: usize) {
+    pub(in crate::ops) fn complete(&self, call: &mut KernelCall, operand: usize) {
         let finish = match (self.bias, self.activation) {
-            (false, None) => shader!("conv/finish_none.wgsl"),
-            (true, None) => shader!("conv/finish_bias.wgsl"),
-            (false, Some(_)) => shader!("conv/finish_activation.wgsl"),
-            (true, Some(_)) => shader!("conv/finish_bias_activation.wgsl"),
+            (false, None) => shader!("epilogue/none.wgsl"),
+            (true, None) => shader!("epilogue/bias.wgsl"),
+            (false, Some(_)) => shader!("epilogue/activation.wgsl"),
+            (true, Some(_)) => shader!("epilogue/bias_activation.wgsl"),
         };
         call.source.files.extend(finish.files);
         if self.bias {
@@ -63,7 +63,7 @@ impl Epilogue {
     }
 
     /// Precision of an output whose values have `precision` before they are finished.
-    pub(super) fn precision(&self, precision: Precision) -> Precision {
+    pub(in crate::ops) fn precision(&self, precision: Precision) -> Precision {
         let summed = precision.summed + usize::from(self.bias);
         let Some(activation) = self.activation else { return Precision { summed, ..precision } };
         let own = activation.precision();

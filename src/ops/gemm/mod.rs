@@ -1,13 +1,14 @@
 //! Launching `shaders/gemm`: matrix products in tiles, whatever the matrices are made of.
 
-use super::epilogue::Epilogue;
-use super::gemm_subgroup;
-use super::kernel::{
+mod subgroup;
+
+use crate::device::{DeviceKind, DeviceProfile};
+use crate::ops::epilogue::Epilogue;
+use crate::ops::kernel::{
     Binding, Constant, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, Source,
     grid, shader,
 };
-use super::prologue::Prologue;
-use crate::device::{DeviceKind, DeviceProfile};
+use crate::ops::prologue::Prologue;
 
 /// A product `result[m,n] = sum over k of a(m,k) * b(k,n)`, done `parts` times over different data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,7 +255,7 @@ impl Product {
                 .extend(if b { shader!("gemm/b_quads.wgsl") } else { shader!("gemm/b_scalars.wgsl") }.files);
             self.implementation(tiling.name(), kernel, main, [tile.m, tile.n, tile.k], slices)
         });
-        gemm_subgroup::implementation(self, device, kernel).into_iter().chain(tiled).collect()
+        subgroup::implementation(self, device, kernel).into_iter().chain(tiled).collect()
     }
 
     /// The implementation of this name: `kernel` with the program `main`, which does the product in blocks of
@@ -274,8 +275,8 @@ impl Product {
             return in_slices(name, vec![call], kernel.result, kernel.elements, slices);
         };
         call.source.files.extend(match kernel.quads.result {
-            true => shader!("conv/finish_quads.wgsl").files,
-            false => shader!("conv/finish_scalars.wgsl").files,
+            true => shader!("epilogue/quads.wgsl").files,
+            false => shader!("epilogue/scalars.wgsl").files,
         });
         if slices == 1 {
             epilogue.complete(&mut call, operands);

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::activation::{Activation, Saved};
-use super::kernel::{Binding, KernelCall, Source, shader};
-use super::op::{HostBuffer, Operand, Precision};
 use crate::cpu::with_scratch;
+use crate::ops::activation::{Activation, Saved};
+use crate::ops::kernel::{Binding, KernelCall, Source, shader};
+use crate::ops::op::{HostBuffer, Operand, Precision};
 use crate::tensor::Shape;
 
 /// An activation's derivative, by which each value of `grad_output` is multiplied as it is read:
@@ -39,20 +39,24 @@ impl Prologue {
     }
 
     /// The gradient that the definition works on; `operands` are those that come after the operation's own.
-    pub(super) fn define<'a>(&self, grad_output: &'a [f64], operands: &[HostBuffer<f64>]) -> Cow<'a, [f64]> {
+    pub(in crate::ops) fn define<'a>(
+        &self,
+        grad_output: &'a [f64],
+        operands: &[HostBuffer<f64>],
+    ) -> Cow<'a, [f64]> {
         let Some(activation) = self.activation else { return Cow::Borrowed(grad_output) };
         let activated = operands[0].reals();
         grad_output.iter().zip(activated).map(|(grad, &y)| grad * activation.derivative(y)).collect()
     }
 
     /// One value of the same gradient: `grad_output` and `activated` as they lie in memory.
-    pub(super) fn define_at(&self, grad_output: f64, activated: impl FnOnce() -> f64) -> f64 {
+    pub(in crate::ops) fn define_at(&self, grad_output: f64, activated: impl FnOnce() -> f64) -> f64 {
         self.activation.map_or(grad_output, |activation| grad_output * activation.derivative(activated()))
     }
 
     /// Calls `work` with the gradient that it works on, for a `part` of `grad_output`: where there is a
     /// derivative, the product lies in scratch memory, so a part should fit the cache.
-    pub(super) fn run_on_cpu(
+    pub(in crate::ops) fn run_on_cpu(
         &self,
         grad_output: &[f32],
         part: Range<usize>,
@@ -69,7 +73,7 @@ impl Prologue {
     }
 
     /// Writes the gradient that it works on `into` memory that lies in a cache, for a `part` of `grad_output`.
-    pub(super) fn copy_on_cpu(
+    pub(in crate::ops) fn copy_on_cpu(
         &self,
         grad_output: &[f32],
         part: Range<usize>,
@@ -84,25 +88,25 @@ impl Prologue {
 
     /// Gives the function `grad_output_at` to a kernel that reads a value at a time, and the activation's
     /// output to that function: `operand` is its number among the operands of the operation.
-    pub(super) fn complete(&self, call: &mut KernelCall, operand: usize) {
-        let plain = shader!("conv/grad_output_plain.wgsl");
-        self.append(call, operand, plain, shader!("conv/grad_output_activation.wgsl"));
+    pub(in crate::ops) fn complete(&self, call: &mut KernelCall, operand: usize) {
+        let plain = shader!("prologue/plain.wgsl");
+        self.append(call, operand, plain, shader!("prologue/activation.wgsl"));
     }
 
     /// The same with the functions `a_factor` and `a_finished`, for a matrix product whose `a` is `grad_output`.
-    pub(super) fn complete_product(&self, call: &mut KernelCall, operand: usize) {
-        let plain = shader!("gemm/a_as_it_is.wgsl");
-        self.append(call, operand, plain, shader!("gemm/a_times_derivative.wgsl"));
+    pub(in crate::ops) fn complete_product(&self, call: &mut KernelCall, operand: usize) {
+        let plain = shader!("prologue/plain_product.wgsl");
+        self.append(call, operand, plain, shader!("prologue/activation_product.wgsl"));
     }
 
     /// The same with the function `grad_output_packet`, for a kernel that reads packets of four values, or of one.
-    pub(super) fn complete_packets(&self, call: &mut KernelCall, operand: usize, quads: bool) {
-        let mut times_derivative = shader!("conv/grad_output_activation_packet.wgsl");
+    pub(in crate::ops) fn complete_packets(&self, call: &mut KernelCall, operand: usize, quads: bool) {
+        let mut times_derivative = shader!("prologue/activation_packet.wgsl");
         times_derivative.files.extend(match quads {
-            true => shader!("conv/derivative_quads.wgsl").files,
-            false => shader!("conv/derivative_scalars.wgsl").files,
+            true => shader!("prologue/derivative_quads.wgsl").files,
+            false => shader!("prologue/derivative_scalars.wgsl").files,
         });
-        self.append(call, operand, shader!("conv/grad_output_plain_packet.wgsl"), times_derivative);
+        self.append(call, operand, shader!("prologue/plain_packet.wgsl"), times_derivative);
     }
 
     fn append(&self, call: &mut KernelCall, operand: usize, plain: Source, times_derivative: Source) {
@@ -118,7 +122,7 @@ impl Prologue {
     }
 
     /// Precision of a pass that has `precision` where gradients are taken as they are.
-    pub(super) fn precision(&self, precision: Precision) -> Precision {
+    pub(in crate::ops) fn precision(&self, precision: Precision) -> Precision {
         let Some(activation) = self.activation else { return precision };
         let factor = activation.grad_precision();
         Precision {

@@ -5,9 +5,9 @@
 //! as much as fifty multiply-adds or more. So this kernel keeps a large block of results in registers, and each
 //! lane fetches its share of b and hands it to the others, which takes one instruction a value.
 
-use super::gemm::{Product, TiledKernel, slices};
-use super::kernel::{Implementation, MAX_WORKGROUPS_PER_AXIS, shader};
+use super::{Product, TiledKernel, slices};
 use crate::device::{DeviceKind, DeviceProfile};
+use crate::ops::kernel::{Implementation, MAX_WORKGROUPS_PER_AXIS, shader};
 
 /// Invocations that hand values to each other: the lanes of a vector instruction.
 const LANES: usize = 8;

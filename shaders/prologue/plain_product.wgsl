@@ -1,5 +1,5 @@
 // Values of a as a matrix product multiplies them: as they lie in memory.
-// Appended to gemm/tiled.wgsl and gemm/subgroup.wgsl by src/ops/prologue.rs.
+// Appended to gemm/tiled.wgsl and gemm/subgroup.wgsl by src/ops/prologue/mod.rs.
 
 fn a_factor(index: u32) -> APacket {
     return APacket();
