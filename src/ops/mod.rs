@@ -5,6 +5,7 @@ pub mod add;
 pub mod batch;
 pub mod bias;
 pub mod conv;
+mod cost;
 pub mod dense;
 mod epilogue;
 mod gemm;

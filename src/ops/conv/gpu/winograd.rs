@@ -2,8 +2,9 @@
 
 use crate::device::DeviceProfile;
 use crate::ops::conv::ConvGeometry;
+use crate::ops::cost::{LAUNCH, MULTIPLY_ADDS_PER_ELEMENT, multiprocessors};
 use crate::ops::epilogue::Epilogue;
-use crate::ops::gemm::{LAUNCH, MULTIPLY_ADDS_PER_ELEMENT, Product, Quads, TiledKernel, multiprocessors};
+use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
