@@ -2,12 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Adapter;
-use super::pipeline::Pipelines;
-use super::submission::longest_time;
+use super::adapter::Adapter;
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Binding, Implementation};
-use crate::ops::{Element, Op};
+use crate::ops::Element;
 use crate::{Error, Result};
 
 /// An open device.
@@ -17,16 +14,6 @@ pub struct Context {
     pub queue: wgpu::Queue,
     pub profile: DeviceProfile,
     pub fault: Fault,
-}
-
-/// A kernel launch, ready to be submitted.
-#[derive(Debug)]
-pub struct Dispatch {
-    pub pipeline: wgpu::ComputePipeline,
-    pub bind_group: wgpu::BindGroup,
-    pub workgroups: [u32; 3],
-    /// The longest time that it should take, in seconds.
-    pub seconds: f64,
 }
 
 impl Context {
@@ -90,38 +77,6 @@ impl Context {
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         })
-    }
-
-    /// The launches of an implementation of `op` whose kernels are compiled, over the buffers that `bound` names
-    /// with their sizes in bytes.
-    pub fn dispatches<'a>(
-        &self,
-        op: &dyn Op,
-        implementation: &Implementation,
-        pipelines: &Pipelines,
-        bound: impl Fn(Binding) -> (&'a wgpu::Buffer, u64),
-    ) -> Vec<Dispatch> {
-        let seconds = longest_time(&self.profile, op) / implementation.calls.len() as f64;
-        let dispatch = |call| {
-            let pipeline = pipelines.get(call).clone();
-            let entries: Vec<wgpu::BindGroupEntry> = (0..)
-                .zip(&call.bindings)
-                .map(|(binding, &source)| {
-                    let (buffer, bytes) = bound(source);
-                    let size = std::num::NonZeroU64::new(bytes.max(4));
-                    let resource =
-                        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size });
-                    wgpu::BindGroupEntry { binding, resource }
-                })
-                .collect();
-            let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(call.source.name),
-                layout: &pipeline.get_bind_group_layout(0),
-                entries: &entries,
-            });
-            Dispatch { pipeline, bind_group, workgroups: call.workgroups, seconds }
-        };
-        implementation.calls.iter().map(dispatch).collect()
     }
 }
 
