@@ -1,12 +1,12 @@
 //! The executor that runs the definitions, in f64. Names no op.
 
+use super::{Arithmetic, HostExecutor};
 use crate::ops::{CpuForm, Op, Operands};
-use crate::plan::{HostExecutor, Real};
 
 /// Runs plans by their operations' definitions, in f64: slow, and what every other executor is proved by.
 pub type ReferenceExecutor = HostExecutor<f64>;
 
-impl Real for f64 {
+impl Arithmetic for f64 {
     fn device_name() -> String {
         "reference, f64".into()
     }

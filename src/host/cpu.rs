@@ -1,12 +1,12 @@
 //! The executor that runs operations on all cores of the CPU, in f32.
 
+use super::{Arithmetic, HostExecutor};
 use crate::ops::{CpuForm, Op, Operands};
-use crate::plan::{HostExecutor, Real};
 
 /// Runs plans on all cores of the CPU, in f32; needs no driver.
 pub type CpuExecutor = HostExecutor<f32>;
 
-impl Real for f32 {
+impl Arithmetic for f32 {
     fn device_name() -> String {
         match rayon::current_num_threads() {
             1 => "CPU executor, 1 thread".into(),

@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::executor::Ready;
-use super::{Allocation, BufferId, BufferSpec, Executor, Memory, Pending, Plan, Prepared, Role, Step};
 use crate::cpu::caught;
 use crate::ops::{CpuForm, Element, HostBuffer, Op, Operands};
+use crate::plan::{Allocation, BufferId, BufferSpec, Executor, Memory, Pending, Plan, Prepared, Role, Step};
 use crate::{Result, host_memory};
 
 /// What messages call the buffers of a plan.
 const PLAN: &str = "a plan";
 
 /// A type of real numbers, and the form of an operation that works on it.
-pub trait Real: Copy + Default + Send + 'static {
+pub trait Arithmetic: Copy + Default + Send + 'static {
     /// The forms of an operation that work on this type, best guess first.
     fn forms(op: &dyn Op) -> Vec<CpuForm>;
     /// What [`Executor::device_name`] answers.
@@ -52,7 +51,7 @@ struct PreparedPlan {
     forms: Vec<&'static str>,
 }
 
-impl<T: Real> HostExecutor<T> {
+impl<T: Arithmetic> HostExecutor<T> {
     /// An executor without plans.
     pub fn new() -> Self {
         HostExecutor {
@@ -125,7 +124,7 @@ impl<T: Real> HostExecutor<T> {
     }
 }
 
-impl<T: Real> Executor for HostExecutor<T> {
+impl<T: Arithmetic> Executor for HostExecutor<T> {
     fn device_name(&self) -> String {
         T::device_name()
     }
@@ -244,5 +243,14 @@ impl<T: Real> Executor for HostExecutor<T> {
     fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Box<dyn Pending>> {
         let read = self.buffer(prepared, buffer).try_map_reals("reading a buffer", |value| value.to_f32())?;
         Ok(Box::new(Ready(read)))
+    }
+}
+
+/// Content that is there already.
+struct Ready(HostBuffer<f32>);
+
+impl Pending for Ready {
+    fn wait(self: Box<Self>) -> Result<HostBuffer<f32>> {
+        Ok(self.0)
     }
 }
