@@ -1,4 +1,4 @@
-//! What operations on the CPU are made of: vectors, matrix products, scratch memory, sums in a fixed order. Names no op.
+//! What operations on the CPU are made of: vectors, matrix products, scratch memory, sums in order. Names no op.
 
 mod channels;
 mod dots;

@@ -1,4 +1,4 @@
-//! How plans run in host memory: on all cores of the CPU, in f32, and by the operations' definitions, in f64. Names no op.
+//! How plans run in host memory: on the CPU in f32, and by the definitions in f64. Names no op.
 
 mod cpu;
 mod executor;

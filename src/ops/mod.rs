@@ -4,6 +4,7 @@ pub mod activation;
 pub mod add;
 pub mod batch;
 pub mod bias;
+pub mod ceilings;
 pub mod conv;
 mod cost;
 pub mod dense;

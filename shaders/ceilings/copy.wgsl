@@ -1,7 +1,7 @@
 // Copy, direct: as many bytes in as out, and nothing to compute.
 // result[i] = input[i].
 // A workgroup owns 64 * ELEMENTS_EACH elements that follow one another in memory, an invocation every 64th of them.
-// Defined in src/bench/ceilings.rs, which also appends ELEMENTS_EACH as a const line.
+// Defined in src/ops/ceilings/copy.rs, which also appends ELEMENTS_EACH as a const line.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read_write> result: array<f32>;

@@ -1,7 +1,7 @@
 // Multiply-adds, direct: nothing but them, in chains that do not wait for each other.
 // result[i] = mean over 16 chains of x, where x starts as the chain's number and 4*ROUNDS times becomes x/2 + input[i].
 // An invocation owns one element; a workgroup owns 64 that follow one another in memory.
-// Defined in src/bench/ceilings.rs.
+// Defined in src/ops/ceilings/fma.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read_write> result: array<f32>;

@@ -1,8 +1,7 @@
 //! The operations that measure a device's ceilings.
 
-use crate::bench::{CopyRate, FmaRate};
-
 use super::Case;
+use crate::ops::ceilings::{CopyRate, FmaRate};
 
 /// Every case of the ceilings' operations.
 pub fn cases() -> Vec<Case> {
