@@ -1,11 +1,10 @@
 //! From the device that a person asked for to an executor.
 
-use crate::cpu::CpuExecutor;
 use crate::device::{DeviceChoice, DeviceKind};
 use crate::files::CacheFolder;
 use crate::gpu::{Adapter, GpuExecutor, ShaderChecks, Tuning, adapters, install_advice};
+use crate::host::{CpuExecutor, ReferenceExecutor};
 use crate::plan::Executor;
-use crate::reference::ReferenceExecutor;
 use crate::{Error, Result};
 
 /// An executor, and why it was taken.

@@ -43,8 +43,8 @@
 //! | [`ops`] | the vocabulary: an operation's definition, its kernels and its CPU form, one file an operation |
 //! | [`plan`] | in what order: a network lowered to operations over numbered buffers, and their memory |
 //! | [`gpu`] | how, on a GPU: adapters, pipelines, transfers, timing, tuning; wgpu's types stay in here |
-//! | [`cpu`] | how, on the CPU: threads and matrix products |
-//! | [`mod@reference`] | the executor that runs the definitions, in f64 |
+//! | [`cpu`] | how, on the CPU: SIMD, panels, matrix products, scratch memory |
+//! | [`host`] | the executors in host memory: the CPU in f32, and the reference, which runs the definitions in f64 |
 //! | [`train`] | the loop: batches, epochs, figures, weights in files |
 //! | [`data`] | datasets: IDX, CIFAR, image folders, built-in digits |
 //! | [`verify`] | whether what is fast gives the definition's answer |
@@ -71,12 +71,12 @@ mod error;
 pub mod executors;
 pub mod files;
 pub mod gpu;
+pub mod host;
 pub mod host_memory;
 pub mod layers;
 pub mod network;
 pub mod ops;
 pub mod plan;
-pub mod reference;
 pub mod report;
 pub mod tensor;
 pub mod train;

@@ -4,8 +4,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use wgconv::cpu::CpuExecutor;
 use wgconv::data;
+use wgconv::host::CpuExecutor;
 use wgconv::layers::Conv2d;
 use wgconv::network::Network;
 use wgconv::ops::window::Padding;

@@ -5,9 +5,9 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wgconv::cpu::CpuExecutor;
 use wgconv::device::DeviceKind;
 use wgconv::gpu::{GpuExecutor, ShaderChecks};
+use wgconv::host::CpuExecutor;
 use wgconv::ops::HostBuffer;
 use wgconv::ops::batch::Advance;
 use wgconv::ops::conv::{ConvForward, ConvGeometry};

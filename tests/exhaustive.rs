@@ -5,8 +5,8 @@ mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wgconv::cpu::CpuExecutor;
 use wgconv::gpu::{GpuExecutor, ShaderChecks};
+use wgconv::host::CpuExecutor;
 use wgconv::plan::Executor;
 use wgconv::verify::cases::Case;
 use wgconv::verify::{Data, Exhaustive, Status, verify};

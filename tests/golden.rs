@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use file::File;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use wgconv::host::Arithmetic;
 use wgconv::ops::activation::{Activation, ActivationForward, ActivationGrad};
 use wgconv::ops::bias::{BiasForward, BiasGrad};
 use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
@@ -21,7 +22,6 @@ use wgconv::ops::optimizer::{
 use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::ops::{Access, Element, HostBuffer, Op, Operands};
-use wgconv::plan::Real;
 use wgconv::tensor::ImageShape;
 
 /// Both sides sum in float64; only the order of the sums may differ.
@@ -99,7 +99,7 @@ impl Case {
     }
 
     /// What PyTorch was given.
-    fn given<T: Real>(&self) -> Tensors<T> {
+    fn given<T: Arithmetic>(&self) -> Tensors<T> {
         let convert = |&value: &f64| T::from_f32(value as f32);
         let given = self.given.iter();
         given.map(|(name, stored)| (name.clone(), stored.inside().map_reals(convert))).collect()
@@ -107,7 +107,7 @@ impl Case {
 
     /// The largest difference between `found` and what PyTorch computed, relative to values beyond 1; or the
     /// first one that is too large.
-    fn compare<T: Real + Into<f64>>(&self, found: &Tensors<T>, tolerance: f64) -> Result<f64, String> {
+    fn compare<T: Arithmetic + Into<f64>>(&self, found: &Tensors<T>, tolerance: f64) -> Result<f64, String> {
         let mut largest: f64 = 0.0;
         for (name, stored) in &self.computed {
             let found: Vec<f64> = match &found[name] {
@@ -134,7 +134,7 @@ impl Case {
 }
 
 /// Runs an operation on tensors that have its operands' names. What it writes need not be there before.
-fn apply<T: Real>(op: &dyn Op, tensors: &mut Tensors<T>) {
+fn apply<T: Arithmetic>(op: &dyn Op, tensors: &mut Tensors<T>) {
     let declared = op.operands();
     let buffers = declared.iter().map(|operand| {
         let elements = operand.shape.elements();
@@ -156,7 +156,7 @@ fn apply<T: Real>(op: &dyn Op, tensors: &mut Tensors<T>) {
 }
 
 /// What PyTorch was given, after `ops` have run on it one after another.
-fn run<T: Real>(case: &Case, ops: &[Box<dyn Op>]) -> Tensors<T> {
+fn run<T: Arithmetic>(case: &Case, ops: &[Box<dyn Op>]) -> Tensors<T> {
     let mut tensors = case.given();
     ops.iter().for_each(|op| apply(op.as_ref(), &mut tensors));
     tensors
@@ -315,7 +315,7 @@ struct Descent {
 
 impl Descent {
     /// The parameters after each step.
-    fn run<T: Real>(&self, case: &Case) -> Tensors<T> {
+    fn run<T: Arithmetic>(&self, case: &Case) -> Tensors<T> {
         let UpdateOptions { optimizer, clip_norm, .. } = self.options;
         let [steps] = case.sizes("learning_rate");
         let given = case.given::<T>();
@@ -371,7 +371,7 @@ impl Descent {
     }
 }
 
-fn run_one<T: Real>(op: &dyn Op, buffers: Vec<HostBuffer<T>>) -> Vec<HostBuffer<T>> {
+fn run_one<T: Arithmetic>(op: &dyn Op, buffers: Vec<HostBuffer<T>>) -> Vec<HostBuffer<T>> {
     let mut operands = Operands::new(buffers);
     T::run(op, T::forms(op)[0].name, &mut operands);
     operands.into_buffers()

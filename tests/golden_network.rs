@@ -10,17 +10,15 @@ use std::sync::Arc;
 
 use file::{File, Stored};
 use serde::Deserialize;
-use wgconv::cpu::CpuExecutor;
 use wgconv::gpu::ShaderChecks;
+use wgconv::host::{Arithmetic, CpuExecutor, HostExecutor, ReferenceExecutor};
 use wgconv::layers::Conv2d;
 use wgconv::network::{Network, Variable};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
 use wgconv::plan::{
-    BufferId, DataParts, Executor, HostExecutor, LossOptions, Plan, Prepared, Prologues, Real, TrainOptions,
-    train_plan,
+    BufferId, DataParts, Executor, LossOptions, Plan, Prepared, Prologues, TrainOptions, train_plan,
 };
-use wgconv::reference::ReferenceExecutor;
 use wgconv::tensor::{ImageShape, Shape, Tensor};
 
 /// Of the losses, and of the weights relative to their largest; f32 sums in another order.
@@ -139,7 +137,7 @@ impl Training {
     }
 
     /// Takes all steps in host memory; losses keep all their digits.
-    fn run_on_host<T: Real + Into<f64>>(&self, mut executor: HostExecutor<T>) -> Trained {
+    fn run_on_host<T: Arithmetic + Into<f64>>(&self, mut executor: HostExecutor<T>) -> Trained {
         let prepared = self.run(&mut executor);
         let losses = executor.buffer(prepared, self.buffer("train/loss"));
         let losses = losses.reals().iter().map(|&loss| loss.into()).collect();

@@ -233,10 +233,9 @@ mod files {
 mod memory {
     use std::sync::Arc;
 
-    use wgconv::cpu::CpuExecutor;
+    use wgconv::host::{CpuExecutor, ReferenceExecutor};
     use wgconv::ops::add::Add;
     use wgconv::plan::Plan;
-    use wgconv::reference::ReferenceExecutor;
     use wgconv::tensor::Tensor;
     use wgconv::train::save_tensors;
 

@@ -5,9 +5,9 @@ mod common;
 
 use std::collections::HashSet;
 
-use wgconv::cpu::CpuExecutor;
 use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::gpu::{Preference, ShaderChecks};
+use wgconv::host::CpuExecutor;
 use wgconv::ops::kernel::Implementation;
 use wgconv::ops::{HostBuffer, Op, Operand, Operands, Precision};
 use wgconv::plan::Executor;

@@ -5,9 +5,9 @@ mod common;
 
 use std::sync::Arc;
 
-use wgconv::cpu::CpuExecutor;
 use wgconv::data::{Dataset, Normalisation};
 use wgconv::gpu::ShaderChecks;
+use wgconv::host::{CpuExecutor, ReferenceExecutor};
 use wgconv::layers::{Conv2d, Pool};
 use wgconv::network::{Network, presets};
 use wgconv::ops::HostBuffer;
@@ -17,7 +17,6 @@ use wgconv::ops::pool::PoolKind;
 use wgconv::plan::{
     BufferId, DataParts, Executor, LossOptions, Plan, Prepared, Prologues, TrainOptions, train_plan,
 };
-use wgconv::reference::ReferenceExecutor;
 use wgconv::tensor::ImageShape;
 
 const BATCH_SIZE: usize = 4;

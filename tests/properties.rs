@@ -7,8 +7,8 @@ use std::cell::RefCell;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRng, TestRunner};
-use wgconv::cpu::CpuExecutor;
 use wgconv::gpu::{GpuExecutor, Preference, ShaderChecks};
+use wgconv::host::CpuExecutor;
 use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use wgconv::ops::window::{Padding, WindowOptions};

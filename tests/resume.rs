@@ -9,13 +9,12 @@ mod workplace;
 
 use std::ops::ControlFlow;
 
-use wgconv::cpu::CpuExecutor;
 use wgconv::data::{self, DataSplits};
 use wgconv::gpu::ShaderChecks;
+use wgconv::host::{CpuExecutor, ReferenceExecutor};
 use wgconv::layers::Conv2d;
 use wgconv::network::Network;
 use wgconv::plan::Executor;
-use wgconv::reference::ReferenceExecutor;
 use wgconv::train::{Basis, Checkpoint, Evaluation, TrainSettings, TrainState, Trainer};
 use workplace::{Workplace, files};
 

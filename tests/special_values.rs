@@ -5,8 +5,8 @@ mod common;
 
 use std::sync::Arc;
 
-use wgconv::cpu::CpuExecutor;
 use wgconv::gpu::ShaderChecks;
+use wgconv::host::CpuExecutor;
 use wgconv::ops::batch::{Advance, GatherBatch, NO_ROW};
 use wgconv::ops::loss::{NO_LABEL, SoftmaxCrossEntropy};
 use wgconv::ops::optimizer::{GradientNorm, Group, Groups, Optimizer, Sgd, Update, UpdateOptions};

@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use approx::{assert_abs_diff_eq, relative_eq};
-use wgconv::cpu::CpuExecutor;
 use wgconv::data::{self, DataSplits, Normalisation};
 use wgconv::gpu::ShaderChecks;
+use wgconv::host::{CpuExecutor, ReferenceExecutor};
 use wgconv::layers::Conv2d;
 use wgconv::network::{Network, Weights, presets};
 use wgconv::ops::activation::Activation;
@@ -19,7 +19,6 @@ use wgconv::ops::optimizer::{Groups, Optimizer, Sgd};
 use wgconv::ops::window::Padding;
 use wgconv::ops::{HostBuffer, Op};
 use wgconv::plan::{BufferId, Executor, Memory, Pending, Plan, Prepared};
-use wgconv::reference::ReferenceExecutor;
 use wgconv::train::{Evaluator, Schedule, TrainSettings, Trainer};
 use wgconv::{Error, Result};
 

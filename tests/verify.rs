@@ -2,9 +2,9 @@
 
 mod common;
 
-use wgconv::cpu::CpuExecutor;
 use wgconv::device::DeviceProfile;
 use wgconv::gpu::ShaderChecks;
+use wgconv::host::CpuExecutor;
 use wgconv::ops::activation::{Activation, ActivationForward};
 use wgconv::ops::conv::{ConvForward, ConvGeometry};
 use wgconv::ops::kernel::{Constant, Implementation};

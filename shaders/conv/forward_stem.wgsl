@@ -3,7 +3,7 @@
 // An invocation owns QUADS times four filters at a strip of STRIP positions: the COLUMNS input values under TAPS taps of a
 // channel are read once for all of them. A workgroup owns LANES times that many filters in PLACES strips, and stages
 // their weights STAGED_ROWS filter rows at a time.
-// Defined in src/ops/conv/forward.rs and launched by src/ops/conv/stem.rs, which appends the sizes as const lines.
+// Defined in src/ops/conv/forward.rs and launched by src/ops/conv/gpu/stem.rs, which appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read> filters: array<f32>;

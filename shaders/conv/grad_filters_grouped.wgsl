@@ -3,14 +3,14 @@
 // An invocation owns TAPS neighbouring taps of a packet of input channels (a tap group) in a packet of filters, in every
 // PLACES-th strip of a slice; a strip is STRIP neighbouring positions, whose COLUMNS input columns are read once for all
 // taps. A workgroup owns LANES packets of filters and TAP_LANES tap groups in one slice.
-// Defined in src/ops/conv/grad_filters.rs and launched by src/ops/conv/grouped.rs, which appends the sizes as const lines.
+// Defined in src/ops/conv/grad_filters.rs and launched by src/ops/conv/gpu/grouped.rs, which appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> input: array<Packet>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Packet>;
 // [slices,K,R,S,C/groups]
 @group(0) @binding(2) var<storage, read_write> grad_filters: array<f32>;
 
-// The packets of conv/grad_output_plain_packet.wgsl.
+// The packets of prologue/plain_packet.wgsl.
 alias APacket = Packet;
 const PLACE: u32 = LANES * TAP_LANES;
 const INVOCATIONS: u32 = PLACE * PLACES;

@@ -3,7 +3,7 @@
 // An invocation owns TAPS neighbouring taps of an input channel (a tap group) in QUADS times four filters, in every
 // PLACES-th strip of a slice; a strip is STRIP neighbouring positions, whose COLUMNS input values are read once for all
 // taps. A workgroup owns LANES times that many filters and TAP_LANES tap groups in one slice.
-// Defined in src/ops/conv/grad_filters.rs and launched by src/ops/conv/stem.rs, which appends the sizes as const lines.
+// Defined in src/ops/conv/grad_filters.rs and launched by src/ops/conv/gpu/stem.rs, which appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Packet>;

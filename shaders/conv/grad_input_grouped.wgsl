@@ -3,13 +3,13 @@
 // An invocation owns a packet of input channels in a strip of STRIP columns, a multiple of the stride: which of the
 // COLUMNS output columns meets which input column at which tap is the same for every strip, so that nothing is left of the
 // stride. A workgroup stages the weights of its LANES packets, STAGED_ROWS filter rows at a time.
-// Defined in src/ops/conv/grad_input.rs and launched by src/ops/conv/grouped.rs, which appends the sizes as const lines.
+// Defined in src/ops/conv/grad_input.rs and launched by src/ops/conv/gpu/grouped.rs, which appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> filters: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Packet>;
 @group(0) @binding(2) var<storage, read_write> grad_input: array<Packet>;
 
-// The packets of conv/grad_output_plain_packet.wgsl.
+// The packets of prologue/plain_packet.wgsl.
 alias APacket = Packet;
 // One more than there are lanes: weights that are neighbours in memory meet different banks.
 const PITCH: u32 = LANES + 1u;

@@ -4,7 +4,7 @@
 // filters, and their sums are added. Which of the COLUMNS output columns meets which input column at which tap is the
 // same for every strip, so that nothing is left of the stride. A workgroup owns PLACES strips, and stages the weights of
 // STAGED_QUADS times four filters, STAGED_ROWS filter rows at a time.
-// Defined in src/ops/conv/grad_input.rs and launched by src/ops/conv/stem.rs, which appends the sizes as const lines.
+// Defined in src/ops/conv/grad_input.rs and launched by src/ops/conv/gpu/stem.rs, which appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> filters: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Packet>;

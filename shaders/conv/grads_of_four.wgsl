@@ -1,7 +1,7 @@
 // The output's gradient at one position for four neighbouring filters, where packets may be narrower.
-// Appended to conv/grad_filters_stem.wgsl and conv/grad_input_stem.wgsl by src/ops/conv/stem.rs.
+// Appended to conv/grad_filters_stem.wgsl and conv/grad_input_stem.wgsl by src/ops/conv/gpu/stem.rs.
 
-// The packets of conv/grad_output_plain_packet.wgsl.
+// The packets of prologue/plain_packet.wgsl.
 alias APacket = Packet;
 
 // From filter k on, the last four at most; zero for filters past the last one.

@@ -1,6 +1,6 @@
 // Fetching a of a matrix product, a value at a time: for sizes that are no multiples of four.
 // Column j of a block holds the values of four rows at k + j; rows past the end repeat the last one.
-// Appended to gemm/tiled.wgsl by src/ops/gemm.rs.
+// Appended to gemm/tiled.wgsl by src/ops/gemm/tiled.rs.
 
 alias APacket = f32;
 const A_WIDTH: u32 = 1u;

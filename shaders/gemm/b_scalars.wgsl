@@ -1,6 +1,6 @@
 // Fetching b of a matrix product, a value at a time: for sizes that are no multiples of four.
 // Column j of a block holds the values of four columns at k + j; columns past the end repeat the last one.
-// Appended to gemm/tiled.wgsl by src/ops/gemm.rs.
+// Appended to gemm/tiled.wgsl by src/ops/gemm/tiled.rs.
 
 alias BPacket = f32;
 const B_WIDTH: u32 = 1u;

@@ -2,7 +2,7 @@
 // result[m,n] = sum over k of a(m,k) * b(k,n), for matrices that need not exist in memory.
 // Appended to gemm/tiled.wgsl and to gemm/subgroup.wgsl, with a file that says where the values lie (a_line, a_step,
 // a_present, a_packet, likewise b, and store).
-// Launched by src/ops/gemm.rs.
+// Launched by src/ops/gemm/product.rs.
 
 override GEMM_M: u32;
 override GEMM_N: u32;

@@ -1,5 +1,5 @@
 // Results of a matrix product, four along n at a time: GEMM_N and every offset are multiples of four.
-// Appended to gemm/tiled.wgsl by src/ops/gemm.rs.
+// Appended to gemm/tiled.wgsl by src/ops/gemm/product.rs.
 
 alias ResultPacket = vec4<f32>;
 const RESULT_WIDTH: u32 = 4u;

@@ -1,5 +1,5 @@
 // Results of a matrix product, one at a time: for a GEMM_N that is no multiple of four.
-// Appended to gemm/tiled.wgsl by src/ops/gemm.rs.
+// Appended to gemm/tiled.wgsl by src/ops/gemm/product.rs.
 
 alias ResultPacket = f32;
 const RESULT_WIDTH: u32 = 1u;

@@ -2,7 +2,7 @@
 // The files that gemm/tiled.wgsl is appended to serve this one as well; a part is an independent product.
 // An invocation owns 4 x TILE_N results and fetches blocks of 4 x 4 values of a, for itself, and of b, for all; a workgroup
 // of 8 invocations, which share a subgroup, owns 32 x TILE_N results in one slice of k.
-// Launched by src/ops/gemm_subgroup.rs, which also appends TILE_N as a const line.
+// Launched by src/ops/gemm/subgroup.rs, which also appends TILE_N as a const line.
 
 const LANES: u32 = 8u;
 const TILE_M: u32 = 4u * LANES;

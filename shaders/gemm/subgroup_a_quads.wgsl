@@ -1,7 +1,7 @@
 // Fetching a for gemm/subgroup.wgsl, four values at a time: along k where A_CONTIGUOUS_IN_K, else along m.
 // The number of values along that axis, and every offset but that of a step along it, are multiples of four.
 // Column j of a block holds the values of four rows at k + j.
-// Appended by src/ops/gemm_subgroup.rs.
+// Appended by src/ops/gemm/subgroup.rs.
 
 alias APacket = vec4<f32>;
 const A_WIDTH: u32 = 4u;

@@ -1,6 +1,6 @@
 // Fetching a for gemm/subgroup.wgsl, a value at a time: for sizes that are no multiples of four.
 // Column j of a block holds the values of four rows at k + j.
-// Appended by src/ops/gemm_subgroup.rs.
+// Appended by src/ops/gemm/subgroup.rs.
 
 alias APacket = f32;
 const A_WIDTH: u32 = 1u;

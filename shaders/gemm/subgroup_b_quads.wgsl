@@ -1,7 +1,7 @@
 // Fetching b for gemm/subgroup.wgsl, four values at a time: along k where B_CONTIGUOUS_IN_K, else along n.
 // The number of values along that axis, and every offset but that of a step along it, are multiples of four.
 // Column j of a block holds the values of four columns at k + j.
-// Appended by src/ops/gemm_subgroup.rs.
+// Appended by src/ops/gemm/subgroup.rs.
 
 alias BPacket = vec4<f32>;
 const B_WIDTH: u32 = 4u;

@@ -1,7 +1,7 @@
 // Second pass of a split sum: result[i] = finish(sum over slices of slices[slice][i]), first slice first.
 // The order is fixed, so the same data give the same bits.
 // An invocation owns one result; a workgroup owns 64 that follow one another in memory.
-// Launched by src/ops/gemm.rs.
+// Launched by src/ops/gemm/slices.rs.
 
 @group(0) @binding(0) var<storage, read> slices: array<f32>;
 @group(0) @binding(1) var<storage, read_write> result: array<f32>;

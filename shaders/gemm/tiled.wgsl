@@ -3,7 +3,7 @@
 // beside this one say how many are moved at a time. A part is an independent product; SLICES cut the sum over k.
 // An invocation owns THREAD_M x THREAD_N results and fetches a block of 4 x 4 values of a, of b, or of both for each step
 // of TILE_K; a workgroup owns TILE_M x TILE_N results in one slice.
-// Launched by src/ops/gemm.rs, which also appends the tile sizes as const lines.
+// Launched by src/ops/gemm/tiled.rs, which also appends the tile sizes as const lines.
 
 // In units of four values.
 const A_PITCH: u32 = TILE_M / 4u;

@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use super::BenchDevice;
 use super::timing::{time, time_op};
 use crate::Result;
-use crate::cpu::{Matrix, MatrixMut, map, multiply};
-use crate::device::{DeviceKind, DeviceProfile};
-use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::cpu::{Matrix, MatrixMut, multiply};
+use crate::device::DeviceKind;
+use crate::ops::Op;
+use crate::ops::ceilings::{CopyRate, FmaRate};
 
 /// The rates that no kernel on the device exceeds, as far as it can be measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,131 +98,4 @@ fn cpu_gflops() -> Result<f64> {
         Ok(start.elapsed())
     })?;
     Ok(2.0 * (SIZE as f64).powi(3) / timing.least / 1e6)
-}
-
-/// Copies a tensor: the device's memory and nothing else.
-///
-/// `result[i] = input[i]`
-///
-/// # Shapes
-/// input -> result, both `[elements]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CopyRate {
-    /// Elements of each tensor.
-    pub elements: usize,
-}
-
-impl CopyRate {
-    /// Elements that an invocation copies, so that the price of starting it weighs little.
-    const ELEMENTS_EACH: usize = 16;
-}
-
-impl Op for CopyRate {
-    fn name(&self) -> &'static str {
-        "bench.copy"
-    }
-
-    fn operands(&self) -> Vec<Operand> {
-        vec![Operand::read("input", [self.elements]), Operand::write("result", [self.elements])]
-    }
-
-    fn define(&self, operands: &mut Operands<f64>) {
-        let [input, result] = operands.all();
-        for (result, input) in result.reals_mut().iter_mut().zip(input.reals()) {
-            *result = *input;
-        }
-    }
-
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [input, result] = operands.all();
-        map(result.reals_mut(), input.reals(), |value| value);
-    }
-
-    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
-        let constants = vec![("ELEMENTS", self.elements.into())];
-        let source = shader!("bench/copy.wgsl", "grid.wgsl");
-        let source = source.with_sizes(&[("ELEMENTS_EACH", Self::ELEMENTS_EACH as u32)]);
-        let invocations = self.elements.div_ceil(Self::ELEMENTS_EACH);
-        vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 2, invocations))]
-    }
-
-    fn flops(&self) -> u64 {
-        0
-    }
-
-    fn precision(&self) -> Precision {
-        Precision::EXACT
-    }
-}
-
-/// Multiplies and adds in registers: the device's arithmetic and nothing else.
-///
-/// `result[i]` is the mean over 16 chains of `x`, where `x` starts as the chain's number, 0 to 15, and
-/// `4*rounds` times becomes `x/2 + input[i]`.
-///
-/// # Shapes
-/// input -> result, both `[elements]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FmaRate {
-    /// Elements of each tensor.
-    pub elements: usize,
-    /// Quarter of the length of a chain.
-    pub rounds: usize,
-}
-
-impl FmaRate {
-    const CHAINS: usize = 16;
-    const STEPS: usize = 4;
-}
-
-impl Op for FmaRate {
-    fn name(&self) -> &'static str {
-        "bench.fma"
-    }
-
-    fn operands(&self) -> Vec<Operand> {
-        vec![Operand::read("input", [self.elements]), Operand::write("result", [self.elements])]
-    }
-
-    fn define(&self, operands: &mut Operands<f64>) {
-        let [input, result] = operands.all();
-        for (result, input) in result.reals_mut().iter_mut().zip(input.reals()) {
-            let mut sum = 0.0;
-            for chain in 0..Self::CHAINS {
-                let mut x = chain as f64;
-                for _ in 0..Self::STEPS * self.rounds {
-                    x = x / 2.0 + input;
-                }
-                sum += x;
-            }
-            *result = sum / Self::CHAINS as f64;
-        }
-    }
-
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [input, result] = operands.all();
-        map(result.reals_mut(), input.reals(), |input| {
-            let mut chains: [f32; Self::CHAINS] = std::array::from_fn(|chain| chain as f32);
-            for _ in 0..Self::STEPS * self.rounds {
-                chains = chains.map(|x| x * 0.5 + input);
-            }
-            chains.iter().sum::<f32>() / Self::CHAINS as f32
-        });
-    }
-
-    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
-        let constants = vec![("ELEMENTS", self.elements.into()), ("ROUNDS", self.rounds.into())];
-        let source = shader!("bench/fma.wgsl", "grid.wgsl");
-        vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 2, self.elements))]
-    }
-
-    fn flops(&self) -> u64 {
-        (2 * Self::CHAINS * Self::STEPS * self.rounds * self.elements) as u64
-    }
-
-    fn precision(&self) -> Precision {
-        // Halving forgets what was rounded earlier, however long the chain: the sum of the last few steps
-        // and of the chains' starts is all that errs.
-        Precision { exact_on_integers: false, ..Precision::sum_of_products(2 * Self::CHAINS) }
-    }
 }

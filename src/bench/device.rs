@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cpu::CpuExecutor;
 use crate::device::{DeviceChoice, DeviceKind};
 use crate::executors::{Chosen, OpenOptions, choose};
 use crate::gpu::{Adapter, GpuExecutor};
+use crate::host::CpuExecutor;
 use crate::plan::Executor;
 use crate::{Error, Result};
 

@@ -11,7 +11,7 @@ mod suites;
 mod timing;
 
 pub use case::{ConvCase, ConvSizes, named_apart, read_cases};
-pub use ceilings::{Ceilings, CopyRate, FmaRate, Roof};
+pub use ceilings::{Ceilings, Roof};
 pub use compare::{Compared, Comparison, Work, compare};
 pub use device::BenchDevice;
 pub use pass::Pass;

@@ -150,7 +150,7 @@ mod tests {
 
     use super::*;
     use crate::bench::{Pass, suite};
-    use crate::cpu::CpuExecutor;
+    use crate::host::CpuExecutor;
     use crate::ops::Operands;
 
     #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use wgconv::Result;
-use wgconv::cpu::CpuExecutor;
 use wgconv::device::DeviceKind;
 use wgconv::gpu::{Adapter, GpuExecutor, adapters, install_advice};
+use wgconv::host::CpuExecutor;
 use wgconv::plan::Executor;
 use wgconv::verify::{SelfTest, self_test};
 

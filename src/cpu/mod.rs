@@ -1,9 +1,8 @@
-//! Running on the CPU: matrix products, elementwise functions, scratch memory, sums in a fixed order. Names no op.
+//! What operations on the CPU are made of: vectors, matrix products, scratch memory, sums in order. Names no op.
 
 mod channels;
 mod dots;
 mod elementwise;
-mod executor;
 mod gemm;
 mod outer;
 mod panels;
@@ -14,7 +13,6 @@ mod simd;
 pub use channels::{ChannelFilters, add_channel_products};
 pub use dots::multiply_by_transpose;
 pub use elementwise::{map, zip_map};
-pub use executor::CpuExecutor;
 pub use gemm::{Matrix, MatrixMut, multiply};
 pub use outer::{Positions, add_outer_products};
 pub use panels::{Bounds, Panels, Rows};

@@ -2,14 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Adapter;
-use super::pipeline::Pipelines;
+use super::adapter::Adapter;
 use super::slice::Slice;
-use super::submission::longest_time;
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Binding, Implementation};
+use crate::ops::Element;
 use crate::ops::span::{ALIGNMENT, Span, side_by_side};
-use crate::ops::{Element, Op};
 use crate::{Error, Result};
 
 /// An open device.
@@ -19,16 +16,6 @@ pub struct Context {
     pub queue: wgpu::Queue,
     pub profile: DeviceProfile,
     pub fault: Fault,
-}
-
-/// A kernel launch, ready to be submitted.
-#[derive(Debug)]
-pub struct Dispatch {
-    pub pipeline: wgpu::ComputePipeline,
-    pub bind_group: wgpu::BindGroup,
-    pub workgroups: [u32; 3],
-    /// The longest time that it should take, in seconds.
-    pub seconds: f64,
 }
 
 impl Context {
@@ -112,34 +99,6 @@ impl Context {
             span.offsets.into_iter().zip(&sizes[span.tensors]).map(slice)
         };
         side_by_side(sizes, self.max_buffer_bytes()).into_iter().flat_map(of_span).collect()
-    }
-
-    /// The launches of an implementation of `op` whose kernels are compiled, over the buffers that `bound` names.
-    pub fn dispatches<'a>(
-        &self,
-        op: &dyn Op,
-        implementation: &Implementation,
-        pipelines: &Pipelines,
-        bound: impl Fn(Binding) -> wgpu::BufferBinding<'a>,
-    ) -> Vec<Dispatch> {
-        let seconds = longest_time(&self.profile, op) / implementation.calls.len() as f64;
-        let dispatch = |call| {
-            let pipeline = pipelines.get(call).clone();
-            let entries: Vec<wgpu::BindGroupEntry> = (0..)
-                .zip(&call.bindings)
-                .map(|(binding, &source)| {
-                    let resource = wgpu::BindingResource::Buffer(bound(source));
-                    wgpu::BindGroupEntry { binding, resource }
-                })
-                .collect();
-            let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(call.source.name),
-                layout: &pipeline.get_bind_group_layout(0),
-                entries: &entries,
-            });
-            Dispatch { pipeline, bind_group, workgroups: call.workgroups, seconds }
-        };
-        implementation.calls.iter().map(dispatch).collect()
     }
 }
 

@@ -5,13 +5,13 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Adapter;
-use super::context::{Context, Dispatch};
-use super::pipeline::Pipelines;
+use super::adapter::Adapter;
+use super::clock::Clock;
+use super::context::Context;
+use super::pipeline::{Pipelines, ShaderChecks};
 use super::pipeline_cache::PipelineCache;
 use super::slice::Slice;
-use super::submission::in_pieces;
-use super::timestamps::Clock;
+use super::submission::{Dispatch, in_pieces};
 use super::transfer::{Download, to_device};
 use super::tuning::{Tuner, Tuning};
 use crate::device::{DeviceKind, DeviceProfile};
@@ -24,16 +24,6 @@ use crate::plan::{
     TimedBy,
 };
 use crate::{Result, host_memory};
-
-/// Whether kernels check their indices and bound their loops.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ShaderChecks {
-    /// As a browser would: slower, and safe with any kernel. Memory that nothing has been written to holds NaN.
-    On,
-    /// As trusted code: the kernels of this crate are tested with the checks on and off.
-    #[default]
-    Off,
-}
 
 /// Which of an operation's implementations to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! How plans run on a GPU, through wgpu: adapters, pipelines, transfers, timing, tuning. Names no op.
 
 mod adapter;
+mod clock;
 mod context;
 mod executor;
 mod multiprocessors;
@@ -13,5 +14,6 @@ mod transfer;
 mod tuning;
 
 pub use adapter::{Adapter, adapters, install_advice};
-pub use executor::{GpuExecutor, Preference, ShaderChecks};
+pub use executor::{GpuExecutor, Preference};
+pub use pipeline::ShaderChecks;
 pub use tuning::{Tuning, TuningNotice};

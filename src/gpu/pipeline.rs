@@ -4,9 +4,18 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::executor::ShaderChecks;
 use super::pipeline_cache::PipelineCache;
 use crate::ops::kernel::{Constant, ENTRY_POINT, Implementation, KernelCall};
+
+/// Whether kernels check their indices and bound their loops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ShaderChecks {
+    /// As a browser would: slower, and safe with any kernel. Memory that nothing has been written to holds NaN.
+    On,
+    /// As trusted code: the kernels of this crate are tested with the checks on and off.
+    #[default]
+    Off,
+}
 
 /// Compiled pipelines by source and constants.
 #[derive(Debug)]

@@ -1,14 +1,25 @@
-//! Long work in several submissions: some drivers reset a device that works on one for two seconds.
+//! Launches, and long work in several submissions: some drivers reset a device that works on one for two seconds.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::context::{Context, Dispatch};
+use super::context::Context;
+use super::pipeline::Pipelines;
 use super::timestamps::Timestamps;
 use crate::Result;
 use crate::device::{DeviceKind, DeviceProfile};
 use crate::ops::Op;
-use crate::ops::kernel::Implementation;
+use crate::ops::kernel::{Binding, Implementation};
+
+/// A kernel launch, ready to be submitted.
+#[derive(Debug)]
+pub struct Dispatch {
+    pub pipeline: wgpu::ComputePipeline,
+    pub bind_group: wgpu::BindGroup,
+    pub workgroups: [u32; 3],
+    /// The longest time that it should take, in seconds.
+    pub seconds: f64,
+}
 
 /// What one submission may take by estimate, in seconds, unless a single launch takes longer.
 const LONGEST: f64 = 0.5;
@@ -71,6 +82,34 @@ fn split(seconds: &[f64], times: usize) -> Vec<Range<usize>> {
 }
 
 impl Context {
+    /// The launches of an implementation of `op` whose kernels are compiled, over the buffers that `bound` names.
+    pub fn dispatches<'a>(
+        &self,
+        op: &dyn Op,
+        implementation: &Implementation,
+        pipelines: &Pipelines,
+        bound: impl Fn(Binding) -> wgpu::BufferBinding<'a>,
+    ) -> Vec<Dispatch> {
+        let seconds = longest_time(&self.profile, op) / implementation.calls.len() as f64;
+        let dispatch = |call| {
+            let pipeline = pipelines.get(call).clone();
+            let entries: Vec<wgpu::BindGroupEntry> = (0..)
+                .zip(&call.bindings)
+                .map(|(binding, &source)| {
+                    let resource = wgpu::BindingResource::Buffer(bound(source));
+                    wgpu::BindGroupEntry { binding, resource }
+                })
+                .collect();
+            let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(call.source.name),
+                layout: &pipeline.get_bind_group_layout(0),
+                entries: &entries,
+            });
+            Dispatch { pipeline, bind_group, workgroups: call.workgroups, seconds }
+        };
+        implementation.calls.iter().map(dispatch).collect()
+    }
+
     /// Submits `dispatches`, `times` times over; the first submission notes when it begins and the last when it
     /// ends.
     ///

@@ -1,14 +1,7 @@
-//! How long the device itself says that it worked.
+//! The ticks that the device notes around a piece of work.
 
-use std::time::{Duration, Instant};
-
-use super::context::{Context, Dispatch};
-use crate::plan::TimedBy;
+use super::context::Context;
 use crate::{Error, Result};
-
-/// The clock that runs are timed by: the device's timestamps where they make sense, else the host's.
-#[derive(Debug)]
-pub struct Clock(Option<Timestamps>);
 
 /// Where the device writes the ticks of its clock.
 #[derive(Debug)]
@@ -17,63 +10,13 @@ pub struct Timestamps {
     resolved: wgpu::Buffer,
     staging: wgpu::Buffer,
     /// Nanoseconds of a tick.
-    period: f64,
+    pub period: f64,
 }
 
 const BYTES: u64 = 2 * wgpu::QUERY_SIZE as u64;
 
-impl Clock {
-    pub fn new(context: &Context) -> Self {
-        let has_timestamps = context.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
-        Clock(has_timestamps.then(|| Timestamps::new(context)))
-    }
-
-    /// Which clock the next measurement goes by.
-    pub fn timed_by(&self) -> TimedBy {
-        if self.0.is_some() { TimedBy::GpuTimestamps } else { TimedBy::HostClock }
-    }
-
-    /// Runs `dispatches`, `times` times over, and waits; returns the time from the first launch to the end of the
-    /// last.
-    ///
-    /// # Errors
-    /// [`Error::Device`] when the device failed.
-    pub fn measure(&mut self, context: &Context, dispatches: &[Dispatch], times: usize) -> Result<Duration> {
-        if dispatches.is_empty() || times == 0 {
-            return Ok(Duration::ZERO);
-        }
-        // What is still under way belongs to others.
-        context.wait()?;
-        let start = Instant::now();
-        context.submit(dispatches, times, self.0.as_ref())?;
-        context.wait()?;
-        let on_host = start.elapsed();
-        let Some(timestamps) = &self.0 else { return Ok(on_host) };
-        match between(timestamps.read(context)?, timestamps.period, on_host) {
-            Some(on_device) => Ok(on_device),
-            None => {
-                // Measurements by two clocks cannot be compared: from here on there is one.
-                self.0 = None;
-                Ok(on_host)
-            }
-        }
-    }
-}
-
-/// The time between two timestamps; none where a driver's timestamps cannot be what they should: zero, standing
-/// still, running backwards, or over a longer time than the host waited.
-fn between([begin, end]: [u64; 2], period: f64, on_host: Duration) -> Option<Duration> {
-    if begin == 0 || end <= begin {
-        return None;
-    }
-    let on_device = Duration::try_from_secs_f64((end - begin) as f64 * period * 1e-9).ok()?;
-    // No two clocks run alike.
-    let is_within = on_device <= on_host.mul_f64(1.001);
-    (is_within && !on_device.is_zero()).then_some(on_device.min(on_host))
-}
-
 impl Timestamps {
-    fn new(context: &Context) -> Self {
+    pub fn new(context: &Context) -> Self {
         let buffer = |usage| {
             let label = Some("timestamps");
             let descriptor = wgpu::BufferDescriptor { label, size: BYTES, usage, mapped_at_creation: false };
@@ -106,7 +49,11 @@ impl Timestamps {
         encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.staging, 0, BYTES);
     }
 
-    fn read(&self, context: &Context) -> Result<[u64; 2]> {
+    /// The ticks at the begin and the end.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device failed.
+    pub fn read(&self, context: &Context) -> Result<[u64; 2]> {
         let failed =
             |cause: &dyn ToString| -> Error { context.failed("reading timestamps", cause.to_string()) };
         // Waiting for the device calls back, and an error there leaves nothing to be mapped.
@@ -117,33 +64,5 @@ impl Timestamps {
         drop(view);
         self.staging.unmap();
         ticks.try_into().map_err(|_| failed(&"there are not two of them"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn broken_timestamps_are_told_from_sound_ones() {
-        let host = Duration::from_millis(1);
-        let nanoseconds = |ticks, period| between(ticks, period, host).map(|time| time.as_nanos());
-        assert_eq!(nanoseconds([5, 105], 10.0), Some(1_000));
-        assert_eq!(nanoseconds([1, 1_000_001], 1.0), Some(1_000_000));
-        assert_eq!(nanoseconds([1, 1_000_500], 1.0), Some(1_000_000), "a clock that is a little fast");
-        for (ticks, period, what) in [
-            ([0, 0], 1.0, "both are zero"),
-            ([0, 100], 1.0, "the first is zero"),
-            ([7, 7], 1.0, "equal"),
-            ([8, 7], 1.0, "decreasing"),
-            ([7, 0], 1.0, "the second is zero"),
-            ([1, 1_010_000], 1.0, "longer than the host waited"),
-            ([1, u64::MAX], 1.0, "far longer"),
-            ([1, u64::MAX], f64::INFINITY, "no period"),
-            ([1, 2], f64::NAN, "no period"),
-            ([1, 2], 0.0, "a clock without a period"),
-        ] {
-            assert_eq!(nanoseconds(ticks, period), None, "{what}");
-        }
     }
 }

@@ -183,12 +183,3 @@ pub trait Pending {
     /// [`Error::Device`](crate::Error::Device) when the device failed meanwhile.
     fn wait(self: Box<Self>) -> Result<HostBuffer<f32>>;
 }
-
-/// Content that is there already.
-pub(crate) struct Ready(pub HostBuffer<f32>);
-
-impl Pending for Ready {
-    fn wait(self: Box<Self>) -> Result<HostBuffer<f32>> {
-        Ok(self.0)
-    }
-}

@@ -2,14 +2,12 @@
 
 mod executor;
 mod fuse;
-mod host;
 mod lower;
 mod memory;
 mod site;
 
 pub use executor::{ChosenBy, Executor, Pending, Prepared, TimedBy};
 pub use fuse::Prologues;
-pub use host::{HostExecutor, Real};
 pub use lower::{
     DataParts, EvaluateOptions, LossOptions, TrainOptions, evaluate_plan, inspect_plan, predict_plan,
     train_plan,

@@ -1,7 +1,7 @@
 // conv2d.grad_filters, Winograd: the transform of grad_output's tiles.
 // transformed[i,j,tile,k] = for a tile: grad_output_line of each column, then of each row of what that gave.
 // An invocation owns a tile and WIDTH channels; a workgroup owns 64 that follow one another, channels first.
-// Launched by src/ops/conv/winograd.rs.
+// Launched by src/ops/conv/gpu/winograd.rs.
 
 @group(0) @binding(0) var<storage, read> grad_output: array<APacket>;
 // [PATCH_HEIGHT*PATCH_WIDTH,TILES,K]

@@ -1,7 +1,7 @@
 // conv2d.forward and conv2d.grad_input, Winograd, second of three steps: patches times filters; appended to gemm/tiled.wgsl.
 // products[part,tile,result channel] = sum over summed channels of patches[part,tile,summed] * filters[part,k,c], with GEMM's (m, n, k) = (tile, result, summed).
 // A part is an element (i,j) of the transformed patches. Forward sums over c, the gradient over k.
-// Launched by src/ops/conv/winograd.rs.
+// Launched by src/ops/conv/gpu/winograd.rs.
 
 @group(0) @binding(0) var<storage, read> patches: array<APacket>;
 // [PARTS,K,C]

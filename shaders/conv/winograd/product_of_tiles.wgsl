@@ -1,7 +1,7 @@
 // conv2d.grad_filters, Winograd, second of three steps: grad_output's tiles transposed times the input's patches; appended to gemm/tiled.wgsl.
 // products[part,k,c] = sum over tiles of grad_tiles[part,tile,k] * patches[part,tile,c], with GEMM's (m, n, k) = (k, c, tile).
 // A part is an element (i,j) of the transformed tiles.
-// Launched by src/ops/conv/winograd.rs.
+// Launched by src/ops/conv/gpu/winograd.rs.
 
 @group(0) @binding(0) var<storage, read> grad_tiles: array<APacket>;
 @group(0) @binding(1) var<storage, read> patches: array<BPacket>;

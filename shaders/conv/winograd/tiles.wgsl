@@ -1,5 +1,5 @@
 // Tiles of TILE_HEIGHT x TILE_WIDTH results, numbered row by row and image after image, and the patches that they come from.
-// A tile may run past the bottom and the right of its image. Appended to Winograd's transforms by src/ops/conv/winograd.rs,
+// A tile may run past the bottom and the right of its image. Appended to Winograd's transforms by src/ops/conv/gpu/winograd.rs,
 // which also appends the tile sizes as const lines.
 
 override TILES_DOWN: u32;

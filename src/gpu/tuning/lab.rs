@@ -9,9 +9,10 @@ use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 
 use super::schedule::{Lab, Subject, Trouble};
-use crate::gpu::context::{Context, Dispatch};
+use crate::gpu::clock::Clock;
+use crate::gpu::context::Context;
 use crate::gpu::pipeline::Pipelines;
-use crate::gpu::timestamps::Clock;
+use crate::gpu::submission::Dispatch;
 use crate::gpu::transfer::Download;
 use crate::ops::kernel::{Binding, Implementation};
 use crate::ops::{Access, Element, Operand};

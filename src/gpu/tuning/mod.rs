@@ -21,12 +21,11 @@ use lab::DeviceLab;
 use record::{Identity, Key, Record, Store};
 use schedule::{Forecast, LONGEST_RUN, Lab, Outcome, Subject, tune};
 
-use super::Adapter;
+use super::adapter::Adapter;
+use super::clock::Clock;
 use super::context::Context;
-use super::executor::ShaderChecks;
-use super::pipeline::Pipelines;
+use super::pipeline::{Pipelines, ShaderChecks};
 use super::submission::longest_time;
-use super::timestamps::Clock;
 use crate::device::DeviceProfile;
 use crate::files::CacheFolder;
 use crate::ops::kernel::Implementation;

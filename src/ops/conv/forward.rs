@@ -1,8 +1,9 @@
 //! The forward pass of a convolution.
 
 use super::cpu::{Correlation, DIRECT, Source, with_winograd as with_cpu_winograd};
-use super::winograd::{Pass, with_winograd};
-use super::{ConvGeometry, OPERANDS, grouped, stem};
+use super::gpu::winograd::{Pass, with_winograd};
+use super::gpu::{grouped, stem};
+use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};

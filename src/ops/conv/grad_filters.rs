@@ -1,8 +1,9 @@
 //! The gradient of a convolution's filters.
 
 use super::cpu::{DIRECT, FilterSums, Source, WINOGRAD, WinogradFilters};
-use super::winograd::{Pass, with_winograd};
-use super::{ConvGeometry, OPERANDS, grouped, stem};
+use super::gpu::winograd::{Pass, with_winograd};
+use super::gpu::{grouped, stem};
+use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, slices};
 use crate::ops::kernel::{Implementation, KernelCall, shader};

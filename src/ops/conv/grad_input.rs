@@ -2,10 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::cpu::{Correlation, DIRECT, PATCHES, Source, with_winograd as with_cpu_winograd};
+use super::cpu::{Correlation, DIRECT, PATCHES, Source, patches, with_winograd as with_cpu_winograd};
+use super::gpu::winograd::{Pass, with_winograd};
+use super::gpu::{grouped, stem};
 use super::phases::Phases;
-use super::winograd::{Pass, with_winograd};
-use super::{ConvGeometry, OPERANDS, grouped, patches, stem};
+use super::{ConvGeometry, OPERANDS};
 use crate::cpu::{Matrix, MatrixMut, lanes, multiply, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel};

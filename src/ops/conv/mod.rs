@@ -5,16 +5,10 @@
 mod cpu;
 mod forward;
 mod geometry;
+mod gpu;
 mod grad_filters;
 mod grad_input;
-mod grouped;
-mod partial_sums;
-mod patches;
 mod phases;
-mod stem;
-mod strip;
-mod winograd;
-mod workgroups;
 
 pub use forward::ConvForward;
 pub use geometry::ConvGeometry;

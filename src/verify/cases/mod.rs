@@ -1,6 +1,6 @@
 //! The table of cases that every kind of proof shares: operations over named, awkward sizes.
 
-pub mod bench;
+pub mod ceilings;
 pub mod conv;
 pub mod dense;
 pub mod elementwise;
@@ -38,7 +38,7 @@ impl fmt::Display for Case {
 /// Every case: each operation of the library appears here.
 pub fn all() -> Vec<Case> {
     let groups = [
-        bench::cases(),
+        ceilings::cases(),
         conv::cases(),
         dense::cases(),
         elementwise::cases(),

@@ -3,6 +3,7 @@
 mod correlation;
 mod filter_sums;
 mod line;
+pub mod patches;
 mod source;
 mod winograd;
 mod winograd_filters;

@@ -9,7 +9,7 @@ use super::winograd::{FEWEST_CHANNELS, PARTS, TRANSFORM, TransformPatches};
 use super::winograd_lines::{INPUTS, OUTPUTS, filter_grad_line, grad_line};
 use crate::cpu::{Positions, add_outer_products, lanes, load_part, store_part, vectorized, with_scratch};
 use crate::ops::conv::ConvGeometry;
-use crate::ops::conv::winograd::SHORTEST_SUM;
+use crate::ops::conv::gpu::winograd::SHORTEST_SUM;
 use crate::ops::window::Axis;
 
 /// Elements of the patches and gradients that are transformed at a time: 8 MiB, which a last cache holds beside the work of

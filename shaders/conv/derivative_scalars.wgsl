@@ -1,6 +1,0 @@
-// `derivative` for packets of one value.
-// Appended by src/ops/prologue.rs with conv/grad_output_activation_packet.wgsl.
-
-fn derivative_packet(value: f32) -> f32 {
-    return derivative(value);
-}

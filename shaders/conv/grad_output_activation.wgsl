@@ -1,9 +1,0 @@
-// The output's gradient as the kernels of gradients read it: times an activation's derivative.
-// Appended by src/ops/prologue.rs to kernels that read a value at a time, with the file that says derivative and the
-// const line ACTIVATED_BINDING.
-
-@group(0) @binding(ACTIVATED_BINDING) var<storage, read> activated: array<f32>;
-
-fn grad_output_at(index: u32) -> f32 {
-    return grad_output[index] * derivative(activated[index]);
-}

@@ -1,0 +1,42 @@
+//! The executor that runs operations on all cores of the CPU, in f32.
+
+use super::{Arithmetic, HostExecutor};
+use crate::ops::{CpuForm, Op, Operands};
+
+/// Runs plans on all cores of the CPU, in f32; needs no driver.
+pub type CpuExecutor = HostExecutor<f32>;
+
+impl Arithmetic for f32 {
+    fn device_name() -> String {
+        match rayon::current_num_threads() {
+            1 => "CPU executor, 1 thread".into(),
+            threads => format!("CPU executor, {threads} threads"),
+        }
+    }
+
+    fn forms(op: &dyn Op) -> Vec<CpuForm> {
+        op.cpu_forms()
+    }
+
+    fn run(op: &dyn Op, form: &'static str, operands: &mut Operands<f32>) {
+        op.run_on_cpu_in(form, operands);
+    }
+
+    fn to_f32(self) -> f32 {
+        self
+    }
+
+    const NAN: f32 = f32::NAN;
+
+    fn to_f64(self) -> f64 {
+        self.into()
+    }
+
+    fn from_f64(value: f64) -> f32 {
+        value as f32
+    }
+
+    fn from_f32(value: f32) -> f32 {
+        value
+    }
+}

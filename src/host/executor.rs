@@ -1,0 +1,256 @@
+//! The executor that keeps buffers in host memory; what an operation runs as depends on the type of reals.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::cpu::caught;
+use crate::ops::{CpuForm, Element, HostBuffer, Op, Operands};
+use crate::plan::{Allocation, BufferId, BufferSpec, Executor, Memory, Pending, Plan, Prepared, Role, Step};
+use crate::{Result, host_memory};
+
+/// What messages call the buffers of a plan.
+const PLAN: &str = "a plan";
+
+/// A type of real numbers, and the form of an operation that works on it.
+pub trait Arithmetic: Copy + Default + Send + 'static {
+    /// The forms of an operation that work on this type, best guess first.
+    fn forms(op: &dyn Op) -> Vec<CpuForm>;
+    /// What [`Executor::device_name`] answers.
+    fn device_name() -> String;
+    /// Runs the operation in one of its forms.
+    fn run(op: &dyn Op, form: &'static str, operands: &mut Operands<Self>);
+    /// Rounds to f32.
+    fn to_f32(self) -> f32;
+    /// Widens from f32.
+    fn from_f32(value: f32) -> Self;
+    /// Widens to f64.
+    fn to_f64(self) -> f64;
+    /// Rounds from f64.
+    fn from_f64(value: f64) -> Self;
+    /// NaN.
+    const NAN: Self;
+}
+
+/// Runs plans in host memory.
+#[derive(Debug, Default)]
+pub struct HostExecutor<T> {
+    memory: Vec<HostBuffer<T>>,
+    persistent: HashMap<String, usize>,
+    plans: Vec<PreparedPlan>,
+    preferred: Option<String>,
+    // The operands of one step after the other: empty between them, and never taken anew.
+    operands: Vec<HostBuffer<T>>,
+}
+
+#[derive(Debug)]
+struct PreparedPlan {
+    plan: Arc<Plan>,
+    // Where each buffer lies in the executor's memory.
+    places: Vec<Option<usize>>,
+    // What each step runs as.
+    forms: Vec<&'static str>,
+}
+
+impl<T: Arithmetic> HostExecutor<T> {
+    /// An executor without plans.
+    pub fn new() -> Self {
+        HostExecutor {
+            memory: Vec::new(),
+            persistent: HashMap::new(),
+            plans: Vec::new(),
+            preferred: None,
+            operands: Vec::new(),
+        }
+    }
+
+    /// A buffer's content, without conversion.
+    pub fn buffer(&self, prepared: Prepared, buffer: BufferId) -> &HostBuffer<T> {
+        &self.memory[self.place(prepared, buffer)]
+    }
+
+    /// A buffer's content, to be changed without conversion.
+    pub fn buffer_mut(&mut self, prepared: Prepared, buffer: BufferId) -> &mut HostBuffer<T> {
+        let place = self.place(prepared, buffer);
+        &mut self.memory[place]
+    }
+
+    fn place(&self, prepared: Prepared, buffer: BufferId) -> usize {
+        self.plans[prepared.0].places[buffer.index()].expect("a buffer that some step uses")
+    }
+
+    /// Bytes of host memory that elements take.
+    fn bytes(element: Element, elements: usize) -> u64 {
+        match element {
+            Element::Real => size_of::<T>() as u64 * elements as u64,
+            _ => element.bytes(elements),
+        }
+    }
+
+    /// The buffers of a plan that the executor does not hold yet, of those that are shared by name.
+    fn missing<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a BufferSpec> {
+        let persistent = plan.buffers.iter().filter(|buffer| buffer.role.is_persistent());
+        persistent.filter(|buffer| !self.persistent.contains_key(&buffer.name))
+    }
+
+    /// The form of the preferred name, or else the best.
+    fn form(&self, op: &dyn Op) -> &'static str {
+        let forms = T::forms(op);
+        let preferred = forms.iter().find(|form| self.preferred.as_deref() == Some(form.name));
+        preferred.unwrap_or(&forms[0]).name
+    }
+
+    fn run_step(
+        &mut self,
+        step: &Step,
+        form: &'static str,
+        places: &[Option<usize>],
+        plan: &Plan,
+    ) -> Result<()> {
+        let place = |id: &BufferId| places[id.index()].expect("every operand has a place");
+        let mut buffers = std::mem::take(&mut self.operands);
+        buffers.extend(step.operands.iter().map(|id| {
+            let mut buffer = std::mem::take(&mut self.memory[place(id)]);
+            buffer.resize_within(plan.buffer(*id).shape.elements());
+            buffer
+        }));
+        let mut operands = Operands::new(buffers);
+        let ran = caught(|| T::run(step.op.as_ref(), form, &mut operands));
+        let mut buffers = operands.into_buffers();
+        for (id, buffer) in step.operands.iter().zip(buffers.drain(..)) {
+            self.memory[place(id)] = buffer;
+        }
+        self.operands = buffers;
+        ran
+    }
+}
+
+impl<T: Arithmetic> Executor for HostExecutor<T> {
+    fn device_name(&self) -> String {
+        T::device_name()
+    }
+
+    fn max_buffer_bytes(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
+        T::forms(op).into_iter().map(|form| form.name).collect()
+    }
+
+    fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool {
+        T::forms(op).iter().all(|form| form.name != implementation || form.exact_on_integers)
+    }
+
+    fn prefer(&mut self, implementation: &str) {
+        self.preferred = Some(implementation.into());
+    }
+
+    fn host_bytes(&self, plans: &[&Plan]) -> u64 {
+        let slots = plans.iter().flat_map(|plan| Allocation::new(plan, &[]).slots);
+        let slots: u64 = slots.map(|slot| Self::bytes(slot.element, slot.elements)).sum();
+        let missing = plans.iter().flat_map(|plan| self.missing(plan));
+        let missing = missing.filter(|buffer| (buffer.role, buffer.element) != (Role::Data, Element::Byte));
+        // Plans share what has the same name.
+        let missing: HashMap<&str, u64> = missing
+            .map(|buffer| (buffer.name.as_str(), Self::bytes(buffer.element, buffer.shape.elements())))
+            .collect();
+        slots + missing.values().sum::<u64>()
+    }
+
+    fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
+        plan.assert_valid();
+        host_memory::check(PLAN, self.host_bytes(&[&plan]), "a smaller batch")?;
+        let allocation = Allocation::new(&plan, &[]);
+        let zeros = |element, elements| HostBuffer::try_zeros(PLAN, element, elements);
+        let slots: Result<Vec<_>> =
+            allocation.slots.iter().map(|slot| zeros(slot.element, slot.elements)).collect();
+        let persistent = self
+            .missing(&plan)
+            .map(|buffer| Ok((buffer.name.clone(), zeros(buffer.element, buffer.shape.elements())?)));
+        // Nothing is kept unless everything is there.
+        let (mut slots, persistent) = (slots?, persistent.collect::<Result<Vec<_>>>()?);
+        // An operation that reads what nobody has written shall show in tests.
+        if cfg!(debug_assertions) {
+            for slot in slots.iter_mut().filter(|slot| slot.element() == Element::Real) {
+                slot.reals_mut().fill(T::NAN);
+            }
+        }
+        let first = self.memory.len();
+        self.memory.extend(slots);
+        for (name, buffer) in persistent {
+            self.persistent.insert(name, self.memory.len());
+            self.memory.push(buffer);
+        }
+        let mut places: Vec<Option<usize>> =
+            allocation.of_buffer.iter().map(|slot| slot.map(|slot| first + slot)).collect();
+        for (place, buffer) in places.iter_mut().zip(&plan.buffers) {
+            if buffer.role.is_persistent() {
+                let shared = self.persistent[&buffer.name];
+                let elements = self.memory[shared].len();
+                assert_eq!(elements, buffer.shape.elements(), "{}: shared by plans", buffer.name);
+                *place = Some(shared);
+            }
+        }
+        let forms = plan.steps().map(|step| self.form(step.op.as_ref())).collect();
+        self.plans.push(PreparedPlan { plan, places, forms });
+        Ok(Prepared(self.plans.len() - 1))
+    }
+
+    fn memory(&self, plan: &Plan) -> Memory {
+        Memory::apart(plan, &Allocation::new(plan, &[]), Self::bytes)
+    }
+
+    fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {
+        let plan = self.plans[prepared.0].plan.clone();
+        plan.check_content(buffer, data)?;
+        self.buffer_mut(prepared, buffer).assign(data, |&value| T::from_f32(value));
+        Ok(())
+    }
+
+    fn run(&mut self, prepared: Prepared, times: usize) -> Result<()> {
+        let PreparedPlan { plan, places, forms } = &self.plans[prepared.0];
+        let (plan, places, forms) = (plan.clone(), places.clone(), forms.clone());
+        // From a thread of the pool, so that sharing out a step's work wakes the others only.
+        rayon::scope(|_| {
+            for _ in 0..times {
+                for (step, form) in plan.steps().zip(&forms) {
+                    self.run_step(step, form, &places, &plan)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        *self = Self { preferred: self.preferred.take(), ..Self::new() };
+    }
+
+    fn read_exact(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Vec<f64>> {
+        let read = self.buffer(prepared, buffer).try_map_reals("reading a buffer", |value| value.to_f64())?;
+        Ok(read.into_reals())
+    }
+
+    fn write_exact(&mut self, prepared: Prepared, buffer: BufferId, data: &[f64]) -> Result<()> {
+        let values = self.buffer_mut(prepared, buffer).reals_mut();
+        values.iter_mut().zip(data).for_each(|(value, &data)| *value = T::from_f64(data));
+        Ok(())
+    }
+
+    fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Box<dyn Pending>> {
+        let read = self.buffer(prepared, buffer).try_map_reals("reading a buffer", |value| value.to_f32())?;
+        Ok(Box::new(Ready(read)))
+    }
+}
+
+/// Content that is there already.
+struct Ready(HostBuffer<f32>);
+
+impl Pending for Ready {
+    fn wait(self: Box<Self>) -> Result<HostBuffer<f32>> {
+        Ok(self.0)
+    }
+}

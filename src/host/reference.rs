@@ -1,0 +1,39 @@
+//! The executor that runs the definitions, in f64. Names no op.
+
+use super::{Arithmetic, HostExecutor};
+use crate::ops::{CpuForm, Op, Operands};
+
+/// Runs plans by their operations' definitions, in f64: slow, and what every other executor is proved by.
+pub type ReferenceExecutor = HostExecutor<f64>;
+
+impl Arithmetic for f64 {
+    fn device_name() -> String {
+        "reference, f64".into()
+    }
+
+    fn forms(_: &dyn Op) -> Vec<CpuForm> {
+        vec![CpuForm::exact("definition")]
+    }
+
+    fn run(op: &dyn Op, _: &'static str, operands: &mut Operands<f64>) {
+        op.define(operands);
+    }
+
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
+
+    const NAN: f64 = f64::NAN;
+
+    fn to_f64(self) -> f64 {
+        self
+    }
+
+    fn from_f64(value: f64) -> f64 {
+        value
+    }
+
+    fn from_f32(value: f32) -> f64 {
+        value.into()
+    }
+}

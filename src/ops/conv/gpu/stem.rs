@@ -1,0 +1,297 @@
+//! Convolutions of images with few channels, such as a network's first one: a matrix product would read them in crumbs,
+//! and has hardly any columns in the input's gradient.
+
+use super::partial_sums::{PartialSums, in_partial_sums};
+use super::strip::{InputColumns, Limits, Strip};
+use super::workgroups::{invocations, workgroup_bytes};
+use crate::device::DeviceProfile;
+use crate::ops::conv::phases::Phases;
+use crate::ops::conv::{ConvGeometry, OPERANDS};
+use crate::ops::epilogue::Epilogue;
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, grid, shader};
+use crate::ops::prologue::Prologue;
+
+/// Channels, at most; more of them are read in fours.
+const MOST_CHANNELS: usize = 4;
+
+/// Channels for the input's gradient, at most: a matrix product takes eight or more.
+const MOST_GRAD_CHANNELS: usize = 7;
+
+/// Lanes of filters in a workgroup, at most: eight of them read 128 bytes side by side.
+const MOST_LANES: usize = 8;
+
+/// Sums of an invocation, at most: they lie in registers.
+const MOST_SUMS: usize = 64;
+
+/// Products of a position, a tap and a channel that an invocation of the input's gradient writes out, at most.
+const MOST_GRAD_PRODUCTS: usize = 84;
+
+/// Iterations of the loops that bring four weights to workgroup memory.
+const STAGING_TRIPS: usize = 5;
+
+const NAME: &str = "stem";
+
+fn is_stem(geometry: &ConvGeometry, most_channels: usize) -> bool {
+    geometry.groups == 1 && geometry.in_channels <= most_channels
+}
+
+/// `source` with the files that say what a packet of output channels is, and the convolution's sizes.
+fn complete(mut source: Source, geometry: &ConvGeometry) -> Source {
+    let packet = match geometry.out_channels.is_multiple_of(4) {
+        true => shader!("conv/packet_quads.wgsl"),
+        false => shader!("conv/packet_scalars.wgsl"),
+    };
+    source.files.extend(packet.files);
+    source.files.extend(shader!("conv/geometry.wgsl").files);
+    source
+}
+
+/// Fours of filters that an invocation of the forward pass or of the filters' gradient may own.
+const QUADS: [usize; 2] = [2, 1];
+
+/// The forward pass; none where channels are many, or windows too large.
+pub fn forward(
+    geometry: &ConvGeometry,
+    epilogue: &Epilogue,
+    device: &DeviceProfile,
+) -> Option<Implementation> {
+    if !is_stem(geometry, MOST_CHANNELS) {
+        return None;
+    }
+    let filter_quads = geometry.out_channels.div_ceil(4);
+    let quads = if filter_quads == 1 { 1 } else { 2 };
+    let lanes = filter_quads.div_ceil(quads).div_ceil(filter_quads.div_ceil(quads).div_ceil(MOST_LANES));
+    let most_positions = MOST_SUMS / (4 * quads);
+    let limits = Limits { positions: most_positions, taps: 8, columns: 24, products: 6 * most_positions };
+    let strip = Strip::of_output(&geometry.width, limits)?;
+    let row_weights = geometry.width.kernel * geometry.in_channels;
+    let row_trips = strip.trips(geometry.width.kernel, quads * (1 + strip.positions)) * geometry.in_channels;
+    if geometry.height.kernel * (2 + row_trips + STAGING_TRIPS * row_weights) > device.loop_trips() {
+        return None;
+    }
+    let places = invocations(device) / lanes;
+    let row_bytes = 16 * row_weights * (lanes * quads + 1);
+    let rows = workgroup_bytes(device) / row_bytes;
+    if rows == 0 {
+        return None;
+    }
+    let rows = geometry.height.kernel.div_ceil(geometry.height.kernel.div_ceil(rows));
+    let mut source = shader!("conv/forward_stem.wgsl");
+    source.files.extend(match geometry.out_channels.is_multiple_of(4) {
+        true => shader!("epilogue/quads.wgsl").files,
+        false => shader!("epilogue/scalars.wgsl").files,
+    });
+    let source = complete(source, geometry).with_sizes(&[
+        ("STRIP", strip.positions as u32),
+        ("TAPS", strip.taps as u32),
+        ("COLUMNS", strip.columns as u32),
+        ("QUADS", quads as u32),
+        ("LANES", lanes as u32),
+        ("PLACES", places as u32),
+        ("STAGED_ROWS", rows as u32),
+        ("STAGED", (rows * row_weights * (lanes * quads + 1)) as u32),
+    ]);
+    let strips =
+        geometry.batch_size * geometry.height.output * geometry.width.output.div_ceil(strip.positions);
+    let workgroups = grid(filter_quads.div_ceil(lanes * quads) * strips.div_ceil(places));
+    let mut call = KernelCall {
+        source,
+        constants: geometry.constants(),
+        bindings: Binding::operands(OPERANDS),
+        workgroups,
+    };
+    epilogue.complete(&mut call, OPERANDS);
+    Some(Implementation::of(NAME, call))
+}
+
+/// What an invocation of the filters' gradient owns.
+#[derive(Clone, Copy, Debug)]
+struct Owned {
+    quads: usize,
+    strip: Strip,
+}
+
+impl Owned {
+    fn new(geometry: &ConvGeometry) -> Option<Self> {
+        let candidates = QUADS.into_iter().filter_map(|quads| {
+            let limits = Limits { positions: 4, taps: 8, columns: 16, products: MOST_SUMS / quads };
+            Some(Owned { quads, strip: Strip::of_output(&geometry.width, limits)? })
+        });
+        candidates.min_by_key(|owned| owned.cost(geometry))
+    }
+
+    /// Instructions of all invocations for a row of positions: loads with their addresses count eight, and gradients
+    /// are read by every tap group.
+    fn cost(&self, geometry: &ConvGeometry) -> usize {
+        let Owned { quads, strip } = self;
+        let loads = 8 * (strip.positions * quads + strip.columns);
+        let products = strip.positions * quads * 4 * strip.taps;
+        let strips = geometry.width.output.div_ceil(strip.positions);
+        geometry.out_channels.div_ceil(4 * quads)
+            * self.tap_groups(geometry)
+            * strips
+            * (loads + products + 16)
+    }
+
+    fn tap_groups(&self, geometry: &ConvGeometry) -> usize {
+        geometry.height.kernel * geometry.width.kernel.div_ceil(self.strip.taps) * geometry.in_channels
+    }
+}
+
+/// The filters' gradient; none where channels are many, or windows too large.
+pub fn grad_filters(
+    geometry: &ConvGeometry,
+    prologue: &Prologue,
+    device: &DeviceProfile,
+) -> Option<Implementation> {
+    if !is_stem(geometry, MOST_CHANNELS) {
+        return None;
+    }
+    let owned = Owned::new(geometry)?;
+    let Owned { quads, strip } = owned;
+    let lanes = geometry.out_channels.div_ceil(4 * quads);
+    let lanes = lanes.div_ceil(lanes.div_ceil(MOST_LANES));
+    let tap_groups = owned.tap_groups(geometry);
+    let tap_lanes = tap_groups.div_ceil(tap_groups.div_ceil(invocations(device) / lanes));
+    let places = invocations(device) / (lanes * tap_lanes);
+    let sums = strip.taps * quads;
+    let room = workgroup_bytes(device) / (16 * lanes * tap_lanes * places);
+    let batch = sums.div_ceil(sums.div_ceil(room));
+    let strips =
+        geometry.batch_size * geometry.height.output * geometry.width.output.div_ceil(strip.positions);
+    let blocks = geometry.out_channels.div_ceil(4 * quads * lanes) * tap_groups.div_ceil(tap_lanes);
+    let partial = PartialSums {
+        elements: geometry.filters_shape().elements(),
+        blocks,
+        steps: strips,
+        side_by_side: places,
+        trips: 1 + strip.positions * (2 + 5 * quads + strip.taps * (1 + quads)) + strip.columns,
+    };
+    let slices = partial.slices(device);
+    let slice_strips = strips.div_ceil(slices);
+    let slices = strips.div_ceil(slice_strips);
+    let source = shader!("conv/grad_filters_stem.wgsl", "conv/grads_of_four.wgsl");
+    let source = complete(source, geometry).with_sizes(&[
+        ("STRIP", strip.positions as u32),
+        ("TAPS", strip.taps as u32),
+        ("COLUMNS", strip.columns as u32),
+        ("QUADS", quads as u32),
+        ("LANES", lanes as u32),
+        ("TAP_LANES", tap_lanes as u32),
+        ("PLACES", places as u32),
+        ("HALF_PLACES", (places.next_power_of_two() / 2) as u32),
+        ("BATCH", batch as u32),
+    ]);
+    let mut constants = geometry.constants();
+    constants.push(("SLICE_STRIPS", slice_strips.into()));
+    let mut call = KernelCall {
+        source,
+        constants,
+        bindings: Binding::operands(OPERANDS),
+        workgroups: grid(blocks * slices),
+    };
+    prologue.complete_packets(&mut call, OPERANDS, geometry.out_channels.is_multiple_of(4));
+    Some(in_partial_sums(NAME, call, 2, partial.elements, slices))
+}
+
+/// The input's gradient; none where channels are many, or windows or strides too large.
+pub fn grad_input(
+    geometry: &ConvGeometry,
+    prologue: &Prologue,
+    device: &DeviceProfile,
+) -> Option<Implementation> {
+    if !is_stem(geometry, MOST_GRAD_CHANNELS) {
+        return None;
+    }
+    let channels = geometry.in_channels;
+    let most_positions = (MOST_SUMS / 2 / channels).min(8);
+    let limits = Limits {
+        positions: most_positions.max(geometry.width.stride),
+        taps: 8,
+        columns: 12,
+        products: MOST_GRAD_PRODUCTS / channels,
+    };
+    if limits.positions * channels > MOST_SUMS {
+        return None;
+    }
+    let strip = Strip::of_input(&geometry.width, limits)?;
+    let columns = InputColumns::new(&geometry.width, strip.positions, strip.taps);
+    let (rows, taps) = (Phases::new(&geometry.height), Phases::new(&geometry.width));
+    let quads = geometry.out_channels.div_ceil(4);
+    let lanes = quads.div_ceil(quads.div_ceil(MOST_LANES));
+    let quad_rows = quads.div_ceil(lanes) * geometry.height.kernel;
+    let tap_trips = geometry.width.stride + channels * (geometry.width.stride + strip.positions);
+    let row_trips = strip.trips(geometry.width.kernel, tap_trips);
+    let staging_trips = STAGING_TRIPS * geometry.width.kernel * channels;
+    if quad_rows * (3 + row_trips + staging_trips) > device.loop_trips() {
+        return None;
+    }
+    let places = invocations(device) / lanes;
+    // Fours of sums, and how many of them lie in workgroup memory at a time.
+    let sum_quads = (strip.positions * channels).div_ceil(4);
+    let room = workgroup_bytes(device) / (16 * places * (lanes + 1));
+    if room == 0 {
+        return None;
+    }
+    let batch = sum_quads.div_ceil(sum_quads.div_ceil(room));
+    let staging = Staging::new(geometry, lanes, rows.tap_step, workgroup_bytes(device) / 16)?;
+    let source = shader!("conv/grad_input_stem.wgsl", "conv/grads_of_four.wgsl");
+    let source = complete(source, geometry).with_sizes(&[
+        ("CHANNELS", channels as u32),
+        ("STRIP", strip.positions as u32),
+        ("TAPS", strip.taps as u32),
+        ("COLUMNS", strip.columns as u32),
+        ("LANES", lanes as u32),
+        ("PLACES", places as u32),
+        ("STAGED_QUADS", staging.quads as u32),
+        ("STAGED_ROWS", staging.rows as u32),
+        ("BATCH", batch as u32),
+        ("SHARED_QUADS", staging.memory.max(batch * places * (lanes + 1)) as u32),
+    ]);
+    let mut constants = geometry.constants();
+    constants.extend([
+        ("LEAD", columns.lead.into()),
+        ("FIRST_COLUMN", Constant::U32(columns.first as u32)),
+        ("ROW_STEP", rows.tap_step.into()),
+        ("ROW_INVERSE", rows.tap_inverse.into()),
+        ("TAP_STEP", taps.tap_step.into()),
+        ("TAP_INVERSE", taps.tap_inverse.into()),
+    ]);
+    let strips = geometry.batch_size * geometry.height.input * geometry.width.input.div_ceil(strip.positions);
+    let workgroups = grid(strips.div_ceil(places));
+    let mut call = KernelCall { source, constants, bindings: Binding::operands(OPERANDS), workgroups };
+    prologue.complete_packets(&mut call, OPERANDS, geometry.out_channels.is_multiple_of(4));
+    Some(Implementation::of(NAME, call))
+}
+
+/// Weights of the input's gradient that lie in workgroup memory at a time.
+#[derive(Clone, Copy, Debug)]
+struct Staging {
+    /// Fours of filters: a multiple of the lanes.
+    quads: usize,
+    /// Rows of taps: a multiple of a step, or all.
+    rows: usize,
+    /// Fours of weights.
+    memory: usize,
+}
+
+impl Staging {
+    /// As few stages as `room` fours of weights allow; none if that is too little.
+    fn new(geometry: &ConvGeometry, lanes: usize, row_step: usize, room: usize) -> Option<Self> {
+        let kernel_height = geometry.height.kernel;
+        let row_weights = geometry.width.kernel * geometry.in_channels;
+        let most_rounds = geometry.out_channels.div_ceil(4 * lanes);
+        let candidates = (1..=most_rounds).filter_map(|rounds| {
+            let quads = rounds * lanes;
+            let rows = match room / (row_weights * (quads + 1)) {
+                rows if rows >= kernel_height => kernel_height,
+                rows => rows / row_step * row_step,
+            };
+            (rows > 0).then_some(Staging { quads, rows, memory: rows * row_weights * (quads + 1) })
+        });
+        let stages = |staging: &Staging| {
+            geometry.out_channels.div_ceil(4 * staging.quads) * kernel_height.div_ceil(staging.rows)
+        };
+        candidates.min_by_key(stages)
+    }
+}

@@ -1,0 +1,364 @@
+//! Winograd's convolution: windows of 3x3, a tile of outputs at a time, in fewer products than the definition has.
+
+use crate::device::DeviceProfile;
+use crate::ops::conv::ConvGeometry;
+use crate::ops::cost::{LAUNCH, MULTIPLY_ADDS_PER_ELEMENT, multiprocessors};
+use crate::ops::epilogue::Epilogue;
+use crate::ops::gemm::{Product, Quads, TiledKernel};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
+use crate::ops::prologue::Prologue;
+use crate::ops::window::Axis;
+
+/// The pass that is done, and what is done to its values on the way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pass {
+    /// Operands: input, filters, output, then the epilogue's.
+    Forward(Epilogue),
+    /// A forward pass of its own: grad_output takes the input's place, the filters are turned by 180 degrees and
+    /// sum over k, and the padding is 2 less the convolution's. Operands: filters, grad_output, grad_input, then the
+    /// prologue's.
+    GradInput(Prologue),
+    /// The forward pass transposed: products of patches and tiles of grad_output, summed over all tiles. Operands:
+    /// input, grad_output, grad_filters, then the prologue's.
+    GradFilters(Prologue),
+}
+
+/// F(height x width, 3x3): a tile of outputs from a patch that is larger by two, in one product for each element of
+/// the patch.
+///
+/// `output = A'((B' patch B) * (G filter G'))A`, element by element inside, with matrices A, B and G that follow from a
+/// choice of points for each axis (Toom and Cook's construction).
+///
+/// # Errors of the answer
+/// The transforms back enlarge what the sums over channels have rounded. For an axis, and outputs `i` of it, the
+/// variance grows by `sum over u of A[u,i]^2 |B[u]|^2 |G[u]|^2` against `3^2` of the definition; for the filters' gradient
+/// and its taps `s` by `sum over u of G[u,s]^2 |A[u]|^2 |B[u]|^2` against `m^2` for m outputs. Errors against those of the
+/// definition summed in f32, in the worst corner of a tile, for the points of `shaders/conv/winograd/lines.wgsl`:
+///
+/// | tile | points beside infinity | error | of the filters' gradient |
+/// | --- | --- | --- | --- |
+/// | 2x2 | 0, 1, -1 | 0.56 | 1.00 |
+/// | 3x3 | 3/8, -3/8, 5/4, -5/4 | 1.12 | 1.12 |
+/// | 4x3 | | 1.67 | 1.31 |
+/// | 4x4 | 0, 11/16, -11/16, 3/2, -3/2 | 2.49 | 1.53 |
+///
+/// The usual points of 4x4, 0, 1, -1, 2 and -2, give 10.5, beyond the bound of every operation here; a search over all real
+/// points finds none below 2.36.
+///
+/// # Source
+/// A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks (arXiv 1509.09308); on points and errors
+/// B. Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution (arXiv 1803.10986).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tile {
+    name: &'static str,
+    height: usize,
+    width: usize,
+    /// Fewest channels, in and out, that make the transforms worth their while.
+    fewest_channels: usize,
+}
+
+const SMALL_TILE: Tile = Tile { name: "winograd_2x2", height: 2, width: 2, fewest_channels: 16 };
+
+const LARGE_TILES: [Tile; 4] = [
+    Tile { name: "winograd_3x3", height: 3, width: 3, fewest_channels: 32 },
+    Tile { name: "winograd_4x3", height: 4, width: 3, fewest_channels: 32 },
+    Tile { name: "winograd_3x4", height: 3, width: 4, fewest_channels: 32 },
+    Tile { name: "winograd_4x4", height: 4, width: 4, fewest_channels: 32 },
+];
+
+/// Smaller images than this leave most of a tile idle.
+const SHORTEST_AXIS: usize = 4;
+
+/// Positions of grad_output that the filter gradient sums, at least: shorter sums leave no room for the transforms'
+/// rounding within the bound of the operation, and nothing to gain.
+pub const SHORTEST_SUM: usize = 128;
+
+/// Scratch memory against the tensors of the operation, at most.
+const MOST_GROWTH: usize = 8;
+
+// The scratch buffers: both factors of the products, and what comes of them.
+const A: usize = 0;
+const B: usize = 1;
+const PRODUCTS: usize = 2;
+const SLICES: usize = 3;
+
+/// Sizes of one pass in one kind of tile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Winograd<'a> {
+    geometry: &'a ConvGeometry,
+    pass: Pass,
+    tile: Tile,
+}
+
+impl Tile {
+    fn exact_on_integers(&self) -> bool {
+        self.height == 2 && self.width == 2
+    }
+}
+
+impl Winograd<'_> {
+    /// Positions along an axis of what lies in tiles.
+    fn positions(&self, axis: &Axis) -> usize {
+        match self.pass {
+            Pass::Forward(_) | Pass::GradFilters(_) => axis.output,
+            Pass::GradInput(_) => axis.input,
+        }
+    }
+
+    /// Tiles down and across an image.
+    fn tiles(&self) -> [usize; 2] {
+        let (height, width) = (self.positions(&self.geometry.height), self.positions(&self.geometry.width));
+        [height.div_ceil(self.tile.height), width.div_ceil(self.tile.width)]
+    }
+
+    /// Tiles of all images.
+    fn all_tiles(&self) -> usize {
+        self.tiles().into_iter().product::<usize>() * self.geometry.batch_size
+    }
+
+    fn product(&self) -> Product {
+        let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
+        let parts = (self.tile.height + 2) * (self.tile.width + 2);
+        let [m, n, k] = match self.pass {
+            Pass::Forward(_) => [self.all_tiles(), out_channels, in_channels],
+            Pass::GradInput(_) => [self.all_tiles(), in_channels, out_channels],
+            Pass::GradFilters(_) => [out_channels, in_channels, self.all_tiles()],
+        };
+        Product { m, n, k, parts }
+    }
+
+    /// Elements of both factors and of the products.
+    fn workspace(&self) -> Option<[usize; 3]> {
+        let Product { m, n, k, parts } = self.product();
+        let elements = |rows: usize, columns: usize| rows.checked_mul(columns)?.checked_mul(parts);
+        Some([elements(m, k)?, elements(n, k)?, elements(m, n)?])
+    }
+
+    fn tensors(&self) -> [usize; 3] {
+        let geometry = self.geometry;
+        [geometry.input_shape(), geometry.filters_shape(), geometry.output_shape()]
+            .map(|shape| shape.elements())
+    }
+
+    /// Whether there is something to gain, and memory for it.
+    fn is_offered(&self, device: &DeviceProfile) -> bool {
+        let ConvGeometry { height, width, groups, .. } = self.geometry;
+        let fits_axis = |axis: &Axis| {
+            axis.kernel == 3
+                && axis.stride == 1
+                && axis.dilation == 1
+                && self.positions(axis) >= SHORTEST_AXIS
+        };
+        let channels = [self.geometry.in_channels, self.geometry.out_channels];
+        let enough_channels = channels.into_iter().all(|count| count >= self.tile.fewest_channels);
+        let Some(workspace) = self.workspace() else { return false };
+        let most = ((device.max_binding_bytes / 4) as usize).min(i32::MAX as usize);
+        let growth = MOST_GROWTH * self.tensors().iter().sum::<usize>();
+        let is_long = match self.pass {
+            Pass::GradFilters(_) => self.geometry.batch_size * self.geometry.positions() >= SHORTEST_SUM,
+            _ => true,
+        };
+        *groups == 1
+            && is_long
+            && fits_axis(height)
+            && fits_axis(width)
+            && enough_channels
+            && workspace.iter().all(|&elements| elements <= most)
+            && workspace.iter().sum::<usize>() <= growth
+    }
+
+    /// Expected time in multiply-adds of one multiprocessor, next to which [`implicit_gemm_cost`] stands.
+    ///
+    /// The transforms take as long as what they read and write takes to travel; the product takes as long as its
+    /// multiply-adds, or as its operands take to travel where that is longer.
+    fn cost(&self, device: &DeviceProfile) -> Option<f64> {
+        let [input, filters, output] = self.tensors();
+        let factors_and_products: usize = self.workspace()?.into_iter().sum();
+        let transforms = input + filters + output + factors_and_products;
+        let product = self.product().cost(device)?;
+        let product = product.max(travel(factors_and_products, device));
+        Some(travel(transforms, device) + product + 4.0 * LAUNCH)
+    }
+
+    fn implementation(&self, device: &DeviceProfile) -> Option<Implementation> {
+        let workspace = self.workspace()?;
+        let product = self.tiled_product(device)?;
+        let [a, b] = self.factors();
+        let mut calls = vec![a, b];
+        calls.extend(product.calls);
+        calls.push(self.result());
+        let workspace = workspace.into_iter().chain(product.workspace).collect();
+        let exact_on_integers = self.tile.exact_on_integers();
+        Some(Implementation {
+            exact_on_integers,
+            ..Implementation::of_calls(self.tile.name, calls, workspace)
+        })
+    }
+
+    /// The transforms of the operands.
+    fn factors(&self) -> [KernelCall; 2] {
+        let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
+        let patches_of_input = |factor: usize| {
+            let files = shader!("conv/winograd/input.wgsl", "conv/winograd/patches.wgsl");
+            let bindings = [Binding::Operand(0), Binding::Workspace(factor)];
+            self.transform(files, self.all_tiles(), in_channels, bindings)
+        };
+        let filters = |operand: usize| {
+            let bindings = [Binding::Operand(operand), Binding::Workspace(B)];
+            let mut call =
+                self.transform(shader!("conv/winograd/filters.wgsl"), out_channels, in_channels, bindings);
+            call.source.sizes.push(self.gradient());
+            call
+        };
+        let of_grad_output = |files: Source, prologue: Prologue| {
+            let bindings = [Binding::Operand(1), Binding::Workspace(A)];
+            let mut call = self.transform(files, self.all_tiles(), out_channels, bindings);
+            prologue.complete_packets(&mut call, 3, is_quads(out_channels));
+            call
+        };
+        match self.pass {
+            Pass::Forward(_) => [patches_of_input(A), filters(1)],
+            Pass::GradInput(prologue) => {
+                let files = shader!("conv/winograd/grad_output.wgsl", "conv/winograd/patches.wgsl");
+                [of_grad_output(files, prologue), filters(0)]
+            }
+            Pass::GradFilters(prologue) => {
+                [of_grad_output(shader!("conv/winograd/grad_tiles.wgsl"), prologue), patches_of_input(B)]
+            }
+        }
+    }
+
+    /// The transform of the products.
+    fn result(&self) -> KernelCall {
+        let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
+        let bindings = [Binding::Operand(2), Binding::Workspace(PRODUCTS)];
+        match self.pass {
+            Pass::Forward(epilogue) => {
+                let files = shader!("conv/winograd/output.wgsl", "conv/winograd/results.wgsl");
+                let mut call = self.transform(files, self.all_tiles(), out_channels, bindings);
+                call.source.files.extend(match is_quads(out_channels) {
+                    true => shader!("epilogue/quads.wgsl").files,
+                    false => shader!("epilogue/scalars.wgsl").files,
+                });
+                epilogue.complete(&mut call, 3);
+                call
+            }
+            Pass::GradInput(_) => {
+                let files = shader!("conv/winograd/grad_input.wgsl", "conv/winograd/results.wgsl");
+                self.transform(files, self.all_tiles(), in_channels, bindings)
+            }
+            Pass::GradFilters(_) => {
+                let files = shader!("conv/winograd/grad_filters.wgsl");
+                self.transform(files, out_channels, in_channels, bindings)
+            }
+        }
+    }
+
+    /// Launches a transform of `rows` times `channels`, in the packets that the channels allow.
+    fn transform(&self, files: Source, rows: usize, channels: usize, bindings: [Binding; 2]) -> KernelCall {
+        let quads = is_quads(channels);
+        let mut source = files
+            .with_sizes(&[("TILE_HEIGHT", self.tile.height as u32), ("TILE_WIDTH", self.tile.width as u32)]);
+        let packets =
+            if quads { shader!("conv/winograd/quads.wgsl") } else { shader!("conv/winograd/scalars.wgsl") };
+        let more = shader!(
+            "conv/winograd/lines.wgsl",
+            "conv/winograd/tiles.wgsl",
+            "conv/geometry.wgsl",
+            "grid.wgsl"
+        );
+        source.files.extend(packets.files.into_iter().chain(more.files));
+        let [down, across] = self.tiles();
+        let mut constants = self.geometry.constants();
+        constants.extend([("TILES_DOWN", down.into()), ("TILES_ACROSS", across.into())]);
+        let elements = rows * channels / if quads { 4 } else { 1 };
+        KernelCall {
+            bindings: bindings.into(),
+            ..KernelCall::elementwise(source, constants, bindings.len(), elements)
+        }
+    }
+
+    /// The products of all parts, over the scratch buffers.
+    fn tiled_product(&self, device: &DeviceProfile) -> Option<Implementation> {
+        let product = self.product();
+        let source = match self.pass {
+            Pass::GradFilters(_) => shader!("conv/winograd/product_of_tiles.wgsl"),
+            _ => shader!("conv/winograd/product.wgsl").with_sizes(&[self.gradient()]),
+        };
+        let a = match self.pass {
+            Pass::GradFilters(_) => product.m,
+            _ => product.k,
+        };
+        let kernel = TiledKernel {
+            source,
+            constants: vec![("PARTS", Constant::from(product.parts))],
+            operands: 3,
+            result: 2,
+            elements: product.parts * product.m * product.n,
+            quads: Quads {
+                a: is_quads(a),
+                b: is_quads(self.geometry.in_channels),
+                result: is_quads(product.n),
+            },
+            prologue: Prologue::NONE,
+            epilogue: None,
+        };
+        let mut implementation = product.implementations(device, &kernel).into_iter().next()?;
+        for binding in implementation.calls.iter_mut().flat_map(|call| &mut call.bindings) {
+            *binding = match *binding {
+                Binding::Operand(number) => Binding::Workspace([A, B, PRODUCTS][number]),
+                Binding::Workspace(number) => Binding::Workspace(SLICES + number),
+                Binding::Span { .. } => unreachable!("a product has three operands"),
+            };
+        }
+        Some(implementation)
+    }
+
+    fn gradient(&self) -> (&'static str, u32) {
+        ("GRADIENT", matches!(self.pass, Pass::GradInput(_)).into())
+    }
+}
+
+fn is_quads(channels: usize) -> bool {
+    channels.is_multiple_of(4)
+}
+
+/// What elements on their way to memory or back cost, in multiply-adds of one multiprocessor.
+fn travel(elements: usize, device: &DeviceProfile) -> f64 {
+    elements as f64 * MULTIPLY_ADDS_PER_ELEMENT / multiprocessors(device) as f64
+}
+
+/// Expected time of the same pass as one product of patches that never lie in memory.
+fn implicit_gemm_cost(geometry: &ConvGeometry, product: &Product, device: &DeviceProfile) -> Option<f64> {
+    let tensors = [geometry.input_shape(), geometry.filters_shape(), geometry.output_shape()];
+    let elements = tensors.iter().map(|shape| shape.elements()).sum();
+    Some(product.cost(device)?.max(travel(elements, device)) + LAUNCH)
+}
+
+/// Puts Winograd's convolution among the `tiled` ways to do a pass, whose `product` they compute: the tile that is
+/// expected to be fastest at the head or next to it, so that a trial of the first few decides.
+pub fn with_winograd(
+    tiled: Vec<Implementation>,
+    product: &Product,
+    geometry: &ConvGeometry,
+    pass: Pass,
+    device: &DeviceProfile,
+) -> Vec<Implementation> {
+    let mut implementations = tiled;
+    let ways = LARGE_TILES.into_iter().chain([SMALL_TILE]).map(|tile| Winograd { geometry, pass, tile });
+    let mut offered: Vec<(f64, Implementation)> = ways
+        .filter(|way| way.is_offered(device))
+        .filter_map(|way| Some((way.cost(device)?, way.implementation(device)?)))
+        .collect();
+    offered.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let others = implicit_gemm_cost(geometry, product, device);
+    for (number, (cost, implementation)) in offered.into_iter().enumerate() {
+        let position = match number {
+            0 if others.is_none_or(|others| cost < others) => 0,
+            0 => 1,
+            _ => implementations.len(),
+        };
+        implementations.insert(position.min(implementations.len()), implementation);
+    }
+    implementations
+}

@@ -1,0 +1,199 @@
+//! Launching `shaders/gemm/tiled.wgsl`: matrix products in tiles, whatever the matrices are made of.
+
+use super::slices::{LONGEST_SLICE, slices};
+use super::{Product, Quads, TiledKernel};
+use crate::device::{DeviceKind, DeviceProfile};
+use crate::ops::cost::{LAUNCH, MULTIPLY_ADDS_PER_ELEMENT, multiprocessors};
+use crate::ops::kernel::{Implementation, MAX_WORKGROUPS_PER_AXIS, shader};
+
+/// Sizes of the blocks in which a product is done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Tile {
+    // With the sum over k in one piece, and in slices.
+    names: [&'static str; 2],
+    m: usize,
+    n: usize,
+    k: usize,
+    thread_m: usize,
+    thread_n: usize,
+    /// Expected share of the multiply-add rate that the tile reaches on a GPU whose multiprocessors are all
+    /// busy, when nothing of it is idle: what it reads from workgroup memory and beyond costs the rest.
+    efficiency: f64,
+}
+
+/// A tile as `tile!(m, n, k, thread_m, thread_n, efficiency)`.
+macro_rules! tile {
+    ($m:literal, $n:literal, $k:literal, $thread_m:literal, $thread_n:literal, $efficiency:literal) => {
+        Tile {
+            names: [concat!("tiled_", $m, "x", $n), concat!("tiled_", $m, "x", $n, "_split")],
+            m: $m,
+            n: $n,
+            k: $k,
+            thread_m: $thread_m,
+            thread_n: $thread_n,
+            efficiency: $efficiency,
+        }
+    };
+}
+
+const TILES: [Tile; 7] = [
+    tile!(128, 128, 16, 8, 8, 0.80),
+    tile!(128, 64, 16, 8, 8, 0.76),
+    tile!(64, 128, 16, 8, 8, 0.76),
+    tile!(64, 64, 16, 8, 4, 0.70),
+    tile!(128, 32, 16, 8, 4, 0.60),
+    tile!(32, 128, 16, 4, 8, 0.60),
+    tile!(32, 32, 16, 4, 4, 0.40),
+];
+
+/// Below this many rows or columns most of a tile would be idle, and other kernels do better.
+const FEWEST_LINES: usize = 8;
+
+/// Tiles that a product offers, at most: the best guess and what may turn out better.
+const MOST_TILES: usize = 4;
+
+/// Tiles that are expected to take longer than the best one by more than this factor are not worth a trial.
+const WORTH_A_TRIAL: f64 = 3.0;
+
+/// Invocations of a multiprocessor that hide each other's waits.
+const ENOUGH_INVOCATIONS: f64 = 256.0;
+
+/// What a workgroup does before its first step and after its last one, in steps.
+const STEPS_AROUND: usize = 2;
+
+/// Slices are made for rounds of workgroups up to this number: more rounds waste little of their last one anyway.
+const MOST_ROUNDS: usize = 8;
+
+/// Shorter slices than this cost more in their second pass than they gain.
+const SHORTEST_SLICE: usize = 128;
+
+/// Iterations of a kernel's loops for each of the k of a slice, at most: one to multiply, the others to fetch.
+const TRIPS_OF_K: usize = 2;
+
+impl Tile {
+    fn invocations(&self) -> usize {
+        (self.m / self.thread_m) * (self.n / self.thread_n)
+    }
+
+    /// Of the values of one step.
+    fn workgroup_bytes(&self) -> usize {
+        4 * self.k * (self.m + self.n)
+    }
+
+    /// How often the values of a step find room in workgroup memory: twice where it does, so that one step's are
+    /// fetched while another's are multiplied.
+    fn tiles(&self, device: &DeviceProfile) -> usize {
+        (device.max_workgroup_bytes as usize / self.workgroup_bytes()).min(2)
+    }
+
+    fn fits(&self, device: &DeviceProfile) -> bool {
+        self.invocations() <= device.max_workgroup_invocations as usize && self.tiles(device) > 0
+    }
+}
+
+/// A way to do a product.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Tiling {
+    tile: Tile,
+    slices: usize,
+    /// Expected time, in multiply-adds of one multiprocessor.
+    cost: f64,
+}
+
+impl Tiling {
+    fn name(&self) -> &'static str {
+        self.tile.names[usize::from(self.slices > 1)]
+    }
+}
+
+impl Product {
+    fn workgroups(&self, tile: &Tile) -> usize {
+        self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n) * self.parts
+    }
+
+    /// `tile` with `slices`, and what that is expected to cost: workgroups run in rounds of one a multiprocessor,
+    /// each with some steps before and after its sums, and a second pass writes and reads the slices.
+    fn tiling(&self, tile: Tile, slices: usize, multiprocessors: usize) -> Tiling {
+        let rounds = (self.workgroups(&tile) * slices).div_ceil(multiprocessors);
+        let busy = f64::min(1.0, (rounds * tile.invocations()) as f64 / ENOUGH_INVOCATIONS);
+        let steps = self.k.div_ceil(slices).div_ceil(tile.k) + STEPS_AROUND;
+        let products = (rounds * tile.m * tile.n * tile.k * steps) as f64 / (tile.efficiency * busy);
+        let second_pass = match slices {
+            1 => 0.0,
+            _ => {
+                let moved = self.m * self.n * self.parts * (2 * slices + 1);
+                LAUNCH + moved as f64 * MULTIPLY_ADDS_PER_ELEMENT / multiprocessors as f64
+            }
+        };
+        Tiling { tile, slices, cost: products + second_pass }
+    }
+
+    /// `tile` with the number of slices that is expected to be best: as far as k is long enough and memory lasts,
+    /// workgroups fill whole rounds, since a last one that is almost empty takes as long as a full one.
+    fn sliced(&self, tile: Tile, device: &DeviceProfile, multiprocessors: usize) -> Tiling {
+        let elements = self.m * self.n * self.parts;
+        let numbers = (0..=MOST_ROUNDS).map(|rounds| {
+            let wanted = (rounds * multiprocessors / self.workgroups(&tile)).min(self.k / SHORTEST_SLICE);
+            slices(wanted, self.k, elements, device)
+        });
+        let tilings = numbers.map(|slices| self.tiling(tile, slices, multiprocessors));
+        tilings.min_by(|a, b| a.cost.total_cmp(&b.cost)).expect("a number of slices")
+    }
+
+    /// Tiles for this product on `device`, best guess first; none where tiles do not pay.
+    fn tilings(&self, device: &DeviceProfile) -> Vec<Tiling> {
+        if self.m < FEWEST_LINES || self.n < FEWEST_LINES {
+            return Vec::new();
+        }
+        let multiprocessors = multiprocessors(device);
+        let mut tilings = Vec::new();
+        for tile in TILES.into_iter().filter(|tile| tile.fits(device)) {
+            let best = self.sliced(tile, device, multiprocessors);
+            if best.slices > 1 && self.k <= LONGEST_SLICE {
+                tilings.push(self.tiling(tile, 1, multiprocessors));
+            }
+            tilings.push(best);
+        }
+        tilings.retain(|tiling| {
+            let trips = TRIPS_OF_K * self.k.div_ceil(tiling.slices);
+            self.parts * tiling.slices <= MAX_WORKGROUPS_PER_AXIS as usize && trips <= device.loop_trips()
+        });
+        tilings.sort_by(|a, b| a.cost.total_cmp(&b.cost));
+        let worth = tilings.first().map_or(0.0, |best| WORTH_A_TRIAL * best.cost);
+        tilings.retain(|tiling| tiling.cost <= worth);
+        // A software rasteriser has better kernels than these, and compiles large ones slowly.
+        tilings.truncate(if device.kind == DeviceKind::Software { 1 } else { MOST_TILES });
+        tilings
+    }
+
+    /// Expected time of the best guess, in multiply-adds of one multiprocessor; none where tiles do not pay.
+    pub fn cost(&self, device: &DeviceProfile) -> Option<f64> {
+        self.tilings(device).first().map(|tiling| tiling.cost)
+    }
+}
+
+/// `kernel` in tiles, best guess first; none where tiles do not pay.
+pub fn implementations(
+    product: &Product,
+    device: &DeviceProfile,
+    kernel: &TiledKernel,
+) -> Vec<Implementation> {
+    let ways = product.tilings(device).into_iter().map(|tiling| {
+        let Tiling { tile, slices, .. } = tiling;
+        let Quads { a, b, .. } = kernel.quads;
+        let mut main = shader!("gemm/tiled.wgsl").with_sizes(&[
+            ("TILE_M", tile.m as u32),
+            ("TILE_N", tile.n as u32),
+            ("TILE_K", tile.k as u32),
+            ("THREAD_M", tile.thread_m as u32),
+            ("THREAD_N", tile.thread_n as u32),
+            ("TILES", tile.tiles(device) as u32),
+        ]);
+        main.files
+            .extend(if a { shader!("gemm/a_quads.wgsl") } else { shader!("gemm/a_scalars.wgsl") }.files);
+        main.files
+            .extend(if b { shader!("gemm/b_quads.wgsl") } else { shader!("gemm/b_scalars.wgsl") }.files);
+        product.implementation(tiling.name(), kernel, main, [tile.m, tile.n, tile.k], slices)
+    });
+    ways.collect()
+}
