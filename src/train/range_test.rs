@@ -56,11 +56,16 @@ impl RangeTest {
     }
 
     /// A learning rate to train with: the one at which the smoothed loss falls most steeply over the logarithm of the rate,
-    /// before its minimum; the slope is taken over five steps to both sides. None where the loss never falls.
+    /// before its minimum; the slope is taken over five steps to both sides. None where the loss never falls by a hundredth.
     pub fn suggestion(&self) -> Option<f64> {
         const SIDE: usize = 5;
         let points = &self.points;
+        // Less than that is noise, or rounding.
+        const LEAST_FALL: f64 = 0.01;
         let lowest = points.iter().enumerate().min_by(|(_, a), (_, b)| a.smoothed.total_cmp(&b.smoothed))?.0;
+        if points[lowest].smoothed > (1.0 - LEAST_FALL) * points[0].smoothed {
+            return None;
+        }
         let slope = |at: usize| {
             let (before, after) = (points[at - SIDE], points[at + SIDE]);
             (after.smoothed - before.smoothed) / (after.rate / before.rate).ln()
