@@ -1,7 +1,7 @@
 //! The gradient of a convolution's filters.
 
 use super::cpu::{DIRECT, FilterSums, Source, WINOGRAD, WinogradFilters};
-use super::gpu::winograd::{Pass, with_winograd};
+use super::gpu::winograd::{WinogradPass, with_winograd};
 use super::gpu::{grouped, stem};
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
@@ -151,7 +151,7 @@ impl Op for ConvGradFilters {
         };
         let mut implementations = Vec::from_iter(grouped::grad_filters(geometry, &self.prologue, device));
         implementations.extend(stem::grad_filters(geometry, &self.prologue, device));
-        let pass = Pass::GradFilters(self.prologue);
+        let pass = WinogradPass::GradFilters(self.prologue);
         let products = product.implementations(device, &tiled);
         implementations.extend(with_winograd(products, &product, geometry, pass, device));
         implementations.push(self.direct(device));

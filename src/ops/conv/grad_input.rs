@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::cpu::{Correlation, DIRECT, PATCHES, Source, patches, with_winograd as with_cpu_winograd};
-use super::gpu::winograd::{Pass, with_winograd};
+use super::gpu::winograd::{WinogradPass, with_winograd};
 use super::gpu::{grouped, stem};
 use super::phases::Phases;
 use super::{ConvGeometry, OPERANDS};
@@ -228,7 +228,7 @@ impl Op for ConvGradInput {
         };
         let mut implementations = Vec::from_iter(grouped::grad_input(geometry, &self.prologue, device));
         implementations.extend(stem::grad_input(geometry, &self.prologue, device));
-        let pass = Pass::GradInput(self.prologue);
+        let pass = WinogradPass::GradInput(self.prologue);
         let products = product.implementations(device, &tiled);
         implementations.extend(with_winograd(products, &product, geometry, pass, device));
         let direct = shader!("conv/grad_input_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
