@@ -20,5 +20,7 @@ mod prologue;
 pub mod window;
 
 pub use epilogue::Epilogue;
-pub use op::{Access, CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision, Read};
+pub use op::{
+    Access, CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision, Read, Valuewise, WithPrologue,
+};
 pub use prologue::Prologue;

@@ -149,6 +149,10 @@ impl Op for ConvForward {
         implementations
     }
 
+    fn fuse_epilogue(&self, next: Epilogue) -> Option<Box<dyn Op>> {
+        Some(Box::new(ConvForward { epilogue: self.epilogue.then(next)?, ..*self }))
+    }
+
     fn flops(&self) -> u64 {
         self.geometry.flops()
     }

@@ -5,9 +5,9 @@ use super::gpu::winograd::{WinogradPass, with_winograd};
 use super::gpu::{grouped, stem};
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, slices};
+use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, reads_of_a, slices};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -156,6 +156,12 @@ impl Op for ConvGradFilters {
         implementations.extend(with_winograd(products, &product, geometry, pass, device));
         implementations.push(self.direct(device));
         implementations
+    }
+
+    fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
+        let reads = reads_of_a(self.geometry.taps());
+        let op = ConvGradFilters { prologue: before, ..*self };
+        (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
     }
 
     fn flops(&self) -> u64 {

@@ -9,9 +9,9 @@ use super::phases::Phases;
 use super::{ConvGeometry, OPERANDS};
 use crate::cpu::{Matrix, MatrixMut, lanes, multiply, with_scratch};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::{Product, Quads, TiledKernel};
+use crate::ops::gemm::{Product, Quads, TiledKernel, reads_of_a};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -241,6 +241,14 @@ impl Op for ConvGradInput {
         };
         implementations.push(loops.direct(&call, device));
         implementations
+    }
+
+    fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
+        // A value goes to as many input positions as its window has.
+        let window = self.geometry.height.kernel * self.geometry.width.kernel;
+        let reads = window * reads_of_a(self.geometry.group_in_channels());
+        let op = ConvGradInput { prologue: before, ..*self };
+        (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
     }
 
     fn flops(&self) -> u64 {
