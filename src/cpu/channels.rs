@@ -53,11 +53,11 @@ impl Rows {
         result: &mut [f32],
     ) {
         assert_eq!(self.runs[0] * self.runs[1], filters.taps, "length of the sums");
-        vectorized(Product { rows: self, source, filters, packed, result });
+        vectorized(ChannelProduct { rows: self, source, filters, packed, result });
     }
 }
 
-struct Product<'a> {
+struct ChannelProduct<'a> {
     rows: &'a Rows,
     source: &'a [f32],
     filters: &'a ChannelFilters,
@@ -65,7 +65,7 @@ struct Product<'a> {
     result: &'a mut [f32],
 }
 
-impl WithSimd for Product<'_> {
+impl WithSimd for ChannelProduct<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -92,7 +92,7 @@ impl WithSimd for Product<'_> {
     }
 }
 
-impl Product<'_> {
+impl ChannelProduct<'_> {
     /// Some neighbours, all channels; the sums stay in registers. Returns their number.
     #[inline(always)]
     fn tile<S: Simd, const ROWS: usize>(&mut self, simd: S, down: usize, first: usize) -> usize {
@@ -170,7 +170,7 @@ impl Product<'_> {
         first: usize,
         of: impl Fn(&[f32], &[f32]) -> [S::f32s; ROWS],
     ) -> usize {
-        let Product { rows, source, filters, packed, result } = self;
+        let ChannelProduct { rows, source, filters, packed, result } = self;
         let at = |steps: [usize; 2]| down * steps[0] + first * steps[1];
         let (source, result) = (&source[at(rows.source_steps)..], &mut result[at(rows.result_steps)..]);
         for vector in 0..filters.pitch() / S::F32_LANES {

@@ -46,7 +46,7 @@ impl Dots<'_> {
             let terms = MOST_TERMS.min(length - start);
             for column in (0..columns).step_by(COLUMNS) {
                 for row in (0..rows).step_by(ROWS) {
-                    let tile = Tile { result, a, b, length, start, terms, row, column };
+                    let tile = DotTile { result, a, b, length, start, terms, row, column };
                     if row + ROWS <= rows && column + COLUMNS <= columns {
                         tile.run::<S, ROWS, COLUMNS>(simd);
                     } else {
@@ -59,7 +59,7 @@ impl Dots<'_> {
 }
 
 /// Some rows of both factors, for some terms of the sums.
-struct Tile<'a> {
+struct DotTile<'a> {
     result: &'a mut [f32],
     a: &'a [f32],
     b: &'a [f32],
@@ -70,20 +70,20 @@ struct Tile<'a> {
     column: usize,
 }
 
-impl Tile<'_> {
+impl DotTile<'_> {
     #[inline(always)]
     fn one_by_one<S: Simd>(self, simd: S, rows: usize, columns: usize) {
-        let Tile { result, a, b, length, start, terms, row, column } = self;
+        let DotTile { result, a, b, length, start, terms, row, column } = self;
         for row in row..row + rows {
             for column in column..column + columns {
-                Tile { result, a, b, length, start, terms, row, column }.run::<S, 1, 1>(simd);
+                DotTile { result, a, b, length, start, terms, row, column }.run::<S, 1, 1>(simd);
             }
         }
     }
 
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize, const COLUMNS: usize>(self, simd: S) {
-        let Tile { result, a, b, length, start, terms, row, column } = self;
+        let DotTile { result, a, b, length, start, terms, row, column } = self;
         let columns = b.len() / length;
         let a: [&[f32]; ROWS] = std::array::from_fn(|i| &a[(row + i) * length + start..][..terms]);
         let b: [&[f32]; COLUMNS] = std::array::from_fn(|j| &b[(column + j) * length + start..][..terms]);

@@ -68,12 +68,12 @@ pub fn add_outer_products(
         let columns = width.min(columns - first);
         let (right, result) = (&right[first..], &mut result[first..]);
         let vectors = columns.div_ceil(lanes());
-        vectorized(Strip { positions, left, rows, right, columns, vectors, result, stride });
+        vectorized(OuterStrip { positions, left, rows, right, columns, vectors, result, stride });
     }
 }
 
 /// All rows of the result, and as many columns as a tile has.
-struct Strip<'a> {
+struct OuterStrip<'a> {
     positions: &'a Positions,
     left: &'a [f32],
     rows: usize,
@@ -84,7 +84,7 @@ struct Strip<'a> {
     stride: usize,
 }
 
-impl WithSimd for Strip<'_> {
+impl WithSimd for OuterStrip<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -101,22 +101,26 @@ impl WithSimd for Strip<'_> {
 
 /// A tile in a function of its own, compiled for the vectors of `simd`.
 #[inline(always)]
-fn tile_in<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, strip: &mut Strip<'_>, first: usize) {
-    simd.vectorize(Tile::<ROWS, VECTORS> { strip, first });
+fn tile_in<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    strip: &mut OuterStrip<'_>,
+    first: usize,
+) {
+    simd.vectorize(OuterTile::<ROWS, VECTORS> { strip, first });
 }
 
 /// Some rows of the result; the sums stay in registers.
-struct Tile<'a, 'b, const ROWS: usize, const VECTORS: usize> {
-    strip: &'a mut Strip<'b>,
+struct OuterTile<'a, 'b, const ROWS: usize, const VECTORS: usize> {
+    strip: &'a mut OuterStrip<'b>,
     first: usize,
 }
 
-impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<'_, '_, ROWS, VECTORS> {
+impl<const ROWS: usize, const VECTORS: usize> WithSimd for OuterTile<'_, '_, ROWS, VECTORS> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Strip { positions, left, right, result, stride, columns, .. } = self.strip;
+        let OuterStrip { positions, left, right, result, stride, columns, .. } = self.strip;
         let Positions { counts, left_steps, right_steps } = **positions;
         let width = VECTORS * S::F32_LANES;
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];

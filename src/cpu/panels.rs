@@ -190,7 +190,7 @@ impl Rows {
             let packed = &packed[part.depth * width..];
             let result = &mut result[columns.start..];
             let (columns, vectors) = (columns.len(), width / panels.lanes);
-            vectorized(Product { rows: self, part, source, packed, vectors, result, columns });
+            vectorized(PanelProduct { rows: self, part, source, packed, vectors, result, columns });
         }
     }
 
@@ -231,7 +231,7 @@ struct Part {
 }
 
 /// All rows by one panel, for a part of the depth.
-struct Product<'a> {
+struct PanelProduct<'a> {
     rows: &'a Rows,
     part: Part,
     source: &'a [f32],
@@ -241,7 +241,7 @@ struct Product<'a> {
     columns: usize,
 }
 
-impl WithSimd for Product<'_> {
+impl WithSimd for PanelProduct<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -273,26 +273,26 @@ impl WithSimd for Product<'_> {
 #[inline(always)]
 fn tile_in<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
-    product: &mut Product<'_>,
+    product: &mut PanelProduct<'_>,
     source: usize,
     result: usize,
 ) {
-    simd.vectorize(Tile::<ROWS, VECTORS> { product, source, result });
+    simd.vectorize(PanelTile::<ROWS, VECTORS> { product, source, result });
 }
 
 /// Some rows by one panel; the sums stay in registers.
-struct Tile<'a, 'b, const ROWS: usize, const VECTORS: usize> {
-    product: &'a mut Product<'b>,
+struct PanelTile<'a, 'b, const ROWS: usize, const VECTORS: usize> {
+    product: &'a mut PanelProduct<'b>,
     source: usize,
     result: usize,
 }
 
-impl<const ROWS: usize, const VECTORS: usize> WithSimd for Tile<'_, '_, ROWS, VECTORS> {
+impl<const ROWS: usize, const VECTORS: usize> WithSimd for PanelTile<'_, '_, ROWS, VECTORS> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Product { rows, part, source, packed, result, columns, .. } = self.product;
+        let PanelProduct { rows, part, source, packed, result, columns, .. } = self.product;
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
         let width = VECTORS * S::F32_LANES;
         let mut packed = *packed;

@@ -18,3 +18,8 @@ pub fn multiprocessors(device: &DeviceProfile) -> usize {
         (None, DeviceKind::Software) => 2,
     }
 }
+
+/// What elements on their way to memory or back cost, in multiply-adds of one multiprocessor.
+pub fn travel(elements: usize, device: &DeviceProfile) -> f64 {
+    elements as f64 * MULTIPLY_ADDS_PER_ELEMENT / multiprocessors(device) as f64
+}

@@ -21,5 +21,7 @@ pub mod span;
 pub mod window;
 
 pub use epilogue::Epilogue;
-pub use op::{Access, CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision, Read};
+pub use op::{
+    Access, CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision, Read, Valuewise, WithPrologue,
+};
 pub use prologue::Prologue;

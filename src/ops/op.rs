@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::kernel::Implementation;
+use super::{Epilogue, Prologue};
 use crate::device::DeviceProfile;
 use crate::tensor::Shape;
 use crate::{Result, host_memory};
@@ -67,6 +68,36 @@ pub trait Op: Any + Debug + Send + Sync {
         self.implementations(device).pop().expect("an operation has an implementation")
     }
 
+    /// What the operation does to each value of one tensor, if it does no more than that: an operation that makes the
+    /// tensor may then do it to each value before it stores it.
+    fn as_epilogue(&self) -> Option<Valuewise<Epilogue>> {
+        None
+    }
+
+    /// The operation that does also `next` to each value that it writes, if it can. The operands that `next` takes come
+    /// after its own.
+    fn fuse_epilogue(&self, _next: Epilogue) -> Option<Box<dyn Op>> {
+        None
+    }
+
+    /// What the operation does to each value of a gradient, if it does no more than that: operations that read the result
+    /// may then do it to each value as they read it.
+    fn as_prologue(&self) -> Option<Valuewise<Prologue>> {
+        None
+    }
+
+    /// The operation that does also `before` to each value that it reads of this `operand`, if it can. The operands that
+    /// `before` takes come after its own.
+    fn fuse_prologue(&self, _operand: usize, _before: Prologue) -> Option<WithPrologue> {
+        None
+    }
+
+    /// The operation that does also `next` to each value of the gradient that it writes, if it can; what `next` takes lies
+    /// in these operands of its own.
+    fn fuse_next_prologue(&self, _next: Prologue, _operands: &[usize]) -> Option<Box<dyn Op>> {
+        None
+    }
+
     /// Floating-point operations of one run; a fused multiply-add counts two.
     fn flops(&self) -> u64;
 
@@ -77,6 +108,27 @@ pub trait Op: Any + Debug + Send + Sync {
 /// What lies in an operation's operands: the value of `read(operand, position)`, counted as in [`Op::operands`] and along
 /// the memory.
 pub type Read<'a> = dyn Fn(usize, usize) -> f64 + Sync + 'a;
+
+/// A function of each value of a tensor, as an operation of its own does it. Its other operands are those that the function
+/// takes, in their order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Valuewise<F> {
+    /// What is done to each value.
+    pub function: F,
+    /// Number of the operand whose values are taken.
+    pub takes: usize,
+    /// Number of the operand that the results are stored in: the same one where values are changed in place.
+    pub gives: usize,
+}
+
+/// An operation that does something to each value of an operand as it reads it.
+#[derive(Debug)]
+pub struct WithPrologue {
+    /// The operation.
+    pub op: Box<dyn Op>,
+    /// How often a GPU reads each value of the operand from memory.
+    pub reads: usize,
+}
 
 /// A way to run an operation on the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

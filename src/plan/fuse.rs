@@ -1,15 +1,10 @@
-//! Fewer steps for the same answer: biases and activations move into the step that makes their input, and
-//! activations' derivatives into the steps that read their gradient, or into the pool that makes it.
+//! Fewer steps for the same answer: what a step does to each value of a tensor moves into the step that makes the tensor, or
+//! into the steps that read it. The operations say what they can take over; no operation is named here.
 
-use std::any::Any;
+use std::ops::Range;
 
-use super::{BufferId, Plan, Step};
-use crate::ops::activation::{ActivationForward, ActivationGrad};
-use crate::ops::bias::{BiasForward, BiasGrad};
-use crate::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
-use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
-use crate::ops::pool::PoolGrad;
-use crate::ops::{Epilogue, Op, Prologue};
+use super::{BufferId, BufferSpec, Plan, Step};
+use crate::ops::{Access, Op, Valuewise};
 
 /// Which activations' gradients become prologues of the steps that read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +16,6 @@ pub enum Prologues {
     /// All whose readers take them.
     Everywhere,
 }
-
-/// The output's number among the operands of convolutions and dense layers.
-const OUTPUT: usize = 2;
-
-/// Columns of a tile of `gemm/tiled.wgsl`: a pass reads its gradient once for each tile beside another.
-const TILE_COLUMNS: usize = 128;
 
 /// Elements that a GPU moves in the time that one more step costs it, its launch and the wait for what came
 /// before: 2 us of 500 GB/s.
@@ -42,165 +31,224 @@ impl Plan {
     /// `prologues` are wanted nowhere; `prologues` says also what becomes of the gradients of activations that save their
     /// output.
     pub fn fused(mut self, prologues: Prologues) -> Plan {
-        let mut number = 0;
-        while number < self.forward.len() {
-            match self.finished(number) {
-                Some((step, absorbed)) => {
-                    self.forward[number] = step;
-                    self.forward.remove(absorbed);
-                }
-                None => number += 1,
+        let [forward, backward, update] =
+            [&mut self.forward, &mut self.backward, &mut self.update].map(std::mem::take);
+        let backward_from = forward.len();
+        let update_from = backward_from + backward.len();
+        let steps = forward.into_iter().chain(backward).chain(update);
+        let mut fusion = Fusion::new(&self.buffers, steps.collect());
+        let (forward, backward) = (0..backward_from, backward_from..update_from);
+        for number in forward.clone() {
+            while fusion.take_over_epilogue(number, &forward) {}
+        }
+        if prologues != Prologues::Nowhere {
+            for number in backward.clone() {
+                while fusion.take_over_next_prologue(number, &backward) {}
+            }
+            for number in backward.clone() {
+                fusion.hand_out_prologue(number, &backward, prologues == Prologues::Everywhere);
             }
         }
-        let mut number = 0;
-        while number < self.backward.len() {
-            match self.through_activation(number).filter(|_| prologues != Prologues::Nowhere) {
-                Some((step, absorbed)) => {
-                    self.backward[number] = step;
-                    self.backward.remove(absorbed);
-                }
-                None => number += 1,
-            }
-        }
-        let mut number = 0;
-        while number < self.backward.len() {
-            match self.readers_with_prologue(number, prologues) {
-                Some(readers) => {
-                    for (reader, step) in readers {
-                        self.backward[reader] = step;
-                    }
-                    self.backward.remove(number);
-                }
-                None => number += 1,
-            }
-        }
+        let mut steps = fusion.steps.into_iter();
+        let mut pass = |length: usize| steps.by_ref().take(length).flatten().collect();
+        self.forward = pass(forward.len());
+        self.backward = pass(backward.len());
+        self.update = steps.flatten().collect();
         self
     }
+}
 
-    /// A step of the forward pass that also does the next step on its output, and the number of that step.
-    fn finished(&self, number: usize) -> Option<(Step, usize)> {
-        let Step { op, operands } = &self.forward[number];
-        let &output = operands.get(OUTPUT)?;
-        let later = self.forward[number + 1..].iter().position(|step| step.operands.contains(&output));
-        let absorbed = number + 1 + later?;
-        let next = &self.forward[absorbed];
-        let mut operands = operands.clone();
-        let op = if let Some(BiasForward { .. }) = cast(next.op.as_ref()) {
-            operands.push(next.operands[0]);
-            let bias = Epilogue { bias: true, activation: None };
-            with_epilogue(op.as_ref(), |epilogue| (epilogue == Epilogue::NONE).then_some(bias))?
-        } else if let Some(&ActivationForward { activation, .. }) = cast(next.op.as_ref())
-            && self.belongs_to(output, 2)
-        {
-            operands[OUTPUT] = next.operands[1];
-            let more = |epilogue: Epilogue| Epilogue { activation: Some(activation), ..epilogue };
-            with_epilogue(op.as_ref(), |epilogue| epilogue.activation.is_none().then(|| more(epilogue)))?
-        } else {
-            return None;
-        };
-        Some((Step { op, operands }, absorbed))
+/// Steps on their way to fewer.
+struct Fusion<'a> {
+    buffers: &'a [BufferSpec],
+    /// Those of all passes; none where a step has been absorbed.
+    steps: Vec<Option<Step>>,
+    /// Numbers of the steps that bind each buffer, in order.
+    users: Vec<Vec<usize>>,
+}
+
+impl<'a> Fusion<'a> {
+    fn new(buffers: &'a [BufferSpec], steps: Vec<Step>) -> Self {
+        let mut users = vec![Vec::new(); buffers.len()];
+        for (number, step) in steps.iter().enumerate() {
+            for id in &step.operands {
+                users[id.index()].push(number);
+            }
+        }
+        Fusion { buffers, steps: steps.into_iter().map(Some).collect(), users }
     }
 
-    /// A max-pool's gradient that also goes through the activation before the pool, and the number of that step.
-    fn through_activation(&self, number: usize) -> Option<(Step, usize)> {
-        let Step { op, operands } = &self.backward[number];
-        let pool: &PoolGrad = cast(op.as_ref())?;
-        let &[input, grad_output, pool_grad] = operands.as_slice() else { return None };
-        let reads_it = |step: &Step| step.operands.contains(&pool_grad);
-        let absorbed = number + 1 + self.backward[number + 1..].iter().position(reads_it)?;
-        let next = &self.backward[absorbed];
-        let &ActivationGrad { activation, .. } = cast(next.op.as_ref())?;
-        let &[activated, _, grad_input] = next.operands.as_slice() else { return None };
-        let op = Box::new(pool.through(activation)?);
-        let fits = activated == input && self.belongs_to(pool_grad, 2);
-        fits.then_some((Step { op, operands: vec![input, grad_output, grad_input] }, absorbed))
+    /// Puts `step` in the place of another, or nothing.
+    fn replace(&mut self, number: usize, step: Option<Step>) {
+        for id in self.steps[number].iter().flat_map(|before| &before.operands) {
+            self.users[id.index()].retain(|&user| user != number);
+        }
+        for id in step.iter().flat_map(|now| &now.operands) {
+            let users = &mut self.users[id.index()];
+            users.insert(users.partition_point(|&user| user < number), number);
+        }
+        self.steps[number] = step;
+    }
+
+    /// The first step of a pass behind `number` that binds a buffer.
+    fn next_user(&self, buffer: BufferId, number: usize, pass: &Range<usize>) -> Option<usize> {
+        let users = &self.users[buffer.index()];
+        let next = users.get(users.partition_point(|&user| user <= number));
+        next.copied().filter(|next| pass.contains(next))
     }
 
     /// Whether a buffer is there for `steps` steps alone: what becomes of it is their affair.
     fn belongs_to(&self, buffer: BufferId, steps: usize) -> bool {
-        let spec = self.buffer(buffer);
-        let users = self.steps().filter(|step| step.operands.contains(&buffer));
-        !spec.kept && !spec.role.is_persistent() && users.count() == steps
+        let spec = &self.buffers[buffer.index()];
+        !spec.kept && !spec.role.is_persistent() && self.users[buffer.index()].len() == steps
     }
 
-    /// The readers of an activation's gradient, each with the derivative as its prologue, and their numbers;
-    /// none where one of them takes no prologue, or all together do not pay.
-    fn readers_with_prologue(&self, number: usize, prologues: Prologues) -> Option<Vec<(usize, Step)>> {
-        let Step { op, operands } = &self.backward[number];
-        let &ActivationGrad { activation, elements } = cast(op.as_ref())?;
-        let prologue = Prologue::of(activation)?;
-        let &[activated, grad_output, grad_input] = operands.as_slice() else { return None };
+    /// Whether steps `between` leave buffers as they are.
+    fn leaves(&self, buffers: &[BufferId], between: Range<usize>) -> bool {
+        let writes = |number: usize| {
+            let Some(Step { op, operands }) = &self.steps[number] else { return false };
+            let mut bound = op.operands().into_iter().zip(operands);
+            bound.any(|(operand, id)| operand.access.writes() && buffers.contains(id))
+        };
+        let mut users = buffers.iter().flat_map(|id| &self.users[id.index()]);
+        !users.any(|&user| between.contains(&user) && writes(user))
+    }
+
+    /// Makes a step of the forward pass do also what the next step does to each value that it writes; false where it
+    /// cannot.
+    fn take_over_epilogue(&mut self, number: usize, pass: &Range<usize>) -> bool {
+        let fused = self.with_next_epilogue(number, pass);
+        let Some((step, absorbed)) = fused else { return false };
+        self.replace(number, Some(step));
+        self.replace(absorbed, None);
+        true
+    }
+
+    /// The step with the epilogue that the next step on its output is, and the number of that step.
+    fn with_next_epilogue(&self, number: usize, pass: &Range<usize>) -> Option<(Step, usize)> {
+        let Step { op, operands } = self.steps[number].as_ref()?;
+        let written = written(op.as_ref())?;
+        let output = operands[written];
+        let absorbed = self.next_user(output, number, pass)?;
+        let next = self.steps[absorbed].as_ref()?;
+        let Valuewise { function, takes, gives } = next.op.as_epilogue()?;
+        let further = further(&next.operands, [takes, gives]);
+        let fits = next.operands[takes] == output
+            && (takes == gives || self.belongs_to(output, 2))
+            && self.leaves(&further, number..absorbed);
+        let op = fits.then(|| op.fuse_epilogue(function))??;
+        let mut operands = operands.clone();
+        operands[written] = next.operands[gives];
+        operands.extend(further);
+        Some((Step { op, operands }, absorbed))
+    }
+
+    /// Makes a step of the backward pass do also what the next step does to each value of the gradient that it writes,
+    /// where it reads all that this takes anyway; false where it cannot.
+    fn take_over_next_prologue(&mut self, number: usize, pass: &Range<usize>) -> bool {
+        let fused = self.through_next_prologue(number, pass);
+        let Some((step, absorbed)) = fused else { return false };
+        self.replace(number, Some(step));
+        self.replace(absorbed, None);
+        true
+    }
+
+    /// The step whose gradient goes on through the next step, and the number of that step.
+    fn through_next_prologue(&self, number: usize, pass: &Range<usize>) -> Option<(Step, usize)> {
+        let Step { op, operands } = self.steps[number].as_ref()?;
+        let written = written(op.as_ref())?;
+        let gradient = operands[written];
+        let absorbed = self.next_user(gradient, number, pass)?;
+        let next = self.steps[absorbed].as_ref()?;
+        let Valuewise { function, takes, gives } = next.op.as_prologue()?;
+        let further = further(&next.operands, [takes, gives]);
+        let position = |id: &BufferId| operands.iter().position(|operand| operand == id);
+        let positions: Vec<usize> = further.iter().map(position).collect::<Option<_>>()?;
+        let fits = next.operands[takes] == gradient
+            && self.belongs_to(gradient, 2)
+            && self.leaves(&further, number..absorbed);
+        let op = fits.then(|| op.fuse_next_prologue(function, &positions))??;
+        let mut operands = operands.clone();
+        operands[written] = next.operands[gives];
+        Some((Step { op, operands }, absorbed))
+    }
+
+    /// Makes the readers of a gradient do what a step does to each of its values, and drops the step, where all of them
+    /// can, and where it pays or is wanted `anyway`.
+    fn hand_out_prologue(&mut self, number: usize, pass: &Range<usize>, anyway: bool) {
+        let Some(readers) = self.readers_with_prologue(number, pass, anyway) else { return };
+        for (reader, step) in readers {
+            self.replace(reader, Some(step));
+        }
+        self.replace(number, None);
+    }
+
+    /// The readers of what a step gives, each with the step as its prologue, and their numbers.
+    fn readers_with_prologue(
+        &self,
+        number: usize,
+        pass: &Range<usize>,
+        anyway: bool,
+    ) -> Option<Vec<(usize, Step)>> {
+        let Step { op, operands } = self.steps[number].as_ref()?;
+        let Valuewise { function, takes, gives } = op.as_prologue()?;
+        let (grad_output, grad_input) = (operands[takes], operands[gives]);
+        let further = further(operands, [takes, gives]);
         let mut readers = Vec::new();
         let mut reads = 0;
-        for (reader, step) in self.backward.iter().enumerate().filter(|&(reader, _)| reader != number) {
-            let Some(position) = step.operands.iter().position(|&id| id == grad_input) else { continue };
-            let names: Vec<&str> = step.op.operands().iter().map(|operand| operand.name).collect();
-            if names[position] != "grad_output" || names.contains(&"activated") {
-                return None;
-            }
-            let (op, reads_of_one) = with_prologue(step.op.as_ref(), prologue)?;
+        let users = self.users[grad_input.index()].iter().filter(|&&user| user != number);
+        for &reader in users.filter(|user| pass.contains(user)) {
+            let step = self.steps[reader].as_ref()?;
+            let position = step.operands.iter().position(|&id| id == grad_input)?;
+            let fused = step.op.fuse_prologue(position, function)?;
             let mut operands = step.operands.clone();
             operands[position] = grad_output;
-            operands.push(activated);
-            readers.push((reader, Step { op, operands }));
-            reads += reads_of_one;
+            operands.extend(&further);
+            readers.push((reader, Step { op: fused.op, operands }));
+            reads += fused.reads;
         }
-        // A step of its own reads two tensors and writes one.
-        let pays = reads.saturating_sub(3) * elements <= ELEMENTS_PER_STEP;
-        let wanted = match prologues {
-            Prologues::Nowhere => false,
-            Prologues::WhereTheyPay => pays,
-            Prologues::Everywhere => true,
-        };
-        (wanted && self.belongs_to(grad_input, 1 + readers.len())).then_some(readers)
+        let elements = self.buffers[grad_input.index()].shape.elements();
+        // A step of its own moves each of its tensors once.
+        let pays = reads.saturating_sub(operands.len()) * elements <= ELEMENTS_PER_STEP;
+        let last = readers.iter().map(|&(reader, _)| reader).max().unwrap_or(number);
+        let mut read: Vec<BufferId> = further;
+        read.push(grad_output);
+        let fits = self.belongs_to(grad_input, 1 + readers.len()) && self.leaves(&read, number..last);
+        ((pays || anyway) && fits).then_some(readers)
     }
 }
 
-fn cast<T: Op>(op: &dyn Op) -> Option<&T> {
-    (op as &dyn Any).downcast_ref()
+/// Number of the one operand that an operation writes without reading it.
+fn written(op: &dyn Op) -> Option<usize> {
+    let operands = op.operands();
+    let mut written = (0..).zip(&operands).filter(|(_, operand)| operand.access.writes());
+    let (number, operand) = written.next()?;
+    (operand.access == Access::Write && written.next().is_none()).then_some(number)
 }
 
-/// An operation with the epilogue that `more` makes of the one that it has, if it can have one.
-fn with_epilogue(op: &dyn Op, more: impl Fn(Epilogue) -> Option<Epilogue>) -> Option<Box<dyn Op>> {
-    if let Some(op) = cast::<ConvForward>(op) {
-        Some(Box::new(op.with_epilogue(more(op.epilogue)?)))
-    } else if let Some(op) = cast::<DenseForward>(op) {
-        Some(Box::new(op.with_epilogue(more(op.epilogue)?)))
-    } else {
-        None
-    }
-}
-
-/// An operation with a prologue, if it can have one, and how often it reads each value of the gradient from
-/// memory on a GPU.
-fn with_prologue(op: &dyn Op, prologue: Prologue) -> Option<(Box<dyn Op>, usize)> {
-    let tiles = |columns: usize| columns.div_ceil(TILE_COLUMNS);
-    Some(if let Some(op) = cast::<ConvGradFilters>(op) {
-        (Box::new(op.with_prologue(prologue)), tiles(op.geometry.taps()))
-    } else if let Some(op) = cast::<ConvGradInput>(op) {
-        // A value goes to as many input positions as its window has.
-        let window = op.geometry.height.kernel * op.geometry.width.kernel;
-        (Box::new(op.with_prologue(prologue)), window * tiles(op.geometry.group_in_channels()))
-    } else if let Some(op) = cast::<DenseGradWeight>(op) {
-        (Box::new(op.with_prologue(prologue)), tiles(op.size.in_features))
-    } else if let Some(op) = cast::<DenseGradInput>(op) {
-        (Box::new(op.with_prologue(prologue)), tiles(op.size.in_features))
-    } else if let Some(op) = cast::<BiasGrad>(op) {
-        (Box::new(op.with_prologue(prologue)), 1)
-    } else {
-        return None;
-    })
+/// What a step binds beside the tensors that it takes and gives.
+fn further(operands: &[BufferId], of_values: [usize; 2]) -> Vec<BufferId> {
+    let bound = operands.iter().enumerate().filter(|(number, _)| !of_values.contains(number));
+    bound.map(|(_, &id)| id).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::device::DeviceProfile;
+    use crate::host::ReferenceExecutor;
     use crate::layers::Conv2d;
     use crate::network::{Network, presets};
     use crate::ops::activation::Activation;
+    use crate::ops::ceilings::CopyRate;
+    use crate::ops::dense::{DenseForward, DenseSize};
+    use crate::ops::kernel::Implementation;
     use crate::ops::optimizer::UpdateOptions;
-    use crate::plan::{DataParts, LossOptions, TrainOptions, predict_plan, train_plan};
-    use crate::tensor::ImageShape;
+    use crate::ops::{Element, Epilogue, Operand, Operands, Precision};
+    use crate::plan::{DataParts, Executor, LossOptions, Role, TrainOptions, predict_plan, train_plan};
+    use crate::tensor::{ImageShape, Shape};
 
     const IMAGE: ImageShape = ImageShape { height: 12, width: 12, channels: 1 };
 
@@ -287,7 +335,7 @@ mod tests {
             assert_eq!(count(&plan.forward, "activation.forward"), steps, "{kept}");
             assert_eq!(count(&plan.forward, "bias.forward"), 0);
             let buffer = plan.expect(kept);
-            assert!(plan.forward.iter().any(|step| step.operands[OUTPUT..].contains(&buffer)), "{kept}");
+            assert!(plan.forward.iter().any(|step| step.operands[2..].contains(&buffer)), "{kept}");
         }
         let mut plan = training(&network);
         plan.keep(plan.expect("conv1.output.grad"));
@@ -335,5 +383,104 @@ mod tests {
         let once = training(&network).fused(Prologues::Everywhere);
         let before = format!("{once:?}");
         assert_eq!(format!("{:?}", once.fused(Prologues::Everywhere)), before);
+    }
+
+    /// An operation that nothing else knows: adds a shift to every row of a tensor, into another one.
+    #[derive(Clone, Copy, Debug)]
+    struct Shift {
+        rows: usize,
+        channels: usize,
+    }
+
+    impl Op for Shift {
+        fn name(&self) -> &'static str {
+            "shift"
+        }
+
+        fn operands(&self) -> Vec<Operand> {
+            let shape = [self.rows, self.channels];
+            let shift = Operand::read("shift", [self.channels]);
+            vec![Operand::read("input", shape), shift, Operand::write("output", shape)]
+        }
+
+        fn define(&self, operands: &mut Operands<f64>) {
+            let [input, shift, output] = operands.all();
+            let shift = shift.reals().iter().cycle();
+            let shifted = input.reals().iter().zip(shift).map(|(x, shift)| x + shift);
+            output.reals_mut().iter_mut().zip(shifted).for_each(|(output, shifted)| *output = shifted);
+        }
+
+        fn run_on_cpu(&self, _: &mut Operands<f32>) {
+            unreachable!("the definition is what runs")
+        }
+
+        fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
+            unreachable!("the definition is what runs")
+        }
+
+        fn as_epilogue(&self) -> Option<Valuewise<Epilogue>> {
+            let function = Epilogue { bias: true, activation: None };
+            Some(Valuewise { function, takes: 0, gives: 2 })
+        }
+
+        fn flops(&self) -> u64 {
+            0
+        }
+
+        fn precision(&self) -> Precision {
+            Precision::sum_of_products(2)
+        }
+    }
+
+    /// A dense layer of 2 samples with 3 features each and 4 outputs, and a [`Shift`] of them; between the two, where
+    /// `is_late`, the step that makes the shift.
+    fn shifted(is_late: bool) -> Plan {
+        let mut plan = Plan::default();
+        let mut add =
+            |name: &str, role, shape: &[usize]| plan.add_buffer(name, role, Shape::new(shape), Element::Real);
+        let input = add("input", Role::Data, &[2, 3]);
+        let weight = add("weight", Role::Parameter, &[4, 3]);
+        let given = add("given", Role::Parameter, &[4]);
+        let shift = add("shift", Role::Activation, &[4]);
+        let output = add("output", Role::Activation, &[2, 4]);
+        let result = add("result", Role::Activation, &[2, 4]);
+        plan.keep(result);
+        let size = DenseSize { batch_size: 2, in_features: 3, out_features: 4 };
+        let dense = Box::new(DenseForward::new(size));
+        plan.forward.push(Step { op: dense, operands: vec![input, weight, output] });
+        let copy = Step { op: Box::new(CopyRate { elements: 4 }), operands: vec![given, shift] };
+        plan.forward.insert(usize::from(is_late), copy);
+        let op = Box::new(Shift { rows: 2, channels: 4 });
+        plan.forward.push(Step { op, operands: vec![output, shift, result] });
+        plan.assert_valid();
+        plan
+    }
+
+    fn result(plan: Plan) -> Vec<f64> {
+        let plan = Arc::new(plan);
+        let mut executor = ReferenceExecutor::new();
+        let prepared = executor.prepare(plan.clone()).unwrap();
+        for (name, count) in [("input", 6), ("weight", 12), ("given", 4)] {
+            let values: Vec<f64> = (1..=count).map(f64::from).collect();
+            executor.write_exact(prepared, plan.expect(name), &values).unwrap();
+        }
+        executor.run(prepared, 1).unwrap();
+        executor.read_exact(prepared, plan.expect("result")).unwrap()
+    }
+
+    #[test]
+    fn an_operation_that_nobody_names_joins_in() {
+        let fused = shifted(false).fused(Prologues::Nowhere);
+        fused.assert_valid();
+        assert_eq!(names(&fused.forward), ["bench.copy", "dense.forward"]);
+        assert_eq!(result(fused), result(shifted(false)));
+    }
+
+    #[test]
+    fn what_is_made_after_a_step_is_not_moved_into_it() {
+        let fused = shifted(true).fused(Prologues::Nowhere);
+        fused.assert_valid();
+        assert_eq!(names(&fused.forward), ["dense.forward", "bench.copy", "shift"]);
+        assert_eq!(result(fused), result(shifted(true)));
     }
 }

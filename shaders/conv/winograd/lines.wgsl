@@ -2,7 +2,8 @@
 // output = output_line(m, input_line(m, x) * filters_line(m, g)), for m = 2, 3 and 4; a line may be shorter than its array.
 // Gradients go back by the transposes: grad_g = grad_filters_line(m, input_line(m, x) * grad_output_line(m, grad_output)).
 // Toom and Cook's construction for the points 0, 1, -1 (m = 2), B, -B, A, -A (m = 3) or 0, B, -B, A, -A (m = 4), and infinity.
-// Appended to the transforms of src/ops/conv/gpu/winograd.rs, which gives the error that each choice of points leads to.
+// Appended to the transforms of src/ops/conv/gpu/winograd.rs; src/ops/conv/winograd.rs gives the error that each choice of
+// points leads to.
 
 // Longest line of inputs.
 const LINE: u32 = 6u;

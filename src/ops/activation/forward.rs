@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use super::{Activation, CHUNK};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
+use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{Op, Operand, Operands, Precision, Valuewise};
 
 /// Applies an activation to every element.
 ///
@@ -56,6 +57,11 @@ impl Op for ActivationForward {
         let mut constants = self.activation.constants();
         constants.push(("ELEMENTS", self.elements.into()));
         vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 2, self.elements))]
+    }
+
+    fn as_epilogue(&self) -> Option<Valuewise<Epilogue>> {
+        let function = Epilogue { bias: false, activation: Some(self.activation) };
+        Some(Valuewise { function, takes: 0, gives: 1 })
     }
 
     fn flops(&self) -> u64 {

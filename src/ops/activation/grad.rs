@@ -9,7 +9,8 @@ use super::{Activation, CHUNK, Saved};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{Op, Operand, Operands, Precision, Valuewise};
+use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to an activation's input.
 ///
@@ -78,6 +79,10 @@ impl Op for ActivationGrad {
         let mut constants = self.activation.constants();
         constants.push(("ELEMENTS", self.elements.into()));
         vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 3, self.elements))]
+    }
+
+    fn as_prologue(&self) -> Option<Valuewise<Prologue>> {
+        Some(Valuewise { function: Prologue::of(self.activation)?, takes: 1, gives: 2 })
     }
 
     fn flops(&self) -> u64 {

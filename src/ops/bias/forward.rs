@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use crate::device::DeviceProfile;
+use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{Op, Operand, Operands, Precision, Valuewise};
 
 /// Adds a bias to every row of a tensor, in place.
 ///
@@ -60,6 +61,11 @@ impl Op for BiasForward {
         let direct = shader!("bias/forward_direct.wgsl", "grid.wgsl");
         let elements = self.rows * self.channels;
         vec![Implementation::of("direct", KernelCall::elementwise(direct, constants, 2, elements))]
+    }
+
+    fn as_epilogue(&self) -> Option<Valuewise<Epilogue>> {
+        let function = Epilogue { bias: true, activation: None };
+        Some(Valuewise { function, takes: 1, gives: 1 })
     }
 
     fn flops(&self) -> u64 {

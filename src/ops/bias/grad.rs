@@ -6,7 +6,7 @@ use crate::cpu::{add_in_order, add_rows, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{in_slices, most_slices};
 use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -146,6 +146,12 @@ impl Op for BiasGrad {
         self.prologue.complete(&mut direct, ACTIVATED);
         let direct = Loops::over(self.rows).direct(&direct, device);
         self.sliced(device).into_iter().chain([direct]).collect()
+    }
+
+    fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
+        let reads = 1;
+        let op = BiasGrad { prologue: before, ..*self };
+        (operand == 0 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
     }
 
     fn flops(&self) -> u64 {

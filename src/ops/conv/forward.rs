@@ -1,7 +1,7 @@
 //! The forward pass of a convolution.
 
 use super::cpu::{Correlation, DIRECT, Source, with_winograd as with_cpu_winograd};
-use super::gpu::winograd::{Pass, with_winograd};
+use super::gpu::winograd::{WinogradPass, with_winograd};
 use super::gpu::{grouped, stem};
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
@@ -134,7 +134,7 @@ impl Op for ConvForward {
         };
         let mut implementations = Vec::from_iter(grouped::forward(geometry, &self.epilogue, device));
         implementations.extend(stem::forward(geometry, &self.epilogue, device));
-        let pass = Pass::Forward(self.epilogue);
+        let pass = WinogradPass::Forward(self.epilogue);
         let products = product.implementations(device, &tiled);
         implementations.extend(with_winograd(products, &product, geometry, pass, device));
         let direct = shader!("conv/forward_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
@@ -147,6 +147,10 @@ impl Op for ConvForward {
         };
         implementations.push(loops.direct(&call, device));
         implementations
+    }
+
+    fn fuse_epilogue(&self, next: Epilogue) -> Option<Box<dyn Op>> {
+        Some(Box::new(ConvForward { epilogue: self.epilogue.then(next)?, ..*self }))
     }
 
     fn flops(&self) -> u64 {

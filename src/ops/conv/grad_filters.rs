@@ -1,13 +1,13 @@
 //! The gradient of a convolution's filters.
 
 use super::cpu::{DIRECT, FilterSums, Source, WINOGRAD, WinogradFilters};
-use super::gpu::winograd::{Pass, with_winograd};
+use super::gpu::winograd::{WinogradPass, with_winograd};
 use super::gpu::{grouped, stem};
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, slices};
+use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, reads_of_a, slices};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -151,11 +151,17 @@ impl Op for ConvGradFilters {
         };
         let mut implementations = Vec::from_iter(grouped::grad_filters(geometry, &self.prologue, device));
         implementations.extend(stem::grad_filters(geometry, &self.prologue, device));
-        let pass = Pass::GradFilters(self.prologue);
+        let pass = WinogradPass::GradFilters(self.prologue);
         let products = product.implementations(device, &tiled);
         implementations.extend(with_winograd(products, &product, geometry, pass, device));
         implementations.push(self.direct(device));
         implementations
+    }
+
+    fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
+        let reads = reads_of_a(self.geometry.taps());
+        let op = ConvGradFilters { prologue: before, ..*self };
+        (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
     }
 
     fn flops(&self) -> u64 {

@@ -3,15 +3,15 @@
 use rayon::prelude::*;
 
 use super::cpu::{Correlation, DIRECT, PATCHES, Source, patches, with_winograd as with_cpu_winograd};
-use super::gpu::winograd::{Pass, with_winograd};
+use super::gpu::winograd::{WinogradPass, with_winograd};
 use super::gpu::{grouped, stem};
 use super::phases::Phases;
 use super::{ConvGeometry, OPERANDS};
 use crate::cpu::{Matrix, MatrixMut, lanes, multiply, with_scratch};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::{Product, Quads, TiledKernel};
+use crate::ops::gemm::{Product, Quads, TiledKernel, reads_of_a};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -228,7 +228,7 @@ impl Op for ConvGradInput {
         };
         let mut implementations = Vec::from_iter(grouped::grad_input(geometry, &self.prologue, device));
         implementations.extend(stem::grad_input(geometry, &self.prologue, device));
-        let pass = Pass::GradInput(self.prologue);
+        let pass = WinogradPass::GradInput(self.prologue);
         let products = product.implementations(device, &tiled);
         implementations.extend(with_winograd(products, &product, geometry, pass, device));
         let direct = shader!("conv/grad_input_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
@@ -241,6 +241,14 @@ impl Op for ConvGradInput {
         };
         implementations.push(loops.direct(&call, device));
         implementations
+    }
+
+    fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
+        // A value goes to as many input positions as its window has.
+        let window = self.geometry.height.kernel * self.geometry.width.kernel;
+        let reads = window * reads_of_a(self.geometry.group_in_channels());
+        let op = ConvGradInput { prologue: before, ..*self };
+        (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
     }
 
     fn flops(&self) -> u64 {

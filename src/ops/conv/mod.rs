@@ -9,6 +9,7 @@ mod gpu;
 mod grad_filters;
 mod grad_input;
 mod phases;
+mod winograd;
 
 pub use forward::ConvForward;
 pub use geometry::ConvGeometry;

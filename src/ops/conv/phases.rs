@@ -17,8 +17,11 @@ pub struct Phases {
     /// Inverse of `dilation / gcd(stride, dilation)` modulo `tap_step`: the first tap is
     /// `(phase + padding) / gcd * tap_inverse` modulo `tap_step`, where the gcd divides `phase + padding`.
     pub tap_inverse: usize,
+    /// Output positions from one tap of a phase to the next: `dilation / gcd(stride, dilation)`.
+    pub tap_dilation: usize,
     /// Taps of a phase, at most.
     pub most_taps: usize,
+    divisor: usize,
 }
 
 impl Phases {
@@ -26,14 +29,23 @@ impl Phases {
     pub fn new(axis: &Axis) -> Self {
         let divisor = gcd(axis.stride, axis.dilation);
         let tap_step = axis.stride / divisor;
-        let dilation = axis.dilation / divisor;
+        let tap_dilation = axis.dilation / divisor;
         Phases {
             count: axis.stride,
             positions: axis.input.div_ceil(axis.stride),
             tap_step,
-            tap_inverse: inverse(dilation, tap_step),
+            tap_inverse: inverse(tap_dilation, tap_step),
+            tap_dilation,
             most_taps: axis.kernel.div_ceil(tap_step),
+            divisor,
         }
+    }
+
+    /// The first tap of the phase that holds the position `padded` behind the start of the padding, if such a phase has
+    /// taps at all; it may lie behind the last tap of the kernel.
+    pub fn first_tap(&self, padded: usize) -> Option<usize> {
+        let first = || padded / self.divisor % self.tap_step * self.tap_inverse % self.tap_step;
+        padded.is_multiple_of(self.divisor).then(first)
     }
 }
 

@@ -120,6 +120,10 @@ impl Op for DenseForward {
         implementations
     }
 
+    fn fuse_epilogue(&self, next: Epilogue) -> Option<Box<dyn Op>> {
+        Some(Box::new(DenseForward { epilogue: self.epilogue.then(next)?, ..*self }))
+    }
+
     fn flops(&self) -> u64 {
         self.size.flops()
     }

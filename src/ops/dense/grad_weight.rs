@@ -5,9 +5,9 @@ use rayon::prelude::*;
 use super::{CHUNK_ROWS, DenseSize};
 use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::{Product, Quads, TiledKernel};
+use crate::ops::gemm::{Product, Quads, TiledKernel, reads_of_a};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -118,6 +118,12 @@ impl Op for DenseGradWeight {
         self.prologue.complete(&mut call, ACTIVATED);
         implementations.push(Loops::over(self.size.batch_size).direct(&call, device));
         implementations
+    }
+
+    fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
+        let reads = reads_of_a(self.size.in_features);
+        let op = DenseGradWeight { prologue: before, ..*self };
+        (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
     }
 
     fn flops(&self) -> u64 {

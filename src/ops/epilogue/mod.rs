@@ -21,6 +21,17 @@ impl Epilogue {
     /// Values are stored as they are.
     pub const NONE: Epilogue = Epilogue { bias: false, activation: None };
 
+    /// Both, `next` behind this one, where they are done in one: a bias before an activation, and one of each.
+    pub fn then(self, next: Epilogue) -> Option<Epilogue> {
+        match (self, next) {
+            (Epilogue::NONE, next) => Some(next),
+            (Epilogue { bias, activation: None }, Epilogue { bias: false, activation }) => {
+                Some(Epilogue { bias, activation })
+            }
+            _ => None,
+        }
+    }
+
     /// The operand that it reads, which comes after those of the operation itself.
     pub fn operand(&self, channels: usize) -> Option<Operand> {
         self.bias.then(|| Operand::read("bias", [channels]))

@@ -7,3 +7,4 @@ mod tiled;
 
 pub use product::{Product, Quads, TiledKernel};
 pub use slices::{in_slices, most_slices, slices};
+pub use tiled::reads_of_a;

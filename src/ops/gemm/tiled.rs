@@ -46,6 +46,9 @@ const TILES: [Tile; 7] = [
     tile!(32, 32, 16, 4, 4, 0.40),
 ];
 
+/// Columns of the widest tile, which comes first.
+const MOST_COLUMNS: usize = TILES[0].n;
+
 /// Below this many rows or columns most of a tile would be idle, and other kernels do better.
 const FEWEST_LINES: usize = 8;
 
@@ -170,6 +173,11 @@ impl Product {
     pub fn cost(&self, device: &DeviceProfile) -> Option<f64> {
         self.tilings(device).first().map(|tiling| tiling.cost)
     }
+}
+
+/// How often a product with so many columns reads each value of a from memory: once for each tile beside another.
+pub fn reads_of_a(columns: usize) -> usize {
+    columns.div_ceil(MOST_COLUMNS)
 }
 
 /// `kernel` in tiles, best guess first; none where tiles do not pay.

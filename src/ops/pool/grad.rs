@@ -36,6 +36,9 @@ pub struct PoolGrad {
     activation: Option<Activation>,
 }
 
+/// Number of the input of a maximum among the operands.
+const INPUT: usize = 0;
+
 impl PoolGrad {
     /// The gradient of the pool's input.
     pub fn new(kind: PoolKind, geometry: PoolGeometry) -> Self {
@@ -219,6 +222,12 @@ impl Op for PoolGrad {
     }
 
     /// A comparison or an addition for each tap.
+    fn fuse_next_prologue(&self, next: Prologue, operands: &[usize]) -> Option<Box<dyn Op>> {
+        let fits = self.kind == PoolKind::Max && operands == [INPUT];
+        let op = fits.then(|| self.through(next.activation()?))??;
+        Some(Box::new(op))
+    }
+
     fn flops(&self) -> u64 {
         self.geometry.output_shape().elements() as u64 * self.geometry.taps() as u64
     }

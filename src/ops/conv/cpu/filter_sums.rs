@@ -106,7 +106,7 @@ impl<'a> FilterSums<'a> {
     }
 
     /// How the positions are cut into strips where taps are many.
-    fn strips(&self) -> Strips {
+    fn strips(&self) -> PositionStrips {
         let ConvGeometry { batch_size, height, width, in_channels, .. } = self.geometry;
         let row = Line::forward(width).span(width.output) * in_channels;
         let shared = (height.kernel - 1) * height.dilation * row;
@@ -121,7 +121,7 @@ impl<'a> FilterSums<'a> {
             _ => 1,
         };
         let count = batch_size.div_ceil(images);
-        Strips {
+        PositionStrips {
             images: batch_size.div_ceil(count),
             rows: height.output.div_ceil(down),
             down,
@@ -349,7 +349,7 @@ impl Pointwise {
 }
 
 /// How positions are cut into strips: rows of an image, or whole images.
-struct Strips {
+struct PositionStrips {
     /// Images of a strip.
     images: usize,
     /// Rows of a strip.

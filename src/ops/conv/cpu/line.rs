@@ -1,5 +1,6 @@
 //! One axis of a pass, as the CPU walks along it: results, and the taps that each of them meets in a source.
 
+use crate::ops::conv::phases::Phases;
 use crate::ops::window::Axis;
 
 /// Result `i` meets, at tap `t`, the source position `i*step + t*dilation - before`; what lies outside is zero.
@@ -90,23 +91,21 @@ impl Phase {
     /// `p*stride = i*stride + number + padding - r*dilation`.
     pub fn new(axis: &Axis, number: usize) -> Self {
         let Axis { stride, dilation, .. } = *axis;
-        let divisor = greatest_common_divisor(stride, dilation);
-        let tap_step = stride / divisor;
+        let phases = Phases::new(axis);
+        let tap_step = phases.tap_step;
         let at = number + axis.padding_before;
-        let meets = |tap: &usize| (at + tap * (stride - dilation % stride)).is_multiple_of(stride);
-        let first_tap = (0..tap_step.min(axis.kernel)).find(meets);
+        let first_tap = phases.first_tap(at).filter(|&tap| tap < axis.kernel);
         let taps = first_tap.map_or(0, |first| (axis.kernel - first).div_ceil(tap_step));
         let first_tap = first_tap.unwrap_or(0);
-        let dilation_between = dilation / divisor;
         // Taps are walked through from the last to the first, so that source positions rise.
         let base = (at as isize - (first_tap * dilation) as isize).div_euclid(stride as isize);
-        let before = (taps.saturating_sub(1) * dilation_between) as isize - base;
+        let before = (taps.saturating_sub(1) * phases.tap_dilation) as isize - base;
         let line = Line {
             source: axis.output,
             results: axis.input.saturating_sub(number).div_ceil(stride),
             step: 1,
             taps,
-            dilation: dilation_between,
+            dilation: phases.tap_dilation,
             before,
         };
         Phase { line, first: number, every: stride, first_tap, tap_step }
@@ -131,10 +130,6 @@ impl Phase {
     pub fn tap(&self, tap: usize) -> usize {
         self.first_tap + (self.line.taps - 1 - tap) * self.tap_step
     }
-}
-
-fn greatest_common_divisor(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 #[cfg(test)]

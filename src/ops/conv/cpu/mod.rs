@@ -12,7 +12,7 @@ mod winograd_lines;
 pub use correlation::Correlation;
 pub use filter_sums::FilterSums;
 pub use source::Source;
-pub use winograd::Winograd;
+pub use winograd::WinogradCorrelation;
 pub use winograd_filters::WinogradFilters;
 
 use crate::ops::op::CpuForm;
@@ -29,7 +29,7 @@ pub const WINOGRAD: &str = "winograd_4x4";
 /// Puts Winograd's convolution among the `others`, where it can be done: first, if it is expected to pay.
 pub fn with_winograd(others: Vec<CpuForm>, correlation: Correlation<'_>) -> Vec<CpuForm> {
     let mut forms = others;
-    if let Some(winograd) = Winograd::new(correlation) {
+    if let Some(winograd) = WinogradCorrelation::new(correlation) {
         let position = if winograd.pays() { 0 } else { forms.len() };
         forms.insert(position, CpuForm::rounding(WINOGRAD));
     }
@@ -46,7 +46,7 @@ impl Correlation<'_> {
         result: &mut [f32],
         finish: impl Fn(&mut [f32]) + Sync,
     ) {
-        match Winograd::new(*self) {
+        match WinogradCorrelation::new(*self) {
             Some(winograd) if form == WINOGRAD => winograd.run(source, filters, result, finish),
             _ => self.run(source, filters, result, finish),
         }

@@ -32,7 +32,7 @@ const FILTER_TRANSFORM: usize = 6;
 
 /// A pass of a 3x3 convolution without strides, tile by tile.
 #[derive(Clone, Copy, Debug)]
-pub struct Winograd<'a> {
+pub struct WinogradCorrelation<'a> {
     correlation: Correlation<'a>,
     height: Line,
     width: Line,
@@ -40,7 +40,7 @@ pub struct Winograd<'a> {
     channels: [usize; 2],
 }
 
-impl<'a> Winograd<'a> {
+impl<'a> WinogradCorrelation<'a> {
     /// The pass, if it can be done so.
     pub fn new(correlation: Correlation<'a>) -> Option<Self> {
         let [height, width] = correlation.single_phase()?;
@@ -48,12 +48,8 @@ impl<'a> Winograd<'a> {
         let fits =
             |line: &Line| line.taps == 3 && line.step == 1 && line.dilation == 1 && line.results >= OUTPUTS;
         let enough = channels[0] >= FEWEST_CHANNELS[0] && channels[1] >= FEWEST_CHANNELS[1];
-        (correlation.groups() == 1 && fits(&height) && fits(&width) && enough).then_some(Winograd {
-            correlation,
-            height,
-            width,
-            channels,
-        })
+        (correlation.groups() == 1 && fits(&height) && fits(&width) && enough)
+            .then_some(WinogradCorrelation { correlation, height, width, channels })
     }
 
     /// Whether it is expected to be faster than the definition's products.

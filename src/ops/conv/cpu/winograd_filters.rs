@@ -9,7 +9,7 @@ use super::winograd::{FEWEST_CHANNELS, PARTS, TRANSFORM, TransformPatches};
 use super::winograd_lines::{INPUTS, OUTPUTS, filter_grad_line, grad_line};
 use crate::cpu::{Positions, add_outer_products, lanes, load_part, store_part, vectorized, with_scratch};
 use crate::ops::conv::ConvGeometry;
-use crate::ops::conv::gpu::winograd::SHORTEST_SUM;
+use crate::ops::conv::winograd::{SHORTEST_SUM, is_in_reach};
 use crate::ops::window::Axis;
 
 /// Elements of the patches and gradients that are transformed at a time: 8 MiB, which a last cache holds beside the work of
@@ -34,9 +34,7 @@ impl<'a> WinogradFilters<'a> {
     /// The pass, if it can be done so.
     pub fn new(geometry: &'a ConvGeometry) -> Option<Self> {
         let ConvGeometry { in_channels, out_channels, height, width, groups, .. } = geometry;
-        let fits = |axis: &Axis| {
-            axis.kernel == 3 && axis.stride == 1 && axis.dilation == 1 && axis.output >= OUTPUTS
-        };
+        let fits = |axis: &Axis| is_in_reach(axis) && axis.output >= OUTPUTS;
         let enough = [in_channels, out_channels].iter().all(|&&channels| channels >= FEWEST_CHANNELS[0]);
         let positions = geometry.batch_size * geometry.positions();
         let fits = fits(height) && fits(width) && positions >= SHORTEST_SUM;

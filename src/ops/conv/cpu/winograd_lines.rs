@@ -1,7 +1,7 @@
 //! Winograd's transforms of one line, F(4,3): four outputs of a 3-tap filter from six inputs, by six products.
 //!
 //! `output = output_line(input_line(x) * filter_line(g))`, by Toom and Cook's construction for the points 0, B, -B, A, -A
-//! and infinity. [`Winograd`](super::super::gpu::winograd) gives the error that this choice of points leads to.
+//! and infinity. [`winograd`](super::super::winograd) gives the error that this choice of points leads to.
 
 use pulp::Simd;
 

@@ -2,7 +2,8 @@
 
 use crate::device::DeviceProfile;
 use crate::ops::conv::ConvGeometry;
-use crate::ops::cost::{LAUNCH, MULTIPLY_ADDS_PER_ELEMENT, multiprocessors};
+use crate::ops::conv::winograd::{SHORTEST_SUM, is_in_reach};
+use crate::ops::cost::{LAUNCH, travel};
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
@@ -11,7 +12,7 @@ use crate::ops::window::Axis;
 
 /// The pass that is done, and what is done to its values on the way.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pass {
+pub enum WinogradPass {
     /// Operands: input, filters, output, then the epilogue's.
     Forward(Epilogue),
     /// A forward pass of its own: grad_output takes the input's place, the filters are turned by 180 degrees and
@@ -23,33 +24,9 @@ pub enum Pass {
     GradFilters(Prologue),
 }
 
-/// F(height x width, 3x3): a tile of outputs from a patch that is larger by two, in one product for each element of
-/// the patch.
-///
-/// `output = A'((B' patch B) * (G filter G'))A`, element by element inside, with matrices A, B and G that follow from a
-/// choice of points for each axis (Toom and Cook's construction).
-///
-/// # Errors of the answer
-/// The transforms back enlarge what the sums over channels have rounded. For an axis, and outputs `i` of it, the
-/// variance grows by `sum over u of A[u,i]^2 |B[u]|^2 |G[u]|^2` against `3^2` of the definition; for the filters' gradient
-/// and its taps `s` by `sum over u of G[u,s]^2 |A[u]|^2 |B[u]|^2` against `m^2` for m outputs. Errors against those of the
-/// definition summed in f32, in the worst corner of a tile, for the points of `shaders/conv/winograd/lines.wgsl`:
-///
-/// | tile | points beside infinity | error | of the filters' gradient |
-/// | --- | --- | --- | --- |
-/// | 2x2 | 0, 1, -1 | 0.56 | 1.00 |
-/// | 3x3 | 3/8, -3/8, 5/4, -5/4 | 1.12 | 1.12 |
-/// | 4x3 | | 1.67 | 1.31 |
-/// | 4x4 | 0, 11/16, -11/16, 3/2, -3/2 | 2.49 | 1.53 |
-///
-/// The usual points of 4x4, 0, 1, -1, 2 and -2, give 10.5, beyond the bound of every operation here; a search over all real
-/// points finds none below 2.36.
-///
-/// # Source
-/// A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks (arXiv 1509.09308); on points and errors
-/// B. Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution (arXiv 1803.10986).
+/// The outputs that one patch makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tile {
+struct OutputTile {
     name: &'static str,
     height: usize,
     width: usize,
@@ -57,21 +34,17 @@ struct Tile {
     fewest_channels: usize,
 }
 
-const SMALL_TILE: Tile = Tile { name: "winograd_2x2", height: 2, width: 2, fewest_channels: 16 };
+const SMALL_TILE: OutputTile = OutputTile { name: "winograd_2x2", height: 2, width: 2, fewest_channels: 16 };
 
-const LARGE_TILES: [Tile; 4] = [
-    Tile { name: "winograd_3x3", height: 3, width: 3, fewest_channels: 32 },
-    Tile { name: "winograd_4x3", height: 4, width: 3, fewest_channels: 32 },
-    Tile { name: "winograd_3x4", height: 3, width: 4, fewest_channels: 32 },
-    Tile { name: "winograd_4x4", height: 4, width: 4, fewest_channels: 32 },
+const LARGE_TILES: [OutputTile; 4] = [
+    OutputTile { name: "winograd_3x3", height: 3, width: 3, fewest_channels: 32 },
+    OutputTile { name: "winograd_4x3", height: 4, width: 3, fewest_channels: 32 },
+    OutputTile { name: "winograd_3x4", height: 3, width: 4, fewest_channels: 32 },
+    OutputTile { name: "winograd_4x4", height: 4, width: 4, fewest_channels: 32 },
 ];
 
 /// Smaller images than this leave most of a tile idle.
 const SHORTEST_AXIS: usize = 4;
-
-/// Positions of grad_output that the filter gradient sums, at least: shorter sums leave no room for the transforms'
-/// rounding within the bound of the operation, and nothing to gain.
-pub const SHORTEST_SUM: usize = 128;
 
 /// Scratch memory against the tensors of the operation, at most.
 const MOST_GROWTH: usize = 8;
@@ -84,24 +57,24 @@ const SLICES: usize = 3;
 
 /// Sizes of one pass in one kind of tile.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Winograd<'a> {
+struct PassInTiles<'a> {
     geometry: &'a ConvGeometry,
-    pass: Pass,
-    tile: Tile,
+    pass: WinogradPass,
+    tile: OutputTile,
 }
 
-impl Tile {
+impl OutputTile {
     fn exact_on_integers(&self) -> bool {
         self.height == 2 && self.width == 2
     }
 }
 
-impl Winograd<'_> {
+impl PassInTiles<'_> {
     /// Positions along an axis of what lies in tiles.
     fn positions(&self, axis: &Axis) -> usize {
         match self.pass {
-            Pass::Forward(_) | Pass::GradFilters(_) => axis.output,
-            Pass::GradInput(_) => axis.input,
+            WinogradPass::Forward(_) | WinogradPass::GradFilters(_) => axis.output,
+            WinogradPass::GradInput(_) => axis.input,
         }
     }
 
@@ -120,9 +93,9 @@ impl Winograd<'_> {
         let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
         let parts = (self.tile.height + 2) * (self.tile.width + 2);
         let [m, n, k] = match self.pass {
-            Pass::Forward(_) => [self.all_tiles(), out_channels, in_channels],
-            Pass::GradInput(_) => [self.all_tiles(), in_channels, out_channels],
-            Pass::GradFilters(_) => [out_channels, in_channels, self.all_tiles()],
+            WinogradPass::Forward(_) => [self.all_tiles(), out_channels, in_channels],
+            WinogradPass::GradInput(_) => [self.all_tiles(), in_channels, out_channels],
+            WinogradPass::GradFilters(_) => [out_channels, in_channels, self.all_tiles()],
         };
         Product { m, n, k, parts }
     }
@@ -143,19 +116,16 @@ impl Winograd<'_> {
     /// Whether there is something to gain, and memory for it.
     fn is_offered(&self, device: &DeviceProfile) -> bool {
         let ConvGeometry { height, width, groups, .. } = self.geometry;
-        let fits_axis = |axis: &Axis| {
-            axis.kernel == 3
-                && axis.stride == 1
-                && axis.dilation == 1
-                && self.positions(axis) >= SHORTEST_AXIS
-        };
+        let fits_axis = |axis: &Axis| is_in_reach(axis) && self.positions(axis) >= SHORTEST_AXIS;
         let channels = [self.geometry.in_channels, self.geometry.out_channels];
         let enough_channels = channels.into_iter().all(|count| count >= self.tile.fewest_channels);
         let Some(workspace) = self.workspace() else { return false };
         let most = ((device.max_binding_bytes / 4) as usize).min(i32::MAX as usize);
         let growth = MOST_GROWTH * self.tensors().iter().sum::<usize>();
         let is_long = match self.pass {
-            Pass::GradFilters(_) => self.geometry.batch_size * self.geometry.positions() >= SHORTEST_SUM,
+            WinogradPass::GradFilters(_) => {
+                self.geometry.batch_size * self.geometry.positions() >= SHORTEST_SUM
+            }
             _ => true,
         };
         *groups == 1
@@ -217,12 +187,12 @@ impl Winograd<'_> {
             call
         };
         match self.pass {
-            Pass::Forward(_) => [patches_of_input(A), filters(1)],
-            Pass::GradInput(prologue) => {
+            WinogradPass::Forward(_) => [patches_of_input(A), filters(1)],
+            WinogradPass::GradInput(prologue) => {
                 let files = shader!("conv/winograd/grad_output.wgsl", "conv/winograd/patches.wgsl");
                 [of_grad_output(files, prologue), filters(0)]
             }
-            Pass::GradFilters(prologue) => {
+            WinogradPass::GradFilters(prologue) => {
                 [of_grad_output(shader!("conv/winograd/grad_tiles.wgsl"), prologue), patches_of_input(B)]
             }
         }
@@ -233,7 +203,7 @@ impl Winograd<'_> {
         let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
         let bindings = [Binding::Operand(2), Binding::Workspace(PRODUCTS)];
         match self.pass {
-            Pass::Forward(epilogue) => {
+            WinogradPass::Forward(epilogue) => {
                 let files = shader!("conv/winograd/output.wgsl", "conv/winograd/results.wgsl");
                 let mut call = self.transform(files, self.all_tiles(), out_channels, bindings);
                 call.source.files.extend(match is_quads(out_channels) {
@@ -243,11 +213,11 @@ impl Winograd<'_> {
                 epilogue.complete(&mut call, 3);
                 call
             }
-            Pass::GradInput(_) => {
+            WinogradPass::GradInput(_) => {
                 let files = shader!("conv/winograd/grad_input.wgsl", "conv/winograd/results.wgsl");
                 self.transform(files, self.all_tiles(), in_channels, bindings)
             }
-            Pass::GradFilters(_) => {
+            WinogradPass::GradFilters(_) => {
                 let files = shader!("conv/winograd/grad_filters.wgsl");
                 self.transform(files, out_channels, in_channels, bindings)
             }
@@ -282,11 +252,11 @@ impl Winograd<'_> {
     fn tiled_product(&self, device: &DeviceProfile) -> Option<Implementation> {
         let product = self.product();
         let source = match self.pass {
-            Pass::GradFilters(_) => shader!("conv/winograd/product_of_tiles.wgsl"),
+            WinogradPass::GradFilters(_) => shader!("conv/winograd/product_of_tiles.wgsl"),
             _ => shader!("conv/winograd/product.wgsl").with_sizes(&[self.gradient()]),
         };
         let a = match self.pass {
-            Pass::GradFilters(_) => product.m,
+            WinogradPass::GradFilters(_) => product.m,
             _ => product.k,
         };
         let kernel = TiledKernel {
@@ -315,17 +285,12 @@ impl Winograd<'_> {
     }
 
     fn gradient(&self) -> (&'static str, u32) {
-        ("GRADIENT", matches!(self.pass, Pass::GradInput(_)).into())
+        ("GRADIENT", matches!(self.pass, WinogradPass::GradInput(_)).into())
     }
 }
 
 fn is_quads(channels: usize) -> bool {
     channels.is_multiple_of(4)
-}
-
-/// What elements on their way to memory or back cost, in multiply-adds of one multiprocessor.
-fn travel(elements: usize, device: &DeviceProfile) -> f64 {
-    elements as f64 * MULTIPLY_ADDS_PER_ELEMENT / multiprocessors(device) as f64
 }
 
 /// Expected time of the same pass as one product of patches that never lie in memory.
@@ -341,11 +306,11 @@ pub fn with_winograd(
     tiled: Vec<Implementation>,
     product: &Product,
     geometry: &ConvGeometry,
-    pass: Pass,
+    pass: WinogradPass,
     device: &DeviceProfile,
 ) -> Vec<Implementation> {
     let mut implementations = tiled;
-    let ways = LARGE_TILES.into_iter().chain([SMALL_TILE]).map(|tile| Winograd { geometry, pass, tile });
+    let ways = LARGE_TILES.into_iter().chain([SMALL_TILE]).map(|tile| PassInTiles { geometry, pass, tile });
     let mut offered: Vec<(f64, Implementation)> = ways
         .filter(|way| way.is_offered(device))
         .filter_map(|way| Some((way.cost(device)?, way.implementation(device)?)))
