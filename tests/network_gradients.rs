@@ -9,7 +9,7 @@ use wgconv::cpu::CpuExecutor;
 use wgconv::data::{Dataset, Normalisation};
 use wgconv::gpu::ShaderChecks;
 use wgconv::layers::{Conv2d, Pool};
-use wgconv::network::{Network, presets};
+use wgconv::network::{Network, Variable, presets};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
 use wgconv::ops::optimizer::UpdateOptions;
@@ -62,6 +62,11 @@ fn networks() -> Vec<Network> {
     vec![small_lenet, residual, branching]
 }
 
+/// What has a gradient: statistics have none.
+fn trained(network: &Network) -> impl Iterator<Item = &Variable> {
+    network.variables().filter(|variable| variable.is_trained())
+}
+
 /// A training step without an update: the learning rate is zero, and the gradients are kept.
 struct Probe<E> {
     executor: E,
@@ -80,7 +85,7 @@ impl<E: Executor> Probe<E> {
         let update = UpdateOptions::default();
         let options = TrainOptions { batch_size: BATCH_SIZE, steps: 1, data, update };
         let mut plan = train_plan(network, &options).unwrap();
-        for parameter in network.variables() {
+        for parameter in trained(network) {
             plan.keep(plan.expect(&format!("{}.grad", parameter.name)));
         }
         let plan = Arc::new(fuse(plan));
@@ -117,10 +122,8 @@ impl<E: Executor> Probe<E> {
 
     fn gradients(&mut self, network: &Network) -> Vec<Vec<f32>> {
         self.step();
-        let buffers: Vec<BufferId> = network
-            .variables()
-            .map(|parameter| self.plan.expect(&format!("{}.grad", parameter.name)))
-            .collect();
+        let buffers: Vec<BufferId> =
+            trained(network).map(|parameter| self.plan.expect(&format!("{}.grad", parameter.name))).collect();
         buffers
             .into_iter()
             .map(|id| self.executor.read(self.prepared, id).unwrap().reals().to_vec())
@@ -147,7 +150,7 @@ impl Probe<ReferenceExecutor> {
     fn worst(&mut self, network: &Network, gradients: &[Vec<f64>]) -> f64 {
         const STEP: f64 = 1e-6;
         let mut worst: f64 = 0.0;
-        for (parameter, gradient) in network.variables().zip(gradients) {
+        for (parameter, gradient) in trained(network).zip(gradients) {
             let values = self.exact(&parameter.name);
             for probe in 0..5 {
                 let index = (probe * 7919 + 3) % values.len();
@@ -168,7 +171,7 @@ fn the_reference_matches_central_differences() {
         let mut probe = Probe::new(ReferenceExecutor::new(), &network, Prologues::Everywhere);
         probe.step();
         let gradients: Vec<Vec<f64>> =
-            network.variables().map(|parameter| probe.exact(&format!("{}.grad", parameter.name))).collect();
+            trained(&network).map(|parameter| probe.exact(&format!("{}.grad", parameter.name))).collect();
         let worst = probe.worst(&network, &gradients);
         assert!(worst < 1e-5, "{}: {worst:e}", network.name());
 
@@ -186,7 +189,7 @@ fn the_reference_matches_central_differences() {
 
 /// Relative error in the Euclidean norm, parameter by parameter.
 fn assert_same(device: &str, network: &Network, expected: &[Vec<f32>], found: &[Vec<f32>]) {
-    for ((parameter, expected), found) in network.variables().zip(expected).zip(found) {
+    for ((parameter, expected), found) in trained(network).zip(expected).zip(found) {
         let norm =
             |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
         let error = norm(&mut expected.iter().zip(found).map(|(a, b)| f64::from(a - b)));
@@ -203,7 +206,7 @@ fn fusion_changes_no_gradient() {
         let mut apart = Probe::of_plan(ReferenceExecutor::new(), &network, |plan| plan);
         apart.step();
         let names: Vec<String> =
-            network.variables().map(|parameter| format!("{}.grad", parameter.name)).collect();
+            trained(&network).map(|parameter| format!("{}.grad", parameter.name)).collect();
         let mut steps = vec![apart.plan.steps().count()];
         for prologues in [Prologues::Nowhere, Prologues::WhereTheyPay, Prologues::Everywhere] {
             let mut fused = Probe::new(ReferenceExecutor::new(), &network, prologues);
