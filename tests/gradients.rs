@@ -10,9 +10,10 @@ use wgconv::ops::activation::{ActivationForward, ActivationGrad};
 use wgconv::ops::bias::{BiasForward, BiasGrad};
 use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
+use wgconv::ops::norm::{BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormStatistics};
 use wgconv::ops::pool::{PoolForward, PoolGrad};
 use wgconv::ops::{Element, Epilogue, HostBuffer, Op, Operand, Operands};
-use wgconv::verify::cases::{self, conv, dense, elementwise, pool, training};
+use wgconv::verify::cases::{self, conv, dense, elementwise, norm, pool, training};
 
 /// Half the distance of the two points of a difference.
 const DISTANCE: f64 = 1e-5;
@@ -183,6 +184,27 @@ fn pairs() -> Vec<Pair> {
         let (forward, gradient) =
             (ActivationForward { activation, elements }, ActivationGrad { activation, elements });
         pairs.push(Pair::new(activation.name(), forward, gradient, "output", "input"));
+    }
+    for (name, rows, channels, affine) in
+        [("two rows", 2, 5, true), ("affine", 7, 3, true), ("not affine", 60, 5, false)]
+    {
+        let epsilon = norm::EPSILON;
+        let forward = || -> Vec<Box<dyn Op>> {
+            let statistics = BatchNormStatistics { rows, channels };
+            vec![Box::new(statistics), Box::new(BatchNormForward { rows, channels, epsilon, affine })]
+        };
+        let sums = BatchNormGradParameters { rows, channels, epsilon };
+        let input = BatchNormGradInput { rows, channels, epsilon, affine };
+        pairs.push(Pair::of_chains(
+            name,
+            forward(),
+            vec![Box::new(sums), Box::new(input)],
+            "output",
+            "input",
+        ));
+        for variable in ["weight", "bias"].into_iter().filter(|_| affine) {
+            pairs.push(Pair::of_chains(name, forward(), vec![Box::new(sums)], "output", variable));
+        }
     }
     for (name, op) in training::losses() {
         pairs.push(Pair::new(name, op, op, "loss", "logits"));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wgconv::cpu::CpuExecutor;
 use wgconv::data::{Dataset, Normalisation};
 use wgconv::gpu::ShaderChecks;
-use wgconv::layers::{Conv2d, Pool};
+use wgconv::layers::{Affine, BatchNorm, Conv2d, Pool};
 use wgconv::network::{Network, Variable, presets};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
@@ -59,7 +59,21 @@ fn networks() -> Vec<Network> {
         .dense(10)
         .build()
         .unwrap();
-    vec![small_lenet, residual, branching]
+    // Normalised maps and flat features, with a scale and a shift that are learnt or not.
+    let normalised = Network::builder("normalised", IMAGE)
+        .conv2d(Conv2d::new(5, [3, 3]).same())
+        .batch_norm()
+        .activation(Activation::Tanh)
+        .conv2d(Conv2d::new(6, [3, 3]).stride([2, 2]).without_bias())
+        .layer(BatchNorm::new().affine(Affine::Shift))
+        .activation(Activation::Gelu)
+        .flatten()
+        .dense(12)
+        .layer(BatchNorm::new().affine(Affine::None).epsilon(0.1))
+        .dense(10)
+        .build()
+        .unwrap();
+    vec![small_lenet, residual, branching, normalised]
 }
 
 /// What has a gradient: statistics have none.

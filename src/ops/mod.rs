@@ -11,6 +11,7 @@ mod gemm;
 mod gemm_subgroup;
 pub mod kernel;
 pub mod loss;
+pub mod norm;
 pub mod op;
 pub mod optimizer;
 mod parts;
