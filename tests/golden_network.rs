@@ -12,7 +12,7 @@ use file::{File, Stored};
 use serde::Deserialize;
 use wgconv::gpu::ShaderChecks;
 use wgconv::host::{Arithmetic, CpuExecutor, HostExecutor, ReferenceExecutor};
-use wgconv::layers::Conv2d;
+use wgconv::layers::{Affine, BatchNorm, Conv2d, Dense};
 use wgconv::network::{Network, Variable};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
@@ -52,7 +52,10 @@ struct Trained {
     weights: Vec<Tensor>,
 }
 
-/// The network of make.py.
+/// The networks of make.py: the file of each, and what it is here.
+const NETWORKS: [(&str, fn(ImageShape) -> Network); 2] =
+    [("network.safetensors", lenet), ("normalised_network.safetensors", normalised)];
+
 fn lenet(image: ImageShape) -> Network {
     let conv = |filters| Conv2d::new(filters, [5, 5]).same();
     let features = Network::builder("lenet", image)
@@ -65,25 +68,46 @@ fn lenet(image: ImageShape) -> Network {
     features.flatten().dense(16).relu().dense(10).build().unwrap()
 }
 
+fn normalised(image: ImageShape) -> Network {
+    let conv = |filters| Conv2d::new(filters, [3, 3]).same();
+    let features = Network::builder("normalised", image)
+        .conv2d(conv(4).without_bias())
+        .batch_norm()
+        .named("bn1")
+        .relu()
+        .max_pool(2)
+        .conv2d(conv(6))
+        .layer(BatchNorm::new().epsilon(1e-3).momentum(0.3))
+        .named("bn2")
+        .relu();
+    let dense = features.flatten().dense(Dense::new(12).without_bias());
+    let normalised = dense.layer(BatchNorm::new().affine(Affine::None)).named("bn3");
+    normalised.relu().dense(10).build().unwrap()
+}
+
 fn tensor(stored: &Stored) -> Tensor {
     let values = stored.values.reals().iter().map(|&value| value as f32).collect();
     Tensor::new(Shape::new(stored.sizes.clone()), values).unwrap()
 }
 
 impl Training {
-    /// What a trainer runs.
-    fn read() -> Training {
-        Training::read_with(|plan| plan.fused(Prologues::WhereTheyPay))
+    /// What a trainer runs, of each network.
+    fn all() -> Vec<Training> {
+        Training::all_with(|plan| plan.fused(Prologues::WhereTheyPay))
     }
 
-    fn read_with(fuse: impl FnOnce(Plan) -> Plan) -> Training {
-        let file = File::read("network.safetensors");
+    fn all_with(fuse: fn(Plan) -> Plan) -> Vec<Training> {
+        NETWORKS.map(|(file, network)| Training::read(file, network, fuse)).into()
+    }
+
+    fn read(file: &str, network: fn(ImageShape) -> Network, fuse: fn(Plan) -> Plan) -> Training {
+        let file = File::read(file);
         let settings: Settings = file.described();
         let &[rows, channels, height, width] = file.given["images"].sizes.as_slice() else {
             panic!("images [N,C,H,W]")
         };
         let image = ImageShape { height, width, channels };
-        let network = lenet(image);
+        let network = network(image);
         let optimizer = Optimizer::Sgd(Sgd { momentum: settings.momentum.into(), nesterov: false });
         let options = TrainOptions {
             batch_size: settings.batch_size,
@@ -193,7 +217,7 @@ fn report(device: &str, result: Result<[f64; 2], String>) {
 #[test]
 fn the_reference_trains_as_pytorch_does() {
     let forms: [fn(Plan) -> Plan; 2] = [|plan| plan, |plan| plan.fused(Prologues::Everywhere)];
-    for training in forms.map(Training::read_with) {
+    for training in forms.into_iter().flat_map(Training::all_with) {
         let trained = training.run_on_host(ReferenceExecutor::new());
         report("reference", training.compare(&trained, REFERENCE_TOLERANCE));
     }
@@ -201,16 +225,19 @@ fn the_reference_trains_as_pytorch_does() {
 
 #[test]
 fn the_cpu_trains_as_pytorch_does() {
-    let training = Training::read();
-    let trained = training.run_on_host(CpuExecutor::new());
-    report("CPU", training.compare(&trained, TOLERANCE));
+    for training in Training::all() {
+        let trained = training.run_on_host(CpuExecutor::new());
+        report("CPU", training.compare(&trained, TOLERANCE));
+    }
 }
 
 #[test]
 fn the_gpu_trains_as_pytorch_does() {
-    for checks in [ShaderChecks::Off, ShaderChecks::On] {
+    for (training, checks) in Training::all()
+        .iter()
+        .flat_map(|training| [ShaderChecks::Off, ShaderChecks::On].map(|checks| (training, checks)))
+    {
         let Some(mut gpu) = common::gpu("the_gpu_trains_as_pytorch_does", checks) else { return };
-        let training = Training::read();
         let prepared = training.run(&mut gpu);
         let losses = gpu.read(prepared, training.buffer("train/loss")).unwrap();
         let losses = losses.reals().iter().map(|&loss| loss.into()).collect();
@@ -223,7 +250,7 @@ fn the_gpu_trains_as_pytorch_does() {
 /// the wrong order, do not pass.
 #[test]
 fn another_training_is_caught() {
-    let mut training = Training::read();
+    let mut training = Training::all().remove(0);
     let right = training.run_on_host(ReferenceExecutor::new());
     assert!(training.compare(&right, REFERENCE_TOLERANCE).is_ok());
     let mut wrong = right.clone();

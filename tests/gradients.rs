@@ -1,7 +1,7 @@
 //! The definitions of gradients match central differences of the definitions of what they are gradients of,
 //! in f64; a wrong gradient fails.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
@@ -10,9 +10,10 @@ use wgconv::ops::activation::{ActivationForward, ActivationGrad};
 use wgconv::ops::bias::{BiasForward, BiasGrad};
 use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
+use wgconv::ops::norm::{BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormStatistics};
 use wgconv::ops::pool::{PoolForward, PoolGrad};
 use wgconv::ops::{Element, Epilogue, HostBuffer, Op, Operand, Operands};
-use wgconv::verify::cases::{self, conv, dense, elementwise, pool, training};
+use wgconv::verify::cases::{self, conv, dense, elementwise, norm, pool, training};
 
 /// Half the distance of the two points of a difference.
 const DISTANCE: f64 = 1e-5;
@@ -20,16 +21,19 @@ const DISTANCE: f64 = 1e-5;
 /// Differences of right gradients stay a hundred times below this.
 const TOLERANCE: f64 = 1e-6;
 
-/// A gradient with what it is a gradient of. Operands are paired by their words: `gradient` reads operands
-/// of `forward` and `grad_` + `output`, and writes `grad_` + `variable`; a gradient that starts behind an
-/// activation knows the output as `activated`.
+/// A gradient with what it is a gradient of, each of them one operation or several, one after another. Operands are
+/// paired by their words: `gradient` reads operands of `forward` and `grad_` + `output`, and writes `grad_` +
+/// `variable`; a gradient that starts behind an activation knows the output as `activated`.
 struct Pair {
     name: String,
-    forward: Box<dyn Op>,
-    gradient: Box<dyn Op>,
+    forward: Vec<Box<dyn Op>>,
+    gradient: Vec<Box<dyn Op>>,
     output: &'static str,
     variable: &'static str,
 }
+
+/// What operands hold, by their words.
+type Tensors = HashMap<&'static str, HostBuffer<f64>>;
 
 impl Pair {
     fn new(
@@ -39,19 +43,33 @@ impl Pair {
         output: &'static str,
         variable: &'static str,
     ) -> Self {
-        let name = format!("{} ({name})", gradient.name());
-        Pair { name, forward: Box::new(forward), gradient: Box::new(gradient), output, variable }
+        Pair::of_chains(name, vec![Box::new(forward)], vec![Box::new(gradient)], output, variable)
+    }
+
+    fn of_chains(
+        name: &str,
+        forward: Vec<Box<dyn Op>>,
+        gradient: Vec<Box<dyn Op>>,
+        output: &'static str,
+        variable: &'static str,
+    ) -> Self {
+        let name = format!("{} ({name}), grad_{variable}", gradient[gradient.len() - 1].name());
+        Pair { name, forward, gradient, output, variable }
     }
 
     /// What the operands of `forward` hold, and the weights of its output in the loss: always the same.
-    fn data(&self) -> (Vec<HostBuffer<f64>>, HostBuffer<f64>) {
+    fn data(&self) -> (Tensors, HostBuffer<f64>) {
         let mut rng = ChaCha8Rng::seed_from_u64(11);
-        let operands = self.forward.operands();
-        let given = operands.iter().map(|operand| fill(operand, &mut rng)).collect();
+        let mut given = Tensors::new();
+        let operands: Vec<Operand> = self.forward.iter().flat_map(|op| op.operands()).collect();
+        for operand in &operands {
+            given.entry(operand.name).or_insert_with(|| fill(operand, &mut rng));
+        }
         let output = &operands[position(&operands, self.output)];
-        let takes_weights = self.gradient.operands().iter().any(|operand| operand.name == self.grad_output());
+        let mut gradient = self.gradient.iter().flat_map(|op| op.operands());
         // A loss has no gradient given: its own is 1.
         let ones = || HostBuffer::real(vec![1.0; output.shape.elements()]);
+        let takes_weights = gradient.any(|operand| operand.name == self.grad_output());
         let weights = if takes_weights { fill(output, &mut rng) } else { ones() };
         (given, weights)
     }
@@ -60,28 +78,38 @@ impl Pair {
         format!("grad_{}", self.output)
     }
 
+    /// The definition of `op`; what it writes need not be there before.
+    fn define(&self, op: &dyn Op, tensors: &mut Tensors, grad_output: Option<&HostBuffer<f64>>) {
+        let declared = op.operands();
+        let buffers = declared.iter().map(|operand| {
+            let name = if operand.name == "activated" { self.output } else { operand.name };
+            match (grad_output, tensors.get(name)) {
+                (Some(grad_output), _) if name == self.grad_output() => grad_output.clone(),
+                (_, Some(found)) if operand.access.reads() => found.clone(),
+                _ => nothing_yet(operand),
+            }
+        });
+        let mut operands = Operands::new(buffers.collect());
+        op.define(&mut operands);
+        for (operand, buffer) in declared.iter().zip(operands.into_buffers()) {
+            if operand.access.writes() {
+                tensors.insert(operand.name, buffer);
+            }
+        }
+    }
+
+    fn run_forward(&self, mut tensors: Tensors) -> Tensors {
+        self.forward.iter().for_each(|op| self.define(op.as_ref(), &mut tensors, None));
+        tensors
+    }
+
     /// The answer of `gradient`.
     fn gradient(&self) -> Vec<f64> {
         let (given, weights) = self.data();
-        let (forward, gradient) = (self.forward.operands(), self.gradient.operands());
         // A gradient may read what the forward pass has written.
-        let mut operands = Operands::new(given);
-        self.forward.define(&mut operands);
-        let given = operands.into_buffers();
-        let grad_variable = format!("grad_{}", self.variable);
-        let buffers = gradient.iter().map(|operand| {
-            if operand.name == self.grad_output() {
-                weights.clone()
-            } else if operand.name == grad_variable {
-                HostBuffer::real(vec![f64::NAN; operand.shape.elements()])
-            } else {
-                let name = if operand.name == "activated" { self.output } else { operand.name };
-                given[position(&forward, name)].clone()
-            }
-        });
-        let mut answer = Operands::new(buffers.collect());
-        self.gradient.define(&mut answer);
-        answer.into_buffers()[position(&gradient, &grad_variable)].reals().to_vec()
+        let mut tensors = self.run_forward(given);
+        self.gradient.iter().for_each(|op| self.define(op.as_ref(), &mut tensors, Some(&weights)));
+        tensors[format!("grad_{}", self.variable).as_str()].reals().to_vec()
     }
 
     /// The largest difference, over a few random directions v, between `(L(x + d*v) - L(x - d*v)) / 2d` and
@@ -89,16 +117,13 @@ impl Pair {
     /// variable.
     fn difference(&self, grad: &[f64]) -> f64 {
         let (given, weights) = self.data();
-        let operands = self.forward.operands();
-        let (output, variable) = (position(&operands, self.output), position(&operands, self.variable));
         let loss_at = |direction: &[f64], distance: f64| {
-            let mut buffers = given.clone();
-            for (value, direction) in buffers[variable].reals_mut().iter_mut().zip(direction) {
+            let mut tensors = given.clone();
+            let variable = tensors.get_mut(self.variable).expect("the variable is an operand");
+            for (value, direction) in variable.reals_mut().iter_mut().zip(direction) {
                 *value += distance * direction;
             }
-            let mut operands = Operands::new(buffers);
-            self.forward.define(&mut operands);
-            dot(operands.into_buffers()[output].reals(), weights.reals())
+            dot(self.run_forward(tensors)[self.output].reals(), weights.reals())
         };
         let mut rng = ChaCha8Rng::seed_from_u64(13);
         // A gradient may be zero by right: that of the only class.
@@ -160,6 +185,27 @@ fn pairs() -> Vec<Pair> {
             (ActivationForward { activation, elements }, ActivationGrad { activation, elements });
         pairs.push(Pair::new(activation.name(), forward, gradient, "output", "input"));
     }
+    for (name, rows, channels, affine) in
+        [("two rows", 2, 5, true), ("affine", 7, 3, true), ("not affine", 60, 5, false)]
+    {
+        let epsilon = norm::EPSILON;
+        let forward = || -> Vec<Box<dyn Op>> {
+            let statistics = BatchNormStatistics { rows, channels };
+            vec![Box::new(statistics), Box::new(BatchNormForward { rows, channels, epsilon, affine })]
+        };
+        let sums = BatchNormGradParameters { rows, channels, epsilon };
+        let input = BatchNormGradInput { rows, channels, epsilon, affine };
+        pairs.push(Pair::of_chains(
+            name,
+            forward(),
+            vec![Box::new(sums), Box::new(input)],
+            "output",
+            "input",
+        ));
+        for variable in ["weight", "bias"].into_iter().filter(|_| affine) {
+            pairs.push(Pair::of_chains(name, forward(), vec![Box::new(sums)], "output", variable));
+        }
+    }
     for (name, op) in training::losses() {
         pairs.push(Pair::new(name, op, op, "loss", "logits"));
     }
@@ -189,6 +235,14 @@ fn fill(operand: &Operand, rng: &mut ChaCha8Rng) -> HostBuffer<f64> {
             HostBuffer::index((0..elements).map(|_| rng.random_range(0..operand.below)).collect())
         }
         Element::Byte => HostBuffer::byte((0..elements).map(|_| rng.random()).collect()),
+    }
+}
+
+/// Values for an operand that is only written: an element left out shows.
+fn nothing_yet(operand: &Operand) -> HostBuffer<f64> {
+    match operand.element {
+        Element::Real => HostBuffer::real(vec![f64::NAN; operand.shape.elements()]),
+        element => HostBuffer::zeros(element, operand.shape.elements()),
     }
 }
 
@@ -227,7 +281,7 @@ fn wrong_gradients_are_caught() {
 
 #[test]
 fn every_gradient_of_the_table_of_cases_is_checked() {
-    let checked: HashSet<&str> = pairs().iter().map(|pair| pair.gradient.name()).collect();
+    let checked: HashSet<&str> = pairs().iter().flat_map(|pair| &pair.gradient).map(|op| op.name()).collect();
     for case in cases::all() {
         let writes_gradient =
             |operand: &Operand| operand.access.writes() && operand.name.starts_with("grad_");

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use wgconv::data::{Dataset, Normalisation};
 use wgconv::gpu::ShaderChecks;
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
-use wgconv::layers::{Conv2d, Pool};
-use wgconv::network::{Network, presets};
+use wgconv::layers::{Affine, BatchNorm, Conv2d, Pool};
+use wgconv::network::{Network, Variable, presets};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
 use wgconv::ops::optimizer::{Adam, AdamW, GroupOptions, Groups, Optimizer, RmsProp, Sgd, UpdateOptions};
@@ -60,7 +60,26 @@ fn networks() -> Vec<Network> {
         .dense(10)
         .build()
         .unwrap();
-    vec![small_lenet, residual, branching]
+    // Normalised maps and flat features, with a scale and a shift that are learnt or not.
+    let normalised = Network::builder("normalised", IMAGE)
+        .conv2d(Conv2d::new(5, [3, 3]).same())
+        .batch_norm()
+        .activation(Activation::Tanh)
+        .conv2d(Conv2d::new(6, [3, 3]).stride([2, 2]).without_bias())
+        .layer(BatchNorm::new().affine(Affine::Shift))
+        .activation(Activation::Gelu)
+        .flatten()
+        .dense(12)
+        .layer(BatchNorm::new().affine(Affine::None).epsilon(0.1))
+        .dense(10)
+        .build()
+        .unwrap();
+    vec![small_lenet, residual, branching, normalised]
+}
+
+/// What has a gradient: statistics have none.
+fn trained(network: &Network) -> impl Iterator<Item = &Variable> {
+    network.variables().filter(|variable| variable.is_trained())
 }
 
 /// A training step without an update: the learning rate is zero, and the gradients are kept.
@@ -90,7 +109,7 @@ impl<E: Executor> Probe<E> {
         let options =
             TrainOptions { batch_size: BATCH_SIZE, steps: 1, data, loss: LossOptions::default(), update };
         let mut plan = train_plan(network, &options).unwrap();
-        for parameter in network.variables() {
+        for parameter in trained(network) {
             plan.keep(plan.expect(&format!("{}.grad", parameter.name)));
         }
         let plan = Arc::new(fuse(plan));
@@ -127,10 +146,8 @@ impl<E: Executor> Probe<E> {
 
     fn gradients(&mut self, network: &Network) -> Vec<Vec<f32>> {
         self.step();
-        let buffers: Vec<BufferId> = network
-            .variables()
-            .map(|parameter| self.plan.expect(&format!("{}.grad", parameter.name)))
-            .collect();
+        let buffers: Vec<BufferId> =
+            trained(network).map(|parameter| self.plan.expect(&format!("{}.grad", parameter.name))).collect();
         buffers
             .into_iter()
             .map(|id| self.executor.read(self.prepared, id).unwrap().reals().to_vec())
@@ -157,7 +174,7 @@ impl Probe<ReferenceExecutor> {
     fn worst(&mut self, network: &Network, gradients: &[Vec<f64>]) -> f64 {
         const STEP: f64 = 1e-6;
         let mut worst: f64 = 0.0;
-        for (parameter, gradient) in network.variables().zip(gradients) {
+        for (parameter, gradient) in trained(network).zip(gradients) {
             let values = self.exact(&parameter.name);
             for probe in 0..5 {
                 let index = (probe * 7919 + 3) % values.len();
@@ -178,7 +195,7 @@ fn the_reference_matches_central_differences() {
         let mut probe = Probe::new(ReferenceExecutor::new(), &network, Prologues::Everywhere);
         probe.step();
         let gradients: Vec<Vec<f64>> =
-            network.variables().map(|parameter| probe.exact(&format!("{}.grad", parameter.name))).collect();
+            trained(&network).map(|parameter| probe.exact(&format!("{}.grad", parameter.name))).collect();
         let worst = probe.worst(&network, &gradients);
         assert!(worst < 1e-5, "{}: {worst:e}", network.name());
 
@@ -196,7 +213,7 @@ fn the_reference_matches_central_differences() {
 
 /// Relative error in the Euclidean norm, parameter by parameter.
 fn assert_same(device: &str, network: &Network, expected: &[Vec<f32>], found: &[Vec<f32>]) {
-    for ((parameter, expected), found) in network.variables().zip(expected).zip(found) {
+    for ((parameter, expected), found) in trained(network).zip(expected).zip(found) {
         let norm =
             |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
         let error = norm(&mut expected.iter().zip(found).map(|(a, b)| f64::from(a - b)));
@@ -213,7 +230,7 @@ fn fusion_changes_no_gradient() {
         let mut apart = Probe::of_plan(ReferenceExecutor::new(), &network, |plan| plan);
         apart.step();
         let names: Vec<String> =
-            network.variables().map(|parameter| format!("{}.grad", parameter.name)).collect();
+            trained(&network).map(|parameter| format!("{}.grad", parameter.name)).collect();
         let mut steps = vec![apart.plan.steps().count()];
         for prologues in [Prologues::Nowhere, Prologues::WhereTheyPay, Prologues::Everywhere] {
             let mut fused = Probe::new(ReferenceExecutor::new(), &network, prologues);
@@ -252,7 +269,7 @@ fn the_fast_executors_match_the_reference() {
 }
 
 /// All parameters after three steps on one batch.
-fn trained<E: Executor>(executor: E, network: &Network, update: UpdateOptions) -> Vec<Vec<f32>> {
+fn updated<E: Executor>(executor: E, network: &Network, update: UpdateOptions) -> Vec<Vec<f32>> {
     let mut probe = Probe::of_update(executor, network, update, |plan| plan.fused(Prologues::WhereTheyPay));
     for t in 1..=3 {
         probe.write("train/schedule", HostBuffer::real(update.optimizer.schedule_row(t, 0.01, None).into()));
@@ -283,11 +300,11 @@ fn updates_of_a_network_match_the_reference() {
         for clip_norm in [None, Some(0.1)] {
             let groups = Groups { weight, bias, ..Groups::default() };
             let update = UpdateOptions { optimizer, groups, clip_norm };
-            let expected = trained(ReferenceExecutor::new(), network, update);
-            assert_same("CPU", network, &expected, &trained(CpuExecutor::new(), network, update));
+            let expected = updated(ReferenceExecutor::new(), network, update);
+            assert_same("CPU", network, &expected, &updated(CpuExecutor::new(), network, update));
             for checks in [ShaderChecks::Off, ShaderChecks::On] {
                 let Some(gpu) = common::gpu(TEST, checks) else { continue };
-                assert_same("GPU", network, &expected, &trained(gpu, network, update));
+                assert_same("GPU", network, &expected, &updated(gpu, network, update));
             }
             assert!(!seen.contains(&expected), "{update:?} trains as another does");
             seen.push(expected);

@@ -37,7 +37,8 @@ pub(super) fn backward(site: &mut Site<'_>, grad_output: BufferId) {
     }
 }
 
-fn rows_and_channels(site: &Site<'_>, output: BufferId) -> (usize, usize) {
+/// Rows of an output, all axes but the last, and its channels.
+pub(super) fn rows_and_channels(site: &Site<'_>, output: BufferId) -> (usize, usize) {
     let shape = site.shape(output);
     let channels = *shape.sizes().last().expect("an output has axes");
     (shape.elements() / channels, channels)

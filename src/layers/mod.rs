@@ -9,6 +9,7 @@
 
 mod activation;
 mod add;
+mod batch_norm;
 mod bias;
 mod conv2d;
 pub mod conv_block;
@@ -21,6 +22,7 @@ pub mod sequence;
 mod tests;
 
 pub use add::Add;
+pub use batch_norm::{Affine, BatchNorm};
 pub use conv2d::Conv2d;
 pub use dense::Dense;
 pub use flatten::Flatten;
@@ -119,6 +121,7 @@ pub(crate) struct Registered {
 const TYPES: &[&[Registered]] = &[
     conv2d::TYPES,
     dense::TYPES,
+    batch_norm::TYPES,
     activation::TYPES,
     pool::TYPES,
     flatten::TYPES,

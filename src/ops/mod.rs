@@ -12,6 +12,7 @@ mod epilogue;
 mod gemm;
 pub mod kernel;
 pub mod loss;
+pub mod norm;
 pub mod op;
 pub mod optimizer;
 mod parts;

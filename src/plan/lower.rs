@@ -362,7 +362,8 @@ impl<'a> Lowering<'a> {
             let elements = sizes.iter().map(|&(_, elements)| elements).collect();
             let op = GradientNorm::new(elements, max_norm, *steps);
             let operands = [gradients, vec![guard.step, guard.loss, scale]].concat();
-            self.plan.update.push(Step { op: Box::new(op), operands });
+            // Before the layers' own updates too: it may find that the step is a bad one.
+            self.plan.update.insert(0, Step { op: Box::new(op), operands });
         }
         let op = Update::new(*update, &sizes, *steps)?;
         self.plan.update.push(Step { op: Box::new(op), operands });

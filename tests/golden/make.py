@@ -1,5 +1,6 @@
 """Writes what tests/golden.rs and tests/golden_network.rs expect, computed by PyTorch: pytorch.safetensors,
-optimizers.safetensors, losses.safetensors and network.safetensors.
+optimizers.safetensors, losses.safetensors, network.safetensors, normalised_network.safetensors and, for
+tests/batch_norm.rs, batch_norm.safetensors.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/golden/make.py
@@ -336,6 +337,54 @@ def optimizers():
     optimizer("adagrad, coupled decay and clipping", "adagrad", **groups, clip_norm=0.5)
 
 
+def batch_norm(name, input, momentum=0.1, eps=1e-5, affine=True, scale=True, offset=0.0, steps=3):
+    """Some training steps of a normalisation, and then its evaluation of the last batch; `steps` batches lie one after
+    another along the first axis. With offset, means are far from zero."""
+    sizes = {1: nn.BatchNorm1d, 3: nn.BatchNorm2d}
+    options = {"eps": rounded(eps), "momentum": rounded(momentum), "affine": affine}
+    norm = sizes[len(input) - 1](input[1], **options).double()
+    channels = (input[1],)
+    # What float32 holds, however far from zero.
+    batches = [(uniform(*input) + offset).float().double() for _ in range(steps)]
+    given = {"input": torch.cat(batches), "grad_output": uniform(steps * input[0], *input[1:])}
+    running = {"running_mean": uniform(*channels), "running_var": uniform(*channels).abs() + 0.5}
+    learnt = {"weight": uniform(*channels) if scale else torch.ones(channels), "bias": uniform(*channels)}
+    state = {**running, **(learnt if affine else {})}
+    given |= {word: values.float().double() for word, values in state.items()}
+    norm.load_state_dict({word: given[word] for word in state}, strict=False)
+    after = {word: [] for word in ("output", "grad_input", "grad_weight", "grad_bias", *running)}
+    for batch, grad_output in zip(batches, given["grad_output"].split(input[0])):
+        norm.zero_grad()
+        batch.requires_grad_()
+        output = norm(batch)
+        output.backward(grad_output)
+        after["output"].append(output.detach())
+        after["grad_input"].append(batch.grad)
+        for word, parameter in norm.named_parameters():
+            after[f"grad_{word}"].append(parameter.grad.clone())
+        for word in running:
+            after[word].append(getattr(norm, word).clone())
+    norm.eval()
+    join = lambda word: torch.cat if word in ("output", "grad_input") else torch.stack
+    computed = {word: join(word)(values) for word, values in after.items() if values}
+    computed |= {f"{word}_after": computed.pop(word) for word in running}
+    computed["evaluated"] = norm(batches[-1])
+    settings = {**options, "scale": scale, "steps": steps}
+    add("batch_norm", name, settings, given, computed)
+
+
+def batch_norms():
+    batch_norm("maps", (3, 5, 4, 3))
+    batch_norm("flat features", (6, 7))
+    batch_norm("two rows", (2, 3))
+    batch_norm("one channel", (2, 1, 3, 5), momentum=0.5, eps=1e-3)
+    batch_norm("not affine", (2, 4, 3, 3), affine=False)
+    batch_norm("shift alone", (2, 4, 3, 3), scale=False)
+    batch_norm("the last batch alone", (4, 3), momentum=1.0)
+    batch_norm("many rows", (4, 2, 15, 14), steps=2)
+    batch_norm("means far from zero", (4, 2, 15, 14), offset=1000.0, steps=2)
+
+
 class LeNet(nn.Module):
     """A small LeNet for images of 2x12x10."""
 
@@ -352,7 +401,28 @@ class LeNet(nn.Module):
         return self.dense2(F.relu(self.dense1(x.flatten(1))))
 
 
-def network(steps=5, batch_size=8):
+class Normalised(nn.Module):
+    """The same with normalisations of maps and of flat features."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 4, 3, padding="same", bias=False)
+        self.bn1 = nn.BatchNorm2d(4)
+        self.conv2 = nn.Conv2d(4, 6, 3, padding="same")
+        self.bn2 = nn.BatchNorm2d(6, eps=rounded(1e-3), momentum=rounded(0.3))
+        self.dense1 = nn.Linear(6 * 6 * 5, 12, bias=False)
+        self.bn3 = nn.BatchNorm1d(12, affine=False)
+        self.dense2 = nn.Linear(12, 10)
+        for norm in (self.bn1, self.bn2, self.bn3):
+            norm.eps, norm.momentum = rounded(norm.eps), rounded(norm.momentum)
+
+    def forward(self, input):
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(input))), 2)
+        x = F.relu(self.bn2(self.conv2(x)))
+        return self.dense2(F.relu(self.bn3(self.dense1(x.flatten(1)))))
+
+
+def network(model, steps=5, batch_size=8):
     """Trains a network for a few steps: initial weights, data, losses and final weights."""
     # Powers of two as deviations: scale and shift are then exact in float32.
     settings = {
@@ -365,9 +435,10 @@ def network(steps=5, batch_size=8):
     images = torch.randint(0, 256, (steps * batch_size, 2, 12, 10), dtype=torch.uint8)
     labels = torch.randint(0, 10, (steps * batch_size,))
     order = torch.randperm(steps * batch_size)
-    model = LeNet()
+    model = model()
+    state = lambda: {name: value.clone() for name, value in model.state_dict().items() if value.is_floating_point()}
     stored = {"images": images, "labels": labels, "order": order}
-    stored |= {f"initial/{name}": value.clone() for name, value in model.state_dict().items()}
+    stored |= {f"initial/{name}": value for name, value in state().items()}
     model.double()
     mean, deviation = (torch.tensor(settings[word]).double().reshape(1, -1, 1, 1) for word in ("mean", "deviation"))
     optimizer = torch.optim.SGD(model.parameters(), lr=settings["learning_rate"], momentum=settings["momentum"])
@@ -379,7 +450,7 @@ def network(steps=5, batch_size=8):
         optimizer.step()
         losses.append(loss.detach())
     stored["losses"] = torch.stack(losses)
-    stored |= {f"final/{name}": value for name, value in model.state_dict().items()}
+    stored |= {f"final/{name}": value for name, value in state().items()}
     print("losses", [loss.item() for loss in losses])
     return stored, settings
 
@@ -406,5 +477,11 @@ if __name__ == "__main__":
     shared_cross_entropies()
     save("losses.safetensors", tensors, cases)
     torch.manual_seed(2)
-    stored, settings = network()
+    stored, settings = network(LeNet)
     save("network.safetensors", stored, settings)
+    torch.manual_seed(4)
+    tensors, cases = {}, {}
+    batch_norms()
+    save("batch_norm.safetensors", tensors, cases)
+    stored, settings = network(Normalised)
+    save("normalised_network.safetensors", stored, settings)

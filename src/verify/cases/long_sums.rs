@@ -3,6 +3,7 @@
 use crate::ops::bias::BiasGrad;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
+use crate::ops::norm::{BatchNormGradParameters, BatchNormStatistics};
 use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
 use crate::ops::window::{Padding, WindowOptions};
 use crate::tensor::ImageShape;
@@ -54,6 +55,8 @@ pub fn one_an_op() -> Vec<Case> {
         Case::new("70,001 samples", DenseGradWeight::new(dense(70_001, 3, 2))),
         Case::new("70,001 results", DenseGradInput::new(dense(2, 3, 70_001))),
         Case::new("140,001 rows", BiasGrad::new(140_001, 2)),
+        Case::new("140,001 rows", BatchNormStatistics { rows: 140_001, channels: 2 }),
+        Case::new("140,001 rows", BatchNormGradParameters { rows: 140_001, channels: 2, epsilon: 0.5 }),
     ];
     for kind in KINDS {
         cases.push(Case::new("67,600 taps", PoolForward { kind, geometry: window }));

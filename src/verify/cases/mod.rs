@@ -5,6 +5,7 @@ pub mod conv;
 pub mod dense;
 pub mod elementwise;
 pub mod long_sums;
+pub mod norm;
 pub mod pool;
 pub mod training;
 
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Case> {
         dense::cases(),
         elementwise::cases(),
         long_sums::cases(),
+        norm::cases(),
         pool::cases(),
         training::cases(),
     ];

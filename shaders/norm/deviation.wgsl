@@ -1,0 +1,8 @@
+// What a difference from the mean is multiplied by to have variance 1.
+// Appended by the operations of src/ops/norm.
+
+override EPSILON: f32;
+
+fn inverse_deviation(variance: f32) -> f32 {
+    return inverseSqrt(variance + EPSILON);
+}

@@ -1,0 +1,26 @@
+// batch_norm.forward, direct: every element from its definition.
+// output[row,k] = (input[row,k] - mean[k]) / sqrt(variance[k] + epsilon) * weight[k] + bias[k].
+// An invocation owns one element; a workgroup owns 64 that follow one another in memory.
+// Defined in src/ops/norm/forward.rs.
+
+@group(0) @binding(0) var<storage, read> input: array<f32>;
+@group(0) @binding(1) var<storage, read> mean: array<f32>;
+@group(0) @binding(2) var<storage, read> variance: array<f32>;
+@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+
+override ROWS: u32;
+override CHANNELS: u32;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let index = global_index(workgroup, workgroups, invocation);
+    if (index >= ROWS * CHANNELS) {
+        return;
+    }
+    let k = index % CHANNELS;
+    output[index] = (input[index] - mean[k]) * inverse_deviation(variance[k]) * weight_of(k) + bias_of(k);
+}

@@ -1,0 +1,31 @@
+// batch_norm.grad_parameters, second pass: the sums of all slices added up.
+// An invocation owns one channel in one lane, every LANES-th slice; a workgroup owns WIDTH channels.
+// Defined in src/ops/norm/grad_parameters.rs, launched by src/ops/norm/slices.rs.
+
+// [slices,K], like slice_grad_bias
+@group(0) @binding(0) var<storage, read> slice_grad_weight: array<f32>;
+@group(0) @binding(1) var<storage, read> slice_grad_bias: array<f32>;
+@group(0) @binding(2) var<storage, read_write> grad_weight: array<f32>;
+@group(0) @binding(3) var<storage, read_write> grad_bias: array<f32>;
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let k = workgroup_number(workgroup, workgroups) * WIDTH + invocation % WIDTH;
+    let lane = invocation / WIDTH;
+    var sums = vec2(0.0, 0.0);
+    if (k < CHANNELS) {
+        for (var slice = lane; slice < SLICES; slice += LANES) {
+            let index = slice * CHANNELS + k;
+            sums += vec2(slice_grad_weight[index], slice_grad_bias[index]);
+        }
+    }
+    sums = all_lanes(sums, invocation);
+    if (k < CHANNELS && lane == 0u) {
+        grad_weight[k] = sums.x;
+        grad_bias[k] = sums.y;
+    }
+}

@@ -1,0 +1,8 @@
+// Sums for the gradients of the weight and the bias, side by side.
+// Appended by src/ops/norm/grad_parameters.rs.
+
+alias Lane = vec2<f32>;
+
+fn together(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
+    return a + b;
+}

@@ -1,0 +1,138 @@
+//! The gradients of the weight and the bias, which the gradient of the input needs too.
+
+use rayon::prelude::*;
+
+use super::repeated::{add_up, chunk_rows, loop_elements, repeat};
+use super::slices::TwoPasses;
+use super::{fast_inverse_deviation, inverse_deviation, largest_inverse_deviation};
+use crate::cpu::{add_in_order, vectorized, with_scratch};
+use crate::device::DeviceProfile;
+use crate::ops::kernel::{Implementation, KernelCall, shader};
+use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::parts::Loops;
+
+/// Gradients of the loss with respect to the weight and the bias.
+///
+/// ```text
+/// normalised[row,k] = (input[row,k] - mean[k]) / sqrt(variance[k] + epsilon)
+/// grad_weight[k] = sum over rows of grad_output[row,k] * normalised[row,k]
+/// grad_bias[k] = sum over rows of grad_output[row,k]
+/// ```
+///
+/// # Shapes
+/// input `[rows,K]`, mean `[K]`, variance `[K]`, grad_output `[rows,K]` -> grad_weight `[K]`, grad_bias `[K]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNormGradParameters {
+    /// Pixels of a batch of maps, or samples of flat features.
+    pub rows: usize,
+    /// K.
+    pub channels: usize,
+    /// What keeps the divisor from zero.
+    pub epsilon: f32,
+}
+
+impl Op for BatchNormGradParameters {
+    fn name(&self) -> &'static str {
+        "batch_norm.grad_parameters"
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("input", [self.rows, self.channels]),
+            Operand::read("mean", [self.channels]),
+            Operand::read("variance", [self.channels]).without_sign(),
+            Operand::read("grad_output", [self.rows, self.channels]),
+            Operand::write("grad_weight", [self.channels]),
+            Operand::write("grad_bias", [self.channels]),
+        ]
+    }
+
+    fn define(&self, operands: &mut Operands<f64>) {
+        let [input, mean, variance, grad_output, grad_weight, grad_bias] = operands.all();
+        let (input, grad_output) = (input.reals(), grad_output.reals());
+        for k in 0..self.channels {
+            let (mean, inverse) = (mean.reals()[k], inverse_deviation(variance.reals()[k], self.epsilon));
+            let column = || (0..self.rows).map(|row| row * self.channels + k);
+            let normalised = |index: usize| (input[index] - mean) * inverse;
+            grad_weight.reals_mut()[k] = column().map(|index| grad_output[index] * normalised(index)).sum();
+            grad_bias.reals_mut()[k] = column().map(|index| grad_output[index]).sum();
+        }
+    }
+
+    /// Each chunk of rows is summed on its own; the chunks are added in order.
+    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
+        let [input, mean, variance, grad_output, grad_weight, grad_bias] = operands.all();
+        let (channels, rows) = (self.channels, chunk_rows(self.channels));
+        let (parts, elements) = (self.rows.div_ceil(rows) * channels, loop_elements(channels));
+        with_scratch(2 * parts + elements, |scratch| {
+            let (weight_parts, scratch) = scratch.split_at_mut(parts);
+            let (bias_parts, means) = scratch.split_at_mut(parts);
+            repeat(mean.reals().iter().copied(), means);
+            let means = &*means;
+            let sums = weight_parts.par_chunks_mut(channels).zip(bias_parts.par_chunks_mut(channels));
+            let chunk = rows * channels;
+            let tensors = input.reals().par_chunks(chunk).zip(grad_output.reals().par_chunks(chunk));
+            sums.zip(tensors).for_each(|((weight_part, bias_part), (input, grad_output))| {
+                with_scratch(2 * elements, |sums| {
+                    sums.fill(0.0);
+                    let (weight_sums, bias_sums) = sums.split_at_mut(elements);
+                    vectorized(|| {
+                        for (input, grad_output) in input.chunks(elements).zip(grad_output.chunks(elements)) {
+                            let sums = weight_sums.iter_mut().zip(bias_sums.iter_mut());
+                            let values = input.iter().zip(means).zip(grad_output);
+                            for ((weight_sum, bias_sum), ((input, mean), grad)) in sums.zip(values) {
+                                *weight_sum += grad * (input - mean);
+                                *bias_sum += grad;
+                            }
+                        }
+                    });
+                    add_up(weight_sums, weight_part);
+                    add_up(bias_sums, bias_part);
+                });
+            });
+            add_in_order(grad_weight.reals_mut(), weight_parts);
+            add_in_order(grad_bias.reals_mut(), bias_parts);
+        });
+        for (grad, &variance) in grad_weight.reals_mut().iter_mut().zip(variance.reals()) {
+            *grad *= fast_inverse_deviation(variance, self.epsilon);
+        }
+    }
+
+    fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
+        let sliced = TwoPasses {
+            rows: self.rows,
+            channels: self.channels,
+            first: shader!(
+                "norm/grad_parameters_sliced.wgsl",
+                "norm/deviation.wgsl",
+                "norm/lanes.wgsl",
+                "norm/sums.wgsl",
+                "grid.wgsl"
+            ),
+            constants: vec![("EPSILON", self.epsilon.into())],
+            operands: 6,
+            second: shader!(
+                "norm/grad_parameters_of_slices.wgsl",
+                "norm/lanes.wgsl",
+                "norm/sums.wgsl",
+                "grid.wgsl"
+            ),
+        };
+        let direct =
+            shader!("norm/grad_parameters_direct.wgsl", "norm/deviation.wgsl", "part.wgsl", "grid.wgsl");
+        let constants = vec![("CHANNELS", self.channels.into()), ("EPSILON", self.epsilon.into())];
+        let direct = KernelCall::elementwise(direct, constants, 6, self.channels);
+        let direct = Loops::over(self.rows).direct(&direct, device);
+        sliced.sliced(device).into_iter().chain([direct]).collect()
+    }
+
+    /// A sum, a difference, and a multiply-add.
+    fn flops(&self) -> u64 {
+        4 * self.rows as u64 * self.channels as u64
+    }
+
+    fn precision(&self) -> Precision {
+        let term_error = 2.0 * (1.0 + largest_inverse_deviation(self.epsilon));
+        Precision { summed: self.rows, exact_on_integers: false, term_error }
+    }
+}

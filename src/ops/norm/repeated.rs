@@ -1,0 +1,55 @@
+//! On the CPU: rows taken several at a time, so that loops over the channels are long however few the channels are.
+
+/// Elements that a core takes at a time.
+const CHUNK_ELEMENTS: usize = 16 << 10;
+
+/// Rows that a core takes at a time, at least: fewer would cost as much when their sums are added up as they gain.
+const FEWEST_CHUNK_ROWS: usize = 16;
+
+/// Elements of the rows that a loop goes through at once, at least.
+const LOOP_ELEMENTS: usize = 512;
+
+/// Rows that a core takes at a time.
+pub fn chunk_rows(channels: usize) -> usize {
+    (CHUNK_ELEMENTS / channels).max(FEWEST_CHUNK_ROWS)
+}
+
+/// Elements of the rows that a loop goes through at once; a value of each channel has to be repeated to so many.
+pub fn loop_elements(channels: usize) -> usize {
+    channels * LOOP_ELEMENTS.div_ceil(channels)
+}
+
+/// Writes the values of the channels again and again.
+pub fn repeat(values: impl Iterator<Item = f32> + Clone, repeated: &mut [f32]) {
+    for (repeated, value) in repeated.iter_mut().zip(values.cycle()) {
+        *repeated = value;
+    }
+}
+
+/// The sum of each channel, from sums in the places where a channel is repeated.
+pub fn add_up(repeated: &[f32], sums: &mut [f32]) {
+    sums.fill(0.0);
+    for part in repeated.chunks_exact(sums.len()) {
+        for (sum, part) in sums.iter_mut().zip(part) {
+            *sum += part;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_repeated_and_added_up_by_their_places() {
+        for channels in [1, 3, 64, 700] {
+            let mut repeated = vec![0.0; loop_elements(channels)];
+            assert!(repeated.len() >= LOOP_ELEMENTS && repeated.len().is_multiple_of(channels));
+            repeat((0..channels).map(|c| c as f32), &mut repeated);
+            let mut sums = vec![f32::NAN; channels];
+            add_up(&repeated, &mut sums);
+            let times = repeated.len() / channels;
+            assert!(sums.iter().enumerate().all(|(c, &sum)| sum == (c * times) as f32), "{channels}");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Batch normalisation takes PyTorch's steps, and does what no single operation shows: statistics that outlive a step,
+//! steps that went bad, evaluation.
+//!
+//! tests/golden/make.py made the values: in float64, with gradients through autograd.
+
+mod common;
+#[path = "golden/file.rs"]
+mod file;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use file::File;
+use serde::Deserialize;
+use wgconv::gpu::ShaderChecks;
+use wgconv::host::{CpuExecutor, ReferenceExecutor};
+use wgconv::layers::{Affine, BatchNorm};
+use wgconv::network::Network;
+use wgconv::ops::norm::{
+    BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormRunning, BatchNormStatistics,
+};
+use wgconv::ops::optimizer::UpdateOptions;
+use wgconv::ops::{Element, HostBuffer, Op, Operands};
+use wgconv::plan::{DataParts, Executor, LossOptions, Plan, TrainOptions, predict_plan, train_plan};
+use wgconv::tensor::ImageShape;
+
+/// Both sides compute in float64.
+const DEFINITION_TOLERANCE: f64 = 1e-12;
+/// Relative to the largest value; f32 sums in another order.
+const TOLERANCE: f64 = 1e-5;
+/// A mean of 1000 is itself rounded in f32.
+const TOLERANCE_FAR_FROM_ZERO: f64 = 2e-4;
+
+fn executors(test: &str) -> Vec<Box<dyn Executor>> {
+    let mut executors: Vec<Box<dyn Executor>> = vec![Box::new(CpuExecutor::new())];
+    for checks in [ShaderChecks::Off, ShaderChecks::On] {
+        executors.extend(common::gpu(test, checks).map(|gpu| Box::new(gpu) as Box<dyn Executor>));
+    }
+    executors
+}
+
+fn defined(op: &dyn Op, given: Vec<HostBuffer<f64>>) -> Vec<HostBuffer<f64>> {
+    let mut operands = Operands::new(given);
+    op.define(&mut operands);
+    operands.into_buffers()
+}
+
+fn run_on(executor: &mut dyn Executor, op: Box<dyn Op>, given: &[HostBuffer<f64>]) -> Vec<HostBuffer<f64>> {
+    executor.clear();
+    let plan = Arc::new(Plan::of_op(op));
+    let prepared = executor.prepare(plan.clone()).unwrap();
+    let buffers = &plan.forward[0].operands;
+    for (&buffer, given) in buffers.iter().zip(given) {
+        executor.write(prepared, buffer, &given.map_reals(|&value| value as f32)).unwrap();
+    }
+    executor.run(prepared, 1).unwrap();
+    let read = |&buffer| executor.read(prepared, buffer).unwrap().map_reals(|&value| f64::from(value));
+    buffers.iter().map(read).collect()
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    name: String,
+    eps: f32,
+    momentum: f32,
+    affine: bool,
+    steps: usize,
+}
+
+/// Tensors by the names that operands have.
+type Tensors = HashMap<String, HostBuffer<f64>>;
+
+/// A case of the file, and the way to run an operation.
+struct Case<'a> {
+    settings: &'a Settings,
+    given: Tensors,
+    rows: usize,
+    channels: usize,
+    run: &'a mut dyn FnMut(Box<dyn Op>, Vec<HostBuffer<f64>>) -> Vec<HostBuffer<f64>>,
+}
+
+impl Case<'_> {
+    /// Runs an operation on tensors that have its operands' names.
+    fn apply(&mut self, op: impl Op + 'static, tensors: &mut Tensors) {
+        let declared = op.operands();
+        let given = declared.iter().map(|operand| match tensors.get(operand.name) {
+            Some(found) if operand.access.reads() => found.clone(),
+            _ => HostBuffer::real(vec![f64::NAN; operand.shape.elements()]),
+        });
+        let found = (self.run)(Box::new(op), given.collect());
+        tensors.extend(declared.iter().map(|operand| operand.name.to_string()).zip(found));
+    }
+
+    /// What the layer does in each step, and then in an evaluation: everything that PyTorch computed.
+    fn steps(mut self) -> HashMap<String, Vec<f64>> {
+        let &Settings { eps: epsilon, momentum, affine, steps, .. } = self.settings;
+        let (rows, channels) = (self.rows, self.channels);
+        let mut all: HashMap<String, Vec<f64>> = HashMap::new();
+        let mut tensors = self.given.clone();
+        for step in 0..steps {
+            for name in ["input", "grad_output"] {
+                let elements = rows * channels;
+                let batch = &self.given[name].reals()[step * elements..][..elements];
+                tensors.insert(name.into(), HostBuffer::real(batch.to_vec()));
+            }
+            tensors.insert("step".into(), HostBuffer::index(vec![step as u32]));
+            tensors.insert("loss".into(), HostBuffer::real(vec![0.0; steps]));
+            self.apply(BatchNormStatistics { rows, channels }, &mut tensors);
+            self.apply(BatchNormForward { rows, channels, epsilon, affine }, &mut tensors);
+            self.apply(BatchNormGradParameters { rows, channels, epsilon }, &mut tensors);
+            self.apply(BatchNormGradInput { rows, channels, epsilon, affine }, &mut tensors);
+            self.apply(BatchNormRunning { rows, channels, momentum, steps }, &mut tensors);
+            for name in ["output", "grad_input", "grad_weight", "grad_bias", "running_mean", "running_var"] {
+                let name_of_all = name.replace("running_mean", "running_mean_after");
+                let name_of_all = name_of_all.replace("running_var", "running_var_after");
+                all.entry(name_of_all).or_default().extend(tensors[name].reals());
+            }
+        }
+        tensors.insert("mean".into(), tensors["running_mean"].clone());
+        tensors.insert("variance".into(), tensors["running_var"].clone());
+        self.apply(BatchNormForward { rows, channels, epsilon, affine }, &mut tensors);
+        all.insert("evaluated".into(), tensors["output"].reals().to_vec());
+        all
+    }
+}
+
+/// The largest difference of any tensor of any case, if none is too large.
+fn compare(
+    run: &mut dyn FnMut(Box<dyn Op>, Vec<HostBuffer<f64>>) -> Vec<HostBuffer<f64>>,
+    tolerance: impl Fn(&str) -> f64,
+) -> f64 {
+    let file = File::read("batch_norm.safetensors");
+    let mut kinds: HashMap<String, serde_json::Value> = file.described();
+    let cases: Vec<Settings> = serde_json::from_value(kinds.remove("batch_norm").unwrap()).unwrap();
+    assert_eq!(cases.len(), 9);
+    let mut worst: f64 = 0.0;
+    for settings in &cases {
+        let prefix = format!("batch_norm/{}/", settings.name);
+        let of_case = |tensors: &file::Tensors| -> Tensors {
+            let named =
+                tensors.iter().filter_map(|(path, stored)| Some((path.strip_prefix(&prefix)?, stored)));
+            named.map(|(name, stored)| (name.into(), stored.inside())).collect()
+        };
+        let given = of_case(&file.given);
+        let channels = given["running_mean"].len();
+        let rows = given["input"].len() / channels / settings.steps;
+        let found = Case { settings, given, rows, channels, run }.steps();
+        let computed = of_case(&file.computed);
+        assert_eq!(computed.len(), if settings.affine { 7 } else { 5 }, "{prefix}");
+        for (name, expected) in computed {
+            let (expected, found) = (expected.reals(), &found[&name]);
+            assert_eq!(expected.len(), found.len(), "{prefix}{name}");
+            let size = expected.iter().fold(1.0f64, |size, value| size.max(value.abs()));
+            for (index, (expected, found)) in expected.iter().zip(found).enumerate() {
+                let difference = (expected - found).abs() / size;
+                assert!(
+                    difference <= tolerance(&settings.name),
+                    "{prefix}{name}[{index}]: PyTorch has {expected}, found {found}, off by {difference:e}"
+                );
+                worst = worst.max(difference);
+            }
+        }
+    }
+    worst
+}
+
+#[test]
+fn steps_and_evaluation_are_pytorchs() {
+    let worst = compare(&mut |op, given| defined(op.as_ref(), given), |_| DEFINITION_TOLERANCE);
+    println!("definitions: {worst:.1e}");
+    let tolerance = |name: &str| match name {
+        "means far from zero" => TOLERANCE_FAR_FROM_ZERO,
+        _ => TOLERANCE,
+    };
+    for mut executor in executors("steps_and_evaluation_are_pytorchs") {
+        let worst = compare(&mut |op, given| run_on(executor.as_mut(), op, &given), tolerance);
+        println!("{}: {worst:.1e}", executor.device_name());
+    }
+}
+
+/// In every implementation, over several slices and chunks: the variance of values around 10,000 keeps its digits, where
+/// a difference of squares would have none left.
+#[test]
+fn a_mean_far_from_zero_costs_the_variance_no_digits() {
+    const MEAN: f64 = 10_000.0;
+    for mut executor in executors("a_mean_far_from_zero_costs_the_variance_no_digits") {
+        for (rows, channels) in [(300, 1), (20_011, 3), (5003, 65)] {
+            let op = BatchNormStatistics { rows, channels };
+            let value = |i: usize| f64::from((MEAN + (i * 7919 % 1009) as f64 / 512.0) as f32);
+            let input = HostBuffer::real((0..rows * channels).map(value).collect());
+            let nothing = HostBuffer::real(vec![f64::NAN; channels]);
+            let given = vec![input, nothing.clone(), nothing];
+            let expected = defined(&op, given.clone());
+            for implementation in executor.implementations(&op) {
+                executor.prefer(implementation);
+                let found = run_on(executor.as_mut(), Box::new(op), &given);
+                for k in 0..channels {
+                    let what = format!("{}, {implementation}, {rows} rows", executor.device_name());
+                    let error = (found[1].reals()[k] - expected[1].reals()[k]).abs();
+                    assert!(error < 1e-7 * MEAN, "{what}: mean off by {error:e}");
+                    let variance = expected[2].reals()[k];
+                    let error = (found[2].reals()[k] - variance).abs();
+                    assert!(error < 1e-4 * variance, "{what}: variance {variance} off by {error:e}");
+                }
+            }
+        }
+    }
+}
+
+const IMAGE: ImageShape = ImageShape { height: 1, width: 3, channels: 2 };
+
+fn classifier() -> Network {
+    let network = Network::builder("test", IMAGE).batch_norm().flatten().dense(5);
+    network.layer(BatchNorm::new().affine(Affine::Shift)).dense(4).build().unwrap()
+}
+
+/// Running statistics before and after a step of training in which each weight of the last layer is `weight`.
+fn statistics_around_a_step(
+    executor: &mut dyn Executor,
+    weight: f32,
+    clip_norm: Option<f32>,
+) -> [Vec<Vec<f32>>; 2] {
+    let network = classifier();
+    let data = DataParts { name: "train", image: IMAGE, classes: 4, rows: vec![4] };
+    let update = UpdateOptions { clip_norm, ..UpdateOptions::default() };
+    let plan = train_plan(
+        &network,
+        &TrainOptions { batch_size: 4, steps: 1, data, loss: LossOptions::default(), update },
+    )
+    .unwrap();
+    plan.assert_valid();
+    let plan = Arc::new(plan);
+    executor.clear();
+    let prepared = executor.prepare(plan.clone()).unwrap();
+    let mut write = |name: &str, content: HostBuffer<f32>| {
+        executor.write(prepared, plan.expect(name), &content).unwrap();
+    };
+    write("normalisation", HostBuffer::real(vec![1.0, 1.0, 0.0, 0.0]));
+    write("train/images.0", HostBuffer::byte((0..24).map(|i| (i * 37 % 101) as u8).collect()));
+    write("train/labels.0", HostBuffer::index(vec![0, 1, 2, 3]));
+    write("train/order", HostBuffer::index(vec![0, 1, 2, 3]));
+    write("train/schedule", HostBuffer::real(vec![0.1, 0.0, 0.0, 0.0]));
+    write("train/step", HostBuffer::index(vec![0]));
+    let weights = network.initial_weights(3).unwrap();
+    for variable in network.variables() {
+        let mut values = weights.values(variable).unwrap();
+        if variable.name == "dense2.weight" {
+            values.iter_mut().enumerate().for_each(|(i, value)| *value = weight * (i % 3) as f32);
+        }
+        write(&variable.name, HostBuffer::real(values));
+    }
+    let statistics = |executor: &mut dyn Executor| -> Vec<Vec<f32>> {
+        let names = network.variables().map(|variable| &variable.name);
+        let names = names.filter(|name| name.contains("running"));
+        names.map(|name| executor.read(prepared, plan.expect(name)).unwrap().reals().to_vec()).collect()
+    };
+    let before = statistics(executor);
+    executor.run(prepared, 1).unwrap();
+    [before, statistics(executor)]
+}
+
+#[test]
+fn a_bad_step_leaves_running_statistics_as_they_were() {
+    let mut executors = executors("a_bad_step_leaves_running_statistics_as_they_were");
+    executors.push(Box::new(ReferenceExecutor::new()));
+    for executor in &mut executors {
+        let device = executor.device_name();
+        for clip_norm in [None, Some(1.0)] {
+            let [before, after] = statistics_around_a_step(executor.as_mut(), 0.1, clip_norm);
+            assert_eq!(before.len(), 4);
+            assert!(before.iter().zip(&after).all(|(before, after)| before != after), "{device}");
+            let [before, after] = statistics_around_a_step(executor.as_mut(), f32::NAN, clip_norm);
+            assert_eq!(before, after, "{device}");
+        }
+    }
+    // The loss of these is finite, and the norm of their gradients is not, in f32.
+    executors.pop();
+    for executor in &mut executors {
+        let [before, after] = statistics_around_a_step(executor.as_mut(), 1e30, Some(1.0));
+        assert_eq!(before, after, "{}", executor.device_name());
+        let [before, after] = statistics_around_a_step(executor.as_mut(), 1e30, None);
+        assert_ne!(before, after, "{}", executor.device_name());
+    }
+}
+
+/// An image's output is the same to the last bit, whichever others are in the batch.
+#[test]
+fn evaluation_is_independent_of_the_batch() {
+    let network = Network::builder("test", IMAGE).batch_norm().flatten().build().unwrap();
+    let images: Vec<f32> = (0..4 * IMAGE.elements()).map(|i| (i * 37 % 101) as f32 / 7.0 - 5.0).collect();
+    for mut executor in executors("evaluation_is_independent_of_the_batch") {
+        let mut predict = |images: &[f32]| -> Vec<f32> {
+            executor.clear();
+            let plan = Arc::new(predict_plan(&network, images.len() / IMAGE.elements()).unwrap());
+            let prepared = executor.prepare(plan.clone()).unwrap();
+            let mut write = |name: &str, values: &[f32]| {
+                executor.write(prepared, plan.expect(name), &HostBuffer::real(values.to_vec())).unwrap();
+            };
+            write("input", images);
+            write("batch_norm1.weight", &[2.0, -1.0]);
+            write("batch_norm1.bias", &[0.5, 0.25]);
+            write("batch_norm1.running_mean", &[1.0, 3.0]);
+            write("batch_norm1.running_var", &[4.0, 0.5]);
+            executor.run(prepared, 1).unwrap();
+            let output = plan.buffers.iter().find(|buffer| buffer.kept).unwrap();
+            assert_eq!(output.element, Element::Real);
+            executor.read(prepared, plan.expect(&output.name)).unwrap().reals().to_vec()
+        };
+        let together = predict(&images);
+        let apart: Vec<f32> = images.chunks(IMAGE.elements()).flat_map(&mut predict).collect();
+        assert_eq!(together, apart);
+        let expected = (f64::from(images[0]) - 1.0) / (4.0f64 + 1e-5).sqrt() * 2.0 + 0.5;
+        assert!((f64::from(together[0]) - expected).abs() < 1e-5, "{} {expected}", together[0]);
+    }
+}
