@@ -52,8 +52,11 @@ struct Trained {
     weights: Vec<Tensor>,
 }
 
+/// Builds a network for images of a shape.
+type Build = fn(ImageShape) -> Network;
+
 /// The networks of make.py: the file of each, and what it is here.
-const NETWORKS: [(&str, fn(ImageShape) -> Network); 2] =
+const NETWORKS: [(&str, Build); 2] =
     [("network.safetensors", lenet), ("normalised_network.safetensors", normalised)];
 
 fn lenet(image: ImageShape) -> Network {
