@@ -70,19 +70,19 @@ struct Settings {
 /// Tensors by the names that operands have.
 type Tensors = HashMap<String, HostBuffer<f64>>;
 
-/// Runs an operation on its operands, and gives them back.
-type Run<'a> = dyn FnMut(Box<dyn Op>, Vec<HostBuffer<f64>>) -> Vec<HostBuffer<f64>> + 'a;
+/// A way to run an operation: what its operands hold, before and after.
+type RunOp<'a> = dyn FnMut(Box<dyn Op>, Vec<HostBuffer<f64>>) -> Vec<HostBuffer<f64>> + 'a;
 
 /// A case of the file, and the way to run an operation.
-struct Case<'a> {
+struct Case<'a, 'b> {
     settings: &'a Settings,
     given: Tensors,
     rows: usize,
     channels: usize,
-    run: &'a mut Run<'a>,
+    run: &'a mut RunOp<'b>,
 }
 
-impl Case<'_> {
+impl Case<'_, '_> {
     /// Runs an operation on tensors that have its operands' names.
     fn apply(&mut self, op: impl Op + 'static, tensors: &mut Tensors) {
         let declared = op.operands();
@@ -128,7 +128,7 @@ impl Case<'_> {
 }
 
 /// The largest difference of any tensor of any case, if none is too large.
-fn compare(run: &mut Run<'_>, tolerance: impl Fn(&str) -> f64) -> f64 {
+fn compare(run: &mut RunOp<'_>, tolerance: impl Fn(&str) -> f64) -> f64 {
     let file = File::read("batch_norm.safetensors");
     let mut kinds: HashMap<String, serde_json::Value> = file.described();
     let cases: Vec<Settings> = serde_json::from_value(kinds.remove("batch_norm").unwrap()).unwrap();

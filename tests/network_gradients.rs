@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wgconv::data::{Dataset, Normalisation};
 use wgconv::gpu::ShaderChecks;
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
-use wgconv::layers::{Affine, BatchNorm, Conv2d, Pool};
+use wgconv::layers::{Affine, BatchNorm, Conv2d, Dense, Pool};
 use wgconv::network::{Network, Variable, presets};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
@@ -62,14 +62,14 @@ fn networks() -> Vec<Network> {
         .unwrap();
     // Normalised maps and flat features, with a scale and a shift that are learnt or not.
     let normalised = Network::builder("normalised", IMAGE)
-        .conv2d(Conv2d::new(5, [3, 3]).same())
+        .conv2d(Conv2d::new(5, [3, 3]).same().without_bias())
         .batch_norm()
         .activation(Activation::Tanh)
         .conv2d(Conv2d::new(6, [3, 3]).stride([2, 2]).without_bias())
         .layer(BatchNorm::new().affine(Affine::Shift))
         .activation(Activation::Gelu)
         .flatten()
-        .dense(12)
+        .dense(Dense::new(12).without_bias())
         .layer(BatchNorm::new().affine(Affine::None).epsilon(0.1))
         .dense(10)
         .build()

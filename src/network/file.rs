@@ -17,7 +17,7 @@ use crate::{Error, Result};
 ///
 /// [[layers]]
 /// type = "conv2d"               # dense relu leaky_relu elu sigmoid tanh gelu silu
-///                               # max_pool average_pool flatten add
+///                               # batch_norm max_pool average_pool flatten add
 /// filters = 16
 /// kernel_size = 5               # or [height, width]; likewise stride and dilation
 /// padding = "same"              # "valid", n, [height, width] or [top, bottom, left, right]
@@ -32,6 +32,13 @@ use crate::{Error, Result};
 /// [[layers]]
 /// type = "leaky_relu"
 /// slope = 0.01                  # elu: alpha = 1.0
+///
+/// [[layers]]
+/// type = "batch_norm"
+/// eps = 1e-5
+/// momentum = 0.1
+/// scale = true                  # false: the weight stays one, and the bias alone is learnt
+/// affine = true                 # false: there is neither
 ///
 /// [[layers]]
 /// type = "max_pool"
@@ -70,7 +77,8 @@ use crate::{Error, Result};
 /// type = "conv_block"           # a convolution with its keys, then
 /// filters = 32
 /// kernel_size = 3
-/// activation = "relu"           # types of layers that need no keys; norm comes before activation
+/// norm = "batch_norm"           # types of layers that need no keys; norm comes before activation
+/// activation = "relu"
 ///
 /// [[layers]]
 /// type = "sequence"             # layers one after the other

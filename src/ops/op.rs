@@ -36,8 +36,9 @@ pub trait Op: Any + Debug + Send + Sync {
     /// Whatever is fast is checked against this.
     fn define(&self, operands: &mut Operands<f64>);
 
-    /// By the definition, element `index` of the one operand that the operation writes, where `read(operand, position)`
-    /// is what lies in the others; none where the operation has no definition element by element.
+    /// By the definition, element `index` of what the operation writes, operand after operand where there are several;
+    /// `read(operand, position)` is what lies in the others. None where the operation has no definition element by
+    /// element.
     ///
     /// What a large operation computes can be checked on a sample this way.
     fn define_at(&self, _read: &Read<'_>, _index: usize) -> Option<f64> {

@@ -37,7 +37,7 @@ pub struct DeviceLab<'a> {
     /// Elements of a block of numbers.
     block_elements: usize,
     /// Random numbers for the operand of each position, on the device and on the host.
-    random: HashMap<usize, (wgpu::Buffer, Vec<f32>)>,
+    random: HashMap<(usize, bool), (wgpu::Buffer, Vec<f32>)>,
     /// NaN, so that an element left out shows.
     poison: Option<wgpu::Buffer>,
     bench: Bench,
@@ -105,16 +105,20 @@ impl<'a> DeviceLab<'a> {
 
     /// Fills the operand of this position: with random numbers where it is read, else with NaN.
     fn fill(&mut self, position: usize, operand: &Operand) -> Result<(), Trouble> {
-        if operand.access.reads() && !self.random.contains_key(&position) {
-            let values = random(position, self.block_elements);
-            self.random.insert(position, (self.block(&values)?, values));
+        let drawn = (position, operand.without_sign);
+        if operand.access.reads() && !self.random.contains_key(&drawn) {
+            let mut values = random(position, self.block_elements);
+            if operand.without_sign {
+                values.iter_mut().for_each(|value| *value = value.abs());
+            }
+            self.random.insert(drawn, (self.block(&values)?, values));
         }
         if !operand.access.reads() && self.poison.is_none() {
             self.poison = Some(self.block(&vec![f32::NAN; self.block_elements])?);
         }
         let block = match operand.access {
             Access::Write => self.poison.as_ref().expect("made above"),
-            Access::Read | Access::ReadWrite => &self.random[&position].0,
+            Access::Read | Access::ReadWrite => &self.random[&drawn].0,
         };
         let mut encoder = self.context.device.create_command_encoder(&Default::default());
         let elements = operand.shape.elements();
@@ -168,13 +172,22 @@ impl<'a> DeviceLab<'a> {
     fn sample(&self, subject: &Subject) -> Result<(), Mismatch> {
         let op = subject.op;
         let operands = op.operands();
-        let written = operands.iter().find(|operand| operand.access.writes());
-        let (Some(written), [found]) = (written, self.bench.expected.as_slice()) else { return Ok(()) };
-        let read =
-            |operand: usize, index: usize| f64::from(self.random[&operand].1[index % self.block_elements]);
+        let written = operands.iter().filter(|operand| operand.access.writes());
+        let answers: Vec<(&Operand, &Vec<f32>)> = written.zip(&self.bench.expected).collect();
+        let read = |operand: usize, index: usize| {
+            let (_, values) = &self.random[&(operand, operands[operand].without_sign)];
+            f64::from(values[index % self.block_elements])
+        };
         let bound = op.precision().bound();
-        let wrong = sample(found.len(), op.flops()).into_par_iter().find_map_first(|index| {
-            let (expected, found) = (op.define_at(&read, index)?, f64::from(found[index]));
+        let elements = answers.iter().map(|(_, found)| found.len()).sum();
+        let wrong = sample(elements, op.flops()).into_par_iter().find_map_first(|number| {
+            let (mut index, mut answers) = (number, answers.iter());
+            let (written, found) = answers.find(|(_, found)| {
+                let is_inside = index < found.len();
+                index -= if is_inside { 0 } else { found.len() };
+                is_inside
+            })?;
+            let (expected, found) = (op.define_at(&read, number)?, f64::from(found[index]));
             let is_right = (expected - found).abs() <= bound;
             (!is_right).then_some(Mismatch {
                 op: op.name(),

@@ -8,7 +8,7 @@ use super::{fast_inverse_deviation, inverse_deviation, largest_inverse_deviation
 use crate::cpu::{add_in_order, vectorized, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 
 /// Gradients of the loss with respect to the weight and the bias.
@@ -31,6 +31,19 @@ pub struct BatchNormGradParameters {
     pub epsilon: f32,
 }
 
+impl BatchNormGradParameters {
+    /// The definition of the gradients of channel `k`'s weight and bias; `at` reads a value from the operand of a number.
+    fn grads_of(&self, k: usize, at: impl Fn(usize, usize) -> f64) -> [f64; 2] {
+        let (mean, inverse) = (at(1, k), inverse_deviation(at(2, k), self.epsilon));
+        let column = || (0..self.rows).map(|row| row * self.channels + k);
+        let normalised = |index: usize| (at(0, index) - mean) * inverse;
+        [
+            column().map(|index| at(3, index) * normalised(index)).sum(),
+            column().map(|index| at(3, index)).sum(),
+        ]
+    }
+}
+
 impl Op for BatchNormGradParameters {
     fn name(&self) -> &'static str {
         "batch_norm.grad_parameters"
@@ -48,15 +61,19 @@ impl Op for BatchNormGradParameters {
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let [input, mean, variance, grad_output, grad_weight, grad_bias] = operands.all();
-        let (input, grad_output) = (input.reals(), grad_output.reals());
-        for k in 0..self.channels {
-            let (mean, inverse) = (mean.reals()[k], inverse_deviation(variance.reals()[k], self.epsilon));
-            let column = || (0..self.rows).map(|row| row * self.channels + k);
-            let normalised = |index: usize| (input[index] - mean) * inverse;
-            grad_weight.reals_mut()[k] = column().map(|index| grad_output[index] * normalised(index)).sum();
-            grad_bias.reals_mut()[k] = column().map(|index| grad_output[index]).sum();
+        let grads: Vec<[f64; 2]> = {
+            let buffers = operands.as_mut_slice();
+            let at = |operand: usize, index: usize| buffers[operand].reals()[index];
+            (0..self.channels).map(|k| self.grads_of(k, at)).collect()
+        };
+        let [.., grad_weight, grad_bias] = operands.all::<6>();
+        for (k, grads) in grads.into_iter().enumerate() {
+            [grad_weight.reals_mut()[k], grad_bias.reals_mut()[k]] = grads;
         }
+    }
+
+    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
+        Some(self.grads_of(index % self.channels, read)[index / self.channels])
     }
 
     /// Each chunk of rows is summed on its own; the chunks are added in order.

@@ -7,7 +7,7 @@ use super::slices::TwoPasses;
 use crate::cpu::{vectorized, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 
 /// Mean and variance of each channel over all rows.
@@ -36,6 +36,16 @@ pub struct BatchNormStatistics {
 const CHUNK_CHANNELS: usize = 256;
 
 impl BatchNormStatistics {
+    /// The definition of the mean and the variance of channel `k`.
+    fn moments_of(&self, k: usize, input: impl Fn(usize) -> f64) -> [f64; 2] {
+        let average = |value: &dyn Fn(f64) -> f64| {
+            let column = (0..self.rows).map(|row| value(input(row * self.channels + k)));
+            column.sum::<f64>() / self.rows as f64
+        };
+        let mean = average(&|x| x);
+        [mean, average(&|x| (x - mean).powi(2))]
+    }
+
     /// Means of a chunk of rows, and sums of squared differences from them. The means are first found roughly; what they
     /// lack is known after the differences from them have been summed.
     fn moments_of_chunk(&self, input: &[f32], means: &mut [f32], squares: &mut [f32]) {
@@ -93,13 +103,15 @@ impl Op for BatchNormStatistics {
 
     fn define(&self, operands: &mut Operands<f64>) {
         let [input, mean, variance] = operands.all();
-        let (input, count) = (input.reals(), self.rows as f64);
         for k in 0..self.channels {
-            let column = || (0..self.rows).map(|row| input[row * self.channels + k]);
-            let mean_of_column = column().sum::<f64>() / count;
-            mean.reals_mut()[k] = mean_of_column;
-            variance.reals_mut()[k] = column().map(|x| (x - mean_of_column).powi(2)).sum::<f64>() / count;
+            let moments = self.moments_of(k, |index| input.reals()[index]);
+            [mean.reals_mut()[k], variance.reals_mut()[k]] = moments;
         }
+    }
+
+    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
+        let moments = self.moments_of(index % self.channels, |index| read(0, index));
+        Some(moments[index / self.channels])
     }
 
     /// Each chunk of rows has moments of its own; they are added up in order.
@@ -176,9 +188,10 @@ impl Op for BatchNormStatistics {
         4 * self.rows as u64 * self.channels as u64
     }
 
-    /// Errors of sums, divided by the number of their terms.
+    /// Roundings of sums as large as the number of their terms, divided by it: of random sign, they grow with its square
+    /// root.
     fn precision(&self) -> Precision {
-        Precision::approximate(8.0)
+        Precision::approximate(4.0 + (self.rows as f64).sqrt() / 8.0)
     }
 }
 
