@@ -1,4 +1,4 @@
-//! The learning-rate range test: how far a network can be pushed.
+//! The learning-rate range test: how large a learning rate a network can stand.
 
 use super::trainer::Trainer;
 use crate::ops::HostBuffer;
@@ -15,27 +15,28 @@ pub struct RangePoint {
     pub smoothed: f64,
 }
 
-/// What a range test has found.
+/// The result of a range test.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RangeTest {
-    /// The steps, up to the one at which the loss ran away.
+    /// The steps, up to the one at which the loss diverged.
     pub points: Vec<RangePoint>,
 }
 
-/// Share of the smoothed loss that is kept from step to step. A hundred steps span five powers of ten, so that ten steps
-/// are half of one: as much as a suggestion can be trusted.
+/// Share of the smoothed loss that is kept from step to step. Of a hundred steps over five powers of ten, ten cover
+/// half a power: a suggestion is no more accurate than that.
 const KEPT: f64 = 0.9;
 
-/// The loss has run away when it is so many times the smallest.
+/// The loss has diverged when it exceeds its minimum by this factor.
 const RUNAWAY: f64 = 4.0;
 
 impl RangeTest {
-    /// From the rates and losses of steps: smoothed by an exponential average without bias,
-    /// `average = 0.9 * average + 0.1 * loss`, `smoothed = average / (1 - 0.9^t)`; ends before a loss that is not finite,
-    /// and where the smoothed loss exceeds 4 times its smallest.
+    /// The result for these rates and losses of steps. The losses are smoothed by an exponential average without
+    /// bias, `average = 0.9 * average + 0.1 * loss`, `smoothed = average / (1 - 0.9^t)`. The test ends before a loss
+    /// that is not finite, and where the smoothed loss exceeds 4 times its minimum.
     ///
     /// # Source
-    /// Smith 2015, "Cyclical Learning Rates for Training Neural Networks"; the smoothing and the end are fastai's.
+    /// Smith 2015, "Cyclical Learning Rates for Training Neural Networks"; the smoothing and the stopping rule are
+    /// fastai's.
     pub fn new(steps: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let (mut average, mut share, mut least) = (0.0, 1.0, f64::INFINITY);
         let mut points = Vec::new();
@@ -55,8 +56,8 @@ impl RangeTest {
         RangeTest { points }
     }
 
-    /// A learning rate to train with: the one at which the smoothed loss falls most steeply over the logarithm of the rate,
-    /// before its minimum; the slope is taken over five steps to both sides. None where the loss never falls.
+    /// A learning rate to train with: the one at which the smoothed loss falls most steeply over the logarithm of the
+    /// rate, before its minimum. The slope is taken over five steps on either side. `None` if the loss never falls.
     pub fn suggestion(&self) -> Option<f64> {
         const SIDE: usize = 5;
         let points = &self.points;
@@ -72,7 +73,7 @@ impl RangeTest {
     }
 }
 
-/// `steps` rates from `first` to `last`, each the same number of times the one before.
+/// `steps` rates from `first` to `last`, in a geometric progression.
 ///
 /// # Errors
 /// [`Error::Invalid`] for fewer than two steps, and for rates that are not positive or do not rise.
@@ -89,12 +90,13 @@ pub fn growing_rates(first: f64, last: f64, steps: usize) -> Result<Vec<f64>> {
 }
 
 impl Trainer {
-    /// Trains one step at each of these rates, until the loss runs away, and then puts everything back as it was.
+    /// Trains one step at each of these rates until the loss diverges, and then restores the state from before the
+    /// test.
     ///
     /// # Errors
     /// [`Error::Device`] when the device failed.
     pub fn range_test(&mut self, rates: &[f64]) -> Result<RangeTest> {
-        /// Steps between two looks at the losses.
+        /// Steps between two checks of the losses.
         const AT_ONCE: usize = 10;
         let before = self.state()?;
         let mut losses: Vec<f32> = Vec::new();
@@ -142,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// A loss of 2.3 that falls around a rate of 1e-2 and runs away at 1.
+    /// A loss of 2.3 that falls around a rate of 1e-2 and diverges at 1.
     fn curve(noise: f64) -> Vec<(f64, f64)> {
         let mut random = ChaCha8Rng::seed_from_u64(1);
         let loss = |rate: f64| {
