@@ -1,5 +1,5 @@
-//! Fewer steps for the same answer: biases and activations move into the step that makes their input, and
-//! activations' derivatives into the steps that read their gradient, or into the pool that makes it.
+//! Fuses steps without changing the result: biases and activations move into the step that computes their input, and
+//! activations' derivatives into the steps that read their gradient, or into the pool that computes it.
 
 use std::any::Any;
 
@@ -22,25 +22,25 @@ pub enum Prologues {
     Everywhere,
 }
 
-/// The output's number among the operands of convolutions and dense layers.
+/// Index of the output among the operands of convolutions and dense layers.
 const OUTPUT: usize = 2;
 
-/// Columns of a tile of `gemm/tiled.wgsl`: a pass reads its gradient once for each tile beside another.
+/// Columns of a tile of `gemm/tiled.wgsl`: a pass reads its gradient once for each tile along the columns.
 const TILE_COLUMNS: usize = 128;
 
-/// Elements that a GPU moves in the time that one more step costs it, its launch and the wait for what came
-/// before: 2 us of 500 GB/s.
+/// Elements that a GPU moves in the time that one more step costs (its launch and the wait for the step before it): 2
+/// us at 500 GB/s.
 const ELEMENTS_PER_STEP: usize = 256 << 10;
 
 impl Plan {
-    /// The same plan in fewer steps. Every buffer that is [kept](Plan::keep) is still written; others may drop
-    /// out, and take no memory then.
+    /// The same plan in fewer steps. Every buffer that is [kept](Plan::keep) is still written; others may no longer
+    /// be used, and then take no memory.
     ///
-    /// A bias and an activation behind a convolution or a dense layer are applied before its output is stored.
-    /// An activation that saves its input for the backward pass stays a step, and so does one whose input
-    /// has other readers. A max-pool's gradient goes on through the activation whose output the pool has read, unless
-    /// `prologues` are wanted nowhere; `prologues` says also what becomes of the gradients of activations that save their
-    /// output.
+    /// A bias and an activation after a convolution or a dense layer are applied before its output is stored. An
+    /// activation that saves its input for the backward pass stays a step, and so does one whose input has other
+    /// readers. A max-pool's gradient step also applies the derivative of the activation whose output the pool has
+    /// read, unless `prologues` is [`Prologues::Nowhere`]; `prologues` also decides about the gradients of
+    /// activations that save their output.
     pub fn fused(mut self, prologues: Prologues) -> Plan {
         let mut number = 0;
         while number < self.forward.len() {
@@ -77,7 +77,7 @@ impl Plan {
         self
     }
 
-    /// A step of the forward pass that also does the next step on its output, and the number of that step.
+    /// A step of the forward pass that also computes the next step on its output, and that next step's number.
     fn finished(&self, number: usize) -> Option<(Step, usize)> {
         let Step { op, operands } = &self.forward[number];
         let &output = operands.get(OUTPUT)?;
@@ -101,7 +101,8 @@ impl Plan {
         Some((Step { op, operands }, absorbed))
     }
 
-    /// A max-pool's gradient that also goes through the activation before the pool, and the number of that step.
+    /// A max-pool's gradient step that also applies the derivative of the activation before the pool, and the number
+    /// of the activation's step.
     fn through_activation(&self, number: usize) -> Option<(Step, usize)> {
         let Step { op, operands } = &self.backward[number];
         let pool: &PoolGrad = cast(op.as_ref())?;
@@ -116,15 +117,15 @@ impl Plan {
         fits.then_some((Step { op, operands: vec![input, grad_output, grad_input] }, absorbed))
     }
 
-    /// Whether a buffer is there for `steps` steps alone: what becomes of it is their affair.
+    /// Whether `steps` steps are the only users of a buffer, so that fusing them may drop or change it.
     fn belongs_to(&self, buffer: BufferId, steps: usize) -> bool {
         let spec = self.buffer(buffer);
         let users = self.steps().filter(|step| step.operands.contains(&buffer));
         !spec.kept && !spec.role.is_persistent() && users.count() == steps
     }
 
-    /// The readers of an activation's gradient, each with the derivative as its prologue, and their numbers;
-    /// none where one of them takes no prologue, or all together do not pay.
+    /// The readers of an activation's gradient, each with the derivative as its prologue, and their numbers; `None`
+    /// if one of them accepts no prologue, or if the fusion does not pay.
     fn readers_with_prologue(&self, number: usize, prologues: Prologues) -> Option<Vec<(usize, Step)>> {
         let Step { op, operands } = &self.backward[number];
         let &ActivationGrad { activation, elements } = cast(op.as_ref())?;
@@ -145,7 +146,7 @@ impl Plan {
             readers.push((reader, Step { op, operands }));
             reads += reads_of_one;
         }
-        // A step of its own reads two tensors and writes one.
+        // A separate step reads two tensors and writes one.
         let pays = reads.saturating_sub(3) * elements <= ELEMENTS_PER_STEP;
         let wanted = match prologues {
             Prologues::Nowhere => false,
@@ -160,7 +161,7 @@ fn cast<T: Op>(op: &dyn Op) -> Option<&T> {
     (op as &dyn Any).downcast_ref()
 }
 
-/// An operation with the epilogue that `more` makes of the one that it has, if it can have one.
+/// An operation whose epilogue is what `more` makes of its present one, if it can have that epilogue.
 fn with_epilogue(op: &dyn Op, more: impl Fn(Epilogue) -> Option<Epilogue>) -> Option<Box<dyn Op>> {
     if let Some(op) = cast::<ConvForward>(op) {
         Some(Box::new(op.with_epilogue(more(op.epilogue)?)))
@@ -171,14 +172,14 @@ fn with_epilogue(op: &dyn Op, more: impl Fn(Epilogue) -> Option<Epilogue>) -> Op
     }
 }
 
-/// An operation with a prologue, if it can have one, and how often it reads each value of the gradient from
+/// An operation with a prologue, if it can have one, and how often it then reads each value of the gradient from
 /// memory on a GPU.
 fn with_prologue(op: &dyn Op, prologue: Prologue) -> Option<(Box<dyn Op>, usize)> {
     let tiles = |columns: usize| columns.div_ceil(TILE_COLUMNS);
     Some(if let Some(op) = cast::<ConvGradFilters>(op) {
         (Box::new(op.with_prologue(prologue)), tiles(op.geometry.taps()))
     } else if let Some(op) = cast::<ConvGradInput>(op) {
-        // A value goes to as many input positions as its window has.
+        // Each value contributes to as many input positions as the window has taps.
         let window = op.geometry.height.kernel * op.geometry.width.kernel;
         (Box::new(op.with_prologue(prologue)), window * tiles(op.geometry.group_in_channels()))
     } else if let Some(op) = cast::<DenseGradWeight>(op) {
@@ -227,7 +228,7 @@ mod tests {
         names(steps).iter().filter(|&&found| found == name).count()
     }
 
-    /// A convolution with a bias, and what comes behind it.
+    /// A convolution with a bias, the layers that `behind` adds, and a dense layer.
     fn with(
         behind: impl FnOnce(crate::network::NetworkBuilder) -> crate::network::NetworkBuilder,
     ) -> Network {

@@ -23,7 +23,7 @@ pub struct RunConfig {
     pub data: String,
     /// The device's name.
     pub device: String,
-    /// Images used of the training set and of the test set, at most.
+    /// The largest number of images to use of the training set and of the test set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// Size of an image: channels, height, width.
@@ -143,7 +143,7 @@ impl RunFolder {
     }
 
     fn taken(path: &Path) -> Error {
-        Error::invalid("output folder", "a path where nothing is yet", path.display())
+        Error::invalid("output folder", "a path that does not exist yet", path.display())
     }
 
     /// Makes a new folder and writes the files that a run starts with.
