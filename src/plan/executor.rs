@@ -16,7 +16,7 @@ pub struct Prepared(pub(crate) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChosenBy {
-    /// The operation's rules for the kind of device.
+    /// By the operation's rules for the kind of device.
     Rules,
     /// By measurements on the device.
     Tuning,
@@ -83,8 +83,8 @@ pub trait Executor {
         Ok(())
     }
 
-    /// Bytes of the host's memory that this executor will take to prepare `plans`, beside what it holds already; none
-    /// on a device with memory of its own. Images are left out: an executor in host memory shares them with the caller.
+    /// Bytes of host memory that this executor will take to prepare `plans`, beside what it holds already; 0 on a
+    /// device with memory of its own. Images are not counted: an executor in host memory shares them with the caller.
     fn host_bytes(&self, _plans: &[&Plan]) -> u64 {
         0
     }

@@ -14,11 +14,11 @@ use crate::ops::{Epilogue, Op, Prologue};
 /// Which activations' gradients become prologues of the steps that read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prologues {
-    /// None: each is a step of its own.
+    /// None: each gradient is a step of its own.
     Nowhere,
-    /// Those that save more traffic than they cause.
+    /// Those whose fusion saves more memory traffic than it causes.
     WhereTheyPay,
-    /// All whose readers take them.
+    /// All whose readers accept a prologue.
     Everywhere,
 }
 

@@ -153,7 +153,7 @@ impl Site<'_> {
     }
 
     /// When training, adds a step to the update, where statistics change. The operation must leave them unchanged
-    /// when the step's loss is not finite; the [`Guard`] tells it so.
+    /// when the step's loss is not finite, which the [`Guard`] shows.
     pub fn push_update<O: Op + 'static>(&mut self, step: impl FnOnce(Guard) -> (O, Vec<BufferId>)) {
         if let (Mode::Train, Some(guard)) = (self.mode, self.guard) {
             let (op, operands) = step(guard);
