@@ -205,7 +205,7 @@ fn case(path: &Path, number: usize, header: &[String], cells: Vec<String>) -> Re
         Error::file(format!("{}: line {number}", path.display()), expected, found)
     };
     if cells.len() != header.len() {
-        return Err(wrong(format!("{} values, one a column", header.len()), cells.len().to_string()));
+        return Err(wrong(format!("{} values, one per column", header.len()), cells.len().to_string()));
     }
     let count = header.len();
     let columns: Map<String, Value> =

@@ -82,8 +82,8 @@ pub struct Row {
     pub gflops: f64,
     /// Bytes per second, in billions, counting each operand once.
     pub gigabytes: f64,
-    /// The least possible time by the device's ceilings, as a part of the time taken. Operands that stay in a
-    /// cache, and algorithms with fewer operations than the definition, can exceed 1.
+    /// The least possible time by the device's ceilings, divided by the time taken. It can exceed 1 if operands stay
+    /// in a cache, or if an algorithm needs fewer operations than the definition.
     pub share: f64,
     /// The ceiling that limits this work.
     pub roof: Roof,

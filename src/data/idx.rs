@@ -105,7 +105,7 @@ fn read_images(path: &Path, transposed: bool, rows: usize) -> Result<(ImageShape
 fn read_labels(path: &Path, images: usize) -> Result<Vec<u32>> {
     let ([labels], values) = read(path, images)?;
     if labels != images {
-        return Err(Error::file(path, format!("{images} labels, one an image"), labels));
+        return Err(Error::file(path, format!("{images} labels, one per image"), labels));
     }
     Ok(values.into_iter().map(u32::from).collect())
 }

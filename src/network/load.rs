@@ -61,7 +61,7 @@ impl Network {
             Features::Flat { size, .. } if size == classes => Ok(()),
             found => {
                 let layer = self.output_layer().title();
-                Err(Error::layer(layer, format!("{classes} flat features, one a class"), found))
+                Err(Error::layer(layer, format!("{classes} flat features, one per class"), found))
             }
         }
     }
