@@ -1,7 +1,7 @@
-//! Convolution of host tensors, one call a pass, on any executor.
+//! Convolution of host tensors on any executor, with one function for each pass.
 //!
-//! Layouts are those of the inside: input `[N,H,W,C]`, filters `[K,R,S,C/groups]`, output `[N,P,Q,K]`;
-//! [`Tensor::permuted`] goes from and to PyTorch's.
+//! Layouts are the internal ones: input `[N,H,W,C]`, filters `[K,R,S,C/groups]`, output `[N,P,Q,K]`;
+//! [`Tensor::permuted`] converts from and to PyTorch's.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::plan::{Executor, Plan};
 use crate::tensor::{Shape, Tensor};
 use crate::{Error, Result, host_memory};
 
-/// The output of a convolution, plus a bias an output channel where there is one.
+/// The output of a convolution, plus a bias for each output channel if there is one.
 ///
 /// `output[n,p,q,k] = bias[k] + sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c]`, with
 /// `h = p*stride - padding + r*dilation`; terms outside the input are zero.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a tensor of another shape than `geometry`'s; [`Error::Device`] when the device failed.
+/// [`Error::Invalid`] for a tensor whose shape does not match `geometry`; [`Error::Device`] when the device failed.
 pub fn forward(
     executor: &mut dyn Executor,
     geometry: &ConvGeometry,
@@ -34,7 +34,7 @@ pub fn forward(
 /// Gradient of the loss with respect to the filters; see [`ConvGradFilters`].
 ///
 /// # Errors
-/// As [`forward`].
+/// Those of [`forward`].
 pub fn grad_filters(
     executor: &mut dyn Executor,
     geometry: &ConvGeometry,
@@ -47,7 +47,7 @@ pub fn grad_filters(
 /// Gradient of the loss with respect to the input; see [`ConvGradInput`].
 ///
 /// # Errors
-/// As [`forward`].
+/// Those of [`forward`].
 pub fn grad_input(
     executor: &mut dyn Executor,
     geometry: &ConvGeometry,
@@ -60,7 +60,7 @@ pub fn grad_input(
 /// Gradient of the loss with respect to the bias: `grad_bias[k] = sum over n,p,q of grad_output[n,p,q,k]`.
 ///
 /// # Errors
-/// As [`forward`].
+/// Those of [`forward`].
 pub fn grad_bias(
     executor: &mut dyn Executor,
     geometry: &ConvGeometry,
@@ -72,11 +72,11 @@ pub fn grad_bias(
     run(executor, BiasGrad::new(rows, channels), &[&grad_output])
 }
 
-/// Checks that the convolution of a case fits `executor`'s device and the host's memory, before anything is copied:
-/// with its gradients, where they are wanted.
+/// Checks that a convolution, with its gradients if `gradients` is set, fits `executor`'s device and the host's
+/// memory, before anything is copied.
 ///
-/// What counts besides the device's buffers are the tensors on their way: those given, in the layout of the inside,
-/// and the answers, each held twice while it changes its layout or becomes a file.
+/// Besides the device's buffers, host tensors count: the given ones, in the internal layout, and the answers, each of
+/// which is held twice while its layout changes or it is written to a file.
 ///
 /// # Errors
 /// [`Error::Device`] for a tensor that the device cannot hold; [`Error::Memory`] when the host has too little memory.
@@ -95,7 +95,7 @@ pub fn check(executor: &dyn Executor, geometry: &ConvGeometry, gradients: bool) 
     for op in ops {
         let plan = Plan::of_op(op);
         executor.check(&plan)?;
-        // One tensor at a time is copied on its way to the executor or back.
+        // Only one tensor at a time is copied to the executor or back.
         let copy = plan.buffers.iter().map(|buffer| buffer.bytes()).max().unwrap_or(0);
         largest = largest.max(executor.host_bytes(&[&plan]) + copy);
     }
@@ -110,7 +110,7 @@ fn expect_shape(what: &str, expected: &Shape, found: &Shape) -> Result<()> {
     if expected == found { Ok(()) } else { Err(Error::invalid(what, expected.to_string(), found)) }
 }
 
-/// Runs one operation: `given` are its operands that are read, in order; the answer is the one it writes.
+/// Runs one operation: `given` are the operands that it reads, in order; the result is the one that it writes.
 fn run(executor: &mut dyn Executor, op: impl Op + 'static, given: &[&Tensor]) -> Result<Tensor> {
     let operands = op.operands();
     let name = op.name();

@@ -1,4 +1,5 @@
-//! What a device is, as plain data: what operations choose their kernels by, and what a person asks for.
+//! Devices as plain data: the properties by which operations choose their kernels, and the device that a user asks
+//! for.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,7 @@ pub enum DeviceKind {
     DiscreteGpu,
     /// A GPU that shares the CPU's memory.
     IntegratedGpu,
-    /// A GPU lent to a virtual machine.
+    /// A GPU assigned to a virtual machine.
     VirtualGpu,
     /// A software rasteriser: GPU kernels on the CPU.
     Software,
@@ -31,29 +32,29 @@ impl fmt::Display for DeviceKind {
     }
 }
 
-/// What an operation may know of a GPU when it chooses its kernels.
+/// The properties of a GPU by which an operation chooses its kernels.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct DeviceProfile {
     /// The adapter's name.
     pub name: String,
     /// Its kind.
     pub kind: DeviceKind,
-    /// Invocations that surely share a subgroup, among those of a workgroup that follow one another; 0 where kernels
-    /// cannot use subgroups.
+    /// Number of consecutive invocations of a workgroup that are guaranteed to share a subgroup; 0 if kernels cannot
+    /// use subgroups.
     pub min_subgroup_size: u32,
-    /// Bytes of memory that one workgroup may share.
+    /// Maximum shared memory of a workgroup, in bytes.
     pub max_workgroup_bytes: u32,
-    /// Invocations that one workgroup may have.
+    /// Maximum number of invocations in a workgroup.
     pub max_workgroup_invocations: u32,
-    /// Bytes of one buffer.
+    /// Maximum size of a buffer, in bytes.
     pub max_buffer_bytes: u64,
-    /// Bytes of one buffer that a kernel can see at once.
+    /// Maximum size of a binding, in bytes.
     pub max_binding_bytes: u64,
-    /// Iterations of all loops of an invocation together after which the driver leaves them, without a word; none where
-    /// loops run as long as they take. Mesa's software rasteriser has such a limit.
+    /// Total number of loop iterations of an invocation after which the driver silently leaves the loops; `None` if
+    /// there is no such limit. Mesa's software rasteriser has one.
     pub max_loop_trips: Option<u32>,
-    /// Parts that run workgroups side by side: a GPU's multiprocessors, a software rasteriser's threads. None
-    /// where unknown.
+    /// Number of units that run workgroups in parallel: a GPU's multiprocessors, a software rasteriser's threads.
+    /// `None` if unknown.
     pub multiprocessors: Option<u32>,
 }
 
@@ -73,27 +74,27 @@ impl DeviceProfile {
         }
     }
 
-    /// Bytes of the largest buffer that a kernel can see all of.
+    /// Size in bytes of the largest buffer that a kernel can bind as a whole.
     pub fn largest_buffer(&self) -> u64 {
         self.max_binding_bytes.min(self.max_buffer_bytes)
     }
 
-    /// Iterations that a kernel may count on for all loops of an invocation together: somewhat fewer than the limit,
+    /// Total number of loop iterations of an invocation that a kernel may rely on: somewhat fewer than the limit,
     /// since a compiler may add a few.
     pub fn loop_trips(&self) -> usize {
         self.max_loop_trips.map_or(usize::MAX, |limit| limit as usize / 16 * 15)
     }
 }
 
-/// The device that a person asked for: `auto`, `cpu`, `gpu`, an adapter's number or part of its name.
+/// The device that a user asks for: `auto`, `cpu`, `gpu`, an adapter's number or part of its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// A real GPU if there is one, else the CPU executor.
+    /// A real GPU if there is one, otherwise the CPU executor.
     #[default]
     Auto,
     /// The CPU executor.
     Cpu,
-    /// The definitions in f64: slow, and what the others are measured by.
+    /// The definitions in f64: slow, and the reference for all others.
     Reference,
     /// The best GPU.
     Gpu,
@@ -107,7 +108,7 @@ impl FromStr for DeviceChoice {
     type Err = String;
 
     /// # Errors
-    /// What is expected, for text without a visible character, which every name would contain.
+    /// Says what is expected, for text without a visible character, which every name would contain.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
             return Err("expected auto, cpu, gpu, reference, an adapter's number, or part of its name".into());

@@ -6,24 +6,24 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An argument or a size that the operation cannot take.
+    /// An argument or a size that the operation does not accept.
     #[error("{operation}: expected {expected}, found {found}")]
     Invalid {
         /// The operation or option that refused.
         operation: String,
-        /// What it takes.
+        /// What it accepts.
         expected: String,
         /// What it was given.
         found: String,
     },
-    /// A layer that does not fit its input, or is described wrongly.
+    /// A layer that does not fit its input, or whose description is wrong.
     #[error("layer {layer}: expected {expected}, found {found}")]
     Layer {
         /// Name (or position) and type of the layer.
         layer: String,
         /// What the layer needs.
         expected: String,
-        /// What it got.
+        /// What was found.
         found: String,
     },
     /// A model file that describes no network, or one that does not fit the data.
@@ -34,54 +34,54 @@ pub enum Error {
         /// What is wrong with the network in it.
         reason: Box<Error>,
     },
-    /// A file whose content is not what its name, format or header promises.
+    /// A file whose content does not match its name, format or header.
     #[error("{}: expected {expected}, found {found}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the format demands.
+        /// What the format requires.
         expected: String,
         /// What the file holds.
         found: String,
     },
-    /// A file or folder that the operating system would not read or write.
+    /// A file or folder that the operating system could not read or write.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// `read`, `write`, `create`, ...
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The operating system's reason.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// No device fits what was asked for.
+    /// No device matches the request.
     #[error("no device {wanted:?}: {advice}")]
     NoDevice {
         /// The device that was asked for.
         wanted: String,
-        /// What is there, and what to install or to pass instead.
+        /// The devices found, and what to install or to pass instead.
         advice: String,
     },
-    /// The device failed while it worked: out of memory, lost, or a kernel that it refuses.
+    /// The device failed during work: it ran out of memory, was lost, or refused a kernel.
     #[error("{device}: {operation} failed: {cause}")]
     Device {
         /// Name of the device.
         device: String,
-        /// What it was asked to do.
+        /// What it was doing.
         operation: String,
-        /// What it answered, and what to try.
+        /// The device's message, and what to try.
         cause: String,
     },
-    /// Work that takes more of the host's memory than there is; nothing was begun.
+    /// Work that takes more host memory than is available; nothing was begun.
     #[error("{what} needs {} of memory, {}; try {advice}", mebibytes(*needed), left(*available))]
     Memory {
         /// What the memory is for.
         what: String,
-        /// Bytes that it takes.
+        /// Bytes that it needs.
         needed: u64,
-        /// Bytes that are left for it; none where that is not known, and an allocation failed.
+        /// Bytes that are available; `None` if that is not known, and an allocation failed.
         available: Option<u64>,
-        /// What takes less.
+        /// What needs less memory.
         advice: String,
     },
     /// Training or an evaluation met NaN or infinity.
@@ -94,7 +94,7 @@ pub enum Error {
         /// The first place that holds a value that is not finite, and what to try.
         place: String,
     },
-    /// Weights that hold NaN or infinity were to be saved; what was saved before them is as it was.
+    /// Weights with NaN or infinity were not saved; files saved before are unchanged.
     #[error("{what} are not finite, and were not saved: {place}")]
     WeightsNotFinite {
         /// `the weights`, or `the weights after step 12`.
@@ -141,7 +141,7 @@ impl Error {
         move |source| Error::Io { action, path, source }
     }
 
-    /// Whether the caller asked for something that cannot be, as opposed to something that failed.
+    /// Whether the caller asked for something impossible, as opposed to something that failed.
     pub fn is_wrong_use(&self) -> bool {
         use Error::{Invalid, Layer, Model, NoDevice};
         matches!(self, Invalid { .. } | Layer { .. } | Model { .. } | NoDevice { .. })

@@ -1,4 +1,4 @@
-//! From the device that a person asked for to an executor.
+//! Opening an executor for the device that a user asked for.
 
 use crate::device::{DeviceChoice, DeviceKind};
 use crate::files::CacheFolder;
@@ -7,7 +7,7 @@ use crate::host::{CpuExecutor, ReferenceExecutor};
 use crate::plan::Executor;
 use crate::{Error, Result};
 
-/// An executor, and why it was taken.
+/// An executor, and why it was chosen.
 pub struct Opened {
     /// The executor.
     pub executor: Box<dyn Executor>,
@@ -15,14 +15,14 @@ pub struct Opened {
     pub reason: String,
 }
 
-/// A device that fits what was asked for, not opened yet.
+/// A device that was chosen but is not open yet.
 #[derive(Clone, Debug)]
 pub enum Chosen {
     /// All cores of the CPU.
     Cpu,
     /// The definitions in f64.
     Reference,
-    /// A GPU, or a program that plays one.
+    /// A GPU, or a program that emulates one.
     Gpu(Adapter),
 }
 
@@ -33,9 +33,9 @@ pub struct OpenOptions {
     pub allow_software: bool,
     /// On a GPU: whether kernels check their indices.
     pub checks: ShaderChecks,
-    /// On a GPU: where compiled kernels are kept from start to start; without it each start compiles anew.
+    /// On a GPU: where compiled kernels are kept between starts; without it, each start compiles them again.
     pub kernels: Option<CacheFolder>,
-    /// On a GPU: how the fastest implementations are found; without it the operations' rules choose, and the same
+    /// On a GPU: how the fastest implementations are found; without it, the operations' rules choose, and the same
     /// device, driver and seed give the same bits.
     pub tuning: Option<Tuning>,
 }
@@ -57,7 +57,7 @@ impl OpenOptions {
     }
 }
 
-/// [`open_with`], by rules alone, without caches, and with kernels that do not check their indices.
+/// As [`open_with`], but without tuning or caches, and with kernels that do not check their indices.
 ///
 /// # Errors
 /// Those of [`open_with`].
@@ -68,7 +68,7 @@ pub fn open(choice: &DeviceChoice, allow_software: bool) -> Result<Opened> {
 /// Opens the executor for `choice`.
 ///
 /// # Errors
-/// As [`choose`]; [`Error::Device`] when the driver refuses.
+/// Those of [`choose`]; [`Error::Device`] when the driver refuses.
 pub fn open_with(choice: &DeviceChoice, options: &OpenOptions) -> Result<Opened> {
     let (chosen, reason) = choose(choice, options.allow_software)?;
     let executor: Box<dyn Executor> = match chosen {
@@ -81,11 +81,11 @@ pub fn open_with(choice: &DeviceChoice, options: &OpenOptions) -> Result<Opened>
 
 /// The device for `choice`, and a line that names it and the reason for it.
 ///
-/// `auto` takes a real GPU, else the CPU executor. A software rasteriser is taken only by name or number,
-/// or for `gpu` with `allow_software`.
+/// `auto` takes a real GPU, or otherwise the CPU executor. A software rasteriser is taken only by name or number, or
+/// for `gpu` with `allow_software`.
 ///
 /// # Errors
-/// [`Error::NoDevice`] when nothing fits, with what is there and what to install.
+/// [`Error::NoDevice`] when no device fits; it lists the devices found and what to install.
 pub fn choose(choice: &DeviceChoice, allow_software: bool) -> Result<(Chosen, String)> {
     let (chosen, why) = find(choice, allow_software)?;
     let device = match &chosen {

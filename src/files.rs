@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, files that are read whole, and the folder of caches.
+//! Writing files completely or not at all, reading whole files, and the cache folder.
 
 mod slug;
 mod write;
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// The largest text that people write by hand, in bytes.
 pub const MOST_TEXT: u64 = 16 << 20;
 
-/// Opens a file to read it. A named pipe that nobody writes to is empty, not waited for.
+/// Opens a file for reading. A named pipe without a writer reads as empty instead of blocking.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be opened.
@@ -35,7 +35,7 @@ pub fn open(path: &Path) -> Result<File> {
     opened.map_err(Error::io("read", path))
 }
 
-/// A file's content, up to `most` bytes of it; what it is, and whether it has an end, does not matter.
+/// The content of a file of at most `most` bytes. The file need not be a regular one, nor have an end.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be read; [`Error::File`] when it holds more.
@@ -49,20 +49,21 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-/// A text file's content, up to `most` bytes of it.
+/// The content of a text file of at most `most` bytes.
 ///
 /// # Errors
-/// As [`read`]; [`Error::Io`] for what is not UTF-8.
+/// Those of [`read`]; [`Error::Io`] for text that is not UTF-8.
 pub fn read_text(path: &Path, most: u64) -> Result<String> {
     let text = String::from_utf8(read(path, most)?).map_err(|error| error.utf8_error());
     text.map_err(|error| Error::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, error)))
 }
 
-/// A folder for what can be worked out again: a file in it may vanish at any time.
+/// A folder for files that can be computed again: any of them may vanish at any time.
 ///
-/// What it holds is trusted: compiled kernels are handed to the driver, and which kernels run is read from it. Whoever
-/// may write to the folder may therefore change what this program computes, and what its driver executes. Damage is
-/// found by check sums, malice is not: share a folder only with those whom you would let run programs as yourself.
+/// Its content is trusted: compiled kernels are passed to the driver, and its files determine which kernels run.
+/// Anyone who may write to the folder can therefore change what this program computes, and what its driver executes.
+/// Checksums detect damage, but not malice: share a folder only with people whom you would let run programs under
+/// your account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheFolder(PathBuf);
 
@@ -70,13 +71,13 @@ impl CacheFolder {
     /// The environment variable that names the folder; empty, it turns caches off.
     pub const VARIABLE: &str = "WGCONV_CACHE";
 
-    /// The folder at `path`, which is made when something is written.
+    /// The folder at `path`, which is created when a file is written.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         CacheFolder(path.into())
     }
 
-    /// The folder that WGCONV_CACHE names, else `wgconv` in the user's cache folder: `$XDG_CACHE_HOME`,
-    /// `~/.cache`, on Windows `%LOCALAPPDATA%`. None where the variable is empty, or the user has no home.
+    /// The folder that WGCONV_CACHE names, otherwise `wgconv` in the user's cache folder: `$XDG_CACHE_HOME`,
+    /// `~/.cache`, on Windows `%LOCALAPPDATA%`. `None` if the variable is empty, or if the user has no home.
     pub fn of_user() -> Option<Self> {
         let users = || {
             use etcetera::BaseStrategy;
@@ -93,20 +94,20 @@ impl CacheFolder {
         }
     }
 
-    /// Where the file of that name lies.
+    /// The path of the file with this name.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    /// A file's content; none where there is no such file, or one of more than `most` bytes.
+    /// The content of a file; `None` if there is no such file, or if it is longer than `most` bytes.
     pub fn read(&self, name: &str, most: u64) -> Option<Vec<u8>> {
         read(&self.path(name), most).ok()
     }
 
-    /// Writes a file, whole or not at all.
+    /// Writes a file, completely or not at all.
     ///
     /// # Errors
-    /// [`Error::Io`] when the folder cannot be made or written.
+    /// [`Error::Io`] when the folder cannot be created or written.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
         fs::create_dir_all(&self.0).map_err(Error::io("create", &self.0))?;
         write_atomically(&self.path(name), content)
@@ -115,7 +116,7 @@ impl CacheFolder {
     /// Removes a file, if it is there.
     ///
     /// # Errors
-    /// [`Error::Io`] when it is there and stays.
+    /// [`Error::Io`] when it exists and cannot be removed.
     pub fn remove(&self, name: &str) -> Result<()> {
         match fs::remove_file(self.path(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -163,7 +164,7 @@ mod tests {
         let path = place.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         assert_eq!(read(&path, 4).unwrap(), b"");
-        // The writer is there before the reader, as a shell sees to, and is not ready yet.
+        // The writer opens the pipe before the reader, as in a shell, but has not written yet.
         let both = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let writer = std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_millis(50));

@@ -1,26 +1,26 @@
-//! How much memory this process may still take, and allocations that fail with an error.
+//! How much more memory this process can use, and allocations that fail with an error.
 //!
-//! Systems promise more memory than they have, and kill whoever then uses it: what is large is therefore
-//! compared with what is [`available`] before it is asked for.
+//! Operating systems promise more memory than they have, and kill a process that then uses it. Large sizes are
+//! therefore compared with what is [`available`] before they are allocated.
 
 use std::mem::size_of;
 
 use crate::{Error, Result};
 
-/// Left to all that nobody asks for: threads, drivers, scratch memory.
+/// Kept free for allocations that are not checked: threads, drivers, scratch memory.
 const RESERVE: u64 = 64 << 20;
 
-/// What is smaller is taken unasked.
+/// Smaller allocations are not checked.
 const SMALL: u64 = 16 << 20;
 
-/// Bytes that this process may still take, where that is known: what the machine has left, swap space included,
-/// within the process's own limits (`ulimit -v` and `-d`) and those of its control groups.
+/// Bytes that this process can still use, if known: what the machine has left, swap space included, within the
+/// process's own limits (`ulimit -v` and `-d`) and those of its control groups.
 pub fn available() -> Option<u64> {
     let left = [machine(), limits::of_process(), limits::of_groups()].into_iter().flatten().min()?;
     Some(left.saturating_sub(RESERVE))
 }
 
-/// Checks that `bytes` for `what` can be had; `advice` says what takes less.
+/// Checks that `bytes` for `what` are available; `advice` says what needs less.
 ///
 /// # Errors
 /// [`Error::Memory`] when less is available.
@@ -39,10 +39,10 @@ pub fn check(what: &str, bytes: u64, advice: &str) -> Result<()> {
     }
 }
 
-/// A vector with room for `elements`.
+/// An empty vector with capacity for `elements`.
 ///
 /// # Errors
-/// [`Error::Memory`] when there is no such room.
+/// [`Error::Memory`] when there is too little memory.
 pub fn reserved<T>(what: &str, elements: usize, advice: &str) -> Result<Vec<T>> {
     let mut values = Vec::new();
     match values.try_reserve_exact(elements) {
@@ -51,12 +51,12 @@ pub fn reserved<T>(what: &str, elements: usize, advice: &str) -> Result<Vec<T>> 
     }
 }
 
-/// That the system refused `bytes` for `what`.
+/// The error that the system refused `bytes` for `what`.
 pub(crate) fn refused(what: &str, bytes: u64, advice: &str) -> Error {
     Error::Memory { what: what.into(), needed: bytes, available: None, advice: advice.into() }
 }
 
-/// What the machine has left.
+/// The memory that the machine has left.
 fn machine() -> Option<u64> {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
@@ -72,7 +72,7 @@ mod limits {
     use procfs::process::{LimitValue, Process};
     use procfs::{ProcResult, ProcessCGroups};
 
-    /// What the limits of address space and of data leave.
+    /// The memory that the limits of address space and of data leave.
     pub fn of_process() -> Option<u64> {
         let read = || -> ProcResult<_> {
             let process = Process::myself()?;
@@ -87,17 +87,17 @@ mod limits {
         space.into_iter().chain(left(limits.max_data_size.soft_limit, pages.data)).min()
     }
 
-    /// What the limits of the process's control groups leave.
+    /// The memory that the limits of the process's control groups leave.
     pub fn of_groups() -> Option<u64> {
         let groups = Process::myself().and_then(|process| process.cgroups()).ok()?;
         of_groups_below(Path::new("/sys/fs/cgroup"), &groups)
     }
 
-    /// The files of a control group, by the version of their names.
+    /// The names of a control group's files in one version of control groups.
     struct Names {
         limit: &'static str,
         used: &'static str,
-        // Of what is used, what the system drops when memory is short: copies of files.
+        // The part of the used memory that the system drops when memory is short: cached files.
         caches: [&'static str; 2],
     }
 
@@ -109,8 +109,8 @@ mod limits {
     const V2: Names =
         Names { limit: "memory.max", used: "memory.current", caches: ["active_file", "inactive_file"] };
 
-    /// The least that the groups and those around them leave. In a container the names of groups may be the host's,
-    /// and only the outermost is there.
+    /// The least memory that the groups and their parents leave. In a container, the names of groups may be the
+    /// host's, and only the outermost group is visible.
     pub(super) fn of_groups_below(root: &Path, groups: &ProcessCGroups) -> Option<u64> {
         let left = groups.0.iter().flat_map(|group| {
             let is_v1 = group.controllers.iter().any(|controller| controller == "memory");

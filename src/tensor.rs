@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{Error, Result, host_memory};
 
-/// What takes less memory than a tensor that finds none.
+/// What needs less memory, for the message when there is too little.
 const ADVICE: &str = "a smaller tensor";
 
 /// Sizes of a tensor's axes, outermost first; the last axis is contiguous in memory.
@@ -23,7 +23,7 @@ impl Shape {
         Self::checked("shape", sizes).expect("element count checked by the caller")
     }
 
-    /// A shape from sizes that nobody has checked yet.
+    /// A shape from sizes that are not checked yet.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the product of the sizes exceeds [`Shape::MAX_ELEMENTS`].
@@ -52,7 +52,7 @@ impl Shape {
     }
 }
 
-/// Position along each axis of the element that lies at `index` in the memory of a tensor of these sizes.
+/// The position along each axis of the element at `index` in the memory of a tensor of these sizes.
 pub fn position<const N: usize>(sizes: [usize; N], index: usize) -> [usize; N] {
     let mut position = [0; N];
     let mut rest = index;
@@ -91,7 +91,7 @@ pub struct ImageShape {
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// Colours or features of one position.
+    /// Colours or features at one position.
     pub channels: usize,
 }
 
@@ -119,7 +119,7 @@ impl Tensor {
     /// A tensor of `shape` over `data`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `data` does not hold exactly one value an element.
+    /// [`Error::Invalid`] when `data` does not hold exactly one value per element.
     pub fn new(shape: impl Into<Shape>, data: Vec<f32>) -> Result<Self> {
         let shape = shape.into();
         if shape.elements() != data.len() {
@@ -139,7 +139,7 @@ impl Tensor {
         Tensor { shape, data }
     }
 
-    /// The same tensor once more.
+    /// A copy of the tensor, with an error if memory is short.
     ///
     /// # Errors
     /// [`Error::Memory`] when there is too little memory.
@@ -159,20 +159,20 @@ impl Tensor {
         &self.data
     }
 
-    /// The values, to be changed in place.
+    /// The values, for changing them in place.
     pub fn data_mut(&mut self) -> &mut [f32] {
         &mut self.data
     }
 
-    /// The values, taken out.
+    /// The values, consuming the tensor.
     pub fn into_data(self) -> Vec<f32> {
         self.data
     }
 
-    /// The same values seen in another shape.
+    /// The same values in another shape.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `shape` has another number of elements.
+    /// [`Error::Invalid`] when `shape` has a different number of elements.
     pub fn reshaped(self, shape: impl Into<Shape>) -> Result<Tensor> {
         Tensor::new(shape, self.data)
     }

@@ -52,8 +52,8 @@ fn a_bad_file_of_cases_is_refused_with_its_line() {
     let files = [
         (String::new(), "expected a line of column names"),
         (format!("{HEADER}\n"), "expected a line a convolution"),
-        (format!("{HEADER}\n{good}\n4,1\n"), "line 3: expected 11 values, one a column, found 2"),
-        (format!("{HEADER}\n{good},1\n"), "line 2: expected 11 values, one a column, found 12"),
+        (format!("{HEADER}\n{good}\n4,1\n"), "line 3: expected 11 values, one per column, found 2"),
+        (format!("{HEADER}\n{good},1\n"), "line 2: expected 11 values, one per column, found 12"),
         (format!("{HEADER}\n{good}\n4,1,16,16,32,5,five,0,0,2,2\n"), "found kernel_width \"five\""),
         (format!("{HEADER}\n-4,1,16,16,32,5,5,0,0,2,2\n"), "found batch \"-4\""),
         (format!("{HEADER}\n4,1,16,16,32,5,5,0,0,0,2\n"), "stride height from 1"),

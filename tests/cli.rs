@@ -225,8 +225,8 @@ mod train {
         files::idx(&place, "data", 0);
         place.write("file", "");
         for (out, code, culprit) in [
-            ("data", 2, "output folder: expected a path where nothing is yet, found data"),
-            ("file", 2, "output folder: expected a path where nothing is yet, found file"),
+            ("data", 2, "output folder: expected a path that does not exist yet, found data"),
+            ("file", 2, "output folder: expected a path that does not exist yet, found file"),
             ("file/run", 1, "cannot create file/run: "),
             ("file/a/run", 1, "cannot create file/a/run: "),
             #[cfg(target_os = "linux")]

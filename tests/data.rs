@@ -161,7 +161,7 @@ mod idx {
     fn files_at_odds_are_refused() {
         let folder = valid();
         write(&folder, "train-labels-idx1-ubyte", labels(&[1, 2]));
-        assert_refused(&folder, "train-labels-idx1-ubyte: expected 3 labels, one an image, found 2");
+        assert_refused(&folder, "train-labels-idx1-ubyte: expected 3 labels, one per image, found 2");
 
         let folder = valid();
         write(&folder, "t10k-images.idx3-ubyte.gz", gzip(&images(2, 3, 2)));

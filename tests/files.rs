@@ -64,7 +64,7 @@ mod run_folders {
         if cfg!(unix) {
             #[cfg(unix)]
             std::os::unix::fs::symlink("nowhere", place.path("dangling")).unwrap();
-            outs.push(("dangling".into(), 2, "output folder: expected a path where nothing is yet"));
+            outs.push(("dangling".into(), 2, "output folder: expected a path that does not exist yet"));
             outs.push(("dangling/run".into(), 1, "cannot create dangling/run: "));
         }
         for (out, code, culprit) in outs {

@@ -391,7 +391,7 @@ fn models_load_by_name_or_path_and_must_fit_the_data() {
     assert_eq!(
         message(path, DIGITS),
         format!(
-            "{path}: layer dense2 (dense): expected 7 flat features, one a class, found 10 flat features"
+            "{path}: layer dense2 (dense): expected 7 flat features, one per class, found 10 flat features"
         )
     );
     assert!(load(path, DIGITS, 7).unwrap_err().is_wrong_use());

@@ -1,4 +1,4 @@
-//! The convolutions to be timed: their sizes, and files of them.
+//! The convolutions to time: their sizes, and files that list them.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -13,42 +13,42 @@ use crate::ops::window::{Padding, WindowOptions};
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
 
-/// Sizes of a convolution, under the names that files and JSON rows have for them; nobody has checked them yet.
+/// Sizes of a convolution, under their names in files and JSON rows; not checked yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConvSizes {
-    /// N: images.
+    /// N: number of images.
     #[serde(rename = "batch")]
     pub batch_size: usize,
-    /// C: channels of the input.
+    /// C: number of input channels.
     pub in_channels: usize,
-    /// H: rows of the input.
+    /// H: height of the input.
     pub in_height: usize,
-    /// W: columns of the input.
+    /// W: width of the input.
     pub in_width: usize,
-    /// K: channels of the output.
+    /// K: number of output channels.
     pub out_channels: usize,
-    /// R: rows of a filter.
+    /// R: height of a filter.
     pub kernel_height: usize,
-    /// S: columns of a filter.
+    /// S: width of a filter.
     pub kernel_width: usize,
-    /// Rows added above, and below.
+    /// Rows of padding above and below the input.
     #[serde(rename = "pad_height")]
     pub padding_height: usize,
-    /// Columns added on the left, and on the right.
+    /// Columns of padding to the left and right of the input.
     #[serde(rename = "pad_width")]
     pub padding_width: usize,
-    /// Rows from one window to the next.
+    /// Vertical stride.
     pub stride_height: usize,
-    /// Columns from one window to the next.
+    /// Horizontal stride.
     pub stride_width: usize,
-    /// Rows from one tap to the next; 1 where a file has no such column.
+    /// Vertical dilation; 1 if a file has no such column.
     #[serde(default = "one")]
     pub dilation_height: usize,
-    /// Columns from one tap to the next; 1 where a file has no such column.
+    /// Horizontal dilation; 1 if a file has no such column.
     #[serde(default = "one")]
     pub dilation_width: usize,
-    /// Parts of the channels; 1 where a file has no such column.
+    /// Number of groups; 1 if a file has no such column.
     #[serde(default = "one")]
     pub groups: usize,
 }
@@ -63,10 +63,10 @@ const COLUMNS: &str = "batch, in_channels, in_height, in_width, out_channels, ke
                        dilation_width, groups";
 
 impl ConvSizes {
-    /// The sizes in an object, whether as numbers or as text; a `name` is passed over.
+    /// The sizes in an object, as numbers or as text; a `name` is ignored.
     ///
     /// # Errors
-    /// What is missing, unknown or not a number.
+    /// Says what is missing, unknown or not a number.
     pub fn from_columns(columns: &Map<String, Value>) -> Result<ConvSizes, String> {
         let number = |(name, value): (&String, &Value)| {
             let value = match value {
@@ -86,7 +86,7 @@ impl ConvSizes {
     /// The sizes, checked.
     ///
     /// # Errors
-    /// As [`ConvGeometry::new`].
+    /// Those of [`ConvGeometry::new`].
     pub fn geometry(&self) -> Result<ConvGeometry> {
         let image = ImageShape { height: self.in_height, width: self.in_width, channels: self.in_channels };
         let window = WindowOptions {
@@ -99,7 +99,7 @@ impl ConvSizes {
     }
 }
 
-/// `16x64x28x28 k64 3x3 p1`: the input as NxCxHxW, the filters, then what is not as usual.
+/// `16x64x28x28 k64 3x3 p1`: the input as NxCxHxW, the filters, then the options that differ from the default.
 impl fmt::Display for ConvSizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}x{}x{}", self.batch_size, self.in_channels, self.in_height, self.in_width)?;
@@ -119,7 +119,7 @@ impl fmt::Display for ConvSizes {
     }
 }
 
-/// A convolution to be timed.
+/// A convolution to time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConvCase {
     /// Its name, or its sizes.
@@ -134,7 +134,7 @@ impl ConvCase {
     /// A case named after its sizes.
     ///
     /// # Errors
-    /// As [`ConvGeometry::new`].
+    /// Those of [`ConvGeometry::new`].
     pub fn new(sizes: ConvSizes) -> Result<ConvCase> {
         Ok(ConvCase { name: sizes.to_string(), sizes, geometry: sizes.geometry()? })
     }
@@ -144,26 +144,26 @@ impl ConvCase {
         ConvCase { name: name.into(), ..self }
     }
 
-    /// The same case with another number of images; a name that says the sizes follows.
+    /// The same case with another number of images; a name that consists of the sizes is updated.
     ///
     /// # Errors
-    /// As [`ConvGeometry::new`].
+    /// Those of [`ConvGeometry::new`].
     pub fn with_batch_size(self, batch_size: usize) -> Result<ConvCase> {
         let case = ConvCase::new(ConvSizes { batch_size, ..self.sizes })?;
         Ok(if self.name == self.sizes.to_string() { case } else { case.named(self.name) })
     }
 }
 
-/// The convolutions of a CSV file: a line of column names, then a line a convolution.
+/// The convolutions of a CSV file: a line of column names, then one line per convolution.
 ///
 /// # Errors
-/// [`Error::Io`] for a file that cannot be read; [`Error::File`], with the line, for one that holds something
-/// else, or sizes that make no convolution.
+/// [`Error::Io`] for a file that cannot be read; [`Error::File`], with the line, for one in another format, or with
+/// sizes that are not valid for a convolution.
 pub fn read_cases(path: &Path) -> Result<Vec<ConvCase>> {
     parse_cases(path, &read_text(path, MOST_TEXT)?)
 }
 
-/// The same for a file that has been read.
+/// The same for the text of a file.
 pub(super) fn parse_cases(path: &Path, text: &str) -> Result<Vec<ConvCase>> {
     let text = text.trim_start_matches('\u{feff}');
     let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
@@ -178,10 +178,10 @@ pub(super) fn parse_cases(path: &Path, text: &str) -> Result<Vec<ConvCase>> {
     Ok(cases)
 }
 
-/// The same cases under names that differ: of several with one name the second becomes `NAME #2`, and so on.
+/// The same cases with distinct names: if several have the same name, the second becomes `NAME #2`, and so on.
 pub fn named_apart(cases: Vec<ConvCase>) -> Vec<ConvCase> {
     let mut taken: HashSet<String> = HashSet::new();
-    // The number to try next for each name: those below it are taken.
+    // The number to try next for each name; lower numbers are taken.
     let mut next: HashMap<String, usize> = HashMap::new();
     let apart = |case: ConvCase| {
         if taken.insert(case.name.clone()) {
@@ -205,7 +205,7 @@ fn case(path: &Path, number: usize, header: &[String], cells: Vec<String>) -> Re
         Error::file(format!("{}: line {number}", path.display()), expected, found)
     };
     if cells.len() != header.len() {
-        return Err(wrong(format!("{} values, one a column", header.len()), cells.len().to_string()));
+        return Err(wrong(format!("{} values, one per column", header.len()), cells.len().to_string()));
     }
     let count = header.len();
     let columns: Map<String, Value> =

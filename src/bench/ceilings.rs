@@ -1,4 +1,4 @@
-//! What the device could do at best: multiply-adds without memory, and memory without multiply-adds.
+//! The limits of a device: multiply-adds without memory accesses, and memory accesses without multiply-adds.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +12,16 @@ use crate::device::DeviceKind;
 use crate::ops::Op;
 use crate::ops::ceilings::{CopyRate, FmaRate};
 
-/// The rates that no kernel on the device exceeds, as far as it can be measured.
+/// The rates that no kernel on the device can exceed, as far as they can be measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ceilings {
-    /// Floating-point operations a second in multiply-adds, in billions.
+    /// Floating-point operations per second in multiply-adds, in billions.
     pub gflops: f64,
-    /// Bytes a second read and written by a copy, in billions.
+    /// Bytes read and written per second by a copy, in billions.
     pub gigabytes: f64,
 }
 
-/// The ceiling that stands lower over a piece of work.
+/// The ceiling that limits a piece of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Roof {
     /// The device's multiply-adds.
@@ -44,12 +44,12 @@ impl Ceilings {
     /// Time for each of the two measurements.
     const BUDGET: Duration = Duration::from_millis(500);
 
-    /// Measures a device; the fastest sample counts. On the CPU the multiply-adds are those of a large matrix product.
+    /// Measures a device; the fastest sample counts. On a CPU, multiply-adds are measured by a large matrix product.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device failed.
     pub fn measure(device: &mut BenchDevice) -> Result<Ceilings> {
-        // Far beyond what caches hold; software rasterisers compute slowly, and have a CPU's caches.
+        // Far more than caches hold; software rasterisers compute slowly, and have a CPU's caches.
         let (invocations, bytes) = match device {
             BenchDevice::Cpu(_) => (0, 128 << 20),
             BenchDevice::Gpu(adapter, _) if adapter.profile().kind == DeviceKind::Software => {
@@ -71,7 +71,8 @@ impl Ceilings {
         Ok(Ceilings { gflops, gigabytes: 8.0 * copy.elements as f64 / milliseconds / 1e6 })
     }
 
-    /// The least time that `flops` operations on `bytes` bytes can take, in milliseconds, and the reason.
+    /// The least time in milliseconds that `flops` operations on `bytes` bytes can take, and the ceiling that limits
+    /// them.
     pub fn roof(&self, flops: u64, bytes: u64) -> (f64, Roof) {
         let compute = flops as f64 / self.gflops / 1e6;
         let memory = bytes as f64 / self.gigabytes / 1e6;
@@ -79,7 +80,7 @@ impl Ceilings {
     }
 }
 
-/// A product of square matrices, a strip of rows a thread.
+/// A product of square matrices; each thread computes a strip of rows.
 fn cpu_gflops() -> Result<f64> {
     const SIZE: usize = 1536;
     let a = vec![0.5f32; SIZE * SIZE];

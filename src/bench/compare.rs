@@ -1,4 +1,4 @@
-//! Files of results side by side, ours or those of other programs.
+//! Comparing files of results, from wgconv or from other programs.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,27 +10,27 @@ use super::{ConvSizes, Pass};
 use crate::files::read_text;
 use crate::{Error, Result};
 
-/// Bytes of a file of results, at most: some hundred thousand rows.
+/// Most bytes of a file of results: some hundred thousand rows.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// The same work in several files.
+/// The results of several files for the same work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Work {
     /// The convolution.
     pub sizes: ConvSizes,
     /// Its pass.
     pub pass: Pass,
-    /// Milliseconds in each file that has it.
+    /// Milliseconds in each file, if it has this work.
     pub milliseconds: Vec<Option<f64>>,
 }
 
 impl Work {
-    /// A file's time by the first's: above 1 the first is faster.
+    /// A file's time divided by the first file's: above 1, the first is faster.
     pub fn ratio(&self, file: usize) -> Option<f64> {
         Some(self.milliseconds[file]? / self.milliseconds[0]?)
     }
 
-    /// Floating-point operations a second in a file, in billions, counted as [`ConvGeometry::flops`] does.
+    /// Floating-point operations per second in a file, in billions, counted as by [`ConvGeometry::flops`].
     ///
     /// [`ConvGeometry::flops`]: crate::ops::conv::ConvGeometry::flops
     pub fn gflops(&self, file: usize) -> Option<f64> {
@@ -42,29 +42,29 @@ impl Work {
 /// A file of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compared {
-    /// The file's name without folder and ending, where the files of a comparison differ in it; else a letter.
+    /// The file's name without folder and extension if these differ between the files, otherwise a letter.
     pub name: String,
-    /// Where it is.
+    /// The file's path.
     pub path: PathBuf,
-    /// The program, its version and the device, as far as the rows say.
+    /// The program, its version and the device, as far as the rows tell.
     pub about: String,
-    /// Whether runs read the same inputs each time, if the rows say so.
+    /// Whether all runs read the same inputs, if the rows tell.
     pub warm_cache: Option<bool>,
-    /// Rows without a match.
+    /// Number of rows without a match.
     pub unmatched: usize,
 }
 
-/// What files have in common with the first.
+/// The work that several files have in common with the first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// The files.
     pub files: Vec<Compared>,
-    /// Work of the first file that another has too, in the first file's order.
+    /// Work of the first file that another file also has, in the first file's order.
     pub work: Vec<Work>,
 }
 
 impl Comparison {
-    /// For a pass, the geometric mean of a file's ratios and their number; none where it has none.
+    /// For a pass, the geometric mean of a file's ratios and their number; `None` if it has none.
     pub fn geometric_mean(&self, pass: Pass, file: usize) -> Option<(f64, usize)> {
         let work = self.work.iter().filter(|work| work.pass == pass);
         let ratios: Vec<f64> = work.filter_map(|work| work.ratio(file)).collect();
@@ -72,21 +72,21 @@ impl Comparison {
         geometric_mean(ratios).map(|mean| (mean, count))
     }
 
-    /// The passes that some work is of.
+    /// The passes that occur in the work.
     pub fn passes(&self) -> impl Iterator<Item = Pass> {
         Pass::ALL.into_iter().filter(|&pass| self.work.iter().any(|work| work.pass == pass))
     }
 }
 
-/// Compares files with a JSON object a line.
+/// Compares files with one JSON object per line.
 ///
 /// A row has `case`, an object of sizes by name, as numbers or text; `pass`; and `ms`. `program`, `version`,
-/// `commit`, `adapter`, `backend` and `warm_cache` are shown where a row has them. Lines without a `case` are passed
-/// over; of several rows for the same work the fastest counts.
+/// `commit`, `adapter`, `backend` and `warm_cache` are shown if a row has them. Lines without a `case` are ignored;
+/// of several rows for the same work, the fastest counts.
 ///
 /// # Errors
-/// [`Error::Io`] for a file that cannot be read; [`Error::File`], with the line, for one that holds something
-/// else; [`Error::Invalid`] when no file has a row in common with the first.
+/// [`Error::Io`] for a file that cannot be read; [`Error::File`], with the line, for one in another format;
+/// [`Error::Invalid`] when no file has a row in common with the first.
 pub fn compare(paths: &[impl AsRef<Path>]) -> Result<Comparison> {
     let results: Vec<Results> =
         paths.iter().map(|path| Results::read(path.as_ref())).collect::<Result<_>>()?;
@@ -123,7 +123,7 @@ fn names(paths: &[impl AsRef<Path>]) -> Vec<String> {
     stems.filter(differ).unwrap_or_else(|| ('A'..).take(paths.len()).map(String::from).collect())
 }
 
-/// Rows of a file by what was done, and the order in which they came.
+/// Rows of a file by convolution and pass, and their order in the file.
 #[derive(Default)]
 struct Results {
     fastest: HashMap<(ConvSizes, Pass), f64>,
@@ -170,7 +170,7 @@ impl Results {
     }
 }
 
-/// `wgconv 0.1.0 1234abcd on NVIDIA H200 (vulkan)`, as far as a row says.
+/// `wgconv 0.1.0 1234abcd on NVIDIA H200 (vulkan)`, as far as a row tells.
 fn about(row: &Value) -> String {
     let text = |key: &str| row[key].as_str();
     let mut words: Vec<&str> = ["program", "version", "commit"].into_iter().filter_map(text).collect();

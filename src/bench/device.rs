@@ -13,15 +13,15 @@ use crate::{Error, Result};
 pub enum BenchDevice {
     /// All cores of the CPU.
     Cpu(CpuExecutor),
-    /// A GPU, or a program that plays one.
+    /// A GPU, or a program that emulates one.
     Gpu(Adapter, Box<GpuExecutor>),
 }
 
 impl BenchDevice {
-    /// Opens the device for `choice`; the line names it and the reason for it.
+    /// Opens the device for `choice`, and returns a line that names it and the reason for it.
     ///
     /// # Errors
-    /// As [`executors::open_with`](crate::executors::open_with); [`Error::Invalid`] for the reference.
+    /// Those of [`executors::open_with`](crate::executors::open_with); [`Error::Invalid`] for the reference.
     pub fn open(choice: &DeviceChoice, options: &OpenOptions) -> Result<(BenchDevice, String)> {
         let (chosen, reason) = choose(choice, options.allow_software)?;
         let device = match chosen {
@@ -37,7 +37,7 @@ impl BenchDevice {
         Ok((device, reason))
     }
 
-    /// What runs plans on it.
+    /// The executor that runs plans on it.
     pub fn executor(&mut self) -> &mut dyn Executor {
         match self {
             BenchDevice::Cpu(executor) => executor,
@@ -45,7 +45,7 @@ impl BenchDevice {
         }
     }
 
-    /// More bytes than its last cache holds: 128 MiB on a CPU, 256 on a GPU. No driver says how many it holds.
+    /// More bytes than its last-level cache holds: 128 MiB on a CPU, 256 MiB on a GPU. No driver reports the size.
     pub fn cache_bytes(&self) -> u64 {
         match self {
             BenchDevice::Gpu(adapter, _) if adapter.profile().kind != DeviceKind::Software => 256 << 20,
@@ -53,7 +53,7 @@ impl BenchDevice {
         }
     }
 
-    /// What a figure needs beside it to mean something: `adapter`, `backend` and `driver`, or `threads`.
+    /// The device's properties that belong to every figure: `adapter`, `backend` and `driver`, or `threads`.
     pub fn describe(&self) -> Map<String, Value> {
         let description = match self {
             BenchDevice::Cpu(_) => {

@@ -1,4 +1,4 @@
-//! How fast convolutions run on a device, against what the device could do.
+//! The speed of convolutions on a device, compared with the device's limits.
 
 mod case;
 mod ceilings;

@@ -17,7 +17,7 @@ pub enum Pass {
 }
 
 impl Pass {
-    /// All of them, in the order of a training step.
+    /// All passes, in the order of a training step.
     pub const ALL: [Pass; 3] = [Pass::Forward, Pass::GradFilters, Pass::GradInput];
 
     /// `forward`, `grad_filters` or `grad_input`.
@@ -29,12 +29,12 @@ impl Pass {
         }
     }
 
-    /// The pass of that name.
+    /// The pass with this name.
     pub fn find(name: &str) -> Option<Pass> {
         Pass::ALL.into_iter().find(|pass| pass.name() == name)
     }
 
-    /// The operation that does this pass.
+    /// The operation that computes this pass.
     pub fn op(self, geometry: ConvGeometry) -> Box<dyn Op> {
         match self {
             Pass::Forward => Box::new(ConvForward::new(geometry)),

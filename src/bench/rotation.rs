@@ -1,4 +1,4 @@
-//! Runs of an operation that read other copies of its inputs each time, so that no cache holds them.
+//! Runs of an operation that read different copies of its inputs in turn, so that these are in no cache.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,23 +12,23 @@ use crate::ops::{Element, HostBuffer, Op, Operand};
 use crate::plan::{BufferId, Executor, Plan, Prepared, Role, Step};
 use crate::{Result, host_memory};
 
-/// Copies at most: so many of smaller inputs are still in the cache when their turn comes again.
+/// Most copies. If the inputs are so small that these copies fit a cache, runs find them there.
 const MOST_COPIES: u64 = 1000;
 
-/// What takes less memory than an operation that finds none.
+/// What takes less memory, for the message when there is too little.
 const ADVICE: &str = "a smaller batch";
 
-/// Copies of the inputs of `op` that together are larger than `cache_bytes`; one where those are zero.
+/// Number of copies of the inputs of `op` that together are larger than `cache_bytes`; one if that is zero.
 pub(super) fn copies(op: &dyn Op, cache_bytes: u64) -> usize {
     let read = op.operands().into_iter().filter(|operand| operand.access.reads());
     let bytes: u64 = read.map(|operand| operand.element.bytes(operand.shape.elements())).sum();
     (cache_bytes / bytes.max(1) + 1).min(MOST_COPIES) as usize
 }
 
-/// An operation on random inputs, made ready to run on one copy of them after the other.
+/// An operation on random inputs, prepared to run on one copy of them after the other.
 ///
-/// All runs write the same output. What was just written may stay in a cache, in training as here; and since no run
-/// may overtake one that writes the same buffer, none hides behind another.
+/// All runs write the same output. It may stay in a cache after it was written, in training as here; and since a run
+/// must wait for earlier ones that write the same buffer, runs do not overlap.
 #[derive(Debug)]
 pub(super) struct Rotation {
     plans: Vec<Prepared>,
@@ -37,15 +37,15 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    /// Runs that last longer than `sample` together are divided over several plans, so that a sample need not wait
-    /// for a whole turn.
+    /// Runs that last longer than `sample` together are divided over several plans, so that a sample need not cover
+    /// all copies.
     pub fn prepare(
         executor: &mut dyn Executor,
         op: &dyn Fn() -> Box<dyn Op>,
         copies: usize,
         sample: Duration,
     ) -> Result<Rotation> {
-        // Buffers are shared by name, and the last operation's have other sizes.
+        // Buffers are shared by name, and those of the previous operation have other sizes.
         executor.clear();
         let single = Rotation::of_plans(executor, op, 1, 1)?;
         if copies == 1 {
@@ -77,7 +77,7 @@ impl Rotation {
         let all: Vec<&Plan> = plans.iter().map(Arc::as_ref).collect();
         host_memory::check(what, executor.host_bytes(&all) + inputs, ADVICE)?;
 
-        // Inputs come after all that may refuse the sizes.
+        // Inputs are written after every step that may refuse the sizes.
         let prepared = plans.iter().map(|plan| executor.prepare(plan.clone())).collect::<Result<_>>()?;
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let input = |operand: &Operand| {
@@ -102,12 +102,12 @@ impl Rotation {
         Ok(rotation)
     }
 
-    /// Runs of the operation in one run of a plan.
+    /// Number of runs of the operation in one run of a plan.
     pub fn runs_each(&self) -> usize {
         self.runs_each
     }
 
-    /// Time of running `times` plans, from where the last call stopped.
+    /// Time of running `times` plans, starting where the last call stopped.
     pub fn time(&mut self, executor: &mut dyn Executor, times: usize) -> Result<Duration> {
         if let [plan] = self.plans[..] {
             return executor.time(plan, times);
@@ -121,7 +121,8 @@ impl Rotation {
     }
 }
 
-/// A step a copy: each reads buffers of its own, named after its number, and all write the same.
+/// A plan with one step per copy: each step reads its own buffers, named after its number, and all write the same
+/// buffer.
 fn plan(op: &dyn Fn() -> Box<dyn Op>, copies: Range<usize>) -> Plan {
     let mut plan = Plan::default();
     let mut written: HashMap<&'static str, BufferId> = HashMap::new();
@@ -159,21 +160,21 @@ mod tests {
         for pass in Pass::ALL {
             let op = || pass.op(geometry);
             let mut executor = CpuExecutor::new();
-            // No time for several runs in a sample: a plan a copy.
+            // There is no time for several runs in a sample: one plan per copy.
             let mut rotation = Rotation::prepare(&mut executor, &op, 3, Duration::ZERO).unwrap();
             assert_eq!((rotation.plans.len(), rotation.runs_each()), (3, 1));
             for number in 0..3 {
                 assert_answers(&mut executor, &mut rotation, number, &plan(&op, number..number + 1));
                 assert_eq!(rotation.next, (number + 1) % 3);
             }
-            // Time for all of them: one plan.
+            // There is time for all of them: one plan.
             let mut rotation = Rotation::prepare(&mut executor, &op, 3, Duration::from_secs(3600)).unwrap();
             assert_eq!((rotation.plans.len(), rotation.runs_each()), (1, 3));
             assert_answers(&mut executor, &mut rotation, 0, &plan(&op, 0..3));
         }
     }
 
-    /// Runs the plan whose turn it is, and asserts that it is `number` and gives the definition's answer.
+    /// Runs the next plan in turn, and asserts that it is `number` and that its answer is the definition's.
     fn assert_answers(executor: &mut CpuExecutor, rotation: &mut Rotation, number: usize, plan: &Plan) {
         let prepared = rotation.plans[number];
         let output = *plan.forward[0].operands.last().unwrap();

@@ -1,4 +1,4 @@
-//! One row of a benchmark: a pass of a convolution, done in one way.
+//! One row of a benchmark: one implementation of a pass of a convolution.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,36 +13,36 @@ use crate::ops::Element;
 use crate::plan::{ChosenBy, TimedBy};
 use crate::verify::{Data, Trial};
 
-/// Definitions of more operations than this take minutes; they are not run.
+/// Operations of the longest definition that is run; longer ones take minutes.
 const LONGEST_DEFINITION: u64 = 3_000_000_000;
 
-/// What to time.
+/// A request for one row.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Position of the convolution in its list: a list may hold the same one twice.
+    /// Position of the convolution in its list, which may hold the same one twice.
     pub number: usize,
     /// The convolution.
     pub case: &'a ConvCase,
     /// Its pass.
     pub pass: Pass,
-    /// Name of the way to do it.
+    /// Name of the implementation.
     pub implementation: &'static str,
-    /// Who chose it.
+    /// How it was chosen.
     pub chosen_by: ChosenBy,
-    /// Time to spend at least.
+    /// Minimum time to spend.
     pub budget: Duration,
-    /// Whether every run reads the same inputs, and may find them in a cache.
+    /// Whether every run reads the same inputs, which may then be in a cache.
     pub warm_cache: bool,
 }
 
-/// Whether an answer is the definition's.
+/// Whether an answer matches the definition's.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Status {
-    /// It is, as far as f32 goes; with the largest difference.
+    /// It does, within the precision of f32; with the largest difference.
     Passed(f64),
-    /// It is not.
+    /// It does not.
     Failed(String),
-    /// The definition would take too long, or more memory than there is.
+    /// The definition would take too long, or more memory than is available.
     Skipped,
 }
 
@@ -57,7 +57,7 @@ impl Status {
     }
 }
 
-/// A row: what was timed, and what came out.
+/// A row: what was timed, and the results.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// Position of the convolution in its list.
@@ -66,31 +66,31 @@ pub struct Row {
     pub case: ConvCase,
     /// Its pass.
     pub pass: Pass,
-    /// The way it was done.
+    /// Name of the implementation.
     pub implementation: &'static str,
     /// Whether every run read the same inputs.
     pub warm_cache: bool,
-    /// Copies of the inputs that runs read in turn.
+    /// Number of copies of the inputs that runs read in turn.
     pub input_copies: usize,
-    /// Who chose it.
+    /// How it was chosen.
     pub chosen_by: ChosenBy,
     /// Time of one run.
     pub timing: Timing,
-    /// The clock.
+    /// The clock that was used.
     pub timed_by: TimedBy,
-    /// Floating-point operations a second, in billions.
+    /// Floating-point operations per second, in billions.
     pub gflops: f64,
-    /// Bytes a second, in billions, if each operand moved once.
+    /// Bytes per second, in billions, counting each operand once.
     pub gigabytes: f64,
-    /// The least possible time by the device's ceilings, as a part of the time taken. Operands that stay in a
-    /// cache, and algorithms with fewer operations than the definition, can exceed 1.
+    /// The least possible time by the device's ceilings, divided by the time taken. It can exceed 1 if operands stay
+    /// in a cache, or if an algorithm needs fewer operations than the definition.
     pub share: f64,
-    /// The ceiling that stands lower.
+    /// The ceiling that limits this work.
     pub roof: Roof,
 }
 
 impl Request<'_> {
-    /// The same request for the implementation that the device chooses, unless somebody asked for one by name.
+    /// The same request for the implementation that the device chooses, unless one was requested by name.
     pub fn for_device(self, device: &mut BenchDevice) -> Self {
         if self.chosen_by == ChosenBy::Flag {
             return self;
@@ -99,7 +99,7 @@ impl Request<'_> {
         Request { implementation, chosen_by, ..self }
     }
 
-    /// Compares the answer with the definition's, on reals.
+    /// Compares the answer with the definition's, on real numbers.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device failed; [`Error::Memory`](crate::Error::Memory) when
@@ -119,7 +119,7 @@ impl Request<'_> {
         })
     }
 
-    /// Times it.
+    /// Times the implementation.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device failed, or has too little memory;
@@ -153,7 +153,7 @@ impl Request<'_> {
 }
 
 impl Row {
-    /// The row as an object, with the sizes under the names that files of cases have for them.
+    /// The row as an object, with the sizes under their names in files of cases.
     pub fn to_json(&self) -> Map<String, Value> {
         let object = json!({
             "name": self.case.name,
@@ -176,12 +176,12 @@ impl Row {
     }
 }
 
-/// What all rows of a pass come to.
+/// A summary of all rows of a pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     /// The pass.
     pub pass: Pass,
-    /// Convolutions.
+    /// Number of convolutions.
     pub cases: usize,
     /// Geometric mean of GFLOP/s.
     pub gflops: f64,
@@ -191,7 +191,7 @@ pub struct Summary {
     pub milliseconds: f64,
 }
 
-/// A summary a pass; where a convolution was done in several ways, the fastest counts.
+/// One summary per pass; of several implementations of a convolution, the fastest counts.
 pub fn summaries(rows: &[Row]) -> Vec<Summary> {
     let summary = |pass: Pass| {
         let mut fastest: BTreeMap<usize, &Row> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Built-in lists of convolutions, as files like those of `--cases`.
+//! Built-in lists of convolutions, in the format of `--cases`.
 
 use std::path::Path;
 
@@ -6,9 +6,9 @@ use super::ConvCase;
 use super::case::parse_cases;
 use crate::{Error, Result};
 
-/// Names that [`suite`] knows.
+/// The names of the built-in suites.
 ///
-/// - `small`: six of the kinds that small networks are made of, milliseconds each on any device.
+/// - `small`: six convolutions of the kinds in small networks, which take milliseconds on any device.
 /// - `resnet50`: every shape of convolution in ResNet-50 with the stride in its 3x3 layers, as torchvision builds it,
 ///   16 images.
 /// - `deepbench`: the 94 convolutions of DeepBench's training set, four of which are listed twice.

@@ -7,10 +7,10 @@ use crate::Result;
 use crate::ops::Op;
 use crate::plan::Executor;
 
-/// Fewer samples than this have no quartiles worth printing.
+/// The fewest samples whose quartiles are worth printing.
 const FEWEST_SAMPLES: usize = 5;
 
-/// Runs that are sent to the device at once, at most.
+/// Most runs that are sent to the device at once.
 const MOST_RUNS: usize = 1000;
 
 /// Time of one run in milliseconds.
@@ -20,7 +20,7 @@ pub struct Timing {
     pub least: f64,
     /// Half of the samples are below it.
     pub median: f64,
-    /// A quarter of the samples lie below the first, a quarter above the second.
+    /// The quartiles: a quarter of the samples lie below the first, and a quarter above the second.
     pub quartiles: [f64; 2],
 }
 
@@ -28,7 +28,7 @@ impl Timing {
     /// The median and the quartiles of some samples.
     ///
     /// # Panics
-    /// When there are none.
+    /// When there are no samples.
     pub fn of(mut samples: Vec<f64>) -> Timing {
         samples.sort_by(f64::total_cmp);
         let at = |part: f64| {
@@ -39,14 +39,14 @@ impl Timing {
         Timing { least: at(0.0), median: at(0.5), quartiles: [at(0.25), at(0.75)] }
     }
 
-    /// The time of one run, where each sample was of several.
+    /// The time of one run, if each sample measured several.
     fn divided_by(self, runs: usize) -> Timing {
         let one = |milliseconds: f64| milliseconds / runs as f64;
         Timing { least: one(self.least), median: one(self.median), quartiles: self.quartiles.map(one) }
     }
 }
 
-/// Times an operation on random inputs, of which runs read `copies` in turn: warm-up, then samples until there are
+/// Times an operation on random inputs, of which runs read `copies` in turn: a warm-up, then samples until there are
 /// enough and `budget` is spent. A sample is the mean of many runs with one wait at their end.
 pub fn time_op(
     executor: &mut dyn Executor,
@@ -60,15 +60,15 @@ pub fn time_op(
     Ok(timing?.divided_by(rotation.runs_each()))
 }
 
-/// A sample lasts at least this long, so that the clock and one wait for the device weigh nothing; less where the
-/// budget is small.
+/// A sample lasts at least this long, so that the clock and the wait for the device hardly matter; less if the budget
+/// is small.
 fn sample_length(budget: Duration) -> Duration {
     Duration::from_millis(20).min(budget / FEWEST_SAMPLES as u32)
 }
 
-/// Times `run`, which is told how many runs to do, and returns how long they took when they are done.
+/// Times `run`, which is given a number of runs to do, and returns their duration when they are done.
 ///
-/// The budget is of the host's time, whichever clock `run` goes by.
+/// The budget is measured by the host's clock, whichever clock `run` uses.
 pub fn time(budget: Duration, mut run: impl FnMut(usize) -> Result<Duration>) -> Result<Timing> {
     run(1)?;
     let once = run(1)?.max(Duration::from_nanos(1));
@@ -80,7 +80,7 @@ pub fn time(budget: Duration, mut run: impl FnMut(usize) -> Result<Duration>) ->
     Ok(Timing::of(samples))
 }
 
-/// The geometric mean; none of nothing.
+/// The geometric mean; `None` for no values.
 pub fn geometric_mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let logarithms: Vec<f64> = values.into_iter().map(f64::ln).collect();
     (!logarithms.is_empty()).then(|| (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp())

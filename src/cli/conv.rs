@@ -39,7 +39,7 @@ pub struct Conv {
     /// One number, or height,width; 1 means none
     #[arg(long, default_value = "1")]
     dilation: String,
-    /// Parts that the channels are divided into; each sees only itself
+    /// Number of groups that the channels are divided into
     #[arg(long, default_value_t = 1)]
     groups: usize,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub struct Conv {
     output: OutputOptions,
 }
 
-// Orders of axes between PyTorch's layouts and the inside's: NCHW and NHWC, KCRS and KRSC.
+// Orders of axes that convert between PyTorch's layouts and the internal ones: NCHW and NHWC, KCRS and KRSC.
 const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 const CHANNELS_SECOND: [usize; 4] = [0, 3, 1, 2];
 
@@ -133,7 +133,7 @@ struct Case {
 
 impl Case {
     fn read(path: &Path) -> Result<Case> {
-        // The file and its tensors lie in memory side by side.
+        // The file and its tensors are in memory at the same time.
         let most = host_memory::available().map_or(u64::MAX, |bytes| bytes / 2);
         let bytes =
             read_safetensors(path, most, &format!("tensors of at most {most} bytes, half of what is left"))?;

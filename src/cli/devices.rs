@@ -1,4 +1,4 @@
-//! `wgconv devices`: every device, what it can do, and whether it computes right.
+//! `wgconv devices`: every device, its properties, and whether it computes correctly.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use wgconv::verify::{SelfTest, self_test};
 use super::Outcome;
 use super::options::{OutputOptions, start_threads};
 
-/// List the GPUs and the CPU, test that each computes right, and say what to install
+/// List the GPUs and the CPU, test that each computes correctly, and say what to install
 #[derive(Args)]
 pub struct Devices {
     #[command(flatten)]
     output: OutputOptions,
 }
 
-/// Time of a self-test, at most.
+/// Maximum duration of a self-test.
 const BUDGET: Duration = Duration::from_secs(2);
 
 impl Devices {

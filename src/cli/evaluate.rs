@@ -19,16 +19,16 @@ pub struct Evaluate {
     /// The run's folder
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// `synthetic` or a folder [default: what the run was trained on]
+    /// `synthetic` or a folder [default: the data that the run was trained on]
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
-    /// Which of the run's weights [default: best, or last where the run ended before there was a best]
+    /// Which of the run's weights [default: best, or last if the run ended before there was a best]
     #[arg(long, value_parser = ["best", "last"])]
     weights: Option<String>,
-    /// Images in a batch [default: the run's, or all when there are fewer]
+    /// Images in a batch [default: the run's, or all if there are fewer]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// Use only the first N images [default: the run's limit, unless there is --data]
+    /// Use only the first N images [default: the run's limit, unless --data is given]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
     #[command(flatten)]

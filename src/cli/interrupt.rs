@@ -12,8 +12,8 @@ use super::options::note;
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens from now on: to Ctrl-C, and to what else asks a program to end, except for signals that it was started
-    /// to ignore, as by `nohup`.
+    /// Starts to listen to Ctrl-C and to the other signals that ask a program to end, except for those that it was
+    /// started to ignore, for instance by `nohup`.
     pub fn listen() -> Self {
         let asked = Arc::new(AtomicBool::new(false));
         let handler = asked.clone();
@@ -36,7 +36,7 @@ impl Interrupt {
     }
 }
 
-/// Calls `handler` on a thread of its own at every signal that asks to end.
+/// Calls `handler` on a thread of its own at every signal that asks the program to end.
 #[cfg(unix)]
 fn call_at_signals(handler: impl Fn() + Send + 'static) -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -53,12 +53,12 @@ fn call_at_signals(handler: impl Fn() + Send + 'static) -> io::Result<()> {
     ctrlc::set_handler(handler).map_err(io::Error::other)
 }
 
-/// Whether whoever started the program wants it to ignore a signal.
+/// Whether the program was started with this signal ignored.
 #[cfg(unix)]
 fn is_ignored(signal: std::ffi::c_int) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: with no new action the call only writes the present one, to a place of the right type; all its bytes may
-    // be zero.
+    // SAFETY: without a new action the call only writes the current one, to memory of the right type, for which all
+    // zero bytes are valid.
     let action = unsafe {
         libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
         action.assume_init()

@@ -1,4 +1,4 @@
-//! `wgconv lr-find`: which learning rate to train with.
+//! `wgconv lr-find`: suggests a learning rate.
 
 use clap::Args;
 use serde_json::json;
@@ -9,7 +9,7 @@ use super::Outcome;
 use super::job::JobOptions;
 
 /// Suggest a learning rate, from the losses of a hundred steps at growing rates
-// A negative number is refused as such, not as an unknown option.
+// A negative number is refused as a value, not as an unknown option.
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct LrFind {
@@ -26,7 +26,7 @@ pub struct LrFind {
     steps: u32,
 }
 
-/// Lines of the table, about.
+/// Approximate number of lines in the table.
 const LINES: usize = 20;
 
 impl LrFind {

@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line: each command has a file of its own.
 
 mod bench;
 mod conv;
@@ -47,14 +47,14 @@ enum Command {
     Bench(Box<bench::Bench>),
 }
 
-/// Exit code of a run that Ctrl-C ended, as shells expect it.
+/// Exit code of a run that Ctrl-C ended, by the convention of shells.
 const INTERRUPTED: u8 = 130;
 
-/// What a command that did not fail came to.
+/// The outcome of a command without an error.
 enum Outcome {
     Done,
     Interrupted,
-    // The command worked, and found something wrong.
+    // The command ran, and found something wrong.
     Failed,
 }
 
@@ -84,9 +84,9 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Without a desktop session, keeps Mesa's Vulkan layer for the choice of a GPU from asking the desktop which GPU it
-/// draws on: the layer would complain on stderr that XDG_RUNTIME_DIR is not set, once a call. Where a person chooses by
-/// that layer's variables, it stays.
+/// Without a desktop session, keeps Mesa's Vulkan device-selection layer from asking the desktop which GPU it draws
+/// on: the layer would complain on stderr, once per call, that XDG_RUNTIME_DIR is not set. If the user sets that
+/// layer's own variables, the layer stays active.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn ask_no_display_for_its_gpu() {
     use std::env::{set_var, var_os};
@@ -94,15 +94,15 @@ fn ask_no_display_for_its_gpu() {
     let has_session = var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
     let is_asked = ["MESA_VK_DEVICE_SELECT", "DRI_PRIME"].iter().any(|variable| var_os(variable).is_some());
     if !has_session && !is_asked {
-        // SAFETY: the program has just started, and no other thread is there that could read the environment.
+        // SAFETY: the program has just started, and no other thread exists that could read the environment.
         unsafe { set_var("NODEVICE_SELECT", "1") };
     }
 }
 
-/// The command line; where it is wrong, says so and ends the program.
+/// Parses the command line; if it is wrong, prints a message and ends the program.
 fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
-        // The message repeats arguments as they are: it is made once more, from arguments that a terminal can show.
+        // The message repeats arguments unchanged: it is made again, from arguments that are safe for a terminal.
         let arguments = std::env::args_os().map(|argument| one_line(&argument.to_string_lossy()));
         Cli::try_parse_from(arguments).err().unwrap_or(error).exit()
     })

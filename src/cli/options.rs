@@ -1,4 +1,4 @@
-//! Options that several commands share, and where their output goes.
+//! Options that several commands share, and the output of commands.
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
@@ -20,18 +20,18 @@ pub struct DeviceOptions {
     /// auto, cpu, gpu, reference, an adapter's number, or part of its name
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: DeviceChoice,
-    /// Let `--device gpu` take a software rasteriser where there is no GPU
+    /// Let `--device gpu` use a software rasteriser if there is no GPU
     #[arg(long)]
     allow_software: bool,
-    /// Threads of the CPU executor [default: RAYON_NUM_THREADS, else all cores]
+    /// Threads of the CPU executor [default: RAYON_NUM_THREADS, otherwise all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
     threads: Option<u16>,
 }
 
 const MOST_THREADS: i64 = 1024;
 
-/// Starts the CPU's threads: as many as were asked for, else as RAYON_NUM_THREADS says, else one a core. A command
-/// calls it before it does anything else, since a pool that starts by itself panics where it cannot.
+/// Starts the CPU's threads: as many as were asked for, otherwise as RAYON_NUM_THREADS says, otherwise one per core.
+/// A command calls this before anything else, since a pool that starts implicitly panics if it cannot start.
 pub fn start_threads(asked: Option<u16>) -> Result<()> {
     let threads = match asked {
         Some(threads) => threads.into(),
@@ -48,7 +48,7 @@ pub fn start_threads(asked: Option<u16>) -> Result<()> {
     })
 }
 
-/// What RAYON_NUM_THREADS says; 0 stands for nothing, as everywhere that it is read.
+/// The value of RAYON_NUM_THREADS; 0 means that it is not set, as in every program that reads it.
 fn threads_of_environment() -> Result<Option<usize>> {
     const VARIABLE: &str = "RAYON_NUM_THREADS";
     let text = std::env::var_os(VARIABLE).unwrap_or_default();
@@ -66,25 +66,25 @@ impl DeviceOptions {
         start_threads(self.threads)
     }
 
-    /// Opens the executor that the options ask for: by rules alone, for commands that run each operation once.
+    /// Opens the executor that the options ask for, without tuning, for commands that run each operation once.
     pub fn open(&self) -> Result<Opened> {
         let options = OpenOptions { kernels: CacheFolder::of_user(), ..self.options() };
         executors::open_with(&self.device, &options)
     }
 
-    /// The same, with kernels that check their indices, or that do not, compiled anew.
+    /// The same with or without index checks in the kernels, and without a cache of compiled kernels.
     pub fn open_with(&self, checks: ShaderChecks) -> Result<Opened> {
         executors::open_with(&self.device, &OpenOptions { checks, ..self.options() })
     }
 
-    /// The same, for commands that run the same operations again and again.
+    /// The same with tuning, for commands that run the same operations repeatedly.
     pub fn open_tuned(&self, tuning: TuningOptions) -> Result<Opened> {
         executors::open_with(&self.device, &tuning.options(self.options(), |notice| note(notice)))
     }
 
-    /// Opens the device that the options ask for, to be timed, with a line that names it.
+    /// Opens the device that the options ask for, for timing, with a line that names it.
     pub fn open_bench(&self, tuning: TuningOptions) -> Result<(BenchDevice, String)> {
-        // The rows say what was chosen; a line each would drown them.
+        // The rows show what was chosen; one more line for each would drown them.
         let only_failures = |notice: &TuningNotice| {
             if let TuningNotice::Rejected { .. } = notice {
                 note(notice);
@@ -118,7 +118,7 @@ impl TuningOptions {
     }
 }
 
-/// The options as they would be typed.
+/// The options as a user would type them.
 impl Display for DeviceOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "--device {}", quoted(&self.device.to_string()))?;
@@ -129,7 +129,7 @@ impl Display for DeviceOptions {
     }
 }
 
-/// `text` as a shell takes it for one argument.
+/// `text`, quoted so that a shell reads it as one argument.
 pub fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
@@ -141,16 +141,16 @@ pub fn quoted(text: &str) -> String {
 /// How results are printed.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct OutputOptions {
-    /// Print one JSON object a line on stdout; text for people goes to stderr
+    /// Print one JSON object per line on stdout; text for people goes to stderr
     #[arg(long)]
     json: bool,
-    // Whether standard output is taken by a file of results.
+    // Whether standard output is used for a file of results.
     #[arg(skip)]
     is_taken: bool,
 }
 
 impl OutputOptions {
-    /// The same for a command that writes its result to `out`: where that is standard output, as with `/dev/stdout`,
+    /// The same for a command that writes its result to `out`: if that is standard output, as with `/dev/stdout`,
     /// text goes to stderr.
     pub fn beside(self, out: &Path) -> Result<Self> {
         let is_taken = is_standard_output(out);
@@ -160,7 +160,7 @@ impl OutputOptions {
         }
     }
 
-    /// Prints a line for people. Whatever else than visible text is in it, line breaks too, is escaped.
+    /// Prints a line for people. Everything in it that is not visible text, line breaks included, is escaped.
     pub fn say(self, line: impl Display) -> Result<()> {
         if self.json || self.is_taken {
             note(line);
@@ -180,14 +180,14 @@ impl OutputOptions {
     }
 }
 
-/// Writes a line to stderr, escaped as by [`OutputOptions::say`]; where nobody can read it, there is nobody to tell.
+/// Writes a line to stderr, escaped as by [`OutputOptions::say`]; errors are ignored.
 pub fn note(line: impl Display) {
     let _ = writeln!(io::stderr(), "{}", one_line(&line.to_string()));
 }
 
 fn print(text: impl Display) -> Result<()> {
     match writeln!(io::stdout(), "{text}") {
-        // Whoever reads has seen enough, as `head` has; the work itself is still wanted.
+        // The reader, such as `head`, has read enough; the work itself goes on.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(Error::io("write", "standard output")),
     }

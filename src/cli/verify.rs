@@ -19,30 +19,30 @@ use super::options::{DeviceOptions, OutputOptions, quoted};
 
 /// Check every implementation of every operation against its definition
 ///
-/// Integers must come out exactly, reals within a bound that grows with the summed length. PASSED: the
-/// definition's answer. FAILED: another. SKIPPED: not tried, and why. MISTRUSTED: the definition's answer, which is
-/// almost all zeros, so that it says little.
+/// Integers must match exactly, reals within a bound that grows with the number of summed terms. PASSED: the answer
+/// matches the definition's. FAILED: it does not. SKIPPED: not tried, with the reason. MISTRUSTED: it matches, but is
+/// almost all zeros, so that this proves little.
 #[derive(Args)]
 pub struct Verify {
-    /// Draw N convolutions, pools and dense layers more than the table of cases holds
+    /// Add N random convolutions, pools and dense layers to the table of cases
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000))]
     random: u32,
-    /// The first one's seed; the others follow
+    /// Seed of the first random case; the others follow
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
-    /// Every small geometry besides: what a window can do along an axis, and degenerate axes in pairs; on integers alone
+    /// Add every small geometry: what a window can do along an axis, and degenerate axes in pairs; on integers only
     #[arg(long)]
     exhaustive: bool,
-    /// Of the small geometries, N drawn from --seed
+    /// Run only N of the small geometries, drawn from --seed
     #[arg(long, value_name = "N", requires = "exhaustive")]
     sample: Option<usize>,
-    /// Of the small geometries, the one of this number
+    /// Run only the small geometry of this number
     #[arg(long, value_name = "NUMBER", requires = "exhaustive", conflicts_with = "sample")]
     geometry: Option<usize>,
-    /// Only what has TEXT in its `operation (case)`
+    /// Run only cases whose `operation (case)` contains TEXT
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// Only implementations of this name
+    /// Run only implementations of this name
     #[arg(long, value_name = "NAME")]
     implementation: Option<String>,
     /// Let kernels check their indices and bound their loops
@@ -54,7 +54,7 @@ pub struct Verify {
     output: OutputOptions,
 }
 
-/// Where a case comes from.
+/// The origin of a case.
 #[derive(Clone, Copy)]
 enum Origin {
     Table,
@@ -63,7 +63,7 @@ enum Origin {
 }
 
 impl Origin {
-    /// What its cases are run on.
+    /// The kinds of data that its cases are run on.
     fn data(self) -> &'static [Data] {
         match self {
             Origin::Geometry(_) => &[Data::Integers],
@@ -71,7 +71,7 @@ impl Origin {
         }
     }
 
-    /// The options that give its cases again.
+    /// The options that reproduce its cases.
     fn options(self) -> String {
         match self {
             Origin::Table => String::new(),
@@ -106,12 +106,12 @@ impl Verify {
         self.output.say(format_args!("device: {reason}"))?;
 
         let start = Instant::now();
-        // The cases of the table, and what was drawn.
+        // The cases of the table, and the random ones.
         let table = self.cases(Origin::Table, &geometries.sweep).count();
         let bar = progress_bar(table + origins().count() - 1);
         let mut counts = Counts::default();
         for origin in origins() {
-            // A trial keeps its operation: each kind of data has cases of its own.
+            // A trial keeps its operation: each kind of data has its own cases.
             let mut cases: Vec<_> =
                 origin.data().iter().map(|&data| (data, self.cases(origin, &geometries.sweep))).collect();
             loop {
@@ -151,7 +151,7 @@ impl Verify {
         Ok(Geometries { sweep, numbers })
     }
 
-    /// The cases of one origin that the options leave.
+    /// The cases of one origin that the options select.
     fn cases(&self, origin: Origin, sweep: &Exhaustive) -> impl Iterator<Item = Case> {
         let cases = match origin {
             Origin::Table => cases::all(),
@@ -162,7 +162,7 @@ impl Verify {
         cases.into_iter().filter(is_wanted)
     }
 
-    /// The implementations of a case that the options leave.
+    /// The implementations of a case that the options select.
     fn implementations(&self, case: &Case, executor: &dyn Executor) -> Vec<&'static str> {
         let mut implementations = executor.implementations(case.op.as_ref());
         if let Some(name) = &self.implementation {
@@ -214,7 +214,7 @@ impl Verify {
     }
 }
 
-/// How often each operation came to each status, in the order of [`Status::ALL`].
+/// Number of results of each status for each operation, in the order of [`Status::ALL`].
 #[derive(Default)]
 struct Counts(BTreeMap<&'static str, [usize; Status::ALL.len()]>);
 

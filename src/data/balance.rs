@@ -1,11 +1,11 @@
-//! Weights that make up for classes of unequal size.
+//! Weights that compensate for classes of unequal size.
 
 /// A weight for each class, inversely proportional to how often it occurs in `labels`:
 /// `weight[c] = n / (k * count[c])`, for `n` labels of `k` different classes.
 ///
-/// Weighted like this, every class that occurs counts the same in total, `n / k`, and the mean weight over the labels
-/// is 1. A class that never occurs has weight 0. Labels that name none of the `classes` do not count, as those of rows
-/// without a label.
+/// With these weights, every class that occurs has the same total weight, `n / k`, and the mean weight over the
+/// labels is 1. A class that never occurs has weight 0. Labels that are none of the `classes`, as those of rows
+/// without a label, are not counted.
 ///
 /// # Source
 /// scikit-learn, `compute_class_weight("balanced", ..)`.
@@ -35,7 +35,7 @@ mod tests {
         labels.iter().map(|&label| f64::from(weights[label as usize])).sum::<f64>() / labels.len() as f64
     }
 
-    /// compute_class_weight("balanced", classes=np.unique(y), y=y) of y = [0] * 7 + [1] * 2 + [2] * 3.
+    /// The result of compute_class_weight("balanced", classes=np.unique(y), y=y) for y = [0] * 7 + [1] * 2 + [2] * 3.
     #[test]
     fn weights_are_those_of_scikit_learn() {
         let labels = [[0].repeat(7), [1].repeat(2), [2].repeat(3)].concat();

@@ -1,4 +1,4 @@
-//! CIFAR-10 and CIFAR-100 in their binary version.
+//! CIFAR-10 and CIFAR-100 in their binary format.
 //!
 //! A row is one label byte (CIFAR-100: coarse label, fine label), then the planes red, green and blue of
 //! 32x32 bytes each. CIFAR-100 is read with its fine labels. Source:
@@ -15,7 +15,7 @@ use crate::{Error, Result, files};
 const IMAGE: ImageShape = ImageShape { height: 32, width: 32, channels: 3 };
 const PLANE: usize = IMAGE.height * IMAGE.width;
 
-/// The largest file that is read.
+/// The largest file size that is read.
 const MOST_BYTES: u64 = i32::MAX as u64;
 
 /// One of the two datasets.
@@ -24,10 +24,10 @@ struct Variant {
     folder: &'static str,
     train: &'static [&'static str],
     test: &'static str,
-    /// Label bytes a row; the last one counts.
+    /// Label bytes per row; the last one is the label.
     label_bytes: usize,
     classes: usize,
-    /// File with one class name a line; it may be missing.
+    /// File with one class name per line; it may be missing.
     names: &'static str,
 }
 
@@ -56,8 +56,8 @@ const VARIANTS: [Variant; 2] = [
     },
 ];
 
-/// The first `rows` images of the training and the test set of a folder of CIFAR binaries, or one that holds such a
-/// folder; `None` when neither.
+/// The first `rows` images of the training and the test set in a folder of CIFAR binaries, or in a folder that holds
+/// such a folder; `None` if there are no such files.
 pub(super) fn load(folder: &Path, rows: usize) -> Result<Option<(Dataset, Dataset)>> {
     for variant in &VARIANTS {
         for folder in [folder.to_path_buf(), folder.join(variant.folder)] {
@@ -86,7 +86,7 @@ impl Variant {
         Ok(names)
     }
 
-    /// The first `rows` rows of some files, which are read no further.
+    /// The first `rows` rows of some files; later rows are not read.
     fn read(&self, folder: &Path, files: &[&str], rows: usize, classes: Vec<String>) -> Result<Dataset> {
         let mut parts = Vec::new();
         let mut found = 0;

@@ -1,8 +1,8 @@
-//! Folders of PNG and JPEG files: `train/CLASS/*` and `test/CLASS/*`, or no test set, or plain `CLASS/*`.
+//! Folders of PNG and JPEG files: `train/CLASS/*` and `test/CLASS/*`, `train/CLASS/*` alone, or `CLASS/*`.
 //!
-//! Without a test set a sixth of each class, chosen by the seed, becomes one. Rows take turns among the
-//! classes, so that the first rows of a set are a fair sample of it. Hidden files and files with other
-//! extensions are passed over; transparency is dropped.
+//! Without a test set, a sixth of each class, chosen by the seed, becomes the test set. The rows alternate between
+//! the classes, so that the first rows of a set are a fair sample of it. Hidden files and files with other extensions
+//! are ignored; transparency is dropped.
 
 use std::collections::HashSet;
 use std::io::Cursor;
@@ -18,12 +18,12 @@ use super::{Dataset, MAX_SIDE, entries, pixel_room};
 use crate::tensor::ImageShape;
 use crate::{Error, Result, files};
 
-/// One image in this many goes to the test set when there is none.
+/// If there is no test set, one image in this many goes to it.
 const TEST_SHARE: usize = 6;
 /// Memory that decoding one image may take, in bytes.
 const MAX_DECODER_MEMORY: u64 = 256 << 20;
 
-/// Bytes of an image file, at most: more than the largest image takes unpacked.
+/// Largest size of an image file in bytes: more than the largest image takes uncompressed.
 const MAX_FILE: u64 = 256 << 20;
 
 /// A class: its name and its image files, sorted.
@@ -35,7 +35,7 @@ struct Class {
 /// The first `rows` images of the training and the test set of a folder of images.
 pub(super) fn load(folder: &Path, seed: u64, rows: usize) -> Result<(Dataset, Dataset)> {
     let (train_folder, test_folder) = (folder.join("train"), folder.join("test"));
-    // A class may be called "train" as well: then it holds images, not folders.
+    // A class may also be called "train"; that folder then holds images, not folders.
     let is_split = train_folder.is_dir() && !subfolders(&train_folder)?.is_empty();
     let train = classes_of(if is_split { &train_folder } else { folder })?;
     let (train, test) = if is_split && test_folder.is_dir() {
@@ -85,7 +85,7 @@ fn is_image(path: &Path) -> bool {
     ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known)) && path.is_file()
 }
 
-/// The first class that only one of two lists has, in words.
+/// The first class that only one of two lists has, as words of a message.
 fn odd_one_out(train: &[String], test: &[String]) -> Option<String> {
     let first_beyond = |names: &'_ [String], others: &[String]| {
         let others: HashSet<&String> = others.iter().collect();
@@ -95,7 +95,7 @@ fn odd_one_out(train: &[String], test: &[String]) -> Option<String> {
     missing.or_else(|| first_beyond(test, train).map(|name| format!("an unknown class {name:?}")))
 }
 
-/// Moves a share of each class to a test set; each class draws from its own random stream.
+/// Moves a share of each class to a test set; each class has a random stream of its own.
 fn split(classes: Vec<Class>, seed: u64) -> Result<(Vec<Class>, Vec<Class>)> {
     let mut splits = (Vec::new(), Vec::new());
     for (label, Class { name, mut files }) in classes.into_iter().enumerate() {
@@ -125,21 +125,22 @@ fn in_turns(classes: Vec<Class>) -> Vec<(PathBuf, u32)> {
     rows.into_iter().map(|(_, label, file)| (file, label as u32)).collect()
 }
 
-/// Size of all images, and the pixels of both sets: grayscale when every image is, else RGB.
+/// The size of all images, and the pixels of both sets: grayscale if every image is, otherwise RGB.
 ///
-/// The headers come first: they tell whether the pixels have room, which are then decoded to where they stay.
+/// The headers are read first, to check that there is memory for the pixels; these are then decoded to their final
+/// place.
 fn decode_all(train: &[(PathBuf, u32)], test: &[(PathBuf, u32)]) -> Result<(ImageShape, Vec<u8>, Vec<u8>)> {
     let both = [train, test].concat();
     let size = read(&both[0].0, None, |decoder| Ok(decoder.dimensions()))?;
     let headers = both.par_iter().map(|(path, _)| {
         read(path, Some(size), |decoder| Ok((decoder.color_type().has_color(), decoder.total_bytes())))
     });
-    // Two steps, since a parallel collect would report any of several errors; this is the first one.
+    // Two steps, since a parallel collect would report an arbitrary one of several errors; this reports the first.
     let headers: Vec<Result<(bool, u64)>> = headers.collect();
     let headers = headers.into_iter().collect::<Result<Vec<_>>>()?;
     let channels = if headers.iter().any(|&(has_color, _)| has_color) { 3 } else { 1 };
     let image = ImageShape { height: size.1 as usize, width: size.0 as usize, channels };
-    // Images in other formats than the pixels' are decoded aside, one a thread, and converted.
+    // Images in a format other than the pixels' are decoded to a buffer of their own, one per thread, and converted.
     let largest = headers.iter().map(|&(_, bytes)| bytes + 3 * u64::from(size.0) * u64::from(size.1)).max();
     let aside = largest.unwrap_or(0) * rayon::current_num_threads() as u64;
     let [train_room, test_room] = pixel_room([train.len(), test.len()], image, aside)?;
@@ -155,7 +156,7 @@ fn decode_all(train: &[(PathBuf, u32)], test: &[(PathBuf, u32)]) -> Result<(Imag
     Ok((image, decoded(train_room, train)?, decoded(test_room, test)?))
 }
 
-/// Decodes to `pixels`, which are grayscale or RGB.
+/// Decodes an image to `pixels`, which are grayscale or RGB.
 fn decode(decoder: impl ImageDecoder, pixels: &mut [u8]) -> ImageResult<()> {
     let (width, height) = decoder.dimensions();
     let channels = pixels.len() / (width as usize * height as usize);
@@ -167,7 +168,8 @@ fn decode(decoder: impl ImageDecoder, pixels: &mut [u8]) -> ImageResult<()> {
         }
         (color, _) => {
             let image = DynamicImage::from_decoder(decoder)?;
-            // Grays of more bits are rounded first, so that they are the same beside colours.
+            // Grayscale of more bits is rounded to 8 bits first, so that it gives the same values beside colour
+            // images.
             let image = if color.has_color() { image } else { image.into_luma8().into() };
             pixels.copy_from_slice(&image.into_rgb8());
             Ok(())
@@ -175,14 +177,15 @@ fn decode(decoder: impl ImageDecoder, pixels: &mut [u8]) -> ImageResult<()> {
     }
 }
 
-/// What `use_decoder` makes of an image's decoder; refused before its pixels are touched when its size is not `size`.
+/// The result of `use_decoder` for an image's decoder. An image whose size is not `size` is refused before its pixels
+/// are decoded.
 fn read<T>(
     path: &Path,
     size: Option<(u32, u32)>,
     use_decoder: impl FnOnce(Box<dyn ImageDecoder + '_>) -> ImageResult<T>,
 ) -> Result<T> {
     let bytes = files::read(path, MAX_FILE)?;
-    // Messages of decoders may run over several lines.
+    // A decoder's message may have several lines.
     let broken = |error: image::ImageError| {
         let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         Error::file(path, "a PNG or JPEG image", format!("one that cannot be decoded: {reason}"))
@@ -206,8 +209,8 @@ fn read<T>(
     use_decoder(Box::new(decoder)).map_err(broken)
 }
 
-/// Whether the last scan of a JPEG file (marker FF DA) has an end (FF D9); the decoder would paint what is
-/// missing gray and say nothing.
+/// Whether the last scan of a JPEG file (marker FF DA) has an end (FF D9); the decoder would fill the missing part
+/// with gray and report no error.
 fn ends(jpeg: &[u8]) -> bool {
     jpeg.windows(2).rev().find(|marker| matches!(marker, [0xff, 0xd9 | 0xda])) == Some(&[0xff, 0xd9])
 }

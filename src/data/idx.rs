@@ -1,8 +1,8 @@
 //! IDX files: MNIST, Fashion-MNIST, KMNIST, EMNIST; plain or gzipped.
 //!
-//! A file is big-endian: magic `0x00000800 + rank`, `rank` sizes of 32 bits, then one byte a value.
-//! Source: <http://yann.lecun.com/exdb/mnist/>. EMNIST stores each image transposed, and its letters are
-//! labelled from 1: there are as many classes as the largest label plus one, so class `0` stays empty.
+//! A file is big-endian: magic `0x00000800 + rank`, `rank` sizes of 32 bits, then one byte per value. Source:
+//! <http://yann.lecun.com/exdb/mnist/>. EMNIST stores each image transposed, and its letters are labelled from 1:
+//! there are as many classes as the largest label plus one, so class `0` stays empty.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,10 +15,10 @@ use super::{Dataset, MAX_SIDE, entries, numbered, pixel_room};
 use crate::tensor::ImageShape;
 use crate::{Error, Result, host_memory};
 
-/// The largest number of bytes that a header may promise.
+/// The largest number of bytes that a header may declare.
 const MAX_BYTES: usize = i32::MAX as usize;
 
-/// What a file name ends in before `-idx3-ubyte`, and its place in a [`Group`].
+/// How a file name ends before `-idx3-ubyte`, and its index in a [`Group`].
 const STEMS: [(&str, usize); 6] = [
     ("train-images", 0),
     ("train-labels", 1),
@@ -31,7 +31,7 @@ const STEMS: [(&str, usize); 6] = [
 /// Training images, training labels, test images, test labels.
 type Group = [Option<PathBuf>; 4];
 
-/// The first `rows` images of the training and the test set of a folder of IDX files; `None` when it holds none.
+/// The first `rows` images of the training and the test set in a folder of IDX files; `None` if it holds none.
 pub(super) fn load(folder: &Path, rows: usize) -> Result<Option<(Dataset, Dataset)>> {
     let mut groups = find(folder)?;
     let Some((prefix, group)) = groups.pop_first() else { return Ok(None) };
@@ -52,7 +52,7 @@ pub(super) fn load(folder: &Path, rows: usize) -> Result<Option<(Dataset, Datase
         let expected = format!("images of {image} as in the training set");
         return Err(Error::file(test_images, expected, test_image));
     }
-    // All of them, however many count: the classes do not depend on that.
+    // All labels are read, not only those of the first `rows`: the classes must not depend on `rows`.
     let mut train_labels = read_labels(&train_labels, train_rows)?;
     let mut test_labels = read_labels(&test_labels, test_rows)?;
     let largest = train_labels.iter().chain(&test_labels).max().map_or(0, |&label| label as usize);
@@ -63,7 +63,8 @@ pub(super) fn load(folder: &Path, rows: usize) -> Result<Option<(Dataset, Datase
     Ok(Some((train, Dataset::new(image, classes, test, test_labels)?)))
 }
 
-/// The IDX files of a folder, grouped by what stands before `train` or `t10k`; plain before gzipped.
+/// The IDX files of a folder, grouped by the part of the name before `train` or `t10k`; plain files before gzipped
+/// ones.
 fn find(folder: &Path) -> Result<BTreeMap<String, Group>> {
     let mut groups = BTreeMap::<String, Group>::new();
     for path in entries(folder)? {
@@ -85,7 +86,7 @@ fn parse(name: &str) -> Option<(&str, usize)> {
     STEMS.iter().find_map(|&(end, part)| Some((stem.strip_suffix(end)?, part)))
 }
 
-/// Of a file of images their size, their number, and the pixels of the first `rows`.
+/// The size and the number of the images in a file, and the pixels of the first `rows`.
 fn read_images(path: &Path, transposed: bool, rows: usize) -> Result<(ImageShape, usize, Vec<u8>)> {
     let ([images, height, width], pixels) = read(path, rows)?;
     if !transposed {
@@ -104,13 +105,13 @@ fn read_images(path: &Path, transposed: bool, rows: usize) -> Result<(ImageShape
 fn read_labels(path: &Path, images: usize) -> Result<Vec<u32>> {
     let ([labels], values) = read(path, images)?;
     if labels != images {
-        return Err(Error::file(path, format!("{images} labels, one an image"), labels));
+        return Err(Error::file(path, format!("{images} labels, one per image"), labels));
     }
     Ok(values.into_iter().map(u32::from).collect())
 }
 
-/// Sizes of a file, and the values of its first `rows`; where there are no more of them, nothing may come behind. The
-/// header is held against the data before any memory is taken for them.
+/// Sizes of a file, and the values of its first `rows`; if there are no more rows, no data may follow. The header is
+/// checked against the data before memory is allocated for them.
 fn read<const RANK: usize>(path: &Path, rows: usize) -> Result<([usize; RANK], Vec<u8>)> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     let file_length = file.metadata().map_err(Error::io("read", path))?.len();
@@ -167,7 +168,8 @@ fn read<const RANK: usize>(path: &Path, rows: usize) -> Result<([usize; RANK], V
     let wanted = rows.min(*all_rows) * row_bytes;
     let (what, advice) = (format!("reading {}", path.display()), "fewer images (--limit)");
     host_memory::check(&what, wanted as u64, advice)?;
-    // Grows as data arrive, and stops one byte behind the promise, so that a gzip bomb stays folded.
+    // The buffer grows as data arrive, and reading stops one byte after the declared size, so that a gzip bomb is not
+    // unpacked.
     let mut data = Vec::new();
     let most = if wanted < length { wanted } else { length + 1 };
     reader.take(most as u64).read_to_end(&mut data).map_err(broken)?;

@@ -1,7 +1,7 @@
-//! Labelled images in host memory, and where they come from.
+//! Labelled images in host memory, and their sources.
 //!
-//! [`load`] takes the name of a source: `synthetic`, or a folder in one of three formats, told apart by its
-//! content: IDX files (MNIST and its relatives), CIFAR binaries, or one folder of PNG and JPEG files a class.
+//! [`load`] takes the name of a source: `synthetic`, or a folder whose content shows its format: IDX files (MNIST and
+//! its relatives), CIFAR binaries, or a folder of PNG and JPEG files for each class.
 
 mod balance;
 mod cifar;
@@ -24,7 +24,7 @@ use crate::{Error, Result, host_memory};
 /// The source that needs no file.
 const SYNTHETIC: &str = "synthetic";
 
-/// The largest height and width that a file may claim.
+/// The largest height and width that a file may declare.
 const MAX_SIDE: usize = 4096;
 
 /// Labelled images of one size.
@@ -41,10 +41,10 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// A dataset whose parts fit together.
+    /// A dataset, checked for consistency.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `images` does not hold one image a label, or a label names no class.
+    /// [`Error::Invalid`] when `images` does not hold one image per label, or a label names no class.
     pub fn new(image: ImageShape, classes: Vec<String>, images: Vec<u8>, labels: Vec<u32>) -> Result<Self> {
         if labels.len().checked_mul(image.elements()) != Some(images.len()) {
             let expected = format!("{} images of {image}", labels.len());
@@ -90,11 +90,11 @@ impl Dataset {
 /// A training set and a test set with the same classes and image size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataSplits {
-    /// What to call the data: `synthetic`, or the folder's name.
+    /// Name of the data: `synthetic`, or the folder's name.
     pub name: String,
-    /// What a network learns from.
+    /// The images that a network is trained on.
     pub train: Dataset,
-    /// What it is judged on.
+    /// The images that it is evaluated on.
     pub test: Dataset,
 }
 
@@ -117,7 +117,7 @@ pub struct Normalisation {
 }
 
 impl Normalisation {
-    /// The figures of `data`, from exact integer sums; mean 0 and deviation 1 when it holds no image.
+    /// Measures `data`, with exact integer sums; mean 0 and deviation 1 if it holds no image.
     pub fn measure(data: &Dataset) -> Self {
         let channels = data.image.channels;
         let pixels = (data.len() * data.image.height * data.image.width).max(1) as u128;
@@ -138,21 +138,21 @@ impl Normalisation {
 
 /// The data that `source` names: `synthetic`, or a folder whose format is detected.
 ///
-/// `seed` rules the synthetic digits, and the split of image folders that come without a test set.
+/// `seed` determines the synthetic digits, and the split of image folders that have no test set.
 ///
 /// # Errors
-/// [`Error::Invalid`] when there is no such folder; [`Error::File`] or [`Error::Io`] that names the file
-/// when one is missing, damaged, or at odds with the others; [`Error::Memory`] when the images take more memory
-/// than there is.
+/// [`Error::Invalid`] when there is no such folder; [`Error::File`] or [`Error::Io`], naming the file, when one is
+/// missing, damaged, or inconsistent with the others; [`Error::Memory`] when there is too little memory for the
+/// images.
 pub fn load(source: &str, seed: u64) -> Result<DataSplits> {
     load_first(source, seed, usize::MAX)
 }
 
-/// The first `rows` images of each set of [`load`], or all of them when there are fewer; no others are decoded, and
-/// damage behind them may go unseen. Whether an image folder is gray is up to the images that are used.
+/// The first `rows` images of each set of [`load`], or all of them when there are fewer. No others are decoded, and
+/// damage after them may go unnoticed. An image folder is grayscale if all images used are.
 ///
 /// # Errors
-/// As [`load`]; [`Error::Memory`] when the images, decoded, take more memory than there is.
+/// Those of [`load`]; [`Error::Memory`] when there is too little memory for the decoded images.
 pub fn load_first(source: &str, seed: u64, rows: usize) -> Result<DataSplits> {
     if source == SYNTHETIC {
         return Ok(synthetic(seed, TRAIN_ROWS.min(rows), TEST_ROWS.min(rows)));
@@ -178,7 +178,7 @@ pub fn load_first(source: &str, seed: u64, rows: usize) -> Result<DataSplits> {
     Ok(DataSplits { name, train, test })
 }
 
-/// The same source, found from any working directory.
+/// The same source, as a name that is valid from any working directory.
 ///
 /// # Errors
 /// [`Error::Io`] when there is no such folder.
@@ -190,7 +190,7 @@ pub fn absolute(source: &str) -> Result<String> {
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// Room for the pixels of sets of so many images, where all of it, and `more` bytes, can be had.
+/// Allocates memory for the pixels of sets of these sizes, if it is available together with `more` bytes.
 fn pixel_room<const SETS: usize>(
     rows: [usize; SETS],
     image: ImageShape,
@@ -221,7 +221,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Class names for data that come without any: `0`, `1`, ...
+/// Class names for data without any: `0`, `1`, ...
 fn numbered(classes: usize) -> Vec<String> {
     (0..classes).map(|class| class.to_string()).collect()
 }

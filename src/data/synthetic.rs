@@ -1,8 +1,8 @@
 //! Digits drawn from strokes: a dataset that needs no download.
 //!
-//! A digit is a few strokes through control points. Each image bends them (jitter of the points, width and
-//! height, slant, rotation, position), draws them with a pen of random thickness and darkness, and adds
-//! distracting marks and noise. A linear classifier does not get far on it; a small CNN does.
+//! A digit is a few strokes through control points. Each image distorts them (jitter of the points, width and height,
+//! slant, rotation, position), draws them with a pen of random thickness and darkness, and adds distracting marks and
+//! noise. A linear classifier does poorly on these images; a small CNN does well.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -11,9 +11,9 @@ use rayon::prelude::*;
 use super::{DataSplits, Dataset, numbered};
 use crate::tensor::ImageShape;
 
-/// Rows of the training set that `synthetic` stands for.
+/// Rows of the training set of the source `synthetic`.
 pub const TRAIN_ROWS: usize = 10_000;
-/// Rows of the test set that `synthetic` stands for.
+/// Rows of the test set of the source `synthetic`.
 pub const TEST_ROWS: usize = 2_000;
 
 const SIDE: usize = 28;
@@ -124,8 +124,8 @@ const NINE_LOOP: Stroke = Curve(&[
 
 /// Digits in 28x28 pixels, one channel, bright on dark; row `i` shows digit `i % 10`.
 ///
-/// Every image has its own random stream, named by the seed, the split and the row: neither the number of
-/// rows nor of threads changes an image, and the two splits share none.
+/// Every image has its own random stream, determined by the seed, the split and the row: neither the number of rows
+/// nor of threads changes an image, and the two splits share no image.
 pub fn synthetic(seed: u64, train_rows: usize, test_rows: usize) -> DataSplits {
     let split = |first_stream: u64, rows: usize| {
         let mut images = vec![0; rows * SIDE * SIDE];
@@ -147,7 +147,7 @@ fn draw(digit: usize, random: &mut ChaCha8Rng, pixels: &mut [u8]) {
     let size = (between(11.0, 19.0), between(14.0, 21.0));
     let centre = (between(11.0, 17.0), between(11.5, 16.5));
     let slant = between(-0.3, 0.4);
-    // libm, not std: the same bits on every machine.
+    // libm instead of std, for the same bits on every machine.
     let (sin, cos) = libm::sincosf(between(-0.28, 0.28));
     let radius = between(0.6, 1.5);
     let ink = between(130.0, 250.0);
@@ -205,8 +205,8 @@ fn smooth(points: &[Point]) -> Vec<Point> {
     path
 }
 
-/// Draws lines from point to point with a round pen, anti-aliased by the distance to them; the strongest
-/// stroke wins where several meet.
+/// Draws lines from point to point with a round pen, anti-aliased by the distance to them; where several strokes
+/// meet, the strongest wins.
 fn trace(path: &[Point], radius: f32, strength: f32, coverage: &mut [f32]) {
     let reach = radius + 0.5;
     let pixels = |a: f32, b: f32| {
@@ -243,7 +243,7 @@ mod tests {
         assert_ne!(synthetic(8, 20, 20).train.images, small.train.images);
     }
 
-    /// Share of the test set that softmax regression gets right after plain stochastic gradient descent.
+    /// Share of the test set that softmax regression classifies correctly after plain stochastic gradient descent.
     fn softmax_regression(data: &DataSplits) -> f32 {
         let inputs = |row: &[u8]| row.iter().map(|&value| f32::from(value) / 128.0 - 0.4).collect::<Vec<_>>();
         let mut weights = vec![[0f32; DIGITS]; SIDE * SIDE + 1];

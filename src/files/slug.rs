@@ -1,12 +1,12 @@
-//! Names of files from names that somebody else gave.
+//! Safe file names from arbitrary names.
 
-/// Letters of a name; a file system takes 255 bytes, and others have parts in the name.
+/// Most letters of a name: a file system allows 255 bytes, and the file name has other parts too.
 const LONGEST: usize = 64;
 
-/// `text` as a part of a file's name, safe on any system: words of ASCII letters and digits in lower case, with hyphens
-/// between, at most 64 letters; `unnamed` where there is no such word.
+/// `text` as a part of a file's name, safe on any system: words of ASCII letters and digits in lower case, joined by
+/// hyphens, at most 64 characters; `unnamed` if there is no such word.
 ///
-/// Windows keeps some whole names to itself, as `con` and `nul`: the part needs company.
+/// Windows reserves some whole names, such as `con` and `nul`, so the result must not be used as the whole name.
 pub(crate) fn slug(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let mut slug = words.collect::<Vec<_>>().join("-").to_lowercase();

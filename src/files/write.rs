@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! Writing files completely or not at all.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -8,24 +8,25 @@ use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
-/// Writes a file under a temporary name beside `path` and renames it: whoever looks sees the old content
-/// or the new one, never a part.
+/// Writes a file under a temporary name beside `path` and renames it: a reader sees either the old content or the
+/// new, never a part.
 ///
-/// Only a regular file, or nothing, is replaced. A symbolic link stays, and the file that it leads to is replaced.
-/// The new file has the permissions of the old one, and its owner where that is allowed; without an old one, those
-/// that any new file gets. A device, a pipe or this program's own standard output is written to directly.
+/// Only a regular file is replaced, or a missing file created. A symbolic link stays, and the file that it leads to
+/// is replaced. The new file has the permissions of the old one, and its owner if that is allowed; without an old
+/// one, the permissions of any new file. A device, a pipe or this program's own standard output is written to
+/// directly.
 ///
-/// What a killed process has left half written in the same folder is removed.
+/// Unfinished temporary files that a killed process has left in the same folder are removed.
 ///
 /// # Errors
-/// [`Error::Io`] when the folder, the file that is there, or what stands in its place cannot be written; for a
-/// symbolic link that leads nowhere; for a folder.
+/// [`Error::Io`] when the folder, the existing file, or the device or pipe cannot be written; for a symbolic link
+/// that leads nowhere; for a folder.
 pub fn write_atomically(path: &Path, content: &[u8]) -> Result<()> {
     write(path, content, Durability::AsItComes).map_err(Error::io("write", path))
 }
 
-/// [`write_atomically`], and the content and the name are on the disk when it returns, as far as the system can tell: a
-/// power cut then finds the old file or the new one.
+/// As [`write_atomically`], but the content and the name are on the disk when it returns, as far as the system
+/// guarantees it: after a power cut, either the old file or the new one is there.
 ///
 /// # Errors
 /// Those of [`write_atomically`].
@@ -33,10 +34,10 @@ pub fn write_durably(path: &Path, content: &[u8]) -> Result<()> {
     write(path, content, Durability::OnDisk).map_err(Error::io("write", path))
 }
 
-/// Checks that [`write_atomically`] can write a file, before work is done for it, and leaves no trace.
+/// Checks that [`write_atomically`] can write a file, before work is done for it, without leaving anything behind.
 ///
 /// # Errors
-/// Those of [`write_atomically`], as far as they can be known without writing to a device or a pipe.
+/// Those of [`write_atomically`], as far as they can be found without writing to a device or a pipe.
 pub fn check_writable(path: &Path) -> Result<()> {
     let check = || match Place::at(path)? {
         Place::File { path, old: _ } => check_folder(folder_of(&path)),
@@ -45,22 +46,22 @@ pub fn check_writable(path: &Path) -> Result<()> {
     check().map_err(Error::io("write", path))
 }
 
-/// Checks that files can be made in a folder, and leaves no trace.
+/// Checks that files can be created in a folder, without leaving anything behind.
 pub(crate) fn check_folder(folder: &Path) -> io::Result<()> {
     temporary_file(folder, Readers::Owner).map(drop)
 }
 
-/// Whether what is written to `path` comes out of this program's standard output, as with `/dev/stdout`.
+/// Whether writing to `path` writes to this program's standard output, as with `/dev/stdout`.
 pub fn is_standard_output(path: &Path) -> bool {
     matches!(Place::at(path), Ok(Place::StandardOutput))
 }
 
-/// Makes the names in a folder outlast a power cut, where the system lets folders be synced.
+/// Makes changes to the names in a folder survive a power cut, if the system can sync folders.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
     }
-    // A folder that may be written but not read, or a file system that knows no such thing: nothing can be done.
+    // The folder may be writable but not readable, or the file system may not support this: the error is ignored.
     let Ok(folder) = File::open(folder) else { return Ok(()) };
     match folder.sync_all() {
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
@@ -78,11 +79,11 @@ enum Durability {
 
 /// What a path leads to.
 enum Place {
-    /// A regular file, or nothing yet; no symbolic link any more.
+    /// A regular file, or a path that does not exist yet; symbolic links are resolved.
     File { path: PathBuf, old: Option<Metadata> },
-    /// A device, a pipe, and whatever else has no content to replace.
+    /// A device, a pipe, or anything else without content to replace.
     Stream,
-    /// The file or the pipe that standard output goes to: what is printed and what is written share one position.
+    /// The file or pipe of standard output: printing and writing share one position.
     StandardOutput,
 }
 
@@ -101,12 +102,12 @@ impl Place {
         if !old.is_file() {
             return Ok(Place::Stream);
         }
-        // Renaming asks the folder alone: a file that is protected from writing stays so.
+        // Renaming requires permission for the folder only, so this checks that the file is not write-protected.
         OpenOptions::new().write(true).open(path)?;
         Ok(Place::File { path: fs::canonicalize(path)?, old: Some(old) })
     }
 
-    /// A path where nothing is.
+    /// A path that does not exist.
     fn free(path: &Path) -> io::Result<Place> {
         if let Ok(target) = fs::read_link(path) {
             let reason = format!("a symbolic link to {}, where nothing is", target.display());
@@ -160,8 +161,8 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Temporary files are called `.wgconv-XXXXXX.tmp`: short, since the name of the file itself may be as long as the
-/// system allows.
+/// Temporary files are called `.wgconv-XXXXXX.tmp`: short, since the file's own name may be as long as the system
+/// allows.
 const PREFIX: &str = ".wgconv-";
 const SUFFIX: &str = ".tmp";
 
@@ -169,12 +170,12 @@ const SUFFIX: &str = ".tmp";
 #[derive(Clone, Copy, PartialEq)]
 enum Readers {
     Owner,
-    /// Those who may read any new file.
+    /// The same users as for any new file.
     AsUsual,
 }
 
-/// A temporary file, locked for as long as it is open, so that [`remove_leftovers`] in another process tells it from
-/// what a killed process has left.
+/// A temporary file, locked while it is open, so that [`remove_leftovers`] in another process can tell it from a file
+/// that a killed process has left.
 fn temporary_file(folder: &Path, readers: Readers) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX).suffix(SUFFIX);
@@ -189,16 +190,16 @@ fn temporary_file(folder: &Path, readers: Readers) -> io::Result<NamedTempFile> 
     let _ = readers;
     loop {
         let file = builder.make_in(folder, |path| options.open(path))?;
-        // Where the file system knows no locks nobody can take this one either, and leftovers stay.
+        // On a file system without locks, no other process can lock this file either, and leftovers stay.
         let _ = file.as_file().lock();
-        // Another process may have had the lock first, and have taken the file for a leftover.
+        // Another process may have locked the file first, and removed it as a leftover.
         if file.path().exists() {
             return Ok(file);
         }
     }
 }
 
-/// Removes temporary files that no living process has open, as far as this can be told and done.
+/// Removes temporary files that no running process has open, as far as this is known and possible.
 fn remove_leftovers(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -221,7 +222,7 @@ fn give_permissions(file: &File, old: &Metadata) -> io::Result<()> {
 
     let new = file.metadata()?;
     if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-        // Only the superuser may give a file away: whoever else may write it becomes its owner.
+        // Only the superuser may change the owner; otherwise the user who writes the file becomes its owner.
         let _ = fchown(file, Some(old.uid()), Some(old.gid()));
     }
     file.set_permissions(old.permissions())
@@ -237,7 +238,7 @@ fn is_stdout(metadata: &Metadata) -> bool {
     use std::os::fd::AsFd;
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-    // Devices have no position to share.
+    // Devices have no position that could be shared.
     if metadata.file_type().is_char_device() {
         return false;
     }
@@ -388,7 +389,7 @@ mod tests {
             assert_eq!(reader.join().unwrap(), b"through");
             assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
 
-            // Through a link, so that a fault costs no device.
+            // Through a link, so that a bug does not destroy a device.
             let null = folder.path().join("null");
             symlink("/dev/null", &null).unwrap();
             check_writable(&null).unwrap();

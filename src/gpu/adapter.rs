@@ -1,10 +1,10 @@
-//! The GPUs of this machine, and which one to take.
+//! The GPUs of this machine, and the choice between them.
 
 use super::multiprocessors::multiprocessors;
 use crate::device::{DeviceKind, DeviceProfile};
 use crate::{Error, Result};
 
-/// A GPU, or a program that plays one, found through a driver.
+/// A GPU, or a program that emulates one, found through a driver.
 #[derive(Clone, Debug)]
 pub struct Adapter {
     pub(super) adapter: wgpu::Adapter,
@@ -33,7 +33,7 @@ pub fn adapters() -> Vec<Adapter> {
     adapters
 }
 
-/// What to install where no adapter, or only a software rasteriser, is found.
+/// What to install if no adapter, or only a software rasteriser, is found.
 pub fn install_advice() -> &'static str {
     if cfg!(target_os = "windows") {
         "install your GPU maker's driver (it brings DirectX 12 and Vulkan)"
@@ -55,7 +55,7 @@ impl Adapter {
             wgpu::DeviceType::Cpu => DeviceKind::Software,
             wgpu::DeviceType::Other => DeviceKind::Other,
         };
-        // Mesa's rasteriser, LP_MAX_TGSI_LOOP_ITERATIONS; others of the kind get by with shorter loops as well.
+        // LP_MAX_TGSI_LOOP_ITERATIONS of Mesa's rasteriser; shorter loops work on other software rasterisers too.
         const MESA_LOOP_TRIPS: u32 = 65_535;
         let profile = DeviceProfile {
             max_loop_trips: (kind == DeviceKind::Software).then_some(MESA_LOOP_TRIPS),
@@ -74,7 +74,7 @@ impl Adapter {
         Adapter { adapter, profile }
     }
 
-    /// What operations choose their kernels by.
+    /// The properties by which operations choose their kernels.
     pub fn profile(&self) -> &DeviceProfile {
         &self.profile
     }
@@ -90,7 +90,7 @@ impl Adapter {
         format!("{} {}", info.driver, info.driver_info).trim().to_string()
     }
 
-    /// Names of the optional features that help here, and whether the adapter has them.
+    /// Names of the optional features that wgconv can use, and whether the adapter has them.
     pub fn features(&self) -> Vec<(&'static str, bool)> {
         let features = self.adapter.features();
         [
@@ -104,13 +104,15 @@ impl Adapter {
         .to_vec()
     }
 
-    /// The file name under which compiled kernels of this adapter are kept; none where its driver keeps none.
+    /// The file name under which compiled kernels of this adapter are kept; `None` if its driver does not support
+    /// that.
     pub(super) fn pipeline_cache_name(&self) -> Option<String> {
         let has_caches = self.adapter.features().contains(wgpu::Features::PIPELINE_CACHE);
         wgpu::util::pipeline_cache_key(&self.adapter.get_info()).filter(|_| has_caches)
     }
 
-    /// A device on this adapter, with all of the adapter's limits and those of its features that help.
+    /// Opens a device on this adapter, with all of the adapter's limits and those of its features that wgconv can
+    /// use.
     pub(super) fn open(&self) -> Result<(wgpu::Device, wgpu::Queue)> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgconv"),

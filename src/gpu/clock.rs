@@ -1,4 +1,4 @@
-//! How long runs take: by the device's own word where it makes sense, else by the host's clock.
+//! The duration of runs: by the device's timestamps if they are plausible, otherwise by the host's clock.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use super::timestamps::Timestamps;
 use crate::Result;
 use crate::plan::TimedBy;
 
-/// The clock that runs are timed by: the device's timestamps where they make sense, else the host's.
+/// The clock that times runs: the device's timestamps if they are plausible, otherwise the host's clock.
 #[derive(Debug)]
 pub struct Clock(Option<Timestamps>);
 
@@ -18,7 +18,7 @@ impl Clock {
         Clock(has_timestamps.then(|| Timestamps::new(context)))
     }
 
-    /// Which clock the next measurement goes by.
+    /// The clock of the next measurement.
     pub fn timed_by(&self) -> TimedBy {
         if self.0.is_some() { TimedBy::GpuTimestamps } else { TimedBy::HostClock }
     }
@@ -32,7 +32,7 @@ impl Clock {
         if dispatches.is_empty() || times == 0 {
             return Ok(Duration::ZERO);
         }
-        // What is still under way belongs to others.
+        // Earlier work must not be counted.
         context.wait()?;
         let start = Instant::now();
         context.submit(dispatches, times, self.0.as_ref())?;
@@ -42,7 +42,7 @@ impl Clock {
         match between(timestamps.read(context)?, timestamps.period, on_host) {
             Some(on_device) => Ok(on_device),
             None => {
-                // Measurements by two clocks cannot be compared: from here on there is one.
+                // Measurements by two clocks cannot be compared: from here on, only the host's clock is used.
                 self.0 = None;
                 Ok(on_host)
             }
@@ -50,14 +50,14 @@ impl Clock {
     }
 }
 
-/// The time between two timestamps; none where a driver's timestamps cannot be what they should: zero, standing
-/// still, running backwards, or over a longer time than the host waited.
+/// The time between two timestamps; `None` if the driver's timestamps are implausible: zero, not advancing,
+/// decreasing, or spanning a longer time than the host waited.
 fn between([begin, end]: [u64; 2], period: f64, on_host: Duration) -> Option<Duration> {
     if begin == 0 || end <= begin {
         return None;
     }
     let on_device = Duration::try_from_secs_f64((end - begin) as f64 * period * 1e-9).ok()?;
-    // No two clocks run alike.
+    // No two clocks run at exactly the same rate.
     let is_within = on_device <= on_host.mul_f64(1.001);
     (is_within && !on_device.is_zero()).then_some(on_device.min(on_host))
 }

@@ -1,4 +1,4 @@
-//! An open device: its buffers and bindings, and what went wrong on it.
+//! An open device: its buffers and bindings, and the errors that occurred on it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,17 +42,17 @@ impl Context {
         Ok(Context { device, queue, profile: adapter.profile().clone(), fault })
     }
 
-    /// Bytes that one buffer may have.
+    /// The largest number of bytes of one buffer.
     pub fn max_buffer_bytes(&self) -> u64 {
         self.profile.largest_buffer()
     }
 
-    /// That the device failed at `operation`.
+    /// The error that the device failed at `operation`.
     ///
-    /// The device's own fault, where it has one, explains more than what followed from it.
+    /// If the device reported a fault of its own, the error shows that, since it explains more than its consequences.
     pub fn failed(&self, operation: impl Into<String>, cause: impl ToString) -> Error {
         let cause = self.fault.message().unwrap_or_else(|| cause.to_string());
-        // Drivers' messages run over many lines; one says what failed.
+        // Drivers' messages may span many lines; an error is one line.
         let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
         Error::Device { device: self.profile.name.clone(), operation: operation.into(), cause }
     }
@@ -76,7 +76,7 @@ impl Context {
         self.check_fault("running a plan")
     }
 
-    /// A buffer that kernels work on.
+    /// A buffer for use by kernels.
     pub fn create_buffer(&self, label: &str, element: Element, elements: usize) -> wgpu::Buffer {
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
@@ -86,8 +86,8 @@ impl Context {
         })
     }
 
-    /// Tensors of reals of these sizes side by side, in one buffer, or in several where that would be too large. All is
-    /// zero.
+    /// Real tensors of these sizes side by side, in one buffer, or in several if one would be too large. All memory
+    /// is zero.
     pub fn create_span(&self, label: &str, sizes: &[usize]) -> Vec<Slice> {
         let of_span = |span: Span| {
             let buffer = self.create_buffer(label, Element::Real, span.elements);
@@ -102,7 +102,8 @@ impl Context {
     }
 }
 
-/// The first message from the driver that no call returned; that of a lost device, if it was lost.
+/// The first message from the driver that was not returned by a call; if the device was lost, the message that says
+/// so.
 #[derive(Clone, Debug, Default)]
 pub struct Fault(Arc<Mutex<Option<String>>>);
 
@@ -111,7 +112,7 @@ impl Fault {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
     }
 
-    /// Notes that the device was lost, for which the driver gives `reason`.
+    /// Records that the device was lost, and the driver's `reason`.
     pub fn note_lost(&self, reason: &str) {
         let reason = reason.trim().trim_end_matches('.');
         let reason = if reason.is_empty() { "for no reason that it gives" } else { reason };
@@ -119,7 +120,7 @@ impl Fault {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
     }
 
-    /// Adds to the message, where there is one.
+    /// Adds to the message, if there is one.
     pub fn explain(&self, more: &str) {
         if let Some(message) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             *message += "; ";

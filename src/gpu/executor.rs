@@ -28,10 +28,10 @@ use crate::{Result, host_memory};
 /// Which of an operation's implementations to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Preference {
-    /// The fastest, where the executor measures, else the operation's own best guess for the device.
+    /// The fastest if the executor measures, otherwise the operation's own best guess for the device.
     #[default]
     BestGuess,
-    /// The one of this name where an operation has it, else as [`Preference::BestGuess`].
+    /// The one of this name if an operation has it, otherwise as [`Preference::BestGuess`].
     Named(String),
 }
 
@@ -56,7 +56,7 @@ struct PreparedPlan {
 }
 
 impl GpuExecutor {
-    /// Opens an adapter. Its operations run by their rules, and nothing is kept from start to start.
+    /// Opens an adapter. Its operations are chosen by rules, and no cache is used.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the driver refuses.
@@ -74,17 +74,17 @@ impl GpuExecutor {
         })
     }
 
-    /// The same executor with kernels that check their indices, or that do not.
+    /// The same executor with index checks in its kernels, or without.
     ///
     /// # Panics
-    /// On an executor that tunes: what it knows holds for one kind of kernels. Ask for the checks first.
+    /// On an executor that tunes: its findings are valid for one kind of kernels only. Call this first.
     pub fn with_checks(mut self, checks: ShaderChecks) -> Self {
         assert!(self.tuner.is_none(), "shader checks are asked for before tuning");
         self.pipelines.restart(checks);
         self
     }
 
-    /// The same executor, which keeps compiled kernels in `folder`, where the driver lets them be kept.
+    /// The same executor, which keeps compiled kernels in `folder` if the driver supports that.
     pub fn with_pipeline_cache(mut self, folder: CacheFolder) -> Self {
         let cache = self
             .adapter
@@ -95,24 +95,24 @@ impl GpuExecutor {
     }
 
     /// The same executor, which measures the implementations of a plan's operations when the plan is prepared, and
-    /// runs the fastest that is right. Which one that is may differ from start to start, and the last bits of the
-    /// answers with it, unless the findings are kept.
+    /// runs the fastest that is correct. The choice, and with it the last bits of the answers, may differ between
+    /// starts of the program unless the findings are kept.
     pub fn with_tuning(mut self, tuning: Tuning) -> Self {
         self.tuner = Some(Tuner::new(tuning, &self.adapter, self.pipelines.checks()));
         self
     }
 
-    /// What operations choose their kernels by.
+    /// The properties by which operations choose their kernels.
     pub fn profile(&self) -> &DeviceProfile {
         &self.context.profile
     }
 
-    /// Which implementations the plans prepared from now on run.
+    /// Sets which implementations run in the plans prepared from now on.
     pub fn set_preference(&mut self, preference: Preference) {
         self.preference = preference;
     }
 
-    /// The position of the implementation that [`Executor::choose`] names, as far as it is known.
+    /// The position of the implementation that [`Executor::choose`] returns, as far as it is known.
     fn default_choice(&self, op: &dyn Op, implementations: &[Implementation]) -> (usize, ChosenBy) {
         match &self.tuner {
             None => (0, ChosenBy::Rules),
@@ -142,7 +142,7 @@ impl GpuExecutor {
         Allocation::new(plan, &workspace)
     }
 
-    /// Refuses the first of some sizes, each with what it is of, that no buffer holds.
+    /// Returns an error for the first of these named sizes that is too large for a buffer.
     fn check_sizes<'a>(&self, sizes: impl Iterator<Item = (&'a str, u64)>) -> Result<()> {
         let limit = self.max_buffer_bytes();
         match sizes.into_iter().find(|&(_, bytes)| bytes > limit) {
@@ -158,7 +158,7 @@ impl GpuExecutor {
         }
     }
 
-    /// The memory behind each span that the kernels of a step bind.
+    /// The memory of each span that the kernels of a step bind.
     fn spans(
         &self,
         plan: &Plan,
@@ -185,14 +185,14 @@ impl GpuExecutor {
         Ok(spans)
     }
 
-    /// Fills memory with NaN, so that a kernel that reads what nobody has written shows.
+    /// Fills memory with NaN, so that a read of unwritten memory shows in the answer.
     fn poison(&self, slices: &[Slice]) {
         for Slice { buffer, offset, bytes } in slices {
             self.context.queue.write_buffer(buffer, *offset, &vec![0xff; *bytes as usize]);
         }
     }
 
-    /// Memory for one buffer alone.
+    /// Memory for a single buffer.
     fn create_slice(&self, label: &str, element: Element, elements: usize) -> Slice {
         let buffer = self.context.create_buffer(label, element, elements);
         let bytes = buffer.size();
@@ -216,7 +216,7 @@ impl GpuExecutor {
             .collect()
     }
 
-    /// Memory for each persistent buffer of a plan that is not there yet: side by side for those of an arena.
+    /// Memory for each persistent buffer of a plan that does not exist yet; the buffers of an arena lie side by side.
     fn create_persistent(&self, plan: &Plan) -> HashMap<String, Slice> {
         let mut created: HashMap<String, Slice> = HashMap::new();
         for Arena { name, members } in &plan.arenas {
@@ -238,7 +238,7 @@ impl GpuExecutor {
         created
     }
 
-    /// Memory for each slot of the allocation and each persistent buffer that is not there yet.
+    /// Memory for each slot of the allocation and for each persistent buffer that does not exist yet.
     fn create_buffers(
         &mut self,
         plan: &Plan,
@@ -290,7 +290,7 @@ impl Executor for GpuExecutor {
         let operands = op.operands();
         let sizes =
             operands.iter().map(|operand| (operand.name, operand.element.bytes(operand.shape.elements())));
-        // What cannot be prepared is not worth measuring.
+        // A plan that cannot be prepared is not worth measuring.
         let fits = self.check_sizes(sizes).is_ok();
         if let Some(tuner) = self.tuner.as_mut().filter(|_| fits) {
             tuner.tune_op(op, &self.context, &mut self.pipelines, &mut self.clock);
@@ -388,7 +388,7 @@ impl Executor for GpuExecutor {
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {
         let PreparedPlan { plan, buffers, .. } = &self.plans[prepared.0];
         plan.check_content(buffer, data)?;
-        // A buffer that no step uses has no memory, and nobody will miss its content.
+        // A buffer that no step uses has no memory, and its content is not needed.
         if let Some(buffer) = &buffers[buffer.index()] {
             to_device(&self.context.queue, buffer, data);
         }
@@ -412,7 +412,7 @@ impl Executor for GpuExecutor {
     }
 
     fn clear(&mut self) {
-        // Compiled pipelines stay: they belong to no plan.
+        // Compiled pipelines stay, since they belong to no plan.
         self.plans.clear();
         self.persistent.clear();
     }
@@ -448,7 +448,7 @@ mod tests {
         Some(GpuExecutor::open(&adapter).unwrap())
     }
 
-    /// A step of Adam, whose divisors stay away from zero.
+    /// A step of Adam whose divisors are far from zero.
     fn update() -> Update {
         let optimizer = Optimizer::Adam(Adam { epsilon: 0.5, ..Adam::default() });
         let options = UpdateOptions { optimizer, ..UpdateOptions::default() };
@@ -456,7 +456,7 @@ mod tests {
         Update::new(options, &parameters, 2).unwrap()
     }
 
-    /// The device's buffers behind the persistent buffers whose names begin in one way, each once.
+    /// The device's buffers of the persistent buffers whose names start with `name`, without duplicates.
     fn memory_of(gpu: &GpuExecutor, name: &str) -> Vec<wgpu::Buffer> {
         let mut buffers: Vec<wgpu::Buffer> = Vec::new();
         for (_, slice) in gpu.persistent.iter().filter(|(of, _)| of.starts_with(name)) {
@@ -467,8 +467,8 @@ mod tests {
         buffers
     }
 
-    /// On a device that binds little at once, the update takes as many buffers and launches as it must; and what lies
-    /// between tensors stays zero.
+    /// On a device with small bindings, the update takes as many buffers and launches as necessary, and the gaps
+    /// between tensors stay zero.
     #[test]
     fn arenas_are_cut_where_the_device_binds_no_more() {
         let Some(mut gpu) = open("arenas_are_cut") else { return };
@@ -490,7 +490,7 @@ mod tests {
                         read.reals().iter().filter(|&&value| value == 0.0).count()
                     })
                     .sum();
-                // Of 128 + 64 + 64 + 320.
+                // The sizes of the spans are 128 + 64 + 64 + 320.
                 assert_eq!(zeros, 576 - 461, "{bytes} bytes: {kind}");
             }
         }
@@ -500,7 +500,8 @@ mod tests {
         assert!(error.contains("parameter.3 needs 1 MiB, and a buffer holds at most 0 MiB"), "{error}");
     }
 
-    /// Parameters that another plan has placed apart cannot be bound at once: an error, not a wrong answer.
+    /// Parameters that another plan has placed in separate buffers cannot be bound at once: an error, not a wrong
+    /// answer.
     #[test]
     fn what_lies_apart_is_not_bound_at_once() {
         let Some(mut gpu) = open("what_lies_apart") else { return };
@@ -546,7 +547,7 @@ mod tests {
             assert!(text.starts_with(&name) && text.contains(lost), "{text}");
             assert_eq!(text.lines().count(), 1, "{text}");
         }
-        // What the device finished before it was lost may still arrive.
+        // Results that the device finished before it was lost may still arrive.
         if let Err(error) = under_way.wait() {
             assert!(error.to_string().contains("the device was lost"), "{error}");
         }

@@ -1,4 +1,5 @@
-//! How plans run on a GPU, through wgpu: adapters, pipelines, transfers, timing, tuning. Names no op.
+//! How plans run on a GPU, through wgpu: adapters, pipelines, transfers, timing, tuning. No code here names an
+//! operation.
 
 mod adapter;
 mod clock;

@@ -1,4 +1,4 @@
-//! How many multiprocessors a GPU has: no graphics API says, so that the makers' figures stand here.
+//! The number of multiprocessors of a GPU. No graphics API reports it, so that this file lists the vendors' figures.
 
 use crate::device::DeviceKind;
 
@@ -17,7 +17,7 @@ const DATA_CENTRE: [(&str, u32); 11] = [
     ("V100", 80),
 ];
 
-/// The rest, by their whole name: a laptop's `RTX 4090 Laptop GPU` is another chip than an `RTX 4090`.
+/// Other GPUs, by their whole name: an `RTX 4090 Laptop GPU` is not the same chip as an `RTX 4090`.
 const WHOLE_NAMES: [(&str, u32); 37] = [
     ("H100 80GB HBM3", 132),
     ("H100 NVL", 132),
@@ -58,7 +58,7 @@ const WHOLE_NAMES: [(&str, u32); 37] = [
     ("GTX 1080", 20),
 ];
 
-/// Multiprocessors of the GPU of this name, or threads of the CPU that plays a GPU; none where unknown.
+/// Multiprocessors of the GPU of this name, or threads of the CPU that emulates a GPU; `None` if unknown.
 pub fn multiprocessors(name: &str, kind: DeviceKind) -> Option<u32> {
     if kind == DeviceKind::Software {
         let threads = std::thread::available_parallelism().ok()?;
@@ -67,7 +67,7 @@ pub fn multiprocessors(name: &str, kind: DeviceKind) -> Option<u32> {
     let name = ["NVIDIA ", "Tesla ", "GeForce "]
         .iter()
         .fold(name.trim(), |name, maker| name.strip_prefix(maker).unwrap_or(name));
-    // A part of a GPU goes by the name of the whole.
+    // A partition of a GPU has the name of the whole GPU.
     if name.contains("MIG") {
         return None;
     }

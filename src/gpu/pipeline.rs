@@ -1,4 +1,4 @@
-//! From kernel calls to compiled pipelines, each compiled once, all cores at work.
+//! Compiling kernel calls to pipelines, each once, on all cores.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,14 @@ use crate::ops::kernel::{Constant, ENTRY_POINT, Implementation, KernelCall};
 /// Whether kernels check their indices and bound their loops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ShaderChecks {
-    /// As a browser would: slower, and safe with any kernel. Memory that nothing has been written to holds NaN.
+    /// They do, as in a browser: slower, and safe with any kernel. Memory that has not been written holds NaN.
     On,
-    /// As trusted code: the kernels of this crate are tested with the checks on and off.
+    /// They do not, as trusted code: the kernels of this crate are tested with the checks on and off.
     #[default]
     Off,
 }
 
-/// Compiled pipelines by source and constants.
+/// Compiled pipelines, by source and constants.
 #[derive(Debug)]
 pub struct Pipelines {
     checks: ShaderChecks,
@@ -28,7 +28,7 @@ pub struct Pipelines {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct PipelineKey {
     source: String,
-    // The values' bits: floats have no equality to rely on.
+    // The bits of the values, since floats do not implement `Eq`.
     constants: Vec<(&'static str, u64)>,
 }
 
@@ -48,17 +48,17 @@ impl PipelineKey {
 }
 
 impl Pipelines {
-    /// None yet.
+    /// An empty collection.
     pub fn new(checks: ShaderChecks) -> Self {
         Pipelines { checks, compiled: HashMap::new(), cache: None }
     }
 
-    /// Takes compiled kernels from `cache`, and leaves new ones there.
+    /// Loads compiled kernels from `cache`, and stores new ones there.
     pub fn set_cache(&mut self, cache: Option<PipelineCache>) {
         self.cache = cache;
     }
 
-    /// Forgets all, and compiles with `checks` or without from now on.
+    /// Drops all pipelines; from now on, compiles with these `checks`.
     pub fn restart(&mut self, checks: ShaderChecks) {
         self.checks = checks;
         self.compiled.clear();
@@ -69,10 +69,11 @@ impl Pipelines {
         self.checks
     }
 
-    /// Compiles what `implementations` need and is not there yet, and says of each whether it can run.
+    /// Compiles the kernels of `implementations` that are not compiled yet, and tells for each implementation whether
+    /// it can run.
     ///
     /// # Errors
-    /// The driver's message about an implementation's first kernel that it refuses.
+    /// The driver's message about the first kernel of an implementation that it refuses.
     pub fn compile(
         &mut self,
         device: &wgpu::Device,
@@ -110,12 +111,12 @@ impl Pipelines {
         implementations.iter().map(can_run).collect()
     }
 
-    /// Leaves what was compiled to the next start of the program, unless it did so a moment ago.
+    /// Saves the compiled kernels for the next start of the program, unless that was done a moment ago.
     pub fn save_now_and_then(&mut self) {
         self.cache.iter_mut().for_each(PipelineCache::save_now_and_then);
     }
 
-    /// The pipeline of a call that was compiled.
+    /// The pipeline of a call, which must have been compiled.
     pub fn get(&self, call: &KernelCall) -> &wgpu::ComputePipeline {
         &self.compiled[&PipelineKey::new(call)]
     }

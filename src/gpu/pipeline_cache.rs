@@ -1,4 +1,4 @@
-//! Compiled kernels kept from one start of the program to the next, where the driver lets them be kept.
+//! Compiled kernels kept between starts of the program, if the driver supports that.
 
 use std::time::{Duration, Instant};
 
@@ -7,27 +7,27 @@ use flate2::Crc;
 use super::context::Context;
 use crate::files::CacheFolder;
 
-/// A driver's compiled kernels, and the file that keeps them. Whatever goes wrong with the file, kernels are
-/// compiled: nothing here fails.
+/// A driver's compiled kernels, and the file that keeps them. No problem with the file is an error: kernels are then
+/// compiled again.
 #[derive(Debug)]
 pub struct PipelineCache {
     cache: wgpu::PipelineCache,
     folder: CacheFolder,
     name: String,
-    /// Check sum of what the file holds.
+    /// Checksum of the file's content.
     kept: Option<u32>,
     has_news: bool,
     saved: Option<Instant>,
 }
 
-/// A longer file is not read, and not written.
+/// A longer file is neither read nor written.
 const LONGEST_FILE: u64 = 64 << 20;
 
-/// A command that prepares plan after plan does not save after each.
+/// Minimum time between saves, so that a command that prepares many plans does not save after each.
 const BETWEEN_SAVES: Duration = Duration::from_secs(10);
 
 impl PipelineCache {
-    /// The kernels that `folder` keeps under `name`; none where the driver keeps none.
+    /// The kernels that `folder` keeps under `name`; `None` if the driver does not support that.
     pub fn open(context: &Context, folder: CacheFolder, name: String) -> Option<Self> {
         if !context.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
@@ -36,8 +36,8 @@ impl PipelineCache {
         let data = file.as_deref().and_then(content);
         let scope = context.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let descriptor = wgpu::PipelineCacheDescriptor { label: Some("wgconv"), data, fallback: true };
-        // SAFETY: the data are what this driver gave for a file, unchanged, as the check sum says; wgpu and the
-        // driver start afresh where they come from another version of either or from another device.
+        // SAFETY: the data are what this driver returned for a file, unchanged according to the checksum; wgpu and
+        // the driver discard data from another version of either or from another device.
         let cache = unsafe { context.device.create_pipeline_cache(&descriptor) };
         let kept = data.map(check_sum);
         match pollster::block_on(scope.pop()) {
@@ -50,12 +50,12 @@ impl PipelineCache {
         &self.cache
     }
 
-    /// Notes that kernels were compiled.
+    /// Records that kernels were compiled.
     pub fn note_news(&mut self) {
         self.has_news = true;
     }
 
-    /// Saves what is new, unless it did so a moment ago.
+    /// Saves new kernels, unless that was done a moment ago.
     pub fn save_now_and_then(&mut self) {
         if self.saved.is_none_or(|saved| saved.elapsed() >= BETWEEN_SAVES) {
             self.save();
@@ -72,7 +72,7 @@ impl PipelineCache {
         if self.kept == Some(sum) {
             return;
         }
-        // Without the file the next start works as this one did.
+        // Without the file, the next start compiles again, as this one did.
         let _ = match data.len() as u64 {
             length if length + 4 > LONGEST_FILE => self.folder.remove(&self.name),
             _ => self.folder.write(&self.name, &with_check_sum(data)),
@@ -87,7 +87,7 @@ impl Drop for PipelineCache {
     }
 }
 
-// A driver believes what it is given, so that a damaged file must not reach it.
+// A driver trusts the data that it is given, so a damaged file must not reach it.
 fn check_sum(data: &[u8]) -> u32 {
     let mut crc = Crc::new();
     crc.update(data);
@@ -100,7 +100,7 @@ fn with_check_sum(mut data: Vec<u8>) -> Vec<u8> {
     data
 }
 
-/// What stands before the check sum at the end of a file; none where it does not fit.
+/// The part of a file before the checksum at its end; `None` if the checksum does not match.
 fn content(file: &[u8]) -> Option<&[u8]> {
     let (data, sum) = file.split_last_chunk()?;
     (u32::from_le_bytes(*sum) == check_sum(data)).then_some(data)

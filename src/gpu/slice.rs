@@ -5,13 +5,13 @@ use std::num::NonZeroU64;
 use crate::ops::Element;
 use crate::ops::span::padded;
 
-/// A part of a device's buffer, or all of it: where one buffer of a plan lies.
+/// A part or all of a device's buffer, which holds one buffer of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slice {
     pub buffer: wgpu::Buffer,
-    /// Bytes before it.
+    /// Bytes of the device's buffer before it.
     pub offset: u64,
-    /// Bytes of it.
+    /// Its size in bytes.
     pub bytes: u64,
 }
 
@@ -21,7 +21,7 @@ impl Slice {
         Slice { buffer, offset: 0, bytes }
     }
 
-    /// What a kernel sees of it.
+    /// The binding by which a kernel accesses it.
     pub fn binding(&self) -> wgpu::BufferBinding<'_> {
         wgpu::BufferBinding {
             buffer: &self.buffer,
@@ -30,7 +30,8 @@ impl Slice {
         }
     }
 
-    /// The slice of several, reals, that lie side by side, the zeros behind them included; none where they do not.
+    /// The slice that spans several slices of reals lying side by side, with the zeros after the last; `None` if they
+    /// do not lie so.
     pub fn span(slices: &[&Slice]) -> Option<Slice> {
         let (first, last) = (slices.first()?, slices.last()?);
         let end = |slice: &Slice| slice.offset + Element::Real.bytes(padded((slice.bytes / 4) as usize));

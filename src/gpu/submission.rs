@@ -1,4 +1,5 @@
-//! Launches, and long work in several submissions: some drivers reset a device that works on one for two seconds.
+//! Launches, and splitting long work into several submissions: some drivers reset a device when one takes two
+//! seconds.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -17,24 +18,23 @@ pub struct Dispatch {
     pub pipeline: wgpu::ComputePipeline,
     pub bind_group: wgpu::BindGroup,
     pub workgroups: [u32; 3],
-    /// The longest time that it should take, in seconds.
+    /// Upper estimate of its duration, in seconds.
     pub seconds: f64,
 }
 
-/// What one submission may take by estimate, in seconds, unless a single launch takes longer.
+/// Longest estimated duration of one submission in seconds, unless a single launch takes longer.
 const LONGEST: f64 = 0.5;
 
-/// Launches in one submission, at most: the driver can start on them while the host encodes the next.
+/// Most launches in one submission: the driver can start on them while the host encodes the next.
 const MOST_LAUNCHES: usize = 4096;
 
-/// Submissions under way at once, at most; the host waits for the oldest before it sends another.
+/// Most submissions under way at once; the host waits for the oldest before it sends another.
 const MOST_UNDER_WAY: usize = 32;
 
-/// What a simple kernel computes a second on one multiprocessor: a fiftieth of what the slower ones could.
+/// FLOP/s of a simple kernel on one multiprocessor: a fiftieth of the peak of the slower ones.
 const FLOPS_OF_A_MULTIPROCESSOR: f64 = 5e9;
 
-/// The longest that a run of `op` should take on such a device, in seconds: a simple kernel's rates on a slow
-/// device of the kind.
+/// Upper estimate of the duration of a run of `op` in seconds: that of a simple kernel on a slow device of this kind.
 pub fn longest_time(device: &DeviceProfile, op: &dyn Op) -> f64 {
     const LAUNCH: f64 = 10e-6;
     let (flops_per_s, bytes_per_s) = match device.kind {
@@ -50,8 +50,8 @@ pub fn longest_time(device: &DeviceProfile, op: &dyn Op) -> f64 {
     LAUNCH + op.flops() as f64 / flops_per_s + bytes as f64 / bytes_per_s
 }
 
-/// `implementation` of `op` with its launches cut into pieces that take at most [`LONGEST`] by estimate, where the
-/// kernels allow it. A rasteriser is left alone: nothing resets a CPU.
+/// `implementation` of `op` with its launches cut into pieces of at most [`LONGEST`] by estimate, if the kernels
+/// allow it. On a software rasteriser nothing is cut: no driver resets a CPU.
 pub fn in_pieces(device: &DeviceProfile, op: &dyn Op, implementation: Implementation) -> Implementation {
     let pieces = (longest_time(device, op) / LONGEST).ceil() as usize;
     if pieces <= 1 || device.kind == DeviceKind::Software {
@@ -82,7 +82,7 @@ fn split(seconds: &[f64], times: usize) -> Vec<Range<usize>> {
 }
 
 impl Context {
-    /// The launches of an implementation of `op` whose kernels are compiled, over the buffers that `bound` names.
+    /// The launches of an implementation of `op`, whose kernels are compiled, on the buffers in `bound`.
     pub fn dispatches<'a>(
         &self,
         op: &dyn Op,
@@ -110,8 +110,8 @@ impl Context {
         implementation.calls.iter().map(dispatch).collect()
     }
 
-    /// Submits `dispatches`, `times` times over; the first submission notes when it begins and the last when it
-    /// ends.
+    /// Submits `dispatches`, `times` times over. The first submission records a timestamp when it begins, and the
+    /// last when it ends.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device failed, now or earlier.
@@ -159,7 +159,7 @@ mod tests {
     use crate::ops::window::WindowOptions;
     use crate::tensor::ImageShape;
 
-    /// Checks what every split must be, and returns the number of parts.
+    /// Checks the invariants of every split, and returns the number of parts.
     fn parts(seconds: &[f64], times: usize) -> usize {
         let parts = split(seconds, times);
         let mut end = 0;
@@ -179,7 +179,8 @@ mod tests {
         assert_eq!(parts(&[], 5), 0);
         assert_eq!(parts(&[0.1], 0), 0);
         assert_eq!(parts(&[0.01, 0.02, 0.03], 8), 1);
-        // Five launches of a tenth of a second fit half a second, or four, by how their sum is rounded.
+        // Either five or four launches of a tenth of a second fit into half a second, depending on how their sum is
+        // rounded.
         assert!((20..=25).contains(&parts(&[0.1], 100)));
         assert_eq!(parts(&[9.0], 3), 3, "a launch that is too long goes alone");
         assert_eq!(parts(&[0.2, 9.0, 0.2], 2), 5);
@@ -199,7 +200,7 @@ mod tests {
             (whole, in_pieces(&device, &op, direct).calls.len())
         };
         let wanted = 2.0 * 16.0 * 222.0 * 222.0 * 512.0 * 512.0 * 9.0 / 200e9 / LONGEST;
-        // A piece holds no more workgroups than an axis takes.
+        // A piece holds no more workgroups than one axis of a dispatch allows.
         let workgroups = 16.0 * 222.0 * 222.0 * 512.0 / f64::from(WORKGROUP_SIZE);
         let most = f64::max(2.0 * wanted, 1.0 + workgroups / f64::from(MAX_WORKGROUPS_PER_AXIS));
         let (whole, cut) = launches(DeviceKind::DiscreteGpu);

@@ -1,15 +1,15 @@
-//! The ticks that the device notes around a piece of work.
+//! Timestamps that the device records around a piece of work.
 
 use super::context::Context;
 use crate::{Error, Result};
 
-/// Where the device writes the ticks of its clock.
+/// The buffers that the device writes timestamps to.
 #[derive(Debug)]
 pub struct Timestamps {
     set: wgpu::QuerySet,
     resolved: wgpu::Buffer,
     staging: wgpu::Buffer,
-    /// Nanoseconds of a tick.
+    /// Nanoseconds per tick.
     pub period: f64,
 }
 
@@ -34,7 +34,7 @@ impl Timestamps {
         }
     }
 
-    /// What a compute pass notes, if it is the first or the last of a measurement.
+    /// The timestamps that a compute pass records, if it is the first or the last of a measurement.
     pub fn writes(&self, is_first: bool, is_last: bool) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
         (is_first || is_last).then(|| wgpu::ComputePassTimestampWrites {
             query_set: &self.set,
@@ -43,20 +43,20 @@ impl Timestamps {
         })
     }
 
-    /// Hands the timestamps to the host, once the work before is done.
+    /// Copies the timestamps to a buffer that the host can read, after the preceding work.
     pub fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
         encoder.resolve_query_set(&self.set, 0..2, &self.resolved, 0);
         encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.staging, 0, BYTES);
     }
 
-    /// The ticks at the begin and the end.
+    /// The ticks at the beginning and at the end.
     ///
     /// # Errors
     /// [`Error::Device`] when the device failed.
     pub fn read(&self, context: &Context) -> Result<[u64; 2]> {
         let failed =
             |cause: &dyn ToString| -> Error { context.failed("reading timestamps", cause.to_string()) };
-        // Waiting for the device calls back, and an error there leaves nothing to be mapped.
+        // Waiting for the device runs the callback; after an error there is no mapping to read.
         self.staging.map_async(wgpu::MapMode::Read, .., |_| {});
         context.wait()?;
         let view = self.staging.get_mapped_range(..).map_err(|error| failed(&error))?;

@@ -9,14 +9,14 @@ use crate::ops::{Element, HostBuffer};
 use crate::plan::Pending;
 use crate::{Error, Result};
 
-/// A buffer's content as the device holds it: 32-bit words.
+/// Writes a buffer's content in the device's format: 32-bit words.
 pub fn to_device(queue: &wgpu::Queue, slice: &Slice, data: &HostBuffer<f32>) {
     let Slice { buffer, offset, .. } = slice;
     match data.element() {
         Element::Real => queue.write_buffer(buffer, *offset, bytemuck::cast_slice(data.reals())),
         Element::Index => queue.write_buffer(buffer, *offset, bytemuck::cast_slice(data.indices())),
         Element::Byte => {
-            // Copies go by whole words; the rest of the last one is zero.
+            // Copies consist of whole words; the rest of the last one is zero.
             let bytes = data.bytes();
             let (words, rest) = bytes.split_at(bytes.len() / 4 * 4);
             queue.write_buffer(buffer, *offset, words);
@@ -29,10 +29,10 @@ pub fn to_device(queue: &wgpu::Queue, slice: &Slice, data: &HostBuffer<f32>) {
     }
 }
 
-/// Mapping a copy that is done takes no time; a driver that takes longer is broken.
+/// Longest time to wait for a mapping: once the copy is done, mapping takes no time unless the driver is broken.
 const LONGEST_MAPPING: Duration = Duration::from_secs(10);
 
-/// A copy of a device buffer on its way to the host.
+/// A copy of a device buffer that is being transferred to the host.
 pub struct Download {
     context: Context,
     submission: wgpu::SubmissionIndex,
@@ -43,7 +43,7 @@ pub struct Download {
 }
 
 impl Download {
-    /// Starts the copy of a slice's `elements`, behind all work submitted so far.
+    /// Starts the copy of a slice's `elements`, after all work submitted so far.
     pub fn start(context: &Context, slice: &Slice, element: Element, elements: usize) -> Self {
         Self::start_at(context, &slice.buffer, slice.offset, element, elements)
     }
@@ -68,7 +68,7 @@ impl Download {
         let submission = context.queue.submit([encoder.finish()]);
         let (sender, mapped) = channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
-            // Nobody listens any more when the download was dropped.
+            // There is no receiver if the download was dropped.
             let _ = sender.send(result);
         });
         Download { context: context.clone(), submission, staging, mapped, element, elements }
@@ -81,7 +81,7 @@ impl Download {
 
 impl Pending for Download {
     fn wait(self: Box<Self>) -> Result<HostBuffer<f32>> {
-        // For this copy alone: what was submitted after it goes on meanwhile.
+        // Waits for this copy alone; later submissions continue meanwhile.
         let submission_index = Some(self.submission.clone());
         let wait = wgpu::PollType::Wait { submission_index, timeout: None };
         self.context.device.poll(wait).map_err(|error| self.failed(error))?;

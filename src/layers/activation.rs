@@ -1,4 +1,4 @@
-//! Activations: functions of each value by itself.
+//! Activations: elementwise functions.
 
 use ::toml::Value;
 

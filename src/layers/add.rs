@@ -23,7 +23,7 @@ impl LayerType for Add {
     }
 
     fn infer(&self, inputs: &[Features]) -> Result<Inferred> {
-        // Two vectors of one size but of different maps would be added in another order in PyTorch.
+        // PyTorch would add two vectors of the same size in another order if they come from different maps.
         if inputs[0] != inputs[1] {
             let found = format!("{} and {}", inputs[0], inputs[1]);
             return Err(Error::invalid("add", "two inputs of the same shape", found));
@@ -40,7 +40,7 @@ impl LayerType for Add {
         Ok(output)
     }
 
-    /// Both summands have the sum's gradient; it is read only, so they can share its buffer.
+    /// The gradient of either input is that of the sum; it is only read, so all can share its buffer.
     fn backward(&self, _: &mut Site<'_>, grad_output: BufferId) -> Result<Vec<Option<BufferId>>> {
         Ok(vec![Some(grad_output); 2])
     }

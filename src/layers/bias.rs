@@ -8,7 +8,7 @@ use crate::tensor::Shape;
 
 const NAME: &str = "bias";
 
-/// A weight, and the bias that goes with it where there is one: as many values as the weight has outputs, zeros at first.
+/// A weight and, if `has_bias`, its bias: as many values as the weight has outputs, initially zero.
 pub(super) fn with_bias(weight: Variable, has_bias: bool) -> Vec<Variable> {
     let bias = has_bias.then(|| Variable {
         name: NAME.into(),
@@ -21,7 +21,7 @@ pub(super) fn with_bias(weight: Variable, has_bias: bool) -> Vec<Variable> {
     std::iter::once(weight).chain(bias).collect()
 }
 
-/// Adds the bias to `output`, in place, where there is one.
+/// Adds the bias to `output` in place, if there is one.
 pub(super) fn forward(site: &mut Site<'_>, output: BufferId) {
     if let Some(bias) = site.find_variable(NAME) {
         let (rows, channels) = rows_and_channels(site, output);
@@ -29,7 +29,7 @@ pub(super) fn forward(site: &mut Site<'_>, output: BufferId) {
     }
 }
 
-/// The gradient of the bias, where it is wanted.
+/// Computes the gradient of the bias, if it is needed.
 pub(super) fn backward(site: &mut Site<'_>, grad_output: BufferId) {
     if let Some(grad_bias) = site.grad_variable(NAME) {
         let (rows, channels) = rows_and_channels(site, grad_output);

@@ -1,4 +1,4 @@
-//! Convolution of an image by filters that all its positions share.
+//! Convolution of an image with filters shared by all positions.
 
 use ::toml::Value;
 
@@ -21,18 +21,18 @@ pub(super) const TYPES: &[Registered] =
 
 const WEIGHT: &str = "weight";
 
-/// A convolution layer; by default without padding, by steps of one, in one group and with a bias.
+/// A convolution layer; by default without padding, with stride 1, one group and a bias.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
     /// K: the number of filters, which is the number of output channels.
     pub out_channels: usize,
-    /// Parts of the channels that do not see each other.
+    /// Number of groups: each output channel reads the input channels of its own group only.
     pub groups: usize,
-    /// How the filters move.
+    /// Stride, padding and dilation of the filters.
     pub window: WindowOptions,
-    /// Whether a value is added to each output channel.
+    /// Whether a bias is added to each output channel.
     pub bias: bool,
-    /// What the filters start from; biases start at zero.
+    /// How the filters are initialised; biases start at zero.
     pub initialiser: Initialiser,
 }
 
@@ -71,7 +71,7 @@ impl Conv2d {
         self
     }
 
-    /// Splits the channels into `groups` that do not see each other.
+    /// Splits the channels into `groups`; each output channel reads only the input channels of its group.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
         self
@@ -83,7 +83,7 @@ impl Conv2d {
         self
     }
 
-    /// Starts the filters from `initialiser`.
+    /// Sets how the filters are initialised.
     pub fn initialiser(mut self, initialiser: Initialiser) -> Self {
         self.initialiser = initialiser;
         self
@@ -92,7 +92,7 @@ impl Conv2d {
     /// The sizes of this layer's convolution over `batch_size` images.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) as [`ConvGeometry::new`].
+    /// Those of [`ConvGeometry::new`].
     pub fn geometry(&self, batch_size: usize, image: ImageShape) -> Result<ConvGeometry> {
         ConvGeometry::new(batch_size, image, self.out_channels, self.groups, &self.window)
     }

@@ -1,6 +1,6 @@
-//! A convolution with what usually follows it, as one entry of a model file: a normalisation and an activation.
+//! A convolution, a normalisation and an activation as one entry of a model file.
 //!
-//! In Rust, [`NetworkBuilder::sequence`](crate::network::NetworkBuilder::sequence) says the same.
+//! In Rust, [`NetworkBuilder::sequence`](crate::network::NetworkBuilder::sequence) does the same.
 
 use ::toml::{Table, Value};
 
@@ -25,7 +25,7 @@ pub(super) const TYPES: &[Registered] = &[Registered {
     read,
 }];
 
-/// The keys of a convolution; then `norm` and `activation`, each the type of a layer that needs no keys of its own.
+/// The keys of a convolution, then `norm` and `activation`, each the type of a layer that requires no keys.
 fn read(keys: &mut Keys) -> Result<Content> {
     let conv = conv2d::read(keys)?;
     let followers = [keys.optional("norm", Keys::text)?, keys.optional("activation", Keys::text)?];

@@ -23,11 +23,11 @@ const WEIGHT: &str = "weight";
 /// A dense layer, `output[o] = sum over i of weight[o,i] * input[i] + bias[o]`; with a bias by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dense {
-    /// O: outputs.
+    /// O: the number of outputs.
     pub units: usize,
-    /// Whether a value is added to each output.
+    /// Whether a bias is added to each output.
     pub bias: bool,
-    /// What the weight starts from; biases start at zero.
+    /// How the weight is initialised; biases start at zero.
     pub initialiser: Initialiser,
 }
 
@@ -43,7 +43,7 @@ impl Dense {
         self
     }
 
-    /// Starts the weight from `initialiser`.
+    /// Sets how the weight is initialised.
     pub fn initialiser(mut self, initialiser: Initialiser) -> Self {
         self.initialiser = initialiser;
         self
@@ -129,7 +129,7 @@ impl LayerType for Dense {
 }
 
 impl NetworkBuilder {
-    /// Adds a dense layer, given as a number of units or as a [`Dense`].
+    /// Adds a dense layer, given as a number of units or a [`Dense`].
     pub fn dense(self, dense: impl Into<Dense>) -> Self {
         self.layer(dense.into())
     }

@@ -1,4 +1,4 @@
-//! A feature map laid flat.
+//! Flattening a feature map to a vector.
 
 use super::{Inferred, LayerType, Registered};
 use crate::Result;
@@ -8,7 +8,7 @@ use crate::plan::{BufferId, Site};
 pub(super) const TYPES: &[Registered] =
     &[Registered { name: "flatten", keys: &[], read: |_| Ok(Content::layer(Flatten)) }];
 
-/// An image laid flat, in the order height, width, channels.
+/// Flattens an image, in the order height, width, channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flatten;
 
@@ -24,7 +24,7 @@ impl LayerType for Flatten {
         Ok(Inferred::without_variables(output))
     }
 
-    /// The map lies flat in memory already.
+    /// The map is flat in memory already.
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {
         Ok(site.input())
     }
@@ -35,7 +35,7 @@ impl LayerType for Flatten {
 }
 
 impl NetworkBuilder {
-    /// Adds a layer that lays an image flat.
+    /// Adds a layer that flattens an image.
     pub fn flatten(self) -> Self {
         self.layer(Flatten)
     }

@@ -1,11 +1,11 @@
-//! What networks are made of: one file for each type of layer, with everything that belongs to it.
+//! The parts of networks: each type of layer has a file of its own, with everything that belongs to it.
 //!
-//! A type of layer implements [`LayerType`]: its keys in model files, the shapes and variables that it infers, and how it
-//! is lowered, forward and backward, to operations. The file also gives [`NetworkBuilder`](crate::network::NetworkBuilder)
-//! a method for it, and a entry that reads it from a model file; one line in `TYPES` registers that.
-//! Nothing outside this folder names a type of layer.
+//! A type of layer implements [`LayerType`]: its keys in model files, the shapes and variables that it infers, and
+//! its lowering, forward and backward, to operations. The file also gives
+//! [`NetworkBuilder`](crate::network::NetworkBuilder) a method for it, and an entry that reads it from a model file;
+//! one line in `TYPES` registers that entry. No code outside this folder names a type of layer.
 //!
-//! Composite blocks ([`residual`], [`sequence`], [`conv_block`]) are no layers: building a network expands them.
+//! Composite blocks ([`residual`], [`sequence`], [`conv_block`]) are not layers: building a network expands them.
 
 mod activation;
 mod add;
@@ -39,14 +39,14 @@ use crate::plan::{BufferId, Site};
 
 /// A type of layer with its options.
 ///
-/// The methods are called in this order: [`infer`](LayerType::infer) when a network is built, once;
-/// [`forward`](LayerType::forward) when it is lowered to a plan, and [`backward`](LayerType::backward) when the plan is
-/// one for training and a gradient is wanted.
+/// The methods are called in this order: [`infer`](LayerType::infer) once, when a network is built;
+/// [`forward`](LayerType::forward) when it is lowered to a plan; and [`backward`](LayerType::backward) if the plan is
+/// for training and a gradient is needed.
 pub trait LayerType: Any + Debug + Send + Sync {
     /// The type's name in messages and model files.
     fn type_name(&self) -> &'static str;
 
-    /// What a number is appended to, to name a layer that was given no name.
+    /// The name of an unnamed layer, to which a number is appended.
     fn stem(&self) -> &'static str {
         self.type_name()
     }
@@ -56,46 +56,46 @@ pub trait LayerType: Any + Debug + Send + Sync {
         1
     }
 
-    /// The keys that describe it in a model file, beside `type`, `name` and `inputs`; those that hold their defaults are
-    /// left out. Layers of the same type and keys are equal.
+    /// The keys that describe it in a model file, beside `type`, `name` and `inputs`; keys that hold their defaults
+    /// are left out. Layers of the same type and keys are equal.
     fn keys(&self) -> Vec<(&'static str, Value)> {
         Vec::new()
     }
 
-    /// What the layer gives for inputs of these shapes, and its variables, which have short names here: `weight`.
+    /// The layer's output shape for inputs of these shapes, and its variables, with short names: `weight`.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for inputs or options that the layer cannot take. Its `operation` may be
-    /// anything: the network names the layer in its place.
+    /// [`Error::Invalid`](crate::Error::Invalid) for inputs or options that the layer cannot accept. The network
+    /// replaces the error's `operation` by the layer.
     fn infer(&self, inputs: &[Features]) -> Result<Inferred>;
 
-    /// How the number of its trained values comes about, for a summary: `5*5*1*16 + 16`.
+    /// How its number of trained values is computed, for a summary: `5*5*1*16 + 16`.
     fn arithmetic(&self, _variables: &[Variable]) -> Option<String> {
         None
     }
 
     /// Adds the steps that compute the layer's output to the plan, and returns the output's buffer.
     ///
-    /// What backward needs and forward alone knows is saved by [`Site::save`].
+    /// Results beside the output that backward needs are saved by [`Site::save`].
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) where the batch makes a tensor too large.
+    /// [`Error::Invalid`](crate::Error::Invalid) if a tensor becomes too large with this batch size.
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId>;
 
     /// Adds the steps that compute the gradients of the layer's trained variables and of the inputs for which
-    /// [`Site::grad_input`] gives a buffer, and returns the gradient of each input: none where it is not wanted.
+    /// [`Site::grad_input`] gives a buffer, and returns the gradient of each input: `None` if it is not needed.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) where the batch makes a tensor too large.
+    /// [`Error::Invalid`](crate::Error::Invalid) if a tensor becomes too large with this batch size.
     fn backward(&self, site: &mut Site<'_>, grad_output: BufferId) -> Result<Vec<Option<BufferId>>>;
 }
 
-/// What a layer is, once it knows what it reads.
+/// The properties of a layer that depend on its inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inferred {
-    /// What it gives for one image.
+    /// The shape of its output for one image.
     pub output: Features,
-    /// What belongs to it and outlives a step.
+    /// The tensors that belong to it and outlive a step.
     pub variables: Vec<Variable>,
 }
 
@@ -106,18 +106,18 @@ impl Inferred {
     }
 }
 
-/// A type of layer, or of composite block, as model files know it.
+/// A type of layer or of composite block, as registered for model files.
 #[derive(Clone, Copy)]
 pub(crate) struct Registered {
     /// Value of the key `type`.
     pub name: &'static str,
-    /// Its keys beside those that every layer has.
+    /// Its keys, beside those that every layer has.
     pub keys: &'static [&'static str],
     /// Reads them.
     pub read: fn(&mut Keys) -> Result<Content>,
 }
 
-/// Every type that a model file may name; the order is that of messages.
+/// Every type that a model file may name, in the order of messages.
 const TYPES: &[&[Registered]] = &[
     conv2d::TYPES,
     dense::TYPES,
@@ -131,12 +131,12 @@ const TYPES: &[&[Registered]] = &[
     sequence::TYPES,
 ];
 
-/// All of [`TYPES`], one after the other.
+/// All entries of [`TYPES`].
 pub(crate) fn registered() -> impl Iterator<Item = &'static Registered> {
     TYPES.iter().copied().flatten()
 }
 
-/// The sizes of a weight and its bias as arithmetic: the outputs, which come first in the weight, come last here.
+/// The sizes of a weight and its bias as a formula; the outputs, the weight's first axis, are written last.
 fn weight_and_bias(variables: &[Variable]) -> Option<String> {
     let factors = |sizes: &[usize]| sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("*");
     let (weight, others) = variables.split_first()?;

@@ -1,4 +1,4 @@
-//! Pools: the largest or the mean value of each window.
+//! Pools: the maximum or the mean of each window.
 
 use ::toml::Value;
 
@@ -17,12 +17,12 @@ pub(super) const TYPES: &[Registered] = &[
     Registered { name: "average_pool", keys: KEYS, read: |keys| read(keys, PoolKind::Average) },
 ];
 
-/// A pooling layer; by default its windows touch and do not overlap.
+/// A pooling layer; by default its windows are adjacent and do not overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// What it takes of each window.
+    /// Whether it takes the maximum or the mean.
     pub kind: PoolKind,
-    /// How the window moves.
+    /// The window, with its stride, padding and dilation.
     pub window: WindowOptions,
 }
 
@@ -53,7 +53,7 @@ impl Pool {
     /// The sizes of this layer's pool over `batch_size` images.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) as [`PoolGeometry::new`].
+    /// Those of [`PoolGeometry::new`].
     pub fn geometry(&self, batch_size: usize, image: ImageShape) -> Result<PoolGeometry> {
         PoolGeometry::new(batch_size, image, &self.window)
     }
@@ -117,12 +117,12 @@ impl NetworkBuilder {
         self.layer(pool)
     }
 
-    /// Adds a max-pool of square windows that touch.
+    /// Adds a max-pool of adjacent square windows.
     pub fn max_pool(self, kernel_size: usize) -> Self {
         self.pool(Pool::new(PoolKind::Max, [kernel_size; 2]))
     }
 
-    /// Adds an average-pool of square windows that touch.
+    /// Adds an average-pool of adjacent square windows.
     pub fn average_pool(self, kernel_size: usize) -> Self {
         self.pool(Pool::new(PoolKind::Average, [kernel_size; 2]))
     }

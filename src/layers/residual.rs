@@ -1,4 +1,4 @@
-//! A residual block: the sum of a path of layers and of what the path reads, as it is or through a shortcut.
+//! A residual block: the sum of a path of layers and of the block's input, unchanged or through a shortcut.
 //!
 //! # Source
 //! He et al. 2015, "Deep Residual Learning for Image Recognition".
@@ -20,10 +20,10 @@ fn read(keys: &mut Keys) -> Result<Content> {
     Ok(residual(path, shortcut))
 }
 
-/// The shortcut, if there is one, then the path, then the sum of both.
+/// The shortcut, if there is one, then the path, then their sum.
 fn residual(mut path: Vec<Draft>, shortcut: Option<Vec<Draft>>) -> Content {
     let input = || Source::Named(LayerInput::INPUT_NAME.into());
-    // Behind a shortcut, the path's first layer does not follow what it reads.
+    // With a shortcut, the path's first layer does not follow the layer that it reads.
     if let Some(first) = path.first_mut() {
         first
             .inputs
@@ -44,16 +44,17 @@ fn residual(mut path: Vec<Draft>, shortcut: Option<Vec<Draft>>) -> Content {
 }
 
 impl NetworkBuilder {
-    /// Adds a residual block: the sum of what `path` makes of its input, and of that input itself. Its layers are named
+    /// Adds a residual block: the sum of its input and of the output of `path` for that input. Its layers are named
     /// after the block: `residual1.conv1`.
     ///
-    /// Inside, `input` names what the block reads.
+    /// Inside, `input` names the block's input.
     pub fn residual(self, path: impl FnOnce(NetworkBuilder) -> NetworkBuilder) -> Self {
         let path = self.inner(path);
         self.block(path, |path| residual(path, None))
     }
 
-    /// Adds a residual block whose path changes the shape, so that its input goes through `shortcut` before the sum.
+    /// Adds a residual block whose path changes the shape, so that its input passes through `shortcut` before the
+    /// sum.
     pub fn residual_with(
         self,
         path: impl FnOnce(NetworkBuilder) -> NetworkBuilder,

@@ -1,4 +1,4 @@
-//! Layers one after the other, once or several times over.
+//! Layers one after the other, once or repeated.
 
 use super::Registered;
 use crate::Result;
@@ -15,7 +15,7 @@ fn read(keys: &mut Keys) -> Result<Content> {
     let layers = keys.drafts(layers)?;
     let times = keys.optional("repeat", Keys::repeats)?.unwrap_or(1);
     let once = Content::Block { stem: NAME, layers };
-    // Blocks of repeated blocks grow fast.
+    // The number of layers grows fast when blocks that repeat are nested.
     if once.layer_count().saturating_mul(times) > MOST_LAYERS {
         let found = format!("{} layers, {times} times", once.layer_count());
         return Err(keys.error(format!("at most {MOST_LAYERS} layers in all"), found));
@@ -26,9 +26,9 @@ fn read(keys: &mut Keys) -> Result<Content> {
 }
 
 impl NetworkBuilder {
-    /// Adds layers as a block of their own, so that they are named after it: `sequence1.conv1`.
+    /// Adds layers as a block of their own, so that their names start with the block's: `sequence1.conv1`.
     ///
-    /// Inside, `input` names what the block reads.
+    /// Inside, `input` names the block's input.
     pub fn sequence(self, layers: impl FnOnce(NetworkBuilder) -> NetworkBuilder) -> Self {
         let layers = self.inner(layers);
         self.block(layers, |layers| Content::Block { stem: NAME, layers })

@@ -1,4 +1,4 @@
-//! What holds for every registered type, and how composite blocks are expanded.
+//! Properties of every registered type, and the expansion of composite blocks.
 
 use super::{Conv2d, registered};
 use crate::network::{Network, NetworkFile};

@@ -1,4 +1,4 @@
-//! Building a network: names, inputs, shape inference, parameters; everything is checked here.
+//! Building a network: names, inputs, shape inference and parameters are all checked here.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::{Error, Result};
 
 /// Collects layers; [`build`](NetworkBuilder::build) expands composite blocks and checks everything.
 ///
-/// Each layer reads the one before it unless told otherwise. Layers without a name get their type's and a
-/// number: conv1, conv2, relu1, pool1, flatten1, dense1, add1. The types of [`layers`](crate::layers) bring the methods
-/// that add them.
+/// Each layer reads the one before it unless told otherwise. Layers without a name are named after their type, with a
+/// number: conv1, conv2, relu1, pool1, flatten1, dense1, add1. The types in [`layers`](crate::layers) define the
+/// methods that add them.
 #[derive(Clone, Debug)]
 #[must_use = "a network is made by `build`"]
 pub struct NetworkBuilder {
@@ -23,7 +23,7 @@ pub struct NetworkBuilder {
     error: Option<String>,
 }
 
-/// A layer or a block as it was asked for.
+/// A layer or a block as the caller asked for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub name: Option<String>,
@@ -32,17 +32,17 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Without a name, reading what stands before it.
+    /// A draft without a name that reads the layer before it.
     pub fn after_the_previous(content: Content) -> Self {
         Draft { name: None, content, inputs: vec![Source::Previous] }
     }
 }
 
-/// What was asked for: a layer, or a block of layers, which its last layer stands for.
+/// The content of a draft: a layer, or a block of layers whose last layer gives the block's output.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
     Layer(Arc<dyn LayerType>),
-    /// Its layers read each other, and what the block itself reads under the name [`LayerInput::INPUT_NAME`].
+    /// The layers of a block read each other; the name [`LayerInput::INPUT_NAME`] stands for the block's own input.
     Block {
         stem: &'static str,
         layers: Vec<Draft>,
@@ -63,7 +63,7 @@ impl Content {
         }
     }
 
-    /// Number of layers that it comes to.
+    /// Number of layers that it expands to.
     pub fn layer_count(&self) -> usize {
         match self {
             Content::Layer(_) => 1,
@@ -86,10 +86,10 @@ impl Content {
     }
 }
 
-/// What a layer was asked to read.
+/// The input that the caller asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Source {
-    /// The layer before it; for the first one of a block, what the block reads.
+    /// The layer before it; for the first layer of a block, the block's input.
     Previous,
     Named(String),
 }
@@ -103,12 +103,12 @@ impl NetworkBuilder {
         NetworkBuilder { name: name.into(), input, layers, error: None }
     }
 
-    /// Adds a layer that reads the previous one, or the image where it is the first.
+    /// Adds a layer that reads the previous one, or the image if it is the first.
     pub fn layer(self, layer: impl LayerType) -> Self {
         self.layer_of(layer, [None])
     }
 
-    /// Adds a layer that reads the layers of these names; none stands for the previous one.
+    /// Adds a layer that reads the layers with these names; without names, it reads the previous one.
     pub fn layer_of(
         mut self,
         layer: impl LayerType,
@@ -119,7 +119,7 @@ impl NetworkBuilder {
         self
     }
 
-    /// The layers that `add` adds, to be put into a block; an error where it asks for what cannot be.
+    /// The layers that `add` adds, for use in a block; an error if it names an input where it cannot.
     pub(crate) fn inner(
         &self,
         add: impl FnOnce(NetworkBuilder) -> NetworkBuilder,
@@ -128,7 +128,7 @@ impl NetworkBuilder {
         inner.error.map_or(Ok(inner.layers), Err)
     }
 
-    /// Adds the block that `make` makes of what [`NetworkBuilder::inner`] gave.
+    /// Adds the block that `make` makes of the result of [`NetworkBuilder::inner`].
     pub(crate) fn block<T>(mut self, parts: Result<T, String>, make: impl FnOnce(T) -> Content) -> Self {
         match parts {
             Ok(parts) => self.layers.push(Draft::after_the_previous(make(parts))),
@@ -142,8 +142,8 @@ impl NetworkBuilder {
         self.on_last("a layer to name", |layer| layer.name = Some(name.into()))
     }
 
-    /// Makes the last added layer or block read layer `name` in place of the previous one; `input` is the image, and
-    /// inside a block what that reads.
+    /// Makes the last added layer or block read layer `name` instead of the previous one; `input` is the image or,
+    /// inside a block, the block's input.
     pub fn from(self, name: impl Into<String>) -> Self {
         self.on_last("a layer to read from another", |layer| layer.inputs[0] = Source::Named(name.into()))
     }
@@ -159,7 +159,7 @@ impl NetworkBuilder {
     /// The network.
     ///
     /// # Errors
-    /// [`Error::Layer`] names the first layer that cannot be, with what it needs and what it got;
+    /// [`Error::Layer`] names the first invalid layer, with what it expects and what was found;
     /// [`Error::Invalid`] for a network without layers, name or input.
     pub fn build(self) -> Result<Network> {
         let NetworkBuilder { name, input, layers: drafts, error } = self;
@@ -195,7 +195,7 @@ fn check_network(name: &str, input: ImageShape) -> Result<()> {
 struct Named<'a> {
     name: String,
     draft: &'a Draft,
-    // Of a block.
+    // The layers of a block.
     layers: Vec<Named<'a>>,
 }
 
@@ -205,7 +205,8 @@ impl Named<'_> {
     }
 }
 
-/// A name for every layer: its own, or its type's with the first free number; behind `prefix`, the name of the block.
+/// Gives every layer a name: its own, or its type's with the first free number. Names start with `prefix`, the name
+/// of the block.
 fn named<'a>(drafts: &'a [Draft], prefix: &str, taken: &mut HashSet<String>) -> Result<Vec<Named<'a>>> {
     for Draft { name, content, .. } in drafts {
         let Some(name) = name else { continue };
@@ -251,19 +252,19 @@ fn named<'a>(drafts: &'a [Draft], prefix: &str, taken: &mut HashSet<String>) -> 
     Ok(names)
 }
 
-/// Layers in the order in which they run, as far as they are known.
+/// The layers expanded so far, in the order in which they run.
 struct Expansion {
     input: ImageShape,
-    // All names, also those of layers that are still to come.
+    // All names, including those of layers not yet expanded.
     taken: HashSet<String>,
-    // What stands for each name that is known.
+    // The layer that each known name stands for.
     outputs: HashMap<String, LayerInput>,
     layers: Vec<Layer>,
 }
 
 impl Expansion {
-    /// Adds the layers of a block. `scopes` holds the prefix of its layers' names and what the block reads, after those of
-    /// the blocks around it.
+    /// Adds the layers of a block. `scopes` holds the prefix of its layers' names and the block's input, after those
+    /// of the enclosing blocks.
     fn expand(&mut self, drafts: &[Named<'_>], scopes: &[(&str, LayerInput)]) -> Result<()> {
         let mut previous = scopes.last().expect("a scope at least").1;
         for named in drafts {
@@ -304,7 +305,7 @@ impl Expansion {
         Ok(LayerInput::Layer(self.layers.len() - 1))
     }
 
-    /// What a layer or a block reads.
+    /// The inputs of a layer or a block.
     fn resolve(
         &self,
         named: &Named<'_>,
@@ -331,7 +332,8 @@ impl Expansion {
         Ok(inputs)
     }
 
-    /// What a name stands for in the innermost block that knows it, or what was expected of it.
+    /// The layer that a name stands for in the innermost block that defines it; otherwise, the names that were
+    /// expected.
     fn find(&self, name: &str, scopes: &[(&str, LayerInput)]) -> Result<LayerInput, &'static str> {
         if name == LayerInput::INPUT_NAME {
             return Ok(scopes.last().expect("a scope at least").1);
@@ -357,7 +359,7 @@ fn check_readers(layers: &[Layer]) -> Result<()> {
     })
 }
 
-/// An operation's refusal, as the refusal of its layer.
+/// Turns an operation's error into an error of its layer.
 fn of_layer(title: String, error: Error) -> Error {
     match error {
         Error::Invalid { expected, found, .. } => Error::layer(title, expected, found),

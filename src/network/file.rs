@@ -9,11 +9,11 @@ use crate::layers::registered;
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
 
-/// A network as a model file tells it; its input may be left to the data.
+/// A network as read from a model file, which may leave the input shape to the data.
 ///
 /// ```toml
 /// name = "mine"
-/// input = [1, 28, 28]           # channels, height, width; optional: the data's where it is missing
+/// input = [1, 28, 28]           # channels, height, width; optional: by default that of the data
 ///
 /// [[layers]]
 /// type = "conv2d"               # dense relu leaky_relu elu sigmoid tanh gelu silu
@@ -82,7 +82,7 @@ use crate::{Error, Result};
 ///
 /// [[layers]]
 /// type = "sequence"             # layers one after the other
-/// repeat = 3                    # so many times over
+/// repeat = 3                    # number of repetitions
 /// [[layers.layers]]
 /// type = "relu"
 /// ```
@@ -97,7 +97,7 @@ impl NetworkFile {
     /// Reads a model file's text.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for what is not TOML, with the line; [`Error::Layer`] for a layer with unknown,
+    /// [`Error::Invalid`] for text that is not TOML, with the line; [`Error::Layer`] for a layer with unknown,
     /// missing or wrong keys, with its position, counted from 1. Every message is one line.
     pub fn parse(text: &str) -> Result<NetworkFile> {
         let table: Table = text.parse().map_err(|error| syntax_error(text, &error))?;
@@ -108,11 +108,11 @@ impl NetworkFile {
         Ok(NetworkFile { name, input, layers: drafts(&Position::default(), layers)? })
     }
 
-    /// The network, for images of shape `image`; none takes the file's own shape.
+    /// The network, for images of shape `image`; with `None`, for those of the file's own shape.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where both tell a shape and they differ, or neither does; as [`NetworkBuilder::build`],
-    /// otherwise.
+    /// [`Error::Invalid`] if the shapes of `image` and of the file differ, or if neither is given; otherwise those of
+    /// [`NetworkBuilder::build`].
     pub fn build(self, image: Option<ImageShape>) -> Result<Network> {
         let NetworkFile { name, input, layers } = self;
         let input = match (input, image) {
@@ -128,7 +128,7 @@ impl NetworkFile {
 
 const COMMON_KEYS: [&str; 3] = ["type", "name", "inputs"];
 
-/// The layers that `tables` describe, in the block that stands at `position`.
+/// The layers that `tables` describe, in the block at `position`.
 pub(super) fn drafts(position: &Position, tables: Vec<Table>) -> Result<Vec<Draft>> {
     tables.into_iter().zip(1..).map(|(table, number)| draft(position.inner(number), table)).collect()
 }
@@ -157,7 +157,7 @@ fn draft(position: Position, table: Table) -> Result<Draft> {
     Ok(Draft { name: keys.optional("name", Keys::text)?, content, inputs })
 }
 
-/// What the parser complains of, on one line and with its place.
+/// The parser's message and its place, on one line.
 fn syntax_error(text: &str, error: &::toml::de::Error) -> Error {
     let start = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = 1 + text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count();

@@ -1,4 +1,4 @@
-//! Where parameters start.
+//! Initial values of parameters.
 
 use std::f64::consts::TAU;
 
@@ -9,12 +9,12 @@ use rand::{Rng, SeedableRng};
 use super::keys::number;
 use crate::{Error, Result};
 
-/// Where a parameter starts, as a function of its fans: `fan_in` = R*S*C/groups and `fan_out` = R*S*K for
+/// How a parameter is initialised, as a function of its fans: `fan_in` = R*S*C/groups and `fan_out` = R*S*K for
 /// filters, inputs and outputs for a dense weight.
 ///
 /// # Source
-/// Glorot and Bengio 2010, He et al. 2015. The normal ones are not truncated: PyTorch's `xavier_normal_` and
-/// `kaiming_normal_`, unlike Keras's.
+/// Glorot and Bengio 2010, He et al. 2015. The normal distributions are not truncated, as in PyTorch's
+/// `xavier_normal_` and `kaiming_normal_` and unlike Keras's.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub enum Initialiser {
     /// Uniform within `+-sqrt(6 / (fan_in + fan_out))`.
@@ -54,10 +54,10 @@ impl Initialiser {
         }
     }
 
-    /// Checks that the values to start from are finite.
+    /// Checks that the initial values are finite.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a constant that is not.
+    /// [`Error::Invalid`] for a constant that is not finite.
     pub fn check(self) -> Result<()> {
         match self {
             Initialiser::Constant(value) if !value.is_finite() => {
@@ -69,7 +69,7 @@ impl Initialiser {
 
     /// `count` values for a parameter of `[fan_in, fan_out]`.
     ///
-    /// Each (seed, stream) has its own random numbers, and they have the same bits on every platform.
+    /// Each pair (seed, stream) has random numbers of its own, with the same bits on every platform.
     pub fn fill(self, count: usize, [fan_in, fan_out]: [usize; 2], seed: u64, stream: u64) -> Vec<f32> {
         let fan_in = fan_in as f64;
         let fans = fan_in + fan_out as f64;
@@ -86,7 +86,7 @@ impl Initialiser {
     }
 }
 
-/// What a model file says of an initialiser that is not the default one.
+/// The entry of an initialiser in a model file; `None` for the default one.
 pub(crate) fn key(initialiser: Initialiser) -> Option<(&'static str, Value)> {
     let value = match initialiser {
         Initialiser::Constant(value) => number(value),
@@ -99,7 +99,7 @@ pub(crate) fn key(initialiser: Initialiser) -> Option<(&'static str, Value)> {
 fn uniform(random: &mut ChaCha8Rng, count: usize, limit: f64) -> Vec<f32> {
     const HALF: i32 = 1 << 24;
     let limit = limit as f32;
-    // An odd number below 2^24 is exact in f32, and so is its quotient: the product alone is rounded.
+    // An odd number below 2^24 is exact in f32, and so is its quotient: only the product is rounded.
     let mut unit = || (2 * (random.next_u32() >> 8) as i32 + 1 - HALF) as f32 / HALF as f32;
     (0..count).map(|_| unit() * limit).collect()
 }
@@ -109,7 +109,8 @@ fn normal(random: &mut ChaCha8Rng, count: usize, deviation: f64) -> Vec<f32> {
     const UNIT: f64 = 1.0 / (1u64 << 53) as f64;
     let mut values = vec![0.0; count];
     for pair in values.chunks_mut(2) {
-        // In (0, 1], so that the logarithm is finite; libm's functions, because std's differ by platform.
+        // In (0, 1], so that the logarithm is finite; functions of libm, because those of std differ between
+        // platforms.
         let [first, second] = [(); 2].map(|()| ((random.next_u64() >> 11) + 1) as f64 * UNIT);
         let radius = deviation * (-2.0 * libm::log(first)).sqrt();
         let (sin, cos) = libm::sincos(TAU * second);
@@ -127,7 +128,7 @@ mod tests {
     const COUNT: usize = 200_000;
     const FANS: [usize; 2] = [30, 70];
 
-    /// Mean, variance and largest size.
+    /// Mean, variance and largest absolute value.
     fn moments(values: &[f32]) -> [f64; 3] {
         let mean_of = |f: fn(f64) -> f64| {
             values.iter().map(|&value| f(value.into())).sum::<f64>() / values.len() as f64
@@ -148,7 +149,7 @@ mod tests {
             let [mean, found, largest] = moments(&initialiser.fill(COUNT, FANS, 7, 0));
             assert!(mean.abs() < 5.0 * (variance / COUNT as f64).sqrt(), "{initialiser:?}: mean {mean}");
             assert!((found / variance - 1.0).abs() < 0.02, "{initialiser:?}: variance {found}");
-            // The f32 nearest to the bound may lie half a unit above it.
+            // The f32 nearest to the bound may exceed it by half a unit in the last place.
             assert!(largest <= bound * (1.0 + 1e-7), "{initialiser:?}: {largest}");
             assert!(bound.is_infinite() || largest > 0.999 * bound, "{initialiser:?}: {largest}");
         }
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn bits_are_the_same_everywhere() {
-        // Made by another ChaCha8 and another logarithm, in Python.
+        // Computed in Python, with an independent ChaCha8 and logarithm.
         let values = |initialiser: Initialiser| initialiser.fill(4, [3, 3], 42, 1);
         assert_eq!(values(Initialiser::GlorotUniform), [0.10772425, 0.43358332, 0.29199857, -0.66617936]);
         assert_eq!(values(Initialiser::HeNormal), [0.3322678, 0.577545, 0.56060904, -0.8109573]);

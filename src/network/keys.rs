@@ -1,5 +1,5 @@
-//! The keys of model files: tables read key by key, where whatever is unknown, missing or wrong is an error of one line;
-//! and values as they are written.
+//! The keys of model files: tables are read key by key, and an unknown, missing or wrong key is an error of one line;
+//! and how values are written.
 
 use std::fmt;
 
@@ -14,23 +14,23 @@ use crate::{Error, Result};
 
 /// The keys of the model, or of one layer.
 pub(crate) struct Keys {
-    /// Where the layer stands, and its type; none for the model itself.
+    /// The layer's position and type; `None` for the model itself.
     layer: Option<(Position, String)>,
     table: Table,
 }
 
-/// Where a layer stands among its neighbours, counted from 1, after the positions of the blocks around it.
+/// The position of a layer among its neighbours, counted from 1, after the positions of the enclosing blocks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Position(Vec<usize>);
 
 impl Position {
-    /// The layer of this number in the block that stands here.
+    /// The position of the layer of this number in the block at this position.
     pub fn inner(&self, number: usize) -> Position {
         Position([&self.0[..], &[number]].concat())
     }
 }
 
-/// `3`, or `3.1` for the first layer in the block that comes third.
+/// `3`, or `3.1` for the first layer of a block in position 3.
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let numbers: Vec<String> = self.0.iter().map(usize::to_string).collect();
@@ -38,18 +38,18 @@ impl fmt::Display for Position {
     }
 }
 
-/// How to read a value, or what it should have been.
+/// Reads a value, or says what was expected.
 type Read<T> = fn(&Value) -> Result<T, String>;
 
 const MAX_SIZE: i64 = i32::MAX as i64;
 
 impl Keys {
-    /// The model's own keys, all of them among `allowed`.
+    /// The model's own keys, all of which must be among `allowed`.
     pub(super) fn of_model(table: Table, allowed: &[&str]) -> Result<Keys> {
         Keys { layer: None, table }.checked(allowed)
     }
 
-    /// The keys of the layer at `position`, all of them among `allowed`.
+    /// The keys of the layer at `position`, all of which must be among `allowed`.
     pub(super) fn of_layer(
         position: Position,
         type_name: &str,
@@ -69,12 +69,12 @@ impl Keys {
         }
     }
 
-    /// The value of `key`, which must be there.
+    /// The value of `key`, which is required.
     pub fn required<T>(&mut self, key: &str, read: Read<T>) -> Result<T> {
         self.optional(key, read)?.ok_or_else(|| self.error(format!("key `{key}`"), "none".into()))
     }
 
-    /// The value of `key`, where it is there.
+    /// The value of `key`, if it is present.
     pub fn optional<T>(&mut self, key: &str, read: Read<T>) -> Result<Option<T>> {
         let Some(value) = self.table.remove(key) else { return Ok(None) };
         match read(&value) {
@@ -83,7 +83,7 @@ impl Keys {
         }
     }
 
-    /// What is wrong with these keys.
+    /// An error about these keys.
     pub fn error(&self, expected: String, found: String) -> Error {
         match &self.layer {
             Some((position, name)) => Error::layer(format!("{position} ({name})"), expected, found),
@@ -123,7 +123,7 @@ impl Keys {
         size_from(1, value).ok_or(format!("an integer from 1 to {MAX_SIZE}"))
     }
 
-    /// Reads how often something is repeated.
+    /// Reads a number of repetitions.
     pub fn repeats(value: &Value) -> Result<usize, String> {
         const MOST: usize = 1000;
         size_from(1, value).filter(|&times| times <= MOST).ok_or(format!("an integer from 1 to {MOST}"))
@@ -189,7 +189,7 @@ fn sizes_from<const N: usize>(least: i64, value: &Value) -> Option<[usize; N]> {
     sizes?.try_into().ok()
 }
 
-/// One size where both are equal, else [height, width].
+/// One size if both are equal, otherwise [height, width].
 pub(crate) fn pair([height, width]: [usize; 2]) -> Value {
     match height == width {
         true => (height as i64).into(),

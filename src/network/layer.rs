@@ -1,4 +1,4 @@
-//! A layer in its network: what it reads and what it gives.
+//! A layer in its network: its inputs and its output.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use crate::{Error, Result};
 /// One layer of a [`Network`](super::Network).
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// Its name, unique in the network: words of letters, digits and underscores, with dots between them where it stands
-    /// in a block.
+    /// Its name, unique in the network: words of letters, digits and underscores, joined by dots if the layer is in a
+    /// block.
     pub name: String,
-    /// What it does.
+    /// Its type and options.
     pub kind: Arc<dyn LayerType>,
-    /// What it reads, in order: [`LayerType::input_count`] of them.
+    /// Its inputs, in order: [`LayerType::input_count`] of them.
     pub inputs: Vec<LayerInput>,
-    /// What it gives for one image.
+    /// The shape of its output for one image.
     pub output: Features,
-    /// What belongs to it and outlives a step.
+    /// The tensors that belong to it and outlive a step.
     pub variables: Vec<Variable>,
 }
 
@@ -41,7 +41,7 @@ impl Layer {
         title(&self.name, self.kind.type_name())
     }
 
-    /// Number of values that training changes, or would change were they not frozen: all but statistics.
+    /// Number of values that training changes, or would change if they were not frozen: all but statistics.
     pub fn parameter_count(&self) -> usize {
         let parameters = self.variables.iter().filter(|variable| variable.kind != Kind::Statistic);
         parameters.map(|parameter| parameter.shape.elements()).sum()
@@ -53,7 +53,7 @@ pub(super) fn title(name: &str, type_name: &str) -> String {
     format!("{name} ({type_name})")
 }
 
-/// What a layer reads; a layer may have several readers.
+/// An input of a layer; several layers may have the same input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LayerInput {
     /// The network's input.
@@ -63,16 +63,16 @@ pub enum LayerInput {
 }
 
 impl LayerInput {
-    /// The name of a network's input, and of a block's, among the names of layers.
+    /// The name that stands for the input of the network, or of a block, among the names of layers.
     pub const INPUT_NAME: &str = "input";
 
-    /// What the layer of index `index` reads unless told otherwise.
+    /// The input of the layer of index `index` unless told otherwise.
     pub fn before(index: usize) -> LayerInput {
         index.checked_sub(1).map_or(LayerInput::Image, LayerInput::Layer)
     }
 }
 
-/// What a layer gives for one image.
+/// The shape of a layer's output for one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Features {
     /// A feature map, [height, width, channels].
@@ -81,9 +81,9 @@ pub enum Features {
     Flat {
         /// Number of values.
         size: usize,
-        /// The map whose [height, width, channels] were laid flat in this order, kept through elementwise
-        /// layers. PyTorch lays [channels, height, width] flat, so exporting the next dense layer needs it;
-        /// a map of one position is the same in both orders, and is not kept.
+        /// The map whose [height, width, channels] were flattened in this order, kept through elementwise layers.
+        /// PyTorch flattens [channels, height, width], so exporting the next dense layer needs the map; a map of one
+        /// position is the same in both orders, and is not kept.
         image: Option<ImageShape>,
     },
 }
@@ -100,7 +100,7 @@ impl Features {
     /// The image that a layer needs.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for flat features, where a layer has `expected` an image.
+    /// [`Error::Invalid`] for flat features; `expected` describes the required image.
     pub fn image_for(&self, expected: &str) -> Result<ImageShape> {
         match *self {
             Features::Image(image) => Ok(image),

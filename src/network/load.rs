@@ -1,4 +1,4 @@
-//! A network from what a person types.
+//! Loading a network by the name or path that a user types.
 
 use std::path::Path;
 
@@ -6,24 +6,24 @@ use super::{Features, Network, NetworkFile, presets};
 use crate::tensor::ImageShape;
 use crate::{Error, Result, files};
 
-/// The network that `model` names, a preset or a path that ends in `.toml`, for images of shape `image` in
-/// `classes` classes.
+/// The network that `model` names, a preset or a path that ends in `.toml`, for images of shape `image` in `classes`
+/// classes.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an unknown model, or one for other images; [`Error::Io`] for a file that cannot be
-/// read; [`Error::Layer`] for layers that do not fit, the last of which must give `classes` flat features.
-/// For a model file, [`Error::Model`] holds whichever it is.
+/// [`Error::Invalid`] for an unknown model, or one for images of another shape; [`Error::Io`] for a file that cannot
+/// be read; [`Error::Layer`] for layers that do not fit, the last of which must give `classes` flat features. For a
+/// model file, [`Error::Model`] wraps the error.
 pub fn load(model: &str, image: ImageShape, classes: usize) -> Result<Network> {
     let network = open(model, Some(image), classes)?;
     network.check_data(image, classes).map_err(naming_the_file(model))?;
     Ok(network)
 }
 
-/// The network that `model` names, without data that it must fit: its own image shape stands in for `image`,
-/// and a model file keeps its own number of classes.
+/// The network that `model` names, without data that it must fit: if `image` is not given, the model's own image
+/// shape is used, and a model file keeps its own number of classes.
 ///
 /// # Errors
-/// As [`load`]; a model file that tells no image shape needs `image`.
+/// Those of [`load`]; a model file without an image shape needs `image`.
 pub fn open(model: &str, image: Option<ImageShape>, classes: usize) -> Result<Network> {
     if is_file(model) {
         let text = files::read_text(Path::new(model), files::MOST_TEXT)?;
@@ -48,7 +48,7 @@ fn naming_the_file(model: &str) -> impl FnOnce(Error) -> Error {
 }
 
 impl Network {
-    /// Checks that the network takes images of shape `image`, and gives a number for each of `classes`.
+    /// Checks that the network takes images of shape `image`, and has one output for each of `classes`.
     ///
     /// # Errors
     /// [`Error::Invalid`] for images of another shape; [`Error::Layer`] for another output.
@@ -61,7 +61,7 @@ impl Network {
             Features::Flat { size, .. } if size == classes => Ok(()),
             found => {
                 let layer = self.output_layer().title();
-                Err(Error::layer(layer, format!("{classes} flat features, one a class"), found))
+                Err(Error::layer(layer, format!("{classes} flat features, one per class"), found))
             }
         }
     }

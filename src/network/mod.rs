@@ -1,6 +1,6 @@
 //! What a network computes: layers, their shapes and variables. No buffers, no devices, no batch size.
 //!
-//! Types of layers are those of [`layers`](crate::layers); nothing here names one.
+//! The types of layers are in [`layers`](crate::layers); no code here names one.
 //!
 //! ```
 //! use wgconv::layers::Conv2d;
@@ -49,8 +49,8 @@ use crate::{Error, Result};
 
 /// Layers in the order in which they run, each reading layers before it; the last one is the output.
 ///
-/// Made by [`NetworkBuilder::build`] alone, and therefore consistent: names are unique, shapes fit, and
-/// every layer's output is read.
+/// Only [`NetworkBuilder::build`] makes a network, so it is consistent: names are unique, shapes fit, and every
+/// layer's output is read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     name: String,
@@ -79,12 +79,12 @@ impl Network {
         &self.layers
     }
 
-    /// What the last layer gives for one image.
+    /// The shape of the last layer's output for one image.
     pub fn output(&self) -> Features {
         self.output_layer().output
     }
 
-    /// What `input` gives for one image.
+    /// The shape of `input` for one image.
     pub fn features(&self, input: LayerInput) -> Features {
         match input {
             LayerInput::Image => Features::Image(self.input),
@@ -92,7 +92,7 @@ impl Network {
         }
     }
 
-    /// Name of what a layer reads: `input` for the image.
+    /// Name of a layer's input: `input` for the image.
     pub fn input_name(&self, input: LayerInput) -> &str {
         match input {
             LayerInput::Image => LayerInput::INPUT_NAME,
@@ -105,16 +105,16 @@ impl Network {
         self.layers.iter().flat_map(|layer| &layer.variables)
     }
 
-    /// Number of values that training changes, or would change were they not frozen: all but statistics.
+    /// Number of values that training changes, or would change if they were not frozen: all but statistics.
     pub fn parameter_count(&self) -> usize {
         self.layers.iter().map(Layer::parameter_count).sum()
     }
 
-    /// The same network with the variables frozen whose names match one of `patterns`, in which `*` stands for any
-    /// characters: `conv1.*`, `*.bias`. Training leaves them as they are, and computes no gradient that they alone need.
+    /// The same network, with those variables frozen whose names match one of `patterns`, in which `*` stands for any
+    /// characters: `conv1.*`, `*.bias`. Training does not change them, and computes no gradient that only they need.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a pattern that matches no variable that could be trained.
+    /// [`Error::Invalid`] for a pattern that matches no trainable variable.
     pub fn freeze(mut self, patterns: &[String]) -> Result<Self> {
         for pattern in patterns {
             let matching = |variable: &&mut Variable| {
@@ -129,7 +129,7 @@ impl Network {
         Ok(self)
     }
 
-    /// What a pattern has to be, for messages.
+    /// What a pattern must be, for messages.
     fn pattern_expected(&self) -> String {
         let names: Vec<&str> = self.variables().map(|variable| variable.name.as_str()).collect();
         format!("a pattern that matches one of {}", names.join(", "))

@@ -1,18 +1,18 @@
-//! Networks that have a name.
+//! Networks with a name.
 
 use super::{Network, NetworkBuilder};
 use crate::Result;
 use crate::layers::Conv2d;
 use crate::tensor::ImageShape;
 
-/// A network that has a name.
+/// A network with a name.
 #[derive(Clone, Copy, Debug)]
 pub struct Preset {
-    /// What a person types.
+    /// The name that a user types.
     pub name: &'static str,
-    /// The images that it was made for; it takes others too.
+    /// The shape of the images that it was designed for; it accepts others too.
     pub image: ImageShape,
-    /// Builds it for images of a shape and a number of classes.
+    /// Builds it for images of a shape and for a number of classes.
     pub build: fn(ImageShape, usize) -> Result<Network>,
 }
 
@@ -26,7 +26,7 @@ pub const PRESETS: [Preset; 3] = [
     Preset { name: "vgg-mini", image: CIFAR, build: vgg_mini },
 ];
 
-/// The preset of this name.
+/// The preset with this name.
 pub fn preset(name: &str) -> Option<&'static Preset> {
     PRESETS.iter().find(|preset| preset.name == name)
 }

@@ -1,4 +1,4 @@
-//! The tensors that belong to layers, and how they look in PyTorch's layouts.
+//! The tensors that belong to layers, and their PyTorch layouts.
 
 use super::Initialiser;
 use crate::ops::optimizer::Group;
@@ -10,18 +10,18 @@ use crate::{Error, Result};
 pub struct Variable {
     /// PyTorch's name: `conv1.weight`, `conv1.bias`.
     pub name: String,
-    /// Sizes in the inside layout: filters `[K,R,S,C/groups]`, a dense weight `[O,I]`, a bias `[K]`.
+    /// Sizes in the internal layout: filters `[K,R,S,C/groups]`, a dense weight `[O,I]`, a bias `[K]`.
     pub shape: Shape,
-    /// What it starts from.
+    /// How it is initialised.
     pub initialiser: Initialiser,
-    /// Inputs of one output value: R*S*C/groups, or I.
+    /// Number of inputs of one output value: R*S*C/groups, or I.
     pub fan_in: usize,
-    /// Outputs that one input value reaches, were there no groups: R*S*K, or O.
+    /// Number of outputs that one input value would reach without groups: R*S*K, or O.
     ///
-    /// Keras (`compute_fans`) and PyTorch (`_calculate_fan_in_and_fan_out`) both read the fans off the
-    /// weight's own shape: groups divide `fan_in` and leave `fan_out` as it is.
+    /// Keras (`compute_fans`) and PyTorch (`_calculate_fan_in_and_fan_out`) both derive the fans from the weight's
+    /// own shape: groups divide `fan_in` and do not affect `fan_out`.
     pub fan_out: usize,
-    /// How the inside layout maps to PyTorch's.
+    /// How the internal layout maps to PyTorch's.
     pub layout: Layout,
     /// What changes it.
     pub kind: Kind,
@@ -32,29 +32,29 @@ pub struct Variable {
 pub enum Kind {
     /// The optimizer, with the options of a group of parameters.
     Trained(Group),
-    /// Nothing: it stays what it was initialised with, or loaded from a file.
+    /// Nothing: it keeps its initial value, or the value loaded from a file.
     Frozen,
-    /// The layer itself, while it trains: a running mean.
+    /// The layer itself, during training: a running mean.
     Statistic,
 }
 
-/// How a variable's inside layout maps to PyTorch's.
+/// How a variable's internal layout maps to PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
-    /// `[K,R,S,C/groups]` here, `[K,C/groups,R,S]` there.
+    /// `[K,R,S,C/groups]` internally, `[K,C/groups,R,S]` in PyTorch.
     Filters,
-    /// `[O,I]` on both sides; the columns run over (h, w, c) here and over (c, h, w) there where the layer
-    /// reads a map that was laid flat.
+    /// `[O,I]` in both. If the layer reads a flattened map, the columns run over (h, w, c) internally and over (c, h,
+    /// w) in PyTorch.
     Dense {
         /// That map.
         image: Option<ImageShape>,
     },
-    /// The same on both sides: a bias `[K]`.
+    /// The same in both: a bias `[K]`.
     Plain,
 }
 
 impl Variable {
-    /// The values to start from, in the inside layout; `stream` is the variable's index in the network.
+    /// The initial values, in the internal layout; `stream` is the variable's index in the network.
     pub fn initial_values(&self, seed: u64, stream: u64) -> Vec<f32> {
         self.initialiser.fill(self.shape.elements(), [self.fan_in, self.fan_out], seed, stream)
     }
@@ -72,10 +72,10 @@ impl Variable {
         }
     }
 
-    /// The variable as PyTorch and safetensors hold it, from values in the inside layout.
+    /// Converts values in the internal layout to the tensor that PyTorch and safetensors hold.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `data` does not hold one value an element; [`Error::Memory`] when there is too little
+    /// [`Error::Invalid`] when `data` does not hold one value per element; [`Error::Memory`] when there is too little
     /// memory.
     pub fn to_pytorch(&self, data: &[f32]) -> Result<Tensor> {
         let sizes = self.channels_last_sizes();
@@ -84,7 +84,7 @@ impl Variable {
         tensor.reshaped(self.pytorch_shape())
     }
 
-    /// Values in the inside layout, from the variable as PyTorch and safetensors hold it.
+    /// Converts the tensor that PyTorch and safetensors hold to values in the internal layout.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the tensor's shape is not [`Variable::pytorch_shape`]; [`Error::Memory`] when there
@@ -103,7 +103,7 @@ impl Variable {
         Ok(tensor.permuted(&CHANNELS_LAST)?.into_data())
     }
 
-    /// Sizes with the channels as an axis of their own, the last of four; other variables' as they are.
+    /// Sizes with the channels as the last of four axes; the sizes of other variables are unchanged.
     fn channels_last_sizes(&self) -> Vec<usize> {
         match self.layout {
             Layout::Dense { image: Some(ImageShape { height, width, channels }) } => {

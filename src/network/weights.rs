@@ -6,29 +6,29 @@ use super::{Network, Variable};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
-/// Values of variables under their names, in PyTorch's layouts: what a file of weights holds.
+/// Values of variables under their names, in PyTorch's layouts: the content of a file of weights.
 ///
 /// Filters are `[out, in/groups, kh, kw]`, the weight of a dense layer `[out, in]`, vectors `[out]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights(BTreeMap<String, Tensor>);
 
 impl Weights {
-    /// The tensor of this name.
+    /// The tensor with this name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.0.get(name)
     }
 
-    /// The tensor of this name, to be changed.
+    /// The tensor with this name, for changing it.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Tensor> {
         self.0.get_mut(name)
     }
 
-    /// Puts a tensor under a name, in place of the one that was there.
+    /// Stores a tensor under a name, and returns the one that it replaces.
     pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor) -> Option<Tensor> {
         self.0.insert(name.into(), tensor)
     }
 
-    /// All tensors with their names, sorted by these.
+    /// All tensors with their names, sorted by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> {
         self.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
@@ -43,8 +43,8 @@ impl Weights {
         self.0.is_empty()
     }
 
-    /// Takes over the values of `other` whose names and shapes are here, except for names that match a pattern of `kept`
-    /// (`*` stands for any characters).
+    /// Copies the values of `other` whose names and shapes also occur here, except for names that match a pattern of
+    /// `kept` (`*` stands for any characters).
     pub fn adopt(&mut self, other: &Weights, kept: &[String]) -> Adopted {
         let mut adopted = Adopted::default();
         for (name, tensor) in &mut self.0 {
@@ -63,10 +63,10 @@ impl Weights {
         adopted
     }
 
-    /// The values of a variable, in the inside layout.
+    /// The values of a variable, in the internal layout.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when there are none of its name, or they have another shape.
+    /// [`Error::Invalid`] when there is no tensor of its name, or its shape differs.
     pub fn values(&self, variable: &Variable) -> Result<Vec<f32>> {
         let expected = || format!("a tensor of shape {}", variable.pytorch_shape());
         let tensor =
@@ -75,14 +75,14 @@ impl Weights {
     }
 }
 
-/// What [`Weights::adopt`] did, by the names of variables.
+/// The result of [`Weights::adopt`], as names of variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adopted {
-    /// Taken from the others.
+    /// Copied from the other weights.
     pub taken: Vec<String>,
-    /// Left as they were; with the other shape, where that is why.
+    /// Kept as they were; with the other shape, if that is the reason.
     pub kept: Vec<String>,
-    /// Values of the others that belong to no variable here.
+    /// Names in the other weights that do not occur here.
     pub left: Vec<String>,
 }
 
@@ -93,7 +93,7 @@ impl FromIterator<(String, Tensor)> for Weights {
 }
 
 impl Network {
-    /// The values that training starts from; the same for a seed on every platform.
+    /// The values that training starts from; the same seed gives the same values on every platform.
     ///
     /// # Errors
     /// [`Error::Memory`] when there is too little memory.
@@ -106,7 +106,7 @@ impl Network {
         initial.collect()
     }
 
-    /// Checks that `weights` hold every variable in its shape, and nothing else.
+    /// Checks that `weights` hold every variable in its shape, and no others.
     ///
     /// # Errors
     /// [`Error::Invalid`] for the first that is missing, has another shape, or belongs to no layer.
@@ -135,7 +135,7 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let Some(rest) = name.strip_prefix(parts.next().unwrap_or_default()) else { return false };
     let parts: Vec<&str> = parts.collect();
     let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
-    // The first place of each part leaves the most for those behind it.
+    // Taking the first occurrence of each part leaves the most text for the parts after it.
     let rest = middle.iter().try_fold(rest, |rest, part| rest.find(part).map(|at| &rest[at + part.len()..]));
     rest.is_some_and(|rest| rest.ends_with(last))
 }

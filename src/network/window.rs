@@ -1,4 +1,4 @@
-//! How a window moves, as keys of a model file.
+//! The options of a moving window, as keys of a model file.
 
 use ::toml::Value;
 
@@ -6,7 +6,7 @@ use super::keys::{Keys, pair};
 use crate::Result;
 use crate::ops::window::{Padding, WindowOptions};
 
-/// Reads `stride`, `dilation` and `padding`, each as in `default` where it is missing.
+/// Reads `stride`, `dilation` and `padding`; each is that of `default` if it is missing.
 pub(crate) fn read(keys: &mut Keys, default: WindowOptions) -> Result<WindowOptions> {
     Ok(WindowOptions {
         stride: keys.optional("stride", Keys::pair)?.unwrap_or(default.stride),
@@ -16,7 +16,7 @@ pub(crate) fn read(keys: &mut Keys, default: WindowOptions) -> Result<WindowOpti
     })
 }
 
-/// The kernel size, and what else is not as by default.
+/// The keys for the kernel size and for the options that are not the default ones.
 pub(crate) fn keys(options: &WindowOptions, default_stride: [usize; 2]) -> Vec<(&'static str, Value)> {
     let WindowOptions { kernel_size, stride, dilation, padding } = *options;
     let mut keys = vec![("kernel_size", pair(kernel_size))];

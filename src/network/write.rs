@@ -1,12 +1,12 @@
-//! A network as the text of a model file.
+//! Writing a network as the text of a model file.
 
 use ::toml::Value;
 
 use super::{Layer, LayerInput, Network};
 
 impl Network {
-    /// The model file that [`NetworkFile`](super::NetworkFile) reads back as an equal network; keys that
-    /// hold their defaults are left out, and composite blocks stand there as the layers that they were expanded to.
+    /// The model file that [`NetworkFile`](super::NetworkFile) reads back as an equal network. Keys that hold their
+    /// defaults are left out, and composite blocks appear as the layers that they were expanded to.
     pub fn to_toml(&self) -> String {
         let input = self.input();
         let mut text = format!(

@@ -1,4 +1,4 @@
-//! What every executor can do, wherever it runs.
+//! The interface of every executor, on whatever device it runs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,28 +8,28 @@ use super::{BufferId, Memory, Plan};
 use crate::ops::{HostBuffer, Op};
 use crate::{Result, host_memory};
 
-/// Number of a plan that an executor has made ready to run.
+/// Number of a plan that an executor has prepared to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prepared(pub(crate) usize);
 
-/// Who chose an implementation.
+/// How an implementation was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChosenBy {
-    /// The operation's rules for the kind of device.
+    /// By the operation's rules for the kind of device.
     Rules,
-    /// Measurements on the device.
+    /// By measurements on the device.
     Tuning,
-    /// Whoever asked for it by name.
+    /// By name, by the caller.
     Flag,
 }
 
-/// The clock that a time was taken by.
+/// The clock that measured a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TimedBy {
-    /// The device's own.
+    /// The device's own clock.
     GpuTimestamps,
-    /// The host's, around the runs and the wait for their end.
+    /// The host's clock, around the runs and the wait for their end.
     HostClock,
 }
 
@@ -47,35 +47,35 @@ impl fmt::Display for TimedBy {
 /// Buffers with a persistent [`Role`](super::Role) are shared by name among the plans of one executor: the
 /// training and the evaluation plan of a network see the same parameters. They start as zeros.
 pub trait Executor {
-    /// The device, as messages name it.
+    /// The device's name, for messages.
     fn device_name(&self) -> String;
 
-    /// Bytes that one buffer may have.
+    /// The largest number of bytes of one buffer.
     fn max_buffer_bytes(&self) -> u64;
 
     /// Names of the implementations of `op` that the device can run, best guess first.
     fn implementations(&self, op: &dyn Op) -> Vec<&'static str>;
 
-    /// Whether the implementation of this name gives an exact answer to small integers, where `op` does so at all.
+    /// Whether this implementation is exact on small integers, for an `op` that can be.
     fn is_exact_on_integers(&self, _op: &dyn Op, _implementation: &str) -> bool {
         true
     }
 
-    /// The implementation that `op` runs as unless another is preferred: the fastest, where this executor
-    /// measures, else the best guess.
+    /// The implementation that `op` runs as unless another is preferred: the fastest if this executor measures,
+    /// otherwise the best guess.
     fn choose(&mut self, op: &dyn Op) -> (&'static str, ChosenBy) {
         (self.implementations(op)[0], ChosenBy::Rules)
     }
 
-    /// Lets the plans prepared from now on run the implementation of this name where an operation has it,
-    /// else the one that [`Executor::choose`] gives. Nothing changes where there is no choice.
+    /// From now on, prepared plans run this implementation for each operation that has it, and for the others the one
+    /// that [`Executor::choose`] returns. An executor without a choice ignores the call.
     fn prefer(&mut self, _implementation: &str) {}
 
-    /// Frees the kernels that were compiled so far; those of prepared plans live on in them.
+    /// Frees the kernels compiled so far; prepared plans keep those that they use.
     fn forget_kernels(&mut self) {}
 
-    /// Checks that the buffers of plans fit the device, as far as that is known before implementations are chosen:
-    /// nothing is measured, compiled or allocated. [`Executor::prepare`] checks it too.
+    /// Checks that the buffers of a plan fit the device, as far as that is known before implementations are chosen:
+    /// nothing is measured, compiled or allocated. [`Executor::prepare`] makes this check too.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when a buffer is larger than the device's buffers can be.
@@ -83,13 +83,13 @@ pub trait Executor {
         Ok(())
     }
 
-    /// Bytes of the host's memory that this executor will take to prepare `plans`, beside what it holds already; none
-    /// on a device with memory of its own. Images are left out: an executor in host memory shares them with the caller.
+    /// Bytes of host memory that this executor will take to prepare `plans`, beside what it holds already; 0 on a
+    /// device with memory of its own. Images are not counted: an executor in host memory shares them with the caller.
     fn host_bytes(&self, _plans: &[&Plan]) -> u64 {
         0
     }
 
-    /// Makes a plan ready: allocates its buffers and chooses and compiles what runs its steps.
+    /// Prepares a plan to run: allocates its buffers, and chooses and compiles the implementations of its steps.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device refuses a kernel or has too little memory;
@@ -99,10 +99,10 @@ pub trait Executor {
     /// The memory that a plan takes on this device, before anything is allocated.
     fn memory(&self, plan: &Plan) -> Memory;
 
-    /// Replaces a buffer's content.
+    /// Replaces the content of a buffer.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) when `data` has another number or kind of elements.
+    /// [`Error::Invalid`](crate::Error::Invalid) when `data` differs in number or kind of elements.
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()>;
 
     /// The reals of a buffer, exactly as the executor holds them, once all runs so far are done.
@@ -116,8 +116,8 @@ pub trait Executor {
         Ok(values)
     }
 
-    /// Replaces the reals of a buffer by what [`Executor::read_exact`] gave on an executor of the same kind: one value for
-    /// each of its elements.
+    /// Replaces the reals of a buffer by values that [`Executor::read_exact`] returned on an executor of the same
+    /// kind, one for each element.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device failed.
@@ -130,11 +130,11 @@ pub trait Executor {
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device failed, now or in an earlier run;
-    /// [`Error::Memory`](crate::Error::Memory) when the host has too little memory for what a step works in.
+    /// [`Error::Memory`](crate::Error::Memory) when the host has too little memory for a step's scratch buffers.
     fn run(&mut self, prepared: Prepared, times: usize) -> Result<()>;
 
-    /// Device time of `times` runs of a plan, after whatever was under way: by the clock that
-    /// [`Executor::timed_by`] names afterwards.
+    /// Device time of `times` runs of a plan, which start after all earlier work. [`Executor::timed_by`] then names
+    /// the clock that was used.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device failed, now or in an earlier run.
@@ -151,7 +151,7 @@ pub trait Executor {
         TimedBy::HostClock
     }
 
-    /// Asks for a buffer's content as it is after all runs so far, without waiting for it.
+    /// Requests a buffer's content after all runs so far, without waiting for it.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device failed.
@@ -163,7 +163,7 @@ pub trait Executor {
     /// [`Error::Device`](crate::Error::Device) when the device failed.
     fn wait(&mut self) -> Result<()>;
 
-    /// Forgets all plans and buffers, persistent ones too.
+    /// Drops all plans and buffers, persistent ones too.
     fn clear(&mut self);
 
     /// A buffer's content, once all runs so far are done.
@@ -175,7 +175,7 @@ pub trait Executor {
     }
 }
 
-/// A buffer's content on its way from the device.
+/// A buffer's content that is being read back from the device.
 pub trait Pending {
     /// Waits for the content.
     ///

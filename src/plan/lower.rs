@@ -1,4 +1,4 @@
-//! From a network to a plan: forward, backward and update, over numbered buffers.
+//! Lowering a network to a plan: forward, backward and update, over numbered buffers.
 
 use super::site::{Guard, Lowered, Mode, Pass, Site};
 use super::{BufferId, BufferSpec, Plan, Role, Step};
@@ -11,8 +11,8 @@ use crate::ops::optimizer::{GradientNorm, Group, Update, UpdateOptions};
 use crate::ops::{Element, Op};
 use crate::tensor::{ImageShape, Shape};
 
-/// A dataset as a plan sees it: its rows may be split over several buffers, since a kernel can see only so
-/// much of one.
+/// A dataset as a plan sees it: its rows may be split over several buffers, since the size of a buffer that a kernel
+/// can bind is limited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataParts {
     /// Prefix of the buffers' names: `train` or `test`.
@@ -25,12 +25,12 @@ pub struct DataParts {
     pub rows: Vec<usize>,
 }
 
-/// What a training plan needs to know beside the network.
+/// Options of a training plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainOptions {
     /// Images in a batch.
     pub batch_size: usize,
-    /// Steps that the schedule, the order and the losses hold: an epoch's.
+    /// Steps that the schedule, the order and the losses have room for: those of an epoch.
     pub steps: usize,
     /// The training set.
     pub data: DataParts,
@@ -40,21 +40,22 @@ pub struct TrainOptions {
     pub update: UpdateOptions,
 }
 
-/// What a training's loss differs in from the plain cross-entropy that evaluations use.
+/// How a training loss differs from the plain cross-entropy that evaluations use.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LossOptions {
     /// Share of every label that is spread over all classes.
     pub smoothing: f32,
-    /// Whether classes have weights: the plan then has a buffer `D/class_weights` `[classes]`, to be written once.
+    /// Whether classes have weights: the plan then has a buffer `D/class_weights` `[classes]`, which the caller
+    /// writes once.
     pub class_weights: bool,
 }
 
-/// What an evaluation plan needs to know beside the network.
+/// Options of an evaluation plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvaluateOptions {
     /// Images in a batch.
     pub batch_size: usize,
-    /// Batches that the order and the losses hold.
+    /// Batches that the order and the losses have room for.
     pub steps: usize,
     /// The test set.
     pub data: DataParts,
@@ -80,7 +81,7 @@ pub fn train_plan(network: &Network, options: &TrainOptions) -> Result<Plan> {
     Ok(lowering.plan)
 }
 
-/// The plan of an evaluation step: gather a batch, forward, loss. Buffers as in [`train_plan`], without a
+/// The plan of an evaluation step: gather a batch, forward, loss. Its buffers are those of [`train_plan`], without a
 /// schedule.
 ///
 /// # Errors
@@ -89,8 +90,8 @@ pub fn evaluate_plan(network: &Network, options: &EvaluateOptions) -> Result<Pla
     forward_plan(network, options, Mode::Evaluate)
 }
 
-/// The plan of a step of training or evaluation up to its loss, with every buffer kept and nothing changed by it: for
-/// looking at what each layer computed.
+/// The plan of a training or evaluation step up to its loss, which keeps every buffer and changes no state: for
+/// inspecting what each layer computed.
 ///
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit.
@@ -107,8 +108,8 @@ fn forward_plan(network: &Network, options: &EvaluateOptions, mode: Mode) -> Res
     Ok(lowering.plan)
 }
 
-/// The plan of the network alone: from the buffer `input` `[N,H,W,C]`, which the caller writes, to the last
-/// layer's output.
+/// The plan of the network alone: from the buffer `input` `[N,H,W,C]`, which the caller writes, to the last layer's
+/// output.
 ///
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit.
@@ -131,7 +132,7 @@ struct Batch {
 struct Trained {
     group: Group,
     parameter: BufferId,
-    // None before backward.
+    // `None` before backward.
     gradient: Option<BufferId>,
 }
 
@@ -140,7 +141,7 @@ struct Lowering<'a> {
     batch_size: usize,
     mode: Mode,
     plan: Plan,
-    // Of each layer, as far as it is lowered.
+    // The layers lowered so far.
     layers: Vec<Lowered>,
 }
 
@@ -159,7 +160,8 @@ impl<'a> Lowering<'a> {
             })
             .collect();
         let mut lowering = Lowering { network, batch_size, mode, plan, layers };
-        // In every plan, so that whichever an executor prepares first places them as the update needs them.
+        // Every plan has this arena, so that the first one that an executor prepares lays the parameters out as the
+        // update needs them.
         let parameters = lowering.trained().iter().map(|trained| trained.parameter).collect();
         lowering.plan.lay_side_by_side("parameters", parameters);
         lowering
@@ -223,7 +225,7 @@ impl<'a> Lowering<'a> {
         Ok(output)
     }
 
-    /// What `lower` does at the layer of this number.
+    /// Calls `lower` with the [`Site`] of the layer of this number.
     fn at<T>(
         &mut self,
         number: usize,
@@ -272,8 +274,8 @@ impl<'a> Lowering<'a> {
         Ok(grad_logits)
     }
 
-    /// Walks the layers from the last to the first. A layer's output collects a gradient from each of its
-    /// readers; all of them come before it here, and more than one are added up.
+    /// Goes through the layers from the last to the first. A layer's output gets a gradient from each of its readers,
+    /// all of which come before it here; several gradients are added up.
     fn backward(&mut self, grad_logits: BufferId) -> Result<()> {
         let layers = self.network.layers();
         let mut collected: Vec<Vec<BufferId>> = vec![Vec::new(); layers.len()];
@@ -298,7 +300,8 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// Whether there is a trained variable at or in front of each layer: only then its output's gradient is wanted.
+    /// For each layer, whether it or a layer that it depends on has a trained variable: only then the gradient of its
+    /// output is needed.
     fn learning_layers(&self) -> Vec<bool> {
         let mut learning: Vec<bool> = Vec::new();
         for layer in self.network.layers() {
@@ -311,7 +314,7 @@ impl<'a> Lowering<'a> {
         learning
     }
 
-    /// The gradient of a layer's output: the sum of those that its readers gave.
+    /// The gradient of a layer's output: the sum of the gradients from its readers.
     fn added_up(&mut self, gradients: &[BufferId], number: usize) -> Option<BufferId> {
         let (&first, others) = gradients.split_first()?;
         let output = self.layers[number].output.expect("backward comes after forward");
@@ -371,7 +374,7 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// All trained variables, sorted by their groups: the order in which they lie in memory.
+    /// All trained variables, sorted by group, which is their order in memory.
     fn trained(&self) -> Vec<Trained> {
         let mut trained = Vec::new();
         for (layer, lowered) in self.network.layers().iter().zip(&self.layers) {

@@ -1,4 +1,4 @@
-//! Which buffers share memory, and how much a plan takes.
+//! Assigning buffers to memory, and the amount of memory that a plan takes.
 
 use std::fmt;
 use std::ops::Add;
@@ -7,37 +7,37 @@ use super::{Arena, BufferSpec, Plan, Role};
 use crate::ops::Element;
 use crate::ops::span::padded;
 
-/// A piece of device memory that stands for one buffer, or for several that live one after another.
+/// A piece of device memory that holds one buffer, or several whose lifetimes do not overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// The role of the buffer it was made for.
+    /// The role of the first buffer that it holds.
     pub role: Role,
-    /// What its elements are.
+    /// The type of its elements.
     pub element: Element,
-    /// Its size.
+    /// Number of its elements.
     pub elements: usize,
 }
 
-/// Where each buffer and each scratch buffer of a plan lies.
+/// The memory of each buffer and each scratch buffer of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allocation {
     /// The pieces of memory.
     pub slots: Vec<Slot>,
-    /// The slot of each buffer; none for persistent buffers, which belong to the executor, and for unused ones.
+    /// The slot of each buffer; `None` for persistent buffers, which belong to the executor, and for unused ones.
     pub of_buffer: Vec<Option<usize>>,
     /// The slots of the scratch buffers of each step.
     pub of_workspace: Vec<Vec<usize>>,
-    /// Slots that lie side by side, arena by arena; only those of arenas that do not persist.
+    /// Slots that lie side by side, one list for each arena that does not persist.
     pub arenas: Vec<Vec<usize>>,
 }
 
 impl Allocation {
-    /// Gives every buffer of `plan` memory from its first step to its last. `workspace` holds the elements
-    /// of the scratch buffers of each step; they live for that step alone.
+    /// Gives every buffer of `plan` memory from its first step to its last. `workspace` holds the number of elements
+    /// of each scratch buffer of each step; scratch buffers live for that step alone.
     ///
-    /// Those of an arena have a slot each, from the first step on and for ever. Any other
-    /// buffer takes the smallest free slot that holds it, so that memory is reused once its last reader
-    /// is done, and never while a step still works on it.
+    /// Each buffer of an arena has a slot of its own for the whole run. Any other buffer takes the smallest free slot
+    /// that is large enough, so that memory is reused once its last reader is done, and never while a step still uses
+    /// it.
     pub fn new(plan: &Plan, workspace: &[Vec<usize>]) -> Self {
         let mut last_use = vec![None; plan.buffers.len()];
         for (number, step) in plan.steps().enumerate() {
@@ -60,7 +60,7 @@ impl Allocation {
                 let BufferSpec { role, element, shape, .. } = plan.buffer(id);
                 of_buffer[id.index()] = Some(slots.len());
                 slots.push(Slot { role: *role, element: *element, elements: shape.elements() });
-                // Nothing may reuse it.
+                // No other buffer may reuse its slot.
                 last_use[id.index()] = None;
             }
             arenas.push((first..slots.len()).collect());
@@ -117,7 +117,7 @@ pub struct Memory {
     pub state: u64,
     /// Layers' outputs.
     pub activations: u64,
-    /// Derivatives of the parameters, and others that found no activation's memory free.
+    /// Gradients of the parameters, and others for which no activation's memory was free.
     pub gradients: u64,
     /// Scratch memory of kernels.
     pub workspace: u64,
@@ -126,7 +126,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What `plan` takes, laid out as `allocation` says, on a device where those of an arena lie side by side.
+    /// The memory of `plan` with this allocation, on a device where the buffers of an arena lie side by side.
     pub fn new(plan: &Plan, allocation: &Allocation) -> Self {
         let arena_of = plan.arena_of_buffers();
         let elements = |id: usize| {
@@ -138,13 +138,13 @@ impl Memory {
         Self::of_sizes(plan, allocation, elements, |slot| slots[slot], Element::bytes)
     }
 
-    /// What `plan` takes in host memory, where every buffer lies on its own and elements take `bytes`.
+    /// The memory of `plan` on the host, where every buffer is separate and `bytes` gives the size of its elements.
     pub fn apart(plan: &Plan, allocation: &Allocation, bytes: impl Fn(Element, usize) -> u64) -> Self {
         let elements = |id: usize| plan.buffers[id].shape.elements();
         Self::of_sizes(plan, allocation, elements, |slot| allocation.slots[slot].elements, bytes)
     }
 
-    /// The same, from the elements of each buffer that persists and of each slot.
+    /// The sums, from the number of elements of each persistent buffer and of each slot.
     fn of_sizes(
         plan: &Plan,
         allocation: &Allocation,
@@ -176,7 +176,7 @@ impl Memory {
         }
     }
 
-    /// All of it.
+    /// The total.
     pub fn total(&self) -> u64 {
         self.data + self.parameters + self.state + self.activations + self.gradients + self.workspace
     }
@@ -240,7 +240,7 @@ mod tests {
         let workspace: Vec<Vec<usize>> = plan.steps().map(|_| vec![100, 5_000]).collect();
         let allocation = Allocation::new(&plan, &workspace);
 
-        // The slots that each step works on, and the buffer that each slot stands for from step to step.
+        // The slots that each step uses, and the buffer that each slot holds from step to step.
         let last_use =
             |buffer| plan.steps().enumerate().filter(|(_, step)| step.operands.contains(&buffer)).last();
         let mut owners = vec![None; allocation.slots.len()];

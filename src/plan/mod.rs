@@ -39,11 +39,11 @@ pub enum Role {
     Data,
     /// Weights and biases.
     Parameter,
-    /// What lives from step to step beside the parameters: velocities, counters, schedules, losses.
+    /// State beside the parameters that lasts from step to step: velocities, counters, schedules, losses.
     State,
     /// A layer's output.
     Activation,
-    /// A derivative of the loss.
+    /// A gradient of the loss.
     Gradient,
     /// Scratch memory of a kernel.
     Workspace,
@@ -65,7 +65,7 @@ pub struct BufferSpec {
     pub role: Role,
     /// Its sizes.
     pub shape: Shape,
-    /// What its elements are.
+    /// The type of its elements.
     pub element: Element,
     /// Whether the caller reads it after a run, so that nothing may reuse its memory.
     pub kept: bool,
@@ -78,15 +78,15 @@ impl BufferSpec {
     }
 }
 
-/// Buffers that lie side by side in memory, in their order, so that a kernel can bind them all at once.
+/// Buffers that lie side by side in memory, in this order, so that a kernel can bind them all at once.
 ///
-/// Those of a role that does not [persist](Role::is_persistent) share their memory with no other buffer; whatever lies
-/// between them is zero, and stays so.
+/// If their role does not [persist](Role::is_persistent), they share their memory with no other buffer, and the gaps
+/// between them are zero at all times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arena {
     /// `parameters`, `gradients`, `velocity`, ...
     pub name: String,
-    /// The buffers, of one role, all of reals.
+    /// The buffers: all of one role, all of reals.
     pub members: Vec<BufferId>,
 }
 
@@ -104,7 +104,7 @@ pub struct Step {
 pub struct Plan {
     /// The buffers.
     pub buffers: Vec<BufferSpec>,
-    /// Which of them lie side by side.
+    /// The buffers that lie side by side.
     pub arenas: Vec<Arena>,
     /// From images to the loss.
     pub forward: Vec<Step>,
@@ -115,8 +115,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan of one operation, whose buffers are named after its operands and are all kept; where several operands have
-    /// one name, their numbers follow it.
+    /// A plan of one operation. Its buffers are named after the operands and are all kept; a number is appended where
+    /// several operands have the same name.
     pub fn of_op(op: Box<dyn Op>) -> Plan {
         let mut plan = Plan::default();
         let declared = op.operands();
@@ -144,15 +144,15 @@ impl Plan {
         self.forward.iter().chain(&self.backward).chain(&self.update)
     }
 
-    /// The buffer of that name.
+    /// The buffer with this name.
     pub fn find(&self, name: &str) -> Option<BufferId> {
         self.buffers.iter().position(|buffer| buffer.name == name).map(BufferId)
     }
 
-    /// The buffer of that name, which the plan's maker knows to be there.
+    /// The buffer with this name, which must exist.
     ///
     /// # Panics
-    /// When there is none: a bug of the caller.
+    /// When there is none, which is a bug of the caller.
     pub fn expect(&self, name: &str) -> BufferId {
         self.find(name).unwrap_or_else(|| panic!("the plan has no buffer {name}"))
     }
@@ -162,7 +162,7 @@ impl Plan {
         &self.buffers[id.0]
     }
 
-    /// Numbers of the buffers with a role.
+    /// The buffers with this role.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = BufferId> {
         (0..self.buffers.len()).map(BufferId).filter(move |&id| self.buffer(id).role == role)
     }
@@ -187,7 +187,7 @@ impl Plan {
         self.add_buffer(name, Role::Gradient, shape, Element::Real)
     }
 
-    /// Lets buffers lie side by side in memory.
+    /// Lays buffers side by side in memory.
     pub fn lay_side_by_side(&mut self, name: impl Into<String>, members: Vec<BufferId>) {
         self.arenas.push(Arena { name: name.into(), members });
     }
@@ -197,7 +197,7 @@ impl Plan {
         self.buffers[id.0].kept = true;
     }
 
-    /// The same plan up to the loss, with every buffer kept: for looking at what each layer computed.
+    /// The same plan up to the loss, with every buffer kept, for inspecting what each layer computed.
     pub fn for_inspection(mut self) -> Plan {
         self.backward.clear();
         self.update.clear();
@@ -208,7 +208,7 @@ impl Plan {
     /// Checks that `data` fits a buffer.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when it has another number or kind of elements.
+    /// [`Error::Invalid`] when it differs in number or kind of elements.
     pub fn check_content(&self, id: BufferId, data: &HostBuffer<f32>) -> Result<()> {
         let spec = self.buffer(id);
         if (data.len(), data.element()) != (spec.shape.elements(), spec.element) {
@@ -222,10 +222,11 @@ impl Plan {
         Ok(())
     }
 
-    /// The arena of each buffer, if it has one, by its position.
+    /// For each buffer, the index of its arena, if it has one.
     ///
     /// # Panics
-    /// When a buffer lies in two, or an arena's members differ in role or are no reals: a bug in the lowering.
+    /// When a buffer lies in two arenas, or when the members of an arena differ in role or are not reals: a bug in
+    /// the lowering.
     pub fn arena_of_buffers(&self) -> Vec<Option<usize>> {
         let mut arena_of = vec![None; self.buffers.len()];
         for (number, Arena { name, members }) in self.arenas.iter().enumerate() {
@@ -240,9 +241,10 @@ impl Plan {
         arena_of
     }
 
-    /// Checks what executors rely on: a step binds one buffer of the right size to each operand, and no
-    /// buffer twice; nothing that passes is read before it was written; what an operation wants side by side lies so; and
-    /// no operation reads one buffer of an arena and writes another, which share a device's buffer.
+    /// Checks what executors rely on: a step binds one buffer of the right size to each operand, and no buffer twice;
+    /// no buffer that is not persistent is read before it is written; operands that an operation needs side by side
+    /// lie so; and no operation reads one buffer of an arena and writes another, since they share one buffer of the
+    /// device.
     ///
     /// # Panics
     /// When the plan breaks one of these rules: a bug in the lowering.
@@ -316,7 +318,7 @@ mod tests {
         plan.assert_valid();
     }
 
-    /// A device has one buffer for both, and cannot bind it both ways in a launch.
+    /// Both share one buffer of the device, which a launch cannot bind for reading and for writing.
     #[test]
     #[should_panic(expected = "add: reads and writes sums, which lie in one buffer")]
     fn one_member_is_not_read_while_another_is_written() {

@@ -1,16 +1,16 @@
-//! Where a layer is lowered: what it reads, writes and saves, and the plan that grows.
+//! The place at which a layer is lowered: the buffers that it reads, writes and saves, and the plan that it adds to.
 
 use super::{BufferId, Plan, Role, Step};
 use crate::network::{Features, Layer};
 use crate::ops::{Element, Op};
 use crate::tensor::Shape;
 
-/// What a plan is for, for the layers whose computation differs.
+/// The purpose of a plan, for layers whose computation depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Training: with the statistics of the batch, with dropout.
+    /// Training: with batch statistics and dropout.
     Train,
-    /// Evaluation and prediction: every image by itself.
+    /// Evaluation and prediction: each image is independent of the others.
     Evaluate,
 }
 
@@ -21,12 +21,12 @@ pub(super) enum Pass {
     Backward,
 }
 
-/// What a training or an evaluation counts by, as steps that must not follow a bad loss need it.
+/// The buffers by which a step can tell that the loss of its step is bad and that it must change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// The loss of each step, `[steps]`.
     pub loss: BufferId,
-    /// The number of the present step, `[1]`.
+    /// The number of the current step, `[1]`.
     pub step: BufferId,
     /// Steps of an epoch.
     pub steps: usize,
@@ -38,15 +38,15 @@ pub(super) struct Lowered {
     pub inputs: Vec<BufferId>,
     pub output: Option<BufferId>,
     pub variables: Vec<BufferId>,
-    // The gradient of each variable; none where nobody trains it, or before backward.
+    // The gradient of each variable; `None` if it is not trained, and before backward.
     pub gradients: Vec<Option<BufferId>>,
     pub saved: Vec<(&'static str, BufferId)>,
 }
 
-/// Where a layer is lowered.
+/// The place at which a layer is lowered.
 ///
-/// Everything is looked up by the words of [`LayerType`](crate::layers::LayerType): inputs by number, variables by their
-/// short names. A name that the layer itself did not declare is a bug of the layer, and panics.
+/// Lookups use the terms of [`LayerType`](crate::layers::LayerType): inputs by number, variables by their short
+/// names. Asking for a name that the layer itself did not declare is a bug of the layer, and panics.
 pub struct Site<'a> {
     pub(super) plan: &'a mut Plan,
     pub(super) pass: Pass,
@@ -55,13 +55,13 @@ pub struct Site<'a> {
     pub(super) layer: &'a Layer,
     pub(super) features: &'a [Features],
     pub(super) lowered: &'a mut Lowered,
-    /// Of each input, whether backward wants its gradient.
+    /// For each input, whether backward needs its gradient.
     pub(super) wanted: &'a [bool],
     pub(super) guard: Option<Guard>,
 }
 
 impl Site<'_> {
-    /// What the plan is for.
+    /// The purpose of the plan.
     pub fn mode(&self) -> Mode {
         self.mode
     }
@@ -81,7 +81,7 @@ impl Site<'_> {
         self.lowered.inputs[0]
     }
 
-    /// What an input gives for one image.
+    /// The features of an input for one image.
     pub fn input_features(&self, input: usize) -> Features {
         self.features[input]
     }
@@ -101,8 +101,8 @@ impl Site<'_> {
         self.plan.add_buffer(format!("{}.output", self.layer.name), Role::Activation, shape, Element::Real)
     }
 
-    /// A new buffer of reals for what forward computes beside the output: `LAYER.word`. Backward, and steps of the
-    /// update, find it again by [`Site::saved`].
+    /// A new buffer of reals, named `LAYER.word`, for something that forward computes beside the output. Backward,
+    /// and steps of the update, get it by [`Site::saved`].
     pub fn save(&mut self, word: &'static str, shape: Shape) -> BufferId {
         let name = format!("{}.{word}", self.layer.name);
         let buffer = self.plan.add_buffer(name, Role::Activation, shape, Element::Real);
@@ -110,7 +110,7 @@ impl Site<'_> {
         buffer
     }
 
-    /// What forward saved under this word.
+    /// The buffer that forward saved under this word.
     pub fn saved(&self, word: &str) -> BufferId {
         let saved = self.lowered.saved.iter().find(|(saved, _)| *saved == word);
         saved.unwrap_or_else(|| panic!("{}: nothing was saved as {word}", self.layer.name)).1
@@ -121,13 +121,13 @@ impl Site<'_> {
         self.find_variable(name).unwrap_or_else(|| panic!("{} has no variable {name}", self.layer.name))
     }
 
-    /// The variable of this short name, where the layer has it.
+    /// The variable of this short name, if the layer has it.
     pub fn find_variable(&self, name: &str) -> Option<BufferId> {
         self.position(name).map(|position| self.lowered.variables[position])
     }
 
-    /// A buffer for the gradient of a variable, which backward then has to write; none where the variable is not there or
-    /// nobody trains it.
+    /// A buffer for the gradient of a variable, which backward must then write; `None` if the layer has no such
+    /// variable or it is not trained.
     pub fn grad_variable(&mut self, name: &str) -> Option<BufferId> {
         let position = self.position(name)?;
         if !self.layer.variables[position].is_trained() {
@@ -138,7 +138,7 @@ impl Site<'_> {
         Some(gradient)
     }
 
-    /// A buffer for the gradient of an input, which backward then has to write; none where nobody wants it.
+    /// A buffer for the gradient of an input, which backward must then write; `None` if it is not needed.
     pub fn grad_input(&mut self, input: usize) -> Option<BufferId> {
         self.wanted[input].then(|| self.plan.add_gradient(self.lowered.inputs[input]))
     }
@@ -152,8 +152,8 @@ impl Site<'_> {
         steps.push(Step { op: Box::new(op), operands: operands.to_vec() });
     }
 
-    /// Adds a step to the update, in training: where statistics change. The operation has to leave them as they are when
-    /// the step's loss is not finite, which it sees in the [`Guard`].
+    /// When training, adds a step to the update, where statistics change. The operation must leave them unchanged
+    /// when the step's loss is not finite, which the [`Guard`] shows.
     pub fn push_update<O: Op + 'static>(&mut self, step: impl FnOnce(Guard) -> (O, Vec<BufferId>)) {
         if let (Mode::Train, Some(guard)) = (self.mode, self.guard) {
             let (op, operands) = step(guard);

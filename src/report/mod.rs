@@ -1,4 +1,4 @@
-//! What a person looks at.
+//! Output for people to read.
 
 mod summary;
 mod visible;

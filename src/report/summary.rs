@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::short_name;
 use crate::network::{Features, Layer, LayerInput, Network};
 
-/// The network as Keras prints it, with the arithmetic of the parameters, and with what a layer reads where
-/// that is not the layer before. Names are escaped, and cut where they are very long.
+/// The network as Keras prints it, with the arithmetic of the parameters, and with a layer's inputs if these are not
+/// just the previous layer. Names are escaped, and shortened if they are very long.
 ///
 /// ```text
 /// Layer (type)     Output Shape  Param #

@@ -1,27 +1,28 @@
-//! Text that somebody else wrote, as a terminal may have it.
+//! Making text from outside safe for a terminal.
 
-/// The longest line of text that holds such text.
+/// The longest line that may hold such text.
 const LONGEST_LINE: usize = 2000;
 
 /// The longest name in a table or a list.
 const LONGEST_NAME: usize = 60;
 
-/// `text` as one visible line: what a terminal would obey instead of show (control characters, line breaks, marks that
-/// reverse the order of letters) is escaped, as `\n` or `\u{1b}`; of a very long text the middle is left out.
+/// `text` as one visible line: characters that a terminal would interpret instead of show (control characters, line
+/// breaks, marks that reverse the order of letters) are escaped, as `\n` or `\u{1b}`; of a very long text, the middle
+/// is left out.
 ///
-/// What was escaped before stays as it is.
+/// Text that was escaped before stays as it is.
 pub fn one_line(text: &str) -> String {
     visible(text, LONGEST_LINE)
 }
 
-/// A name from outside, for a table or a list: as [`one_line`], and at most 60 characters.
+/// A name from outside, for a table or a list: escaped as by [`one_line`], and at most 60 characters long.
 pub fn short_name(name: &str) -> String {
     visible(name, LONGEST_NAME)
 }
 
 fn visible(text: &str, most: usize) -> String {
     let mut line = String::with_capacity(text.len());
-    // Quotes and backslashes can be seen.
+    // Quotes and backslashes are visible and need no escape.
     for part in text.split_inclusive(['"', '\'', '\\']) {
         let rest = part.trim_end_matches(['"', '\'', '\\']);
         line.extend(rest.escape_debug());

@@ -39,9 +39,11 @@ pub fn save_tensors<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str,
     write_durably(path, &bytes)
 }
 
-/// A safetensors file's content, as it is: its tensors hold `most` bytes or fewer, and `expected` says so in messages.
+/// The content of a safetensors file, unparsed. The file's tensors hold at most `most` bytes; messages say so with
+/// `expected`.
 ///
-/// The header tells how long the file is, so that what is none, or has no end, is refused without being read.
+/// The header says how long the file is, so that a file of another kind, or one without an end, is refused before it
+/// is read.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be read; [`Error::File`] when it is damaged or too long; [`Error::Memory`] when there
@@ -77,8 +79,8 @@ pub fn read_safetensors(path: &Path, most: u64, expected: &str) -> Result<Vec<u8
     }
 }
 
-/// Reads the weights of any network: the tensors of f32 in a safetensors file. Others, such as counters of integers, are
-/// left out.
+/// Reads the weights of any network: the f32 tensors of a safetensors file. Other tensors, such as integer counters,
+/// are left out.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be read, [`Error::File`] when it is damaged or holds no tensor of f32;
@@ -107,7 +109,7 @@ pub fn load_any_weights(path: &Path) -> Result<Weights> {
 /// # Errors
 /// [`Error::File`] when the file is damaged, or its tensors are not exactly the network's variables.
 pub fn load_weights(path: &Path, network: &Network) -> Result<Weights> {
-    // A tensor too many is better named than counted.
+    // A file with a superfluous tensor may pass this check, so that the error can name the tensor.
     const ALLOWANCE: u64 = 1 << 20;
     let elements = network.variables().map(|variable| variable.shape.elements()).sum();
     let most = Element::Real.bytes(elements) + ALLOWANCE;

@@ -11,19 +11,19 @@ use crate::ops::HostBuffer;
 use crate::plan::{EvaluateOptions, Executor, Memory, Plan, Prepared, Prologues, evaluate_plan};
 use crate::{Error, Result};
 
-/// Figures over a whole dataset.
+/// Loss and accuracy over a whole dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Mean cross-entropy of all images.
     pub loss: f64,
     /// Images whose largest logit is their class.
     pub correct: u64,
-    /// All images.
+    /// Number of all images.
     pub images: u64,
 }
 
 impl Evaluation {
-    /// Part of the images that are classified right.
+    /// Share of the images that are classified correctly.
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.images as f64
     }
@@ -39,15 +39,15 @@ pub struct Evaluator {
     images: usize,
 }
 
-/// Batches between two reads, so that a slow device answers to an interruption.
+/// Batches between two reads, so that an interruption is noticed soon on a slow device too.
 const BATCHES_AT_ONCE: usize = 16;
 
 impl Evaluator {
-    /// Prepares `executor` to evaluate `network` on `data`, and uploads the data. The last batch is padded
-    /// and its padding is masked, so every image counts exactly once.
+    /// Prepares `executor` to evaluate `network` on `data`, and uploads the data. The last batch is padded and its
+    /// padding is masked, so that every image counts exactly once.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a batch size of 0; whatever the device refuses.
+    /// [`Error::Invalid`] for a batch size of 0; any error of the device.
     pub fn new(
         executor: &mut dyn Executor,
         network: &Network,
@@ -104,7 +104,7 @@ impl Evaluator {
         executor.write(self.prepared, self.plan.expect(name), &content)
     }
 
-    /// Brings weights to the executor's device, where every plan of the network shares them.
+    /// Uploads weights to the executor's device, where all plans of the network share them.
     ///
     /// # Errors
     /// [`Error::Invalid`] for weights that are not the network's; [`Error::Device`] when the device failed.
@@ -117,7 +117,7 @@ impl Evaluator {
         feed::write_weights(executor, &self.plan, self.prepared, network, weights)
     }
 
-    /// The prepared plan: its parameters are those of every plan of the executor.
+    /// The prepared plan, which shares its parameters with every other plan of the executor.
     pub fn prepared(&self) -> (&Plan, Prepared) {
         (&self.plan, self.prepared)
     }

@@ -1,4 +1,4 @@
-//! Bringing a dataset to the device, and saying in which order its rows come.
+//! Uploading a dataset to the device, and the order in which its rows are used.
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -89,10 +89,10 @@ pub fn read_weights(
     read.collect()
 }
 
-/// The rows of an epoch of training, shuffled; what does not fill a last batch is dropped.
+/// The rows of one epoch of training, shuffled; rows that do not fill a last batch are dropped.
 pub fn shuffled(rows: usize, batch_size: usize, seed: u64, epoch: usize) -> Vec<u32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    // A stream an epoch, beside those of the initial parameters.
+    // Each epoch has a random stream of its own, distinct from those of the initial parameters.
     rng.set_stream((1 << 32) + epoch as u64);
     let mut order: Vec<u32> = (0..rows as u32).collect();
     order.shuffle(&mut rng);
@@ -100,7 +100,7 @@ pub fn shuffled(rows: usize, batch_size: usize, seed: u64, epoch: usize) -> Vec<
     order
 }
 
-/// All rows once, in their own order, the last batch filled up with [`NO_ROW`].
+/// All rows once, in their own order; the last batch is filled up with [`NO_ROW`].
 pub fn in_order(rows: usize, batch_size: usize) -> Vec<u32> {
     let padded = rows.next_multiple_of(batch_size);
     (0..padded).map(|row| if row < rows { row as u32 } else { NO_ROW }).collect()

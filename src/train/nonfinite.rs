@@ -7,11 +7,11 @@ use crate::network::{Network, Weights};
 use crate::ops::Element;
 use crate::plan::{EvaluateOptions, Executor, Mode, Role, inspect_plan};
 
-/// Runs the step that went bad once more, forward and in the mode in which it did, with every buffer kept, and names the first place that
-/// holds a value that is not finite.
+/// Repeats the forward pass of the step that went bad, in the same mode, with every buffer kept, and names the first
+/// place that holds a value that is not finite.
 ///
-/// Each layer is a step of its own here, so that the place is a layer's, and not that of whichever step it was
-/// fused into. That works because a bad step changes nothing: the optimizer skips it, and the step's number stays.
+/// No steps are fused here, so that the place found is a layer and not the step that it was fused into. The
+/// repetition is possible because a bad step changes nothing: the optimizer skips it, and the step's number stays.
 pub fn find(
     executor: &mut dyn Executor,
     network: &Network,
@@ -35,7 +35,7 @@ pub fn find(
     let mut state =
         |name: &str| executor.read(prepared, plan.expect(&format!("{}/{name}", options.data.name)));
     let step = state("step")?.indices()[0] as usize;
-    // Clipping makes the loss of a step whose gradients have no finite norm what their norm is.
+    // When the gradients' norm is not finite, clipping overwrites the loss of the step with that norm.
     let place = if state("loss")?.reals()[step].is_finite() { "the gradients" } else { "the loss itself" };
     Ok(format!("first seen in {place}"))
 }

@@ -1,4 +1,4 @@
-//! Who is told what happens while a network is trained.
+//! Observers, which are told what happens while a network is trained.
 
 use std::ops::ControlFlow;
 
@@ -7,38 +7,38 @@ use super::state::Best;
 use super::trainer::{EpochReport, Progress, Trainer};
 use crate::{Error, Result};
 
-/// Is told how a training goes, and may end it.
+/// Is told how a training proceeds, and may end it.
 ///
-/// Progress displays, records of a run and early stopping are observers; [`Trainer::run`] tells all of them, in their
-/// order.
+/// Progress displays, records of a run and early stopping are observers; [`Trainer::run`] calls all of them, in the
+/// order given.
 pub trait Observer {
-    /// Losses have come back from the device. Breaking ends the training after the steps under way; the epoch can be
-    /// carried on later.
+    /// New losses have arrived from the device. Breaking ends the training after the steps under way; the epoch can
+    /// be resumed later.
     fn progress(&mut self, _progress: &Progress) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 
-    /// An epoch has ended, or was broken off: then there are no figures on the test set. Breaking ends the training.
+    /// An epoch has ended, or was interrupted and then has no figures on the test set. Breaking ends the training.
     ///
     /// # Errors
-    /// Whatever should end the training with a message.
+    /// Any error that should end the training.
     fn epoch(&mut self, trainer: &mut Trainer, report: &EpochReport) -> Result<ControlFlow<()>>;
 
-    /// An epoch has failed; the error that is returned takes the place of the one that is given.
+    /// An epoch has failed with `error`; the returned error is reported in its place.
     fn failed(&mut self, _trainer: &mut Trainer, error: Error) -> Error {
         error
     }
 }
 
 impl Trainer {
-    /// Trains until the epochs of the settings are done, or an observer has had enough.
+    /// Trains until all epochs of the settings are done or an observer ends the training.
     ///
     /// # Errors
-    /// As [`Trainer::run_epoch`], and what observers report.
+    /// Those of [`Trainer::run_epoch`], and those that observers return.
     pub fn run(&mut self, observers: &mut [&mut dyn Observer]) -> Result<()> {
         while self.epochs_done() < self.settings().epochs {
             let report = self.run_epoch(|progress| {
-                // Each of them is told, whatever the others say.
+                // Every observer is called, even if an earlier one has broken.
                 let broken = observers.iter_mut().map(|observer| observer.progress(progress).is_break());
                 if broken.fold(false, |any, broken| any | broken) {
                     ControlFlow::Break(())
@@ -66,7 +66,7 @@ impl Trainer {
     }
 }
 
-/// Ends a training when the figures on the test set have not become better for some epochs.
+/// Ends a training when the figures on the test set have not improved for some epochs.
 #[derive(Clone, Copy, Debug)]
 pub struct EarlyStopping {
     patience: usize,
@@ -74,7 +74,7 @@ pub struct EarlyStopping {
 }
 
 impl EarlyStopping {
-    /// Waits for `patience` epochs that are no better than the best one, which is `best` at the start.
+    /// Stops after `patience` epochs that are no better than the best one so far, which is `best` at the start.
     pub fn new(patience: usize, best: Option<Best>) -> Self {
         EarlyStopping { patience, best }
     }
@@ -93,7 +93,8 @@ impl Observer for EarlyStopping {
 }
 
 impl Best {
-    /// The better of an earlier epoch and of this one: the one with more images right, or else with less loss.
+    /// The better of `best` and this epoch: the one with more correct images or, if they are equal, with the smaller
+    /// loss.
     pub fn of(best: Option<Best>, epoch: usize, test: Evaluation) -> Best {
         let now = Best { epoch, test };
         match best {

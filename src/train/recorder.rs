@@ -1,4 +1,4 @@
-//! What a training leaves in its run's folder, epoch by epoch.
+//! What a training writes to its run's folder after each epoch.
 
 use std::ops::ControlFlow;
 
@@ -11,10 +11,10 @@ use super::state::{Basis, Best, Checkpoint};
 use super::trainer::{EpochReport, Trainer};
 use crate::{Error, Result};
 
-/// Writes weights, figures and the state that a training can be resumed from.
+/// Writes the weights, the figures and the state from which a training can be resumed.
 ///
-/// The state is the last that is written of an epoch: whatever moment a run is killed at, it goes on from a state whose
-/// weights, figures and best weights are all there.
+/// The state of an epoch is written last: whenever a run is killed, the weights, figures and best weights that belong
+/// to its last state are all there.
 #[derive(Debug)]
 pub struct Recorder {
     run: RunFolder,
@@ -23,15 +23,15 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Records a training that has just begun.
+    /// Records a new training.
     pub fn new(run: RunFolder, basis: Basis) -> Self {
         Recorder { run, basis, best: None }
     }
 
-    /// Records on behind a checkpoint of the same run: figures of epochs that it does not know are dropped.
+    /// Continues the record of a run from a checkpoint of it; figures of later epochs are dropped.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::File`] when the figures so far cannot be read.
+    /// [`Error::Io`] or [`Error::File`] when the earlier figures cannot be read.
     pub fn resume(mut run: RunFolder, basis: Basis, checkpoint: &Checkpoint) -> Result<Self> {
         run.keep_metrics(checkpoint.state.epochs)?;
         Ok(Recorder { run, basis, best: checkpoint.best })
@@ -66,7 +66,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// Saves the weights that a bad step has left as they were, where there are none yet.
+    /// Saves the weights from before a bad step, unless there is a file of weights already.
     fn save_what_is_left(&self, trainer: &mut Trainer) -> Result<&'static str> {
         if self.run.has("last") {
             return Ok("these weights are not saved, last.safetensors is that of the epoch before");
@@ -86,7 +86,7 @@ impl Observer for Recorder {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// A bad step changes no weight, so there is something to look at, but nothing that should replace what an epoch left
+    /// A bad step changes no weight, so the weights are worth a look; but they must not replace those of an epoch
     /// whose losses were finite.
     fn failed(&mut self, trainer: &mut Trainer, error: Error) -> Error {
         match error {
@@ -99,7 +99,7 @@ impl Observer for Recorder {
     }
 }
 
-/// Names the step behind which weights are not finite.
+/// Adds to an error the number of steps after which the weights are not finite.
 fn after(steps: u64, error: Error) -> Error {
     match error {
         Error::WeightsNotFinite { what, place } => Error::WeightsNotFinite {
@@ -110,7 +110,7 @@ fn after(steps: u64, error: Error) -> Error {
     }
 }
 
-/// An epoch as a line of `metrics.jsonl`.
+/// An epoch's line of `metrics.jsonl`.
 pub fn metrics(report: &EpochReport, test: &Evaluation) -> Value {
     json!({
         "epoch": report.epoch,

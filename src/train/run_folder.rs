@@ -1,4 +1,4 @@
-//! The folder that a run leaves behind: settings, model, figures and weights.
+//! The folder of a run: settings, model, figures and weights.
 
 use std::fs;
 use std::io;
@@ -21,9 +21,9 @@ pub struct RunConfig {
     pub version: String,
     /// Where the images came from: `synthetic`, or a folder.
     pub data: String,
-    /// The device, as it names itself.
+    /// The device's name.
     pub device: String,
-    /// Images used of the training set and of the test set, at most.
+    /// The largest number of images to use of the training set and of the test set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// Size of an image: channels, height, width.
@@ -43,7 +43,7 @@ impl RunConfig {
         ImageShape { height, width, channels }
     }
 
-    /// Checks every number, which a person may have changed.
+    /// Checks every number, since the file may have been edited by hand.
     fn check(&self) -> Result<()> {
         let at_least_one = [("limit", self.limit.unwrap_or(1))];
         for (name, number) in
@@ -74,16 +74,16 @@ impl RunConfig {
     }
 }
 
-/// The longest of the names of a run's files.
+/// The longest file name in a run's folder.
 const LONGEST_NAME: &str = STATE;
 
-/// The lines of figures, one for each epoch.
+/// The file of figures, one line for each epoch.
 const METRICS: &str = "metrics.jsonl";
 
-/// What a run can be resumed from.
+/// The file from which a run can be resumed.
 const STATE: &str = "state.safetensors";
 
-/// Whether something has that name; an error where nothing can.
+/// Whether the path exists; an error if it cannot exist.
 fn is_there(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -100,10 +100,10 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Where runs go that nobody gave a folder.
+    /// The parent folder of runs for which no folder was named.
     const RUNS: &str = "runs";
 
-    /// Checks that a new folder can be made at `path`, and leaves no trace.
+    /// Checks that a new folder can be made at `path`, without leaving anything behind.
     ///
     /// # Errors
     /// As [`RunFolder::create`].
@@ -117,21 +117,21 @@ impl RunFolder {
         Self::check_room(path).map_err(Error::io("create", path))
     }
 
-    /// Checks that a folder can be made where [`RunFolder::next_free`] will find one, and leaves no trace.
+    /// Checks that a folder can be made where [`RunFolder::next_free`] will look, without leaving anything behind.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot.
+    /// [`Error::Io`] when it cannot be made.
     pub fn check_next_free() -> Result<()> {
         Self::check_room(&Self::next_free("")).map_err(Error::io("create", Self::RUNS))
     }
 
-    /// Whether a path where nothing is can become a folder with a run's files.
+    /// Whether a path that does not exist yet can become a folder with a run's files.
     fn check_room(path: &Path) -> io::Result<()> {
-        // The whole path of a file must not be too long,
+        // The full path of a file must not be too long,
         is_there(&path.join(LONGEST_NAME))?;
         let mut above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
         let parent = above.find(|above| fs::symlink_metadata(above).is_ok()).unwrap_or(Path::new(""));
-        // nor the name of a folder on the way.
+        // nor may the name of any folder on the way.
         for name in path.strip_prefix(parent).unwrap_or(path) {
             is_there(&parent.join(name))?;
         }
@@ -143,15 +143,15 @@ impl RunFolder {
     }
 
     fn taken(path: &Path) -> Error {
-        Error::invalid("output folder", "a path where nothing is yet", path.display())
+        Error::invalid("output folder", "a path that does not exist yet", path.display())
     }
 
-    /// Makes a new folder and writes what the run starts with.
+    /// Makes a new folder and writes the files that a run starts with.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the folder exists; [`Error::Io`] when it cannot be made or written.
     pub fn create(path: &Path, config: &RunConfig, network: &Network) -> Result<RunFolder> {
-        // Without a slash or a dot at the end, which not every system takes for a folder that is not there yet.
+        // Without a slash or a dot at the end: some systems reject those for a folder that does not exist yet.
         let path: PathBuf = path.components().collect();
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
@@ -166,8 +166,8 @@ impl RunFolder {
         Ok(run)
     }
 
-    /// The first of `runs/NAME-1`, `runs/NAME-2`, ... where nothing is yet, for a network of this name: whatever it
-    /// holds, NAME is a safe name of letters, digits and hyphens.
+    /// The first of `runs/NAME-1`, `runs/NAME-2`, ... that does not exist yet, for a network of this name. NAME
+    /// consists of letters, digits and hyphens only, whatever characters `name` contains.
     pub fn next_free(name: &str) -> PathBuf {
         let name = slug(name);
         let path = |number: u32| Path::new(Self::RUNS).join(format!("{name}-{number}"));
@@ -195,7 +195,7 @@ impl RunFolder {
         Ok((RunFolder { path: path.into(), metrics: String::new() }, config, network))
     }
 
-    /// Where the run lies.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -209,7 +209,7 @@ impl RunFolder {
         write_durably(&self.path.join(METRICS), self.metrics.as_bytes())
     }
 
-    /// Takes over the lines of an earlier part of the run: those of its first `epochs` epochs.
+    /// Keeps the lines of the first `epochs` epochs of `metrics.jsonl`, from an earlier part of the run.
     ///
     /// # Errors
     /// [`Error::Io`] when they cannot be read; [`Error::File`] when they are damaged, or one is missing.
@@ -233,7 +233,7 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Writes what the run can be resumed from.
+    /// Writes the checkpoint from which the run can be resumed.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written; it is then as it was.
@@ -241,29 +241,29 @@ impl RunFolder {
         checkpoint.save(&self.path.join(STATE))
     }
 
-    /// Reads what the run can be resumed from.
+    /// Reads the checkpoint from which the run can be resumed.
     ///
     /// # Errors
-    /// [`Error::Io`] when there is nothing; [`Error::File`] when it is damaged.
+    /// [`Error::Io`] when there is none; [`Error::File`] when it is damaged.
     pub fn load_checkpoint(&self) -> Result<Checkpoint> {
         Checkpoint::load(&self.path.join(STATE))
     }
 
-    /// Writes `config.toml` anew, for a run that goes on in another way.
+    /// Rewrites `config.toml`, for a run that is resumed with other settings.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be written; it is then as it was.
+    /// [`Error::Io`] when it cannot be written; the old file is then unchanged.
     pub fn set_config(&self, config: &RunConfig) -> Result<()> {
         let config = toml::to_string(config).expect("a configuration is plain TOML");
         write_durably(&self.path.join("config.toml"), config.as_bytes())
     }
 
-    /// Writes `best.safetensors` or `last.safetensors`; see [`save_weights`]. Weights that are not finite replace
-    /// nothing.
+    /// Writes `best.safetensors` or `last.safetensors`; see [`save_weights`]. Weights that are not finite are not
+    /// written.
     ///
     /// # Errors
     /// [`Error::WeightsNotFinite`] for weights that hold NaN or infinity; [`Error::Io`] when the file cannot be
-    /// written. The file is then as it was.
+    /// written. The old file is then unchanged.
     pub fn save(&self, name: &str, network: &Network, weights: &Weights) -> Result<()> {
         if let Some(place) = nonfinite::in_weights(network, weights) {
             return Err(Error::WeightsNotFinite { what: "the weights".into(), place });
@@ -274,12 +274,13 @@ impl RunFolder {
     /// Reads `best.safetensors` or `last.safetensors`; see [`load_weights`].
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::File`] when the weights are not there or not the network's.
+    /// [`Error::Io`] or [`Error::File`] when the file is missing or damaged, or its weights are not those of
+    /// `network`.
     pub fn load(&self, name: &str, network: &Network) -> Result<Weights> {
         load_weights(&self.weights_path(name), network)
     }
 
-    /// Whether `best.safetensors` or `last.safetensors` is there.
+    /// Whether `best.safetensors` or `last.safetensors` exists.
     pub fn has(&self, name: &str) -> bool {
         self.weights_path(name).exists()
     }

@@ -9,9 +9,10 @@ use crate::{Error, Result};
 
 /// The learning rate of each optimizer step of a run, as a factor of the settings' learning rate.
 ///
-/// A run of `T` steps counts them `t` = 0 .. T - 1. All schedules but the one-cycle policy may begin with a warm-up, a share
-/// of the run in which the factor rises linearly from `start` (at `t` = 0) to 1 (at `t` = `warmup * T`, rounded down). What
-/// comes behind it is written below in `p`, which runs from 0 at the end of the warm-up to 1 at `t` = `T`.
+/// A run of `T` steps counts them `t` = 0 .. T - 1. All schedules except the one-cycle policy may begin with a
+/// warm-up, a share of the run in which the factor rises linearly from `start` (at `t` = 0) to 1 (at `t` = `warmup *
+/// T`, rounded down). The factor after the warm-up is given below as a function of `p`, which runs from 0 at the end
+/// of the warm-up to 1 at `t` = `T`.
 ///
 /// ```
 /// use wgconv::train::Schedule;
@@ -44,7 +45,7 @@ pub enum Schedule {
         /// Shares of the run after which the rate falls, in rising order.
         #[serde(default = "milestones")]
         milestones: Vec<f64>,
-        /// What the rate is multiplied by.
+        /// Factor that the rate is multiplied by at each milestone.
         #[serde(default = "step_factor")]
         factor: f64,
     },
@@ -72,9 +73,9 @@ pub enum Schedule {
         #[serde(default)]
         end: f64,
     },
-    /// The one-cycle policy of Smith and Topin 2017, as `torch.optim.lr_scheduler.OneCycleLR`: the rate rises along half a
-    /// cosine from `start` to 1, then falls along another to `end` at the last step; the momentum falls and rises against
-    /// it.
+    /// The one-cycle policy of Smith and Topin 2017, as `torch.optim.lr_scheduler.OneCycleLR` has it: the rate rises
+    /// along half a cosine from `start` to 1, then falls along another to `end` at the last step; the momentum moves
+    /// in the opposite direction.
     OneCycle {
         /// Share of the run in which the rate rises.
         #[serde(default = "one_cycle_warmup")]
@@ -85,7 +86,7 @@ pub enum Schedule {
         /// Factor at the last step.
         #[serde(default = "one_cycle_end")]
         end: f64,
-        /// Momentum, or the first beta, at the highest rate and at the lowest.
+        /// Momentum, or the first beta, at the highest learning rate and at the lowest.
         #[serde(default = "one_cycle_momentum")]
         momentum: [f64; 2],
     },
@@ -126,7 +127,7 @@ impl Default for Schedule {
     }
 }
 
-/// A schedule by its name, with its usual settings.
+/// Parses a schedule's name; the schedule has its default settings.
 impl FromStr for Schedule {
     type Err = Error;
 
@@ -210,13 +211,13 @@ impl Schedule {
         }
     }
 
-    /// Whether the rate is always the same, however long the run.
+    /// Whether the rate is constant, whatever the length of the run.
     pub fn is_constant(&self) -> bool {
         matches!(self, Schedule::Constant { warmup: 0.0, .. })
     }
 
-    /// What the learning rate is multiplied by at step `t`, the first one being 0, of a run of `steps`. Behind the end it
-    /// stays as it is at the last step.
+    /// The factor of the learning rate at step `t`, counted from 0, of a run of `steps`. After the end it stays as it
+    /// is at the last step.
     pub fn factor(&self, t: u64, steps: u64) -> f64 {
         let t = t.min(steps.saturating_sub(1)) as f64;
         let length = steps as f64;
@@ -241,7 +242,7 @@ impl Schedule {
         }
     }
 
-    /// The momentum at step `t` of a run of `steps`, where the schedule rules it.
+    /// The momentum at step `t` of a run of `steps`, if the schedule sets it.
     pub fn momentum(&self, t: u64, steps: u64) -> Option<f64> {
         let t = t.min(steps.saturating_sub(1)) as f64;
         match *self {
@@ -253,18 +254,19 @@ impl Schedule {
     }
 }
 
-/// What a product of a share and a number of steps may lack of the whole number that it stands for.
+/// How far below a whole number the product of a share and a number of steps may lie, through rounding, and still
+/// count as that number.
 const ROUNDING: f64 = 1e-9;
 
-/// From `from` to `to` along half a cosine, as `p` goes from 0 to 1.
+/// Goes from `from` to `to` along half a cosine, as `p` goes from 0 to 1.
 fn cosine(from: f64, to: f64, p: f64) -> f64 {
     to + (from - to) * (1.0 + libm::cos(PI * p)) / 2.0
 }
 
-/// The values of `OneCycleLR` at the first step, at the turn and at the last step, and what lies between them.
+/// Interpolates between the values of `OneCycleLR` at the first step, at the turn and at the last step.
 fn one_cycle(warmup: f64, t: f64, steps: f64, [first, turn, last]: [f64; 3]) -> f64 {
     let end = (steps - 1.0).max(0.0);
-    // Before the first step where the run is so short that the rate never rises.
+    // If the run is so short that the rate never rises, the turn lies before the first step.
     let turn_at = (warmup * steps - 1.0).min(end);
     if t <= turn_at && turn_at > 0.0 {
         cosine(first, turn, t / turn_at)
@@ -393,7 +395,7 @@ mod tests {
         let step = Schedule::Step { warmup: 0.0, start: 0.1, milestones: vec![0.4, 0.5], factor: 0.5 };
         assert_eq!([0, 1, 2].map(|t| step.factor(t, 2)), [1.0, 0.25, 0.25]);
         assert_eq!(step.factor(0, 1), 1.0);
-        // As OneCycleLR(o, 1.0, total_steps=3) begins.
+        // The first values of OneCycleLR(o, 1.0, total_steps=3).
         assert!(
             (named("one_cycle").factor(0, 3) - 0.9944).abs() < 1e-3,
             "{}",

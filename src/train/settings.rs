@@ -8,45 +8,45 @@ use crate::ops::optimizer::{Groups, Optimizer, Sgd, UpdateOptions};
 use crate::plan::LossOptions;
 use crate::{Error, Result};
 
-/// How a network is trained. In a file, what is missing is as in [`TrainSettings::default`].
+/// How a network is trained. A setting that is missing in a file is that of [`TrainSettings::default`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainSettings {
-    /// Times to go through the training set: what the schedule spans.
+    /// Number of passes over the training set, which the schedule spans.
     pub epochs: usize,
     /// Images in a batch.
     pub batch_size: usize,
-    /// Of the initial weights and of every epoch's order.
+    /// Seed of the initial weights and of every epoch's order.
     pub seed: u64,
-    /// Length of a step along the optimizer's direction, at the schedule's peak.
+    /// The learning rate, which the schedule's factor multiplies.
     pub learning_rate: f64,
-    /// Above this norm of all gradients together, they are scaled down to it.
+    /// Largest norm of all gradients together: above it, they are scaled down to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
-    /// Share of every label that is spread over all classes, in training; figures are those of the plain loss.
+    /// Share of every label that is spread over all classes in training; evaluations use the plain loss.
     #[serde(skip_serializing_if = "is_zero")]
     pub label_smoothing: f32,
-    /// How much each class counts in training.
+    /// Weight of each class in training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<ClassWeights>,
-    /// Names of variables that stay as they are, with `*` for any characters.
+    /// Names of variables that are not trained, with `*` for any characters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
-    /// What turns gradients into steps.
+    /// The optimizer, which turns gradients into steps.
     pub optimizer: Optimizer,
     /// How the learning rate changes over the run.
     pub schedule: Schedule,
-    /// Weight decay, and factors of the learning rate, of each group of parameters.
+    /// Weight decay and learning-rate factor of each group of parameters.
     pub groups: Groups,
 }
 
-/// How much each class counts in the loss of a training.
+/// Weight of each class in the training loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClassWeights {
-    /// The more, the rarer it is in the training set: [`balanced_weights`].
+    /// The rarer a class is in the training set, the larger its weight: [`balanced_weights`].
     Balanced,
-    /// As these numbers say, one for each class; none negative.
+    /// These numbers, one for each class; none is negative.
     Of(Vec<f32>),
 }
 
@@ -110,7 +110,7 @@ impl TrainSettings {
         self.check_alone()
     }
 
-    /// Checks what can be checked without data.
+    /// Checks everything that can be checked without data.
     pub(super) fn check_alone(&self) -> Result<()> {
         for (what, number) in [("epochs", self.epochs), ("batch size", self.batch_size)] {
             if number == 0 {
@@ -129,12 +129,12 @@ impl TrainSettings {
         self.update().check()
     }
 
-    /// What the loss of a step needs to know.
+    /// Options of the loss of a step.
     pub(super) fn loss(&self) -> LossOptions {
         LossOptions { smoothing: self.label_smoothing, class_weights: self.class_weights.is_some() }
     }
 
-    /// What the update of a step needs to know.
+    /// Options of the update of a step.
     pub(super) fn update(&self) -> UpdateOptions {
         UpdateOptions { optimizer: self.optimizer, groups: self.groups, clip_norm: self.clip_norm }
     }
@@ -144,7 +144,7 @@ impl TrainSettings {
         self.learning_rate * self.schedule.factor(t, (self.epochs * steps) as u64)
     }
 
-    /// Rows of the plan's schedule for an epoch of `steps`, which begins after `done` steps of the run.
+    /// Rows of the plan's schedule for an epoch of `steps` steps that begins after `done` steps of the run.
     pub(super) fn schedule_rows(&self, done: u64, steps: usize) -> Vec<f32> {
         let all = (self.epochs * steps) as u64;
         let row = |t: u64| {

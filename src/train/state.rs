@@ -1,4 +1,4 @@
-//! Everything that a training needs to go on as if it had never stopped, in one file.
+//! Everything that a training needs to continue as if it had never stopped, in one file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -14,22 +14,23 @@ use crate::files::write_durably;
 use crate::network::Network;
 use crate::{Error, Result};
 
-/// A training between two steps.
+/// The state of a training between two steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainState {
-    /// Whole epochs trained.
+    /// Number of whole epochs trained.
     pub epochs: usize,
-    /// Loss of each step of the epoch under way: as many as were trained.
+    /// Loss of each step trained so far in the epoch under way.
     pub losses: Vec<f32>,
-    /// What changes from step to step, exactly and as it lies in memory, under the names of the plan's buffers: the
-    /// network's variables, `conv1.weight`, and what the optimizer remembers, `conv1.weight.velocity`.
+    /// Everything that changes from step to step, with the exact values and in the layout of memory, under the names
+    /// of the plan's buffers: the network's variables, `conv1.weight`, and the optimizer's state,
+    /// `conv1.weight.velocity`.
     pub variables: BTreeMap<String, Vec<f64>>,
 }
 
 /// What a run can be resumed from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// How far the training has come.
+    /// How far the training has got.
     pub state: TrainState,
     /// The best epoch so far.
     pub best: Option<Best>,
@@ -46,7 +47,7 @@ pub struct Best {
     pub test: Evaluation,
 }
 
-/// What a run is made of. A run that goes on with anything else is another run.
+/// What defines a run. With anything else, it is another run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Basis {
     /// The network, as a model file.
@@ -60,9 +61,9 @@ pub struct Basis {
 }
 
 impl Basis {
-    /// What a run is made of that trains `network` on `data` with `settings`.
+    /// The basis of a run that trains `network` on `data` with `settings`.
     ///
-    /// How many epochs there are to be matters only where the schedule looks ahead.
+    /// The number of epochs counts only if the schedule depends on it.
     pub fn new(network: &Network, settings: &TrainSettings, data: &DataSplits) -> Self {
         let mut settings = settings.clone();
         if settings.schedule.is_constant() {
@@ -75,7 +76,7 @@ impl Basis {
         Basis { model: network.to_toml(), settings, train: checksum(&data.train), test: checksum(&data.test) }
     }
 
-    /// What differs in `now`, a phrase each: `learning_rate 0.02, now 0.05`.
+    /// The differences from `now`, one phrase for each: `learning_rate 0.02, now 0.05`.
     pub fn differences(&self, now: &Basis) -> Vec<String> {
         let named =
             [("the model", &self.model, &now.model), ("the training images", &self.train, &now.train)];
@@ -92,7 +93,7 @@ impl Basis {
     }
 }
 
-/// The values of a table and of the tables in it, under names with dots.
+/// The values of a table and of the tables in it, under dotted names.
 fn flatten(prefix: &str, table: &toml::Table, values: &mut BTreeMap<String, String>) {
     for (key, value) in table {
         match value {
@@ -102,7 +103,7 @@ fn flatten(prefix: &str, table: &toml::Table, values: &mut BTreeMap<String, Stri
     }
 }
 
-/// Tells datasets apart by their sizes, classes, labels and pixels.
+/// A checksum of a dataset's sizes, classes, labels and pixels.
 fn checksum(data: &Dataset) -> String {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(data.classes.join("\n").as_bytes());
@@ -111,7 +112,7 @@ fn checksum(data: &Dataset) -> String {
     format!("{} images of {}, {:08x}", data.len(), data.image, hasher.finalize())
 }
 
-/// What the header of the file says beside the tensors.
+/// What the file's header holds beside the tensors.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -126,7 +127,8 @@ const LOSSES: &str = "losses";
 const VARIABLES: &str = "variables/";
 
 impl Checkpoint {
-    /// Writes the checkpoint as one safetensors file, whole or not at all. Values that are f32 are written as such.
+    /// Writes the checkpoint as one safetensors file, completely or not at all. Values that f32 can hold exactly are
+    /// written as f32.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written; a file that was there before is then as it was.
@@ -146,7 +148,7 @@ impl Checkpoint {
     /// Reads a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read; [`Error::File`] when it is damaged or something else;
+    /// [`Error::Io`] when the file cannot be read; [`Error::File`] when it is damaged or not a checkpoint;
     /// [`Error::Memory`] when there is too little memory for it.
     pub fn load(path: &Path) -> Result<Checkpoint> {
         const EXPECTED: &str = "the state of a training";
@@ -177,7 +179,7 @@ impl Checkpoint {
     }
 }
 
-/// Values as a file holds them.
+/// Values as they are stored in a file.
 enum Stored<'a> {
     F32(Vec<f32>),
     F64(&'a [f64]),

@@ -1,4 +1,4 @@
-//! Training a network: epochs of steps that run on the device while losses trickle back.
+//! Training a network: the device runs an epoch's steps while the losses are read back asynchronously.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -18,7 +18,7 @@ use crate::plan::{
 };
 use crate::{Error, Result, host_memory};
 
-/// How far an epoch has come.
+/// Progress of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
     /// Steps of this epoch whose losses are known.
@@ -27,11 +27,11 @@ pub struct Progress {
     pub steps: usize,
     /// Loss of the last known step.
     pub loss: f32,
-    /// Images trained on a second, in this epoch so far.
+    /// Images trained per second, in this epoch so far.
     pub images_per_s: f64,
 }
 
-/// What an epoch came to.
+/// The result of an epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EpochReport {
     /// Number of the epoch, from 1.
@@ -40,11 +40,11 @@ pub struct EpochReport {
     pub step: u64,
     /// Loss of each step of this epoch.
     pub losses: Vec<f32>,
-    /// Figures on the test set; none after an interruption.
+    /// Figures on the test set; `None` after an interruption.
     pub test: Option<Evaluation>,
-    /// Images trained on a second; the evaluation does not count.
+    /// Images trained per second, without the time of the evaluation.
     pub images_per_s: f64,
-    /// Time of the epoch with its evaluation.
+    /// Duration of the epoch with its evaluation.
     pub time: Duration,
     /// Learning rate of the last step.
     pub learning_rate: f64,
@@ -68,29 +68,29 @@ pub struct Trainer {
     options: TrainOptions,
     rows: usize,
     evaluator: Evaluator,
-    // Whole epochs, and the losses of the one that is under way.
+    // Number of whole epochs, and the losses of the epoch under way.
     epochs_done: usize,
     losses: Vec<f32>,
-    // Time of a step on this device, once known.
+    // Duration of a step on this device, once known.
     step_time: Option<Duration>,
 }
 
-/// Time that one submission should take: short enough to show progress and to keep clear of the drivers
-/// that reset a device after two seconds, long enough not to wait for the host.
+/// Intended duration of one submission: short enough to show progress and to avoid a reset by drivers that allow two
+/// seconds, long enough not to wait for the host.
 const SUBMISSION_TIME: Duration = Duration::from_millis(200);
 
-/// What helps against losses that are not finite.
+/// Advice in the message about losses that are not finite.
 const ADVICE: &str = "try a smaller learning rate";
 
-/// Submissions under way at once.
+/// Number of submissions under way at once.
 const SUBMISSIONS: usize = 2;
 
 impl Trainer {
     /// Initialises `network` from the settings' seed and brings it and the data to the executor's device.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for settings out of range, and for data that do not fit the network; whatever the
-    /// device refuses.
+    /// [`Error::Invalid`] for settings out of range, and for data that do not fit the network; any error of the
+    /// device.
     pub fn new(
         mut executor: Box<dyn Executor>,
         network: Network,
@@ -150,7 +150,7 @@ impl Trainer {
         })
     }
 
-    /// Checks that training and evaluation fit the device and the host, before either is prepared.
+    /// Checks that training and evaluation fit into the memory of the device and the host, before either is prepared.
     fn check_memory(
         executor: &dyn Executor,
         network: &Network,
@@ -162,14 +162,14 @@ impl Trainer {
         let evaluation = Evaluator::plan(network, &options)?;
         executor.check(training)?;
         executor.check(&evaluation)?;
-        // What training starts from, and what is saved: the variables as read back, in PyTorch's layout and as a file, and
-        // the state, exactly and as a file.
+        // Host copies at the start and for saving: the variables as read back, in PyTorch's layout and as a file; the
+        // exact state, in memory and as a file.
         let copies = 10 * Element::Real.bytes(network.parameter_count());
         let bytes = executor.host_bytes(&[training, &evaluation]) + copies;
         host_memory::check(&format!("training {}", network.name()), bytes, "a smaller batch or model")
     }
 
-    /// The memory that training and evaluation will take on `executor`; nothing is allocated.
+    /// The memory that training and evaluation will take on `executor`, computed without allocating any.
     ///
     /// # Errors
     /// As [`Trainer::new`].
@@ -183,7 +183,7 @@ impl Trainer {
         let options = Self::options(executor, network, data, settings)?;
         let training = executor.memory(&train_plan(network, &options)?.fused(Prologues::WhereTheyPay));
         let evaluation = Evaluator::memory(executor, network, &data.test, settings.batch_size)?;
-        // The parameters are the same ones.
+        // Training and evaluation share the parameters.
         Ok(training + Memory { parameters: 0, ..evaluation })
     }
 
@@ -197,7 +197,7 @@ impl Trainer {
         &self.network
     }
 
-    /// The executor, for whatever else should run beside the training.
+    /// The executor, for running other plans beside the training.
     pub fn executor(&mut self) -> &mut dyn Executor {
         self.executor.as_mut()
     }
@@ -212,7 +212,7 @@ impl Trainer {
         &self.normalisation
     }
 
-    /// The present value of every variable.
+    /// The current value of every variable.
     ///
     /// # Errors
     /// [`Error::Device`] when the device failed.
@@ -232,15 +232,15 @@ impl Trainer {
         self.executor.write(self.prepared, self.plan.expect(name), &content)
     }
 
-    /// Trains on every batch of the training set once, in a new order, and evaluates the test set; after an epoch that was
-    /// broken off, on the rest of it.
+    /// Trains on every batch of the training set once, in a new order, and evaluates the test set. If the last epoch
+    /// was interrupted, trains on the rest of its batches instead.
     ///
-    /// `watch` is called whenever losses have come back; when it breaks, training stops after the steps
-    /// under way, without an evaluation.
+    /// `watch` is called whenever losses have arrived; when it breaks, training stops after the steps under way,
+    /// without an evaluation.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] when a loss is NaN or infinite; the parameters are then those before the step
-    /// that went bad, which need not be finite: the step before it may have spoilt them. [`Error::Device`] when the device failed.
+    /// [`Error::NotFinite`] when a loss is NaN or infinite; the parameters are then those before the bad step, which
+    /// may themselves not be finite if the step before it spoilt them. [`Error::Device`] when the device failed.
     pub fn run_epoch(&mut self, mut watch: impl FnMut(&Progress) -> ControlFlow<()>) -> Result<EpochReport> {
         let start = Instant::now();
         let steps = self.options.steps;
@@ -292,7 +292,7 @@ impl Trainer {
         Ok(EpochReport { epoch, step, losses, test, images_per_s, time: start.elapsed(), learning_rate })
     }
 
-    /// What the training can be carried on from, by [`Trainer::restore`].
+    /// The state from which the training can be resumed by [`Trainer::restore`].
     ///
     /// # Errors
     /// [`Error::Device`] when the device failed.
@@ -306,8 +306,8 @@ impl Trainer {
         Ok(TrainState { epochs: self.epochs_done, losses, variables })
     }
 
-    /// Carries on from a state of this training: what comes next is what would have come next, to the bit where the device
-    /// is the same.
+    /// Continues from a state of this training. The steps that follow are those that would have followed originally,
+    /// bit for bit if the device is the same.
     ///
     /// # Errors
     /// [`Error::Invalid`] for the state of another network or optimizer, or of longer epochs.
@@ -335,7 +335,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// What changes from step to step and matters to the next: variables, and what the optimizer remembers.
+    /// The buffers whose content lasts from step to step: the variables and the optimizer's state.
     fn lasting_buffers(&self) -> Vec<(String, BufferId)> {
         let variables = self.network.variables().map(|variable| variable.name.clone());
         let states = self.options.update.optimizer.states();
@@ -346,8 +346,8 @@ impl Trainer {
         names.filter_map(|name| self.plan.find(&name).map(|buffer| (name, buffer))).collect()
     }
 
-    /// Writes the order and the learning rates of the epoch under way, and the number of its next step: from here on,
-    /// each run of the plan is a step. [`Trainer::run_epoch`] does it by itself.
+    /// Writes the order and the learning rates of the epoch under way, and the number of its next step: from then on,
+    /// each run of the plan is one step. [`Trainer::run_epoch`] calls this itself.
     ///
     /// # Errors
     /// [`Error::Device`] when the device failed.
@@ -359,13 +359,13 @@ impl Trainer {
         self.write("train/step", HostBuffer::index(vec![self.losses.len() as u32]))
     }
 
-    /// Writes the order of the images in an epoch, the first one being 0.
+    /// Writes the order of the images in an epoch, counted from 0.
     pub(super) fn write_order(&mut self, epoch: usize) -> Result<()> {
         let TrainSettings { batch_size, seed, .. } = self.settings;
         self.write("train/order", HostBuffer::index(feed::shuffled(self.rows, batch_size, seed, epoch)))
     }
 
-    /// Runs some steps, and returns the losses of the epoch under way.
+    /// Runs some steps and returns the losses of the epoch under way.
     pub(super) fn run_steps(&mut self, steps: usize) -> Result<HostBuffer<f32>> {
         self.executor.run(self.prepared, steps)?;
         self.executor.read(self.prepared, self.plan.expect("train/loss"))
@@ -376,12 +376,12 @@ impl Trainer {
         self.options.steps
     }
 
-    /// The executor, with everything on its device, and the training plan: for those who want every step.
+    /// The executor, with everything on its device, and the training plan, for callers that run each step themselves.
     pub fn into_parts(self) -> (Box<dyn Executor>, Arc<Plan>, Prepared) {
         (self.executor, self.plan, self.prepared)
     }
 
-    /// Figures of the present parameters on the test set.
+    /// Figures of the current parameters on the test set.
     ///
     /// # Errors
     /// As [`Evaluator::evaluate`].
@@ -399,7 +399,7 @@ impl Trainer {
         self.epochs_done
     }
 
-    /// Evaluates after the last step of an epoch, whose update no loss has seen yet.
+    /// Evaluates after the last step of an epoch. No training loss has checked that step's update yet.
     fn evaluate_epoch(&mut self) -> Result<Evaluation> {
         match self.evaluate() {
             Err(Error::NotFinite { what, loss, place }) => {
@@ -425,7 +425,7 @@ impl Trainer {
         let TrainOptions { batch_size, steps, data, .. } = self.options.clone();
         let options = EvaluateOptions { batch_size, steps, data };
         let place = match nonfinite::find(self.executor.as_mut(), &self.network, &options, Mode::Train) {
-            // What is known already matters more.
+            // The information known already matters more.
             Err(error @ Error::Memory { .. }) => format!("its place is not known, since {error}"),
             place => place?,
         };

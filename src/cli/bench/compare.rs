@@ -9,7 +9,7 @@ use wgconv::report::short_name;
 
 use super::super::options::{OutputOptions, note};
 
-/// Prints what the files have in common.
+/// Prints the rows that the files have in common.
 pub fn compare_files(paths: &[PathBuf], output: OutputOptions) -> Result<()> {
     let comparison = compare(paths)?;
     let files = &comparison.files;

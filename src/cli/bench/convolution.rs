@@ -1,4 +1,4 @@
-//! The flags of one convolution.
+//! The flags that describe one convolution.
 
 use clap::Args;
 use wgconv::bench::{ConvCase, ConvSizes};
@@ -8,52 +8,52 @@ use wgconv::{Error, Result};
 #[derive(Args)]
 #[command(next_help_heading = "One convolution")]
 pub struct Convolution {
-    /// N: images
+    /// N: number of images
     #[arg(short = 'n', long, value_name = "N")]
     batch_size: Option<usize>,
-    /// C: channels of the input
+    /// C: number of input channels
     #[arg(short = 'c', long, value_name = "C")]
     in_channels: Option<usize>,
-    /// H: rows of the input
+    /// H: height of the input
     #[arg(short = 'H', long, value_name = "H")]
     in_height: Option<usize>,
-    /// W: columns of the input
+    /// W: width of the input
     #[arg(short = 'W', long, value_name = "W")]
     in_width: Option<usize>,
-    /// K: channels of the output
+    /// K: number of output channels
     #[arg(short = 'k', long, value_name = "K")]
     out_channels: Option<usize>,
-    /// R: rows of a filter
+    /// R: height of a filter
     #[arg(short = 'y', long, value_name = "R")]
     kernel_height: Option<usize>,
-    /// S: columns of a filter
+    /// S: width of a filter
     #[arg(short = 'x', long, value_name = "S")]
     kernel_width: Option<usize>,
-    /// Rows of zeros above, and below [default: 0]
+    /// Rows of zeros above and below the input [default: 0]
     #[arg(short = 'p', long, value_name = "ROWS")]
     padding_height: Option<usize>,
-    /// Columns of zeros on the left, and on the right [default: 0]
+    /// Columns of zeros to the left and right of the input [default: 0]
     #[arg(short = 'q', long, value_name = "COLUMNS")]
     padding_width: Option<usize>,
-    /// Rows from one window to the next [default: 1]
+    /// Vertical stride [default: 1]
     #[arg(short = 'u', long, value_name = "ROWS")]
     stride_height: Option<usize>,
-    /// Columns from one window to the next [default: 1]
+    /// Horizontal stride [default: 1]
     #[arg(short = 'v', long, value_name = "COLUMNS")]
     stride_width: Option<usize>,
-    /// Rows from one tap to the next; 1 means none between [default: 1]
+    /// Vertical dilation; 1 means none [default: 1]
     #[arg(short = 'l', long, value_name = "ROWS")]
     dilation_height: Option<usize>,
-    /// Columns from one tap to the next; 1 means none between [default: 1]
+    /// Horizontal dilation; 1 means none [default: 1]
     #[arg(short = 'j', long, value_name = "COLUMNS")]
     dilation_width: Option<usize>,
-    /// Parts of the channels that do not see each other [default: 1]
+    /// Number of groups that the channels are divided into [default: 1]
     #[arg(short = 'g', long, value_name = "GROUPS")]
     groups: Option<usize>,
 }
 
 impl Convolution {
-    /// The convolution that the flags describe; none when there are no flags.
+    /// The convolution that the flags describe; `None` if there are no flags.
     pub fn case(&self) -> Result<Option<ConvCase>> {
         let required = [
             ("--batch-size", self.batch_size),

@@ -1,4 +1,5 @@
-//! `wgconv bench`: how fast this device convolves, against what it could do and against other programs.
+//! `wgconv bench`: the speed of convolutions on this device, compared with the device's limits and with other
+//! programs.
 
 mod compare;
 mod convolution;
@@ -23,12 +24,12 @@ use super::options::{DeviceOptions, OutputOptions, TuningOptions, note};
 
 /// Time convolutions, forward and both gradients, and compare with the device's limits
 ///
-/// Times are medians over many runs, by the GPU's timestamps where it has them, else by the host's clock, after a
-/// warm-up, on random inputs that no cache holds, as in a network whose other layers ran in between (--warm-cache
-/// changes that). What is timed is what runs: the fastest implementation, as measured on this device, which is kept for
-/// the next time; with --no-tune the one that rules choose. The device's own ceilings, multiply-adds and copied bytes a
-/// second, are measured first: a share of 100 % means that the lower of them is reached. GFLOP/s counts
-/// 2*N*K*P*Q*(C/groups)*R*S for every pass, GB/s each tensor once.
+/// Times are medians over many runs after a warm-up, by the GPU's timestamps if it has them, otherwise by the host's
+/// clock. The inputs are random and in no cache, as in a network whose other layers ran in between (--warm-cache
+/// changes that). The implementation that is timed is the one that would run: the fastest, as measured on this device
+/// and kept for the next time, or, with --no-tune, the one that rules choose. The device's own ceilings,
+/// multiply-adds and copied bytes per second, are measured first: a share of 100 % means that the lower of them is
+/// reached. GFLOP/s counts 2*N*K*P*Q*(C/groups)*R*S for every pass, GB/s each tensor once.
 #[derive(Args)]
 pub struct Bench {
     /// A built-in list of convolutions [default: small]
@@ -37,13 +38,14 @@ pub struct Bench {
     /// A CSV file of convolutions
     ///
     /// Its columns, by name: batch, in_channels, in_height, in_width, out_channels, kernel_height, kernel_width,
-    /// pad_height, pad_width, stride_height, stride_width, and at will name, dilation_height, dilation_width, groups.
+    /// pad_height, pad_width, stride_height, stride_width, and optionally name, dilation_height, dilation_width,
+    /// groups.
     #[arg(long, value_name = "FILE.csv")]
     cases: Option<PathBuf>,
     /// Which of the passes to time
     #[arg(long, value_enum, default_value = "all")]
     pass: Passes,
-    /// Time this implementation alone, where a convolution has it
+    /// Time only this implementation, for each convolution that has it
     #[arg(long, value_name = "NAME", conflicts_with = "all_implementations")]
     implementation: Option<String>,
     /// Time every implementation, not only the one that the device would choose
@@ -52,22 +54,22 @@ pub struct Bench {
     /// Replace the number of images of every convolution
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// Time to spend on a row, at least
+    /// Minimum time to spend on a row
     #[arg(long, value_name = "SECONDS", default_value_t = 0.3, value_parser = seconds)]
     budget: f64,
     /// Compare every answer with the definition's, up to 3 GFLOP
     #[arg(long)]
     verify: bool,
-    /// Let every run read the same inputs, which a cache may then hold
+    /// Let every run read the same inputs, which may then be in a cache
     ///
-    /// Without it, runs read copies of the inputs in turn, together more than a last cache holds: 128 MiB on a CPU,
-    /// 256 on a GPU, 1000 copies at most. Either way all runs write the same output.
+    /// Without it, runs read copies of the inputs in turn, which together are larger than a last-level cache: 128 MiB
+    /// on a CPU, 256 MiB on a GPU, at most 1000 copies. In both cases all runs write the same output.
     #[arg(long)]
     warm_cache: bool,
     /// Compare files of results, from --json or from other programs, instead of timing
     ///
     /// A row is a JSON object with `case` (sizes under the names of --cases), `pass` (forward, grad_filters,
-    /// grad_input) and `ms`. Ratios are times by the first file's: above 1, the first is faster.
+    /// grad_input) and `ms`. Ratios are a file's time divided by the first file's: above 1, the first is faster.
     #[arg(long, num_args = 2.., value_name = "FILE.json")]
     compare: Option<Vec<PathBuf>>,
     #[command(flatten)]
@@ -76,7 +78,7 @@ pub struct Bench {
     tuning: TuningOptions,
     #[command(flatten)]
     output: OutputOptions,
-    // Last, since its heading holds for all that follows.
+    // Last, since its heading applies to all options that follow.
     #[command(flatten)]
     convolution: Convolution,
 }
@@ -141,7 +143,7 @@ impl Bench {
         self.time(&requests, &mut device)
     }
 
-    /// What to time, in the order of the cases.
+    /// The requests to time, in the order of the cases.
     fn requests<'a>(&self, cases: &'a [ConvCase], device: &mut BenchDevice) -> Result<Vec<Request<'a>>> {
         let budget = Duration::from_secs_f64(self.budget);
         let mut requests = Vec::new();
@@ -217,7 +219,7 @@ impl Bench {
             let request = request.for_device(device);
             let row = match request.time(device, &ceilings) {
                 Ok(row) => row,
-                // Too large for this device, for instance: the others are still wanted.
+                // The convolution may be too large for this device; the others are still timed.
                 Err(error @ (Error::Device { .. } | Error::Memory { .. })) => {
                     note(format_args!("{}, {}: {error}", short_name(&request.case.name), request.pass));
                     outcome = Outcome::Failed;
@@ -288,7 +290,7 @@ impl Bench {
     }
 }
 
-/// An object with the entries of both.
+/// An object with the entries of both arguments.
 fn joined(object: Value, more: &Map<String, Value>) -> Value {
     let Value::Object(mut object) = object else { unreachable!("rows are objects") };
     object.extend(more.clone());

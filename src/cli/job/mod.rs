@@ -1,4 +1,4 @@
-//! What a network is to be trained on, and how: the options that commands which train share.
+//! The training that a user asks for: the options that all commands which train share.
 
 mod settings;
 
@@ -14,7 +14,7 @@ use wgconv::train::{Basis, RunConfig, TrainSettings, Trainer};
 use self::settings::SettingsOptions;
 use super::options::{DeviceOptions, OutputOptions, TuningOptions};
 
-/// What to train, on what, how and where.
+/// What to train, on which data, with which settings and on which device.
 #[derive(Args, Debug)]
 pub struct JobOptions {
     /// Images: `synthetic` (built-in digits), or a folder of IDX files, CIFAR binaries, or train/CLASS/*.png|jpg
@@ -41,7 +41,7 @@ pub struct JobOptions {
 pub struct Job {
     pub network: Network,
     pub data: DataSplits,
-    /// Where the data come from, as it was typed.
+    /// The source of the data, as the user typed it.
     source: String,
     limit: Option<usize>,
     pub settings: TrainSettings,
@@ -59,7 +59,7 @@ impl JobOptions {
         Ok(Job { network, data, source, limit, settings })
     }
 
-    /// The training of an earlier run, with what the options say.
+    /// The training of an earlier run, modified by the options.
     pub fn job_like(&self, before: RunConfig, network: Network) -> Result<Job> {
         let RunConfig { data: source, limit, training, .. } = before;
         let settings = self.settings.over(training)?;
@@ -69,7 +69,7 @@ impl JobOptions {
         Ok(Job { network, data, source, limit, settings })
     }
 
-    /// A trainer on the device that was asked for, and the device's name; what is about to be trained is told.
+    /// Prints what is about to be trained, and returns a trainer on the requested device and the device's name.
     pub fn trainer(&self, job: &Job) -> Result<(Trainer, String)> {
         let Opened { executor, reason } = self.device.open_tuned(self.tuning)?;
         let device = executor.device_name();
@@ -93,12 +93,12 @@ impl JobOptions {
 }
 
 impl Job {
-    /// What the run is made of.
+    /// The basis of the run.
     pub fn basis(&self) -> Basis {
         Basis::new(&self.network, &self.settings, &self.data)
     }
 
-    /// What the run's folder says of it.
+    /// The configuration to store in the run's folder.
     pub fn config(&self, device: String, trainer: &Trainer) -> Result<RunConfig> {
         let image = self.data.train.image;
         Ok(RunConfig {
@@ -114,7 +114,7 @@ impl Job {
     }
 }
 
-/// The largest buffer beside the device's limit, where it has one.
+/// The size of the largest buffer and the device's limit, if it has one.
 fn limit(executor: &dyn Executor, memory: &Memory) -> String {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     match executor.max_buffer_bytes() {

@@ -7,10 +7,10 @@ use wgconv::ops::optimizer::{Groups, Optimizer};
 use wgconv::train::{ClassWeights, Schedule, TrainSettings};
 use wgconv::{Error, Result};
 
-/// How to train. Without a value each is as in [`TrainSettings::default`], or as in the run that is resumed.
+/// How to train. An option without a value is that of [`TrainSettings::default`], or of the run that is resumed.
 #[derive(Args, Clone, Debug)]
 pub struct SettingsOptions {
-    /// Times to go through the training set [default: 5]
+    /// Number of passes over the training set [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     epochs: Option<u32>,
     /// Images in a batch [default: 64]
@@ -19,31 +19,31 @@ pub struct SettingsOptions {
     /// Rule that turns gradients into steps [default: sgd]
     #[arg(long, value_name = "NAME", value_parser = optimizers())]
     optimizer: Option<Optimizer>,
-    /// Length of a step, at the schedule's peak [default: 0.02 for sgd, else as the optimizer has it]
+    /// Learning rate at the schedule's peak [default: 0.02 for sgd, otherwise the optimizer's own]
     #[arg(long, value_name = "X")]
     learning_rate: Option<f64>,
-    /// sgd, rmsprop: share of the last step that goes into the next one, from 0 to below 1 [default: 0.9, rmsprop 0]
+    /// sgd, rmsprop: momentum, from 0 to below 1 [default: 0.9, rmsprop 0]
     #[arg(long, value_name = "X")]
     momentum: Option<f64>,
     /// sgd: look ahead along the momentum (Nesterov's method)
     #[arg(long)]
     nesterov: bool,
-    /// adam, adamw, lion: shares of the averages that are kept from step to step [default: 0.9,0.999; lion 0.9,0.99]
+    /// adam, adamw, lion: decay rates of the averages [default: 0.9,0.999; lion 0.9,0.99]
     #[arg(long, value_name = "X,X", value_delimiter = ',', num_args = 2)]
     betas: Option<Vec<f64>>,
-    /// Pull of every parameter towards zero: added to the gradient, or beside it with adamw and lion [default: 0]
+    /// Weight decay: added to the gradient, or decoupled from it with adamw and lion [default: 0]
     #[arg(long, value_name = "X")]
     weight_decay: Option<f32>,
-    /// The same for biases and norms alone [default: as --weight-decay]
+    /// Weight decay of biases and norms [default: that of --weight-decay]
     #[arg(long, value_name = "X")]
     bias_decay: Option<f32>,
-    /// Scale the gradients down to this norm where they exceed it, all together
+    /// Scale the gradients down if their common norm exceeds this
     #[arg(long, value_name = "X")]
     clip_norm: Option<f32>,
     /// Share of every label that is spread over all classes, from 0 to below 1 [default: 0]
     #[arg(long, value_name = "X")]
     label_smoothing: Option<f32>,
-    /// How much each class counts: `balanced` for the more, the rarer it is [default: all the same]
+    /// Weight of each class in the loss: with `balanced`, rarer classes weigh more [default: all the same]
     #[arg(long, value_name = "HOW", value_parser = ["balanced"])]
     class_weights: Option<String>,
     /// How the learning rate changes [default: constant]
@@ -52,10 +52,10 @@ pub struct SettingsOptions {
     /// Share of the run in which the learning rate rises to its peak, from 0 to below 1 [default: 0; one_cycle 0.3]
     #[arg(long, value_name = "X")]
     warmup: Option<f64>,
-    /// Leave the weights of names like this as they are (`*` stands for any characters)
+    /// Do not train weights whose names match this (`*` stands for any characters)
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
-    /// Start of all chance: initial weights, order of the images, synthetic digits [default: 0]
+    /// Seed of all random numbers: initial weights, order of the images, synthetic digits [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
@@ -70,7 +70,7 @@ fn schedules() -> impl TypedValueParser<Value = Schedule> {
 }
 
 impl SettingsOptions {
-    /// `base` with what the options say.
+    /// `base`, modified by the options.
     pub fn over(&self, base: TrainSettings) -> Result<TrainSettings> {
         let optimizer = self.optimizer(base.optimizer)?;
         let is_another = optimizer.name() != base.optimizer.name();
@@ -108,7 +108,7 @@ impl SettingsOptions {
         groups
     }
 
-    /// The optimizer with the settings that are given; each must be one that it has.
+    /// The optimizer with the given settings, each of which must be one of its own.
     fn optimizer(&self, base: Optimizer) -> Result<Optimizer> {
         let optimizer = self.optimizer.filter(|asked| asked.name() != base.name()).unwrap_or(base);
         let mut table = Table::try_from(optimizer).expect("an optimizer is a table");

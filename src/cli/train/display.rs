@@ -1,4 +1,4 @@
-//! What a person sees of a training: a bar or a line now and then, and a row for each epoch.
+//! What is displayed during a training: a bar or an occasional line, and a row for each epoch.
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
@@ -11,12 +11,12 @@ use wgconv::{Error, Result};
 use super::super::interrupt::Interrupt;
 use super::super::options::{OutputOptions, note};
 
-/// Shows a training, and ends it when the user asks for that.
+/// Displays a training, and ends it when the user asks for that.
 pub struct Display {
     output: OutputOptions,
     interrupt: Interrupt,
     bar: Bar,
-    /// Where the training was stopped by the user.
+    /// The step at which the user stopped the training.
     pub stopped_at: Option<u64>,
 }
 
@@ -63,7 +63,7 @@ impl Observer for Display {
     }
 }
 
-/// How far an epoch is: a bar on a terminal, a line every few seconds elsewhere.
+/// The progress of an epoch: a bar on a terminal, a line every few seconds elsewhere.
 enum Bar {
     Drawn(ProgressBar),
     Lines { last: Instant },

@@ -15,25 +15,25 @@ use super::job::{Job, JobOptions};
 use super::options::quoted;
 
 /// Train a network on labelled images
-// A negative number is refused as such, not as an unknown option.
+// A negative number is refused as a value, not as an unknown option.
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Train {
     #[command(flatten)]
     job: JobOptions,
-    /// Stop when the test accuracy has not become better for N epochs
+    /// Stop when the test accuracy has not improved for N epochs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     patience: Option<u32>,
-    /// Start from the weights of this safetensors file, as far as their names and shapes fit
+    /// Start from the weights in this safetensors file whose names and shapes fit
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     from: Option<PathBuf>,
-    /// Do not take the weights of names like this from --from (`*` stands for any characters)
+    /// Do not take weights whose names match this from --from (`*` stands for any characters)
     #[arg(long, value_name = "PATTERN", requires = "from")]
     reinit: Vec<String>,
-    /// Go on with the run in this folder, where it was stopped
+    /// Resume the run in this folder
     #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "limit", "out"])]
     resume: Option<PathBuf>,
-    /// Go on though model, data or settings are not those that the run was stopped with
+    /// Resume even if model, data or settings differ from those of the run
     #[arg(long, requires = "resume")]
     force: bool,
     /// Folder for the results, which must not exist yet [default: runs/MODEL-N]
@@ -96,7 +96,7 @@ impl Train {
         self.train(trainer, recorder, job)
     }
 
-    /// The network's initial weights, with those of a file in their places.
+    /// The network's initial weights, replaced by those of a file where names and shapes fit.
     fn adopted(&self, path: &Path, job: &Job) -> Result<(Weights, Adopted)> {
         let network = &job.network;
         let mut weights = network.initial_weights(job.settings.seed)?;
@@ -127,7 +127,7 @@ impl Train {
         let path = recorder.run().path().display().to_string();
         output.say(format_args!("results: {path}"))?;
         output.say("")?;
-        // The executor holds the images.
+        // The executor now holds the images.
         drop(job);
         let mut display = Display::start(output)?;
         let mut patience =

@@ -1,8 +1,8 @@
-//! Verified tuning: of an operation's implementations the fastest that is right, on this device and this shape.
+//! Verified tuning: finding the fastest correct implementation of an operation for this device and shape.
 //!
-//! Rules choose well, and a measurement better. An implementation is timed for a shape only after its answer has
-//! matched the reference kernel's, on random numbers, on the device itself; one that does not match never runs for
-//! this shape again. What was found out is kept in a file, so that the next start has nothing to measure.
+//! Rules choose well, but measurements choose better. An implementation is timed for a shape only after its answer
+//! has matched the reference kernel's, on random numbers, on the device itself; one that does not match never runs
+//! for this shape again. The findings are kept in a file, so that the next start need not measure.
 
 mod lab;
 mod record;
@@ -35,21 +35,22 @@ use crate::plan::{ChosenBy, Plan};
 /// How an executor tunes.
 #[derive(Clone)]
 pub struct Tuning {
-    /// Time for the operations of all plans that an executor prepares. What is not reached runs by the rules.
+    /// Time for measuring the operations of all plans that an executor prepares. Operations not reached in that time
+    /// are chosen by rules.
     pub budget: Duration,
-    /// Where findings are kept; without it each process measures anew.
+    /// Where findings are kept; without it, each process measures again.
     pub cache: Option<CacheFolder>,
-    /// Who is told.
+    /// Called with each notice.
     pub report: Arc<dyn Fn(&TuningNotice) + Send + Sync>,
 }
 
 impl Tuning {
-    /// Time for the operations of all plans, unless another is asked for.
+    /// The default time for the operations of all plans.
     pub const BUDGET: Duration = Duration::from_millis(3500);
 }
 
 impl Default for Tuning {
-    /// Nothing is kept, and nobody told.
+    /// No cache, and notices are ignored.
     fn default() -> Self {
         Tuning { budget: Self::BUDGET, cache: None, report: Arc::new(|_| {}) }
     }
@@ -62,7 +63,7 @@ impl fmt::Debug for Tuning {
     }
 }
 
-/// What tuning has to say.
+/// A notice about tuning.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TuningNotice {
@@ -74,18 +75,18 @@ pub enum TuningNotice {
         sizes: String,
         /// The implementation.
         implementation: String,
-        /// What it did wrong.
+        /// Why it was rejected.
         reason: String,
     },
     /// The operations of a plan were measured.
     Done {
-        /// Operations whose fastest implementation is known now, and was not before.
+        /// Operations whose fastest implementation has become known.
         tuned: usize,
-        /// Operations of which it was not known.
+        /// Operations whose fastest implementation was not known before.
         operations: usize,
-        /// Time that it took.
+        /// Time that the measurements took.
         time: Duration,
-        /// The file that keeps the findings, or why there is none.
+        /// The file that keeps the findings, or the reason why there is none.
         kept: Option<Result<PathBuf, String>>,
     },
 }
@@ -108,7 +109,7 @@ impl fmt::Display for TuningNotice {
     }
 }
 
-/// Measures the operations of plans, and remembers.
+/// Measures the operations of plans, and keeps the findings.
 #[derive(Debug)]
 pub struct Tuner {
     tuning: Tuning,
@@ -133,12 +134,12 @@ impl Tuner {
         Tuner { tuning, store, records, forecast: Forecast::default(), spent: Duration::ZERO }
     }
 
-    /// What is known of the operation, with its present kernels.
+    /// The record of an operation, if it is valid for its present kernels.
     fn known(&self, subject: &Subject) -> Option<&Record> {
         self.records.get(&Key::new(subject.op)).filter(|record| record.fits(subject))
     }
 
-    /// Position of the implementation to run, of those that the operation has on `device`, as far as it is known.
+    /// Position of the implementation to run, among those that the operation has on `device`, as far as it is known.
     pub fn choose(
         &self,
         op: &dyn Op,
@@ -158,7 +159,7 @@ impl Tuner {
         (first.unwrap_or(implementations.len() - 1), ChosenBy::Rules)
     }
 
-    /// Measures the operations of a plan, in what is left of the budget.
+    /// Measures the operations of a plan, within the remaining budget.
     pub fn tune_plan(
         &mut self,
         plan: &Plan,
@@ -168,7 +169,7 @@ impl Tuner {
     ) {
         let ops = plan.steps().map(|step| step.op.as_ref());
         let budget = self.tuning.budget.saturating_sub(self.spent);
-        // What little is left would be spent on beginnings.
+        // A small remainder would only suffice for the preparations.
         if 2 * budget <= self.tuning.budget {
             return;
         }
@@ -176,13 +177,13 @@ impl Tuner {
         self.spent += time;
     }
 
-    /// Measures one operation, in a budget of its own.
+    /// Measures one operation, with a separate budget.
     pub fn tune_op(&mut self, op: &dyn Op, context: &Context, pipelines: &mut Pipelines, clock: &mut Clock) {
         self.tune(std::iter::once(op), self.tuning.budget, context, pipelines, clock);
     }
 
-    /// Measures those of `ops` that leave a choice and are not known yet, as far as the time goes. Failures of the
-    /// device are left to whoever runs the plan, who will meet them too.
+    /// Measures those of `ops` that have several candidates and are not known yet, as far as time permits. Failures
+    /// of the device are ignored here: running the plan will report them too.
     fn tune<'a>(
         &mut self,
         ops: impl Iterator<Item = &'a dyn Op>,
@@ -195,7 +196,7 @@ impl Tuner {
         if subjects.is_empty() {
             return Duration::ZERO;
         }
-        // A subject has about as many kernels.
+        // A subject has about four kernels.
         let at_once = rayon::current_num_threads() / 4;
         let mut lab = DeviceLab::new(context, pipelines, clock, &subjects);
         let outcomes = tune(&subjects, budget, at_once, &mut self.forecast, &mut lab);
@@ -212,7 +213,7 @@ impl Tuner {
         time
     }
 
-    /// Remembers what came out, and tells.
+    /// Stores the outcomes, and reports them.
     fn learn(&mut self, subjects: &[Subject], outcomes: Vec<Outcome>, time: Duration) {
         let (mut tuned, mut attempted) = (0, false);
         for (subject, outcome) in subjects.iter().zip(outcomes) {
@@ -243,8 +244,8 @@ impl Tuner {
         (self.tuning.report)(&TuningNotice::Done { tuned, operations, time, kept });
     }
 
-    /// The operations that are worth measuring: new ones before those that took too long, and those of the most
-    /// work first.
+    /// The operations that are worth measuring: new ones before those that took too long, and those of the most work
+    /// first.
     fn subjects<'a>(&self, ops: impl Iterator<Item = &'a dyn Op>, context: &Context) -> Vec<Subject<'a>> {
         let mut work: HashMap<Key, u64> = HashMap::new();
         let mut subjects = Vec::new();
@@ -255,7 +256,7 @@ impl Tuner {
                 continue;
             }
             work.insert(key, op.flops());
-            // Whatever indices and bytes mean, random ones need not make sense; and here every operand lies on its own.
+            // Random indices or bytes may be invalid values; and in this lab, every operand has a buffer of its own.
             let is_special = op.operands().iter().any(|operand| operand.element != Element::Real);
             if is_special || !op.side_by_side().is_empty() {
                 continue;

@@ -1,4 +1,4 @@
-//! What tuning found, in a file.
+//! The findings of tuning, in a file.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,7 +14,7 @@ use crate::ops::Op;
 /// A longer file is not read.
 const LONGEST_FILE: u64 = 16 << 20;
 
-/// Whom the findings hold for.
+/// What the findings depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The version of wgconv.
@@ -29,27 +29,27 @@ pub struct Identity {
     pub shader_checks: bool,
 }
 
-/// What was found about one operation of one shape.
+/// The findings about one operation of one shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The operation.
     pub op: String,
     /// Its sizes.
     pub sizes: String,
-    /// Hash of the kernels that were compared: what holds for some need not hold for others.
+    /// Hash of the kernels that were compared: findings about some kernels need not apply to others.
     pub kernels: String,
-    /// The implementation to run, where that was found out.
+    /// The implementation to run, if one was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub winner: Option<Winner>,
     /// Implementations that must not run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Rejected>,
-    /// Attempts that had time and found no winner.
+    /// Number of attempts that had enough time and found no winner.
     #[serde(default)]
     pub attempts: u32,
 }
 
-/// After this many attempts without a winner, the rules have the last word.
+/// After this many attempts without a winner, the choice of the rules is final.
 const MOST_ATTEMPTS: u32 = 3;
 
 /// An operation's name and sizes.
@@ -70,7 +70,7 @@ impl Record {
         Record { op, sizes, kernels: fingerprint(subject), winner, rejected, attempts }
     }
 
-    /// Whether there is nothing left to find out.
+    /// Whether there is nothing left to measure.
     pub fn is_final(&self) -> bool {
         self.winner.is_some() || self.attempts >= MOST_ATTEMPTS
     }
@@ -79,20 +79,20 @@ impl Record {
         Key(self.op.clone(), self.sizes.clone())
     }
 
-    /// Whether it holds for the kernels that the operation has today.
+    /// Whether it applies to the operation's present kernels.
     pub fn fits(&self, subject: &Subject) -> bool {
         self.kernels == fingerprint(subject)
     }
 }
 
-/// Hash of everything that runs.
+/// Hash of all the code that runs.
 fn fingerprint(subject: &Subject) -> String {
     let mut hasher = DefaultHasher::new();
     for implementation in &subject.implementations {
         (implementation.name, &implementation.workspace).hash(&mut hasher);
         for call in &implementation.calls {
             call.source.hash(&mut hasher);
-            // Floats have no hash of their own.
+            // Floats do not implement `Hash`.
             format!("{:?} {:?} {:?}", call.constants, call.bindings, call.workgroups).hash(&mut hasher);
         }
     }
@@ -106,7 +106,7 @@ struct Content {
     operations: Vec<Record>,
 }
 
-/// The file that keeps the findings about one adapter.
+/// The file that keeps the findings for one adapter.
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: CacheFolder,
@@ -124,7 +124,7 @@ impl Store {
         self.folder.path(&self.name)
     }
 
-    /// What the file holds for this identity: nothing where it is not there, damaged, or another's.
+    /// The file's records for this identity; empty if the file is missing, damaged, or of another identity.
     pub fn load(&self) -> HashMap<Key, Record> {
         let content = self.folder.read(&self.name, LONGEST_FILE);
         let content: Option<Content> = content.and_then(|text| serde_json::from_slice(&text).ok());
@@ -133,7 +133,7 @@ impl Store {
         records.into_iter().map(|record| (record.key(), record)).collect()
     }
 
-    /// Writes `records`, and what another process has found out meanwhile.
+    /// Writes `records`, together with those that another process has added meanwhile.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) when the folder cannot be written.

@@ -1,4 +1,4 @@
-//! Which implementation of each operation is right and fastest, as far as the time goes. Knows no device.
+//! Finds the fastest correct implementation of each operation, as far as time permits. Independent of any device.
 
 use std::time::Duration;
 
@@ -11,35 +11,35 @@ use crate::ops::Op;
 use crate::ops::kernel::Implementation;
 use crate::verify::Mismatch;
 
-/// Candidates of an operation, at most: its rules order them, and further ones rarely win.
+/// Most candidates of an operation: its rules order them, and later ones rarely win.
 const MOST_CANDIDATES: usize = 3;
 
-/// Samples of each candidate, of which the median counts.
+/// Samples of each candidate; their median counts.
 const SAMPLES: usize = 5;
 
-/// Fewer samples than this decide nothing.
+/// With fewer samples, there is no winner.
 const FEWEST_SAMPLES: usize = 3;
 
-/// A sample lasts about as long as this, or one run.
+/// Approximate duration of a sample, unless one run takes longer.
 const SAMPLE: Duration = Duration::from_millis(2);
 
-/// Runs in a sample, at most.
+/// Most runs in a sample.
 const MOST_RUNS: f64 = 100.0;
 
-/// A candidate whose one run takes longer than the fastest's by this factor has lost, if the run is not so short
-/// that its time says little.
+/// A candidate has lost if one run takes longer than the fastest's by this factor, unless the run is too short to be
+/// timed reliably.
 const LOST_AT_ONCE: f64 = 3.0;
 
-/// The shortest run whose time says something.
+/// The shortest run that can be timed reliably.
 const SHORTEST_RUN: Duration = Duration::from_micros(50);
 
 /// A candidate whose shortest sample takes longer than the fastest's by this factor has lost.
 const LOST: f64 = 1.5;
 
-/// Part of the time of a better guess that a worse one must stay below, since no sample is exact.
+/// A worse guess wins only if its time is below this share of a better guess's, since samples are inexact.
 const CLEARLY_FASTER: f64 = 0.97;
 
-/// A run that may take longer is not tried: some drivers reset a device after two seconds of one launch.
+/// A run that may take longer than this is not tried: some drivers reset a device if one launch takes two seconds.
 pub const LONGEST_RUN: Duration = Duration::from_millis(700);
 
 /// An operation whose implementations are compared.
@@ -47,22 +47,22 @@ pub const LONGEST_RUN: Duration = Duration::from_millis(700);
 pub struct Subject<'a> {
     /// The operation.
     pub op: &'a dyn Op,
-    /// The candidates, best guess first, and behind them the reference where it is none of them.
+    /// The candidates, best guess first, followed by the reference if it is not one of them.
     pub implementations: Vec<Implementation>,
-    /// How many of the implementations are candidates.
+    /// Number of candidates among the implementations.
     pub candidates: usize,
-    /// Position of the implementation that the others must agree with.
+    /// Position of the implementation whose answer the others must match.
     pub reference: usize,
-    /// The longest that a run of a simple kernel should take.
+    /// Upper estimate of the duration of a simple kernel's run.
     pub longest: Duration,
-    /// Candidates that were found wrong before.
+    /// Candidates that were found to be wrong in earlier attempts.
     pub rejected: Vec<Rejected>,
-    /// Earlier attempts that found no winner.
+    /// Number of earlier attempts that found no winner.
     pub attempts: u32,
 }
 
 impl<'a> Subject<'a> {
-    /// What there is to compare on `device`; an operation with one implementation leaves no choice.
+    /// The implementations to compare on `device`; an operation with only one leaves no choice.
     pub fn new(op: &'a dyn Op, device: &DeviceProfile, longest: Duration) -> Self {
         let mut implementations = op.implementations(device);
         implementations.truncate(MOST_CANDIDATES);
@@ -97,7 +97,7 @@ impl<'a> Subject<'a> {
 pub struct Winner {
     /// Its name.
     pub implementation: String,
-    /// Time of a run.
+    /// Duration of a run.
     pub milliseconds: f64,
     /// Its largest difference from the reference's answer.
     pub error: f64,
@@ -108,27 +108,27 @@ pub struct Winner {
 pub struct Rejected {
     /// Its name.
     pub implementation: String,
-    /// What it did wrong.
+    /// Why it was rejected.
     pub reason: String,
 }
 
-/// What is known of a subject. Without a winner the best guess runs that was not rejected.
+/// The outcome for a subject. Without a winner, the best guess that was not rejected runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     pub winner: Option<Winner>,
     pub rejected: Vec<Rejected>,
-    /// Whether anything was run.
+    /// Whether any implementation was run.
     pub attempted: bool,
-    /// Whether that began with most of the time ahead.
+    /// Whether the attempt began with most of the budget left.
     pub had_time: bool,
 }
 
 /// Why an attempt ended early.
 #[derive(Debug)]
 pub enum Trouble {
-    /// There is too little memory to compare the implementations; to run one there may be enough.
+    /// There is too little memory to compare the implementations, although there may be enough to run one.
     Memory,
-    /// On random numbers the reference gives infinities or NaN: there is nothing to compare with.
+    /// The reference's answer to random numbers holds infinities or NaN, so that nothing can be compared.
     NotFinite,
     /// The device failed.
     Device(Error),
@@ -140,55 +140,55 @@ impl From<Error> for Trouble {
     }
 }
 
-/// Where implementations are run, and by whose clock.
+/// Runs implementations and measures time.
 pub trait Lab {
     /// Time since tuning began.
     fn elapsed(&self) -> Duration;
 
-    /// Compiles the implementations of some subjects, and says of each whether it can run.
+    /// Compiles the implementations of some subjects, and tells for each whether it can run.
     fn compile(&mut self, subjects: &[Subject]) -> Vec<Vec<Result<(), String>>>;
 
-    /// Makes room for a subject's operands, and fills them.
+    /// Allocates a subject's operands, and fills them.
     fn open(&mut self, subject: &Subject) -> Result<(), Trouble>;
 
-    /// Runs an implementation `times` times; the time is the device's.
+    /// Runs an implementation `times` times and returns the device's time.
     fn run(&mut self, subject: &Subject, implementation: usize, times: usize) -> Result<Duration, Trouble>;
 
-    /// Runs an implementation once, compares a sample of its answer with the operation's definition, and keeps the answer
-    /// for others to be compared with: the device's time, and the first difference that no right answer shows.
+    /// Runs an implementation once, compares a sample of its answer with the operation's definition, and keeps the
+    /// answer for comparison with others. Returns the device's time, and the first difference that exceeds the bound.
     fn ask_reference(
         &mut self,
         subject: &Subject,
         implementation: usize,
     ) -> Result<(Duration, Result<(), Mismatch>), Trouble>;
 
-    /// Runs an implementation once and compares its answer with the reference's: the device's time, and the largest
-    /// difference or the first that no right answer shows.
+    /// Runs an implementation once and compares its answer with the reference's. Returns the device's time, and the
+    /// largest difference, or the first that exceeds the bound.
     fn check(
         &mut self,
         subject: &Subject,
         implementation: usize,
     ) -> Result<(Duration, Result<f64, Mismatch>), Trouble>;
 
-    /// Frees what was opened.
+    /// Frees the subject's operands.
     fn close(&mut self);
 }
 
-/// What comes next will take, by what went before.
+/// Expected durations of the next actions, from those of earlier ones.
 #[derive(Clone, Debug)]
 pub struct Forecast {
     /// Compiling a group of subjects.
     compile: Duration,
-    /// Moving a byte of the operands to the device and back, in seconds.
+    /// Moving one byte of the operands to the device and back, in seconds.
     byte: f64,
-    /// The first run of a kernel beyond the later ones: some drivers compile only then.
+    /// By how much the first run of a kernel takes longer than later ones: some drivers compile only then.
     start: Duration,
-    /// The reference's time by that of the best guess, once known.
+    /// The ratio of the reference's time to that of the best guess, once known.
     ratio: Option<f64>,
 }
 
 impl Default for Forecast {
-    /// Before anything was seen: only moving data takes its time everywhere.
+    /// The forecast before any measurement: only data transfers take time on every device.
     fn default() -> Self {
         Forecast { compile: Duration::ZERO, byte: 2e-9, start: Duration::ZERO, ratio: None }
     }
@@ -200,7 +200,7 @@ struct Session<'a> {
     forecast: &'a mut Forecast,
 }
 
-/// A candidate that agrees with the reference, and the time of each of its samples' runs.
+/// A candidate that agrees with the reference, and the duration of a run in each of its samples.
 struct Trial {
     candidate: usize,
     error: f64,
@@ -219,18 +219,18 @@ impl Trial {
     }
 }
 
-/// Leaves those of `trials` whose shortest time is within `factor` of the shortest of all, or of `floor`.
+/// Keeps those of `trials` whose shortest time is within `factor` of the shortest of all, or of `floor`.
 fn drop_losers(trials: &mut Vec<Trial>, factor: f64, floor: Duration) {
     if let Some(least) = trials.iter().map(Trial::least).min() {
         trials.retain(|trial| trial.least() <= least.max(floor).mul_f64(factor));
     }
 }
 
-/// Compares the implementations of `subjects`, in their order, until `budget` is spent: nothing is begun that
-/// would probably not end in time. `at_once` of them are compiled together. An answer for each subject.
+/// Compares the implementations of `subjects`, in order, until `budget` is spent; no action is begun that would
+/// probably exceed it. `at_once` subjects are compiled together. Returns an outcome for each subject.
 ///
 /// # Errors
-/// That of the device, when it failed.
+/// Those of the device.
 pub fn tune(
     subjects: &[Subject],
     budget: Duration,
@@ -268,17 +268,17 @@ impl Session<'_> {
         self.lab.elapsed() + time < self.budget
     }
 
-    /// Time that moving a subject's operands to the device or back will probably take.
+    /// Expected time for moving a subject's operands to the device or back.
     fn moving(&self, subject: &Subject) -> Duration {
         Duration::from_secs_f64(self.forecast.byte * subject.bytes() as f64)
     }
 
-    /// Time without which a subject need not be begun.
+    /// The least remaining time with which a subject is begun.
     fn beginning(&self, subject: &Subject) -> Duration {
         self.moving(subject) + self.forecast.start + 2 * subject.longest
     }
 
-    /// Fills `outcome` as far as the time goes.
+    /// Fills in `outcome` as far as time permits.
     fn compare(
         &mut self,
         subject: &Subject,
@@ -300,7 +300,7 @@ impl Session<'_> {
         let (Some(&guess), Ok(())) = (candidates.first(), &compiled[subject.reference]) else {
             return Ok(());
         };
-        // A reference that was found wrong before is wrong still.
+        // A reference that was found to be wrong before is still wrong.
         if subject.rejected.iter().any(|rejected| rejected.implementation == name(subject.reference)) {
             return Ok(());
         }
@@ -314,7 +314,7 @@ impl Session<'_> {
         let first = self.lab.run(subject, guess, 1)?.max(Duration::from_nanos(1));
 
         let once = first.saturating_sub(self.forecast.start).max(first / 4);
-        // The simplest kernel is the slowest by far, where the device is a large one.
+        // The simplest kernel is by far the slowest on a large device.
         let reference = match self.forecast.ratio {
             Some(ratio) => once.mul_f64(1.5 * ratio),
             None => subject.longest.max(first),
@@ -329,7 +329,8 @@ impl Session<'_> {
         let moved = self.lab.elapsed().saturating_sub(start + asked.0);
         self.forecast.byte =
             self.forecast.byte.max(moved.as_secs_f64() / subject.bytes().max(1 << 20) as f64);
-        // Where a device gets even the plainest implementation wrong, the plainest of the others takes its place.
+        // If the device computes even the simplest implementation wrongly, the simplest of the others takes its
+        // place.
         while let Err(mismatch) = asked.1 {
             let reason = format!("by the definition, {}", mismatch.difference());
             outcome.rejected.push(Rejected { implementation: name(position), reason });
@@ -344,7 +345,7 @@ impl Session<'_> {
 
         let mut trials: Vec<Trial> = Vec::new();
         for candidate in candidates {
-            // None should be slower than the reference.
+            // No candidate should be slower than the reference.
             let longest = if candidate == guess { first } else { self.forecast.start + 2 * reference };
             if !self.fits(moving + longest) {
                 return Ok(());
@@ -383,8 +384,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Time that comparing some candidates will probably take, beside the reference's run, when one run of the best
-    /// guess takes `once`.
+    /// Expected time for comparing some candidates, without the reference's run, when one run of the best guess takes
+    /// `once`.
     fn rest(&self, candidates: u32, once: Duration, moving: Duration) -> Duration {
         let start = self.forecast.start;
         let others = candidates - 1;
@@ -392,14 +393,14 @@ impl Session<'_> {
         start + once + others * (start + 2 * once) + (candidates + 1) * moving + samples
     }
 
-    /// The fastest of some trials, each of which has one sample; none where there is too little time for enough of
-    /// them. They take turns, so that what disturbs one disturbs all.
+    /// The fastest of some trials, each of which has one sample; `None` if there is too little time for enough
+    /// samples. The trials take turns, so that a disturbance affects all of them.
     fn race(&mut self, subject: &Subject, mut trials: Vec<Trial>) -> Result<Option<Winner>, Trouble> {
         drop_losers(&mut trials, LOST_AT_ONCE, SHORTEST_RUN);
         let least = trials.iter().map(Trial::least).min().unwrap_or(SAMPLE);
         let times = SAMPLE.div_duration_f64(least).clamp(1.0, MOST_RUNS) as u32;
         if times > 1 {
-            // A single run of so little time is no sample beside many.
+            // A single short run is no sample comparable to those of many runs.
             let round: Duration = trials.iter().map(|trial| times * trial.least()).sum();
             if !self.fits(round) {
                 return Ok(None);

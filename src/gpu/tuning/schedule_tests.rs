@@ -1,4 +1,4 @@
-//! The order of trials and the budget, on a lab that only pretends, by a clock of its own.
+//! The order of trials and the budget, tested on a simulated lab with a clock of its own.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::ops::kernel::{Implementation, KernelCall, Source};
 use crate::ops::op::{Operand, Operands, Precision};
 use crate::verify::Mismatch;
 
-/// An operation that nobody runs.
+/// An operation that is never run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Pretended {
     number: usize,
@@ -46,7 +46,7 @@ fn subject(op: &Pretended, longest: Duration) -> Subject<'_> {
     Subject::new(op, &crate::device::DeviceProfile::portable(), longest)
 }
 
-/// How an operation behaves: times in seconds of its three candidates and its reference.
+/// The behaviour of an operation: times in seconds of its three candidates and its reference.
 #[derive(Clone, Debug)]
 struct Behaviour {
     times: [f64; 4],
@@ -103,7 +103,7 @@ impl PretendedLab {
         digits.parse().unwrap()
     }
 
-    /// Tunes as many operations as there are behaviours.
+    /// Tunes one operation for each behaviour.
     fn tune(&mut self, budget: f64) -> Result<Vec<Outcome>, Error> {
         let ops: Vec<Pretended> =
             (0..self.behaviours.len()).map(|number| Pretended { number, elements: 1000 }).collect();
@@ -145,7 +145,7 @@ impl Lab for PretendedLab {
         let number = Self::number(subject);
         let mut time = self.behaviours[number].times[implementation] * times as f64;
         if !self.started.contains(&(number, implementation)) {
-            // Drivers that compile late count it as the device's time.
+            // Drivers that compile late include that in the device's time.
             time += self.start;
             self.started.push((number, implementation));
         }
@@ -213,7 +213,7 @@ fn what_is_wrong_or_does_not_compile_never_wins_however_fast_it_is() {
         Behaviour { times: fast, wrong: [true, true, false], ..SOUND },
         Behaviour { times: fast, wrong: [false, true, false], refused: [true, false, false, false], ..SOUND },
         Behaviour { times: fast, wrong: [true; 3], ..SOUND },
-        // Without a reference there is no telling.
+        // Without a reference, no candidate can be judged.
         Behaviour { times: fast, refused: [false, false, false, true], ..SOUND },
     ];
     let outcomes = PretendedLab::new(behaviours).tune(10.0).unwrap();
@@ -289,7 +289,7 @@ fn an_operation_whose_reference_is_too_slow_is_left_to_the_rules_and_the_next_is
     assert_eq!((winner(&outcomes[0]), winner(&outcomes[1])), (None, Some("first")));
     assert!(lab.now < 3.0 && !lab.opened.contains(&0), "{} s, {:?}", lab.now, lab.opened);
 
-    // Rules that take it for fast, and an earlier operation that shows how slow the reference is.
+    // The rules consider it fast, and an earlier operation shows how slow the reference is.
     let op = |number| Pretended { number, elements: 10 };
     let ops = [op(0), op(1)];
     let subjects = ops.each_ref().map(|op| subject(op, Duration::from_millis(1)));
@@ -325,8 +325,8 @@ fn without_time_for_enough_samples_nothing_is_decided() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Where devices behave as they did a moment ago, and rules know how slow a simple kernel may be, the budget
-    /// holds, and whoever wins is right and clearly beaten by nobody.
+    /// If devices behave as they did a moment ago, and rules know how slow a simple kernel may be, the budget is
+    /// kept, and the winner is correct and no other candidate is clearly faster.
     #[test]
     fn the_budget_holds_and_winners_are_right(
         drawn in prop::collection::vec(
@@ -340,7 +340,7 @@ proptest! {
         }).collect();
         let mut lab = PretendedLab { moving, ..PretendedLab::new(behaviours.clone()) };
         let outcomes = lab.tune(budget).unwrap();
-        // The first operation's start and the first answer's way back cannot be foreseen.
+        // The duration of the first operation's start and of the first answer's transfer cannot be predicted.
         let unforeseen = lab.compile + 2.0 * lab.start + 4.0 * lab.moving;
         prop_assert!(lab.now <= budget + unforeseen, "{} s of {budget}", lab.now);
         for (outcome, behaviour) in outcomes.iter().zip(&behaviours) {
