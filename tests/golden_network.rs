@@ -103,7 +103,7 @@ impl Training {
         NETWORKS.map(|(file, network)| Training::read(file, network, fuse)).into()
     }
 
-    fn read(file: &str, network: MakeNetwork, fuse: fn(Plan) -> Plan) -> Training {
+    fn read(file: &str, network: Build, fuse: fn(Plan) -> Plan) -> Training {
         let file = File::read(file);
         let settings: Settings = file.described();
         let &[rows, channels, height, width] = file.given["images"].sizes.as_slice() else {
