@@ -43,7 +43,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("one channel", 2, 1, 0.1, 1),
         ("a channel more than a workgroup", 300, 65, 0.1, 3),
         ("the last batch alone", 7, 3, 1.0, 2),
-        ("nothing of the batch", 7, 64, 0.0, 2),
+        ("none of the batch", 7, 64, 0.0, 2),
     ] {
         cases.push(Case::new(name, BatchNormRunning { rows, channels, momentum, steps }));
     }
