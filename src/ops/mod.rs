@@ -18,6 +18,7 @@ pub mod optimizer;
 mod parts;
 pub mod pool;
 mod prologue;
+mod rows;
 pub mod span;
 pub mod window;
 

@@ -4,11 +4,12 @@ use rayon::prelude::*;
 
 use crate::cpu::{add_in_order, add_rows, with_scratch};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::{in_slices, most_slices};
+use crate::ops::gemm::in_slices;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
+use crate::ops::rows::{INVOCATIONS, RowSlices, chunk_rows};
 
 /// Gradient of the loss with respect to the bias.
 ///
@@ -29,26 +30,8 @@ pub struct BiasGrad {
 /// The number of `activated` among the operands.
 const ACTIVATED: usize = 2;
 
-/// Elements that a core sums at a time.
-const CHUNK_ELEMENTS: usize = 16 << 10;
-
-/// Rows that a core sums at a time, at least: fewer would cost as much in the second pass as they gain.
-const FEWEST_CHUNK_ROWS: usize = 16;
-
-/// Invocations of a workgroup that sums a slice.
-const INVOCATIONS: usize = 256;
-
 /// Workgroups that keep a large GPU busy.
 const ENOUGH_WORKGROUPS: usize = 256;
-
-/// With this many channels, an invocation a channel keeps a large GPU busy as well.
-const ENOUGH_CHANNELS: usize = 64 << 10;
-
-/// With fewer rows than this there is nothing to share out.
-const FEWEST_ROWS: usize = 32;
-
-/// Rows that an invocation sums, at least: fewer cost more in the second pass than they gain.
-const SHORTEST_LANE: usize = 16;
 
 impl BiasGrad {
     /// The gradient for `grad_output` as it is.
@@ -69,16 +52,7 @@ impl BiasGrad {
     /// Slices of rows, each summed by workgroups of its own; a second pass adds the slices.
     fn sliced(&self, device: &DeviceProfile) -> Option<Implementation> {
         let BiasGrad { rows, channels, .. } = *self;
-        let fits = INVOCATIONS <= device.max_workgroup_invocations as usize;
-        if !fits || rows < FEWEST_ROWS || channels >= ENOUGH_CHANNELS {
-            return None;
-        }
-        let width = channels.min(INVOCATIONS);
-        let (lanes, blocks) = (INVOCATIONS / width, channels.div_ceil(width));
-        let wanted = (ENOUGH_WORKGROUPS / blocks).min(rows / (lanes * SHORTEST_LANE));
-        // An invocation goes through its rows of the slice, and the first ones through the sums of all lanes.
-        let longest = lanes.saturating_mul(device.loop_trips() - lanes);
-        let slices = wanted.max(rows.div_ceil(longest)).min(most_slices(channels, device)).max(1);
+        let RowSlices { width, blocks, slices } = RowSlices::new(rows, channels, ENOUGH_WORKGROUPS, device)?;
         let mut call = KernelCall {
             source: shader!("bias/grad_sliced.wgsl").with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]),
             constants: vec![
@@ -125,7 +99,7 @@ impl Op for BiasGrad {
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
         let ([grad_output, grad_bias], more) = operands.split();
         let (grad_output, grad_bias) = (grad_output.reals(), grad_bias.reals_mut());
-        let rows = (CHUNK_ELEMENTS / self.channels).max(FEWEST_CHUNK_ROWS);
+        let rows = chunk_rows(self.channels);
         with_scratch(self.rows.div_ceil(rows) * self.channels, |sums| {
             sums.par_chunks_mut(self.channels).enumerate().for_each(|(chunk, sums)| {
                 sums.fill(0.0);

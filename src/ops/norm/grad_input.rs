@@ -2,12 +2,13 @@
 
 use rayon::prelude::*;
 
-use super::repeated::{chunk_rows, loop_elements, repeat};
+use super::repeated::{loop_elements, repeat};
 use super::{complete, fast_inverse_deviation, inverse_deviation, largest_inverse_deviation};
 use crate::cpu::{vectorized, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::rows::chunk_rows;
 
 /// Gradient of the loss with respect to the input, whose mean and variance depend on it.
 ///

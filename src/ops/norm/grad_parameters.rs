@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::repeated::{add_up, chunk_rows, loop_elements, repeat};
+use super::repeated::{add_up, loop_elements, repeat};
 use super::slices::TwoPasses;
 use super::{fast_inverse_deviation, inverse_deviation, largest_inverse_deviation};
 use crate::cpu::{add_in_order, vectorized, with_scratch};
@@ -10,6 +10,7 @@ use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
+use crate::ops::rows::chunk_rows;
 
 /// Gradients of the loss with respect to the weight and the bias.
 ///

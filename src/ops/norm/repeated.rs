@@ -1,18 +1,7 @@
 //! On the CPU: rows taken several at a time, so that loops over the channels are long however few the channels are.
 
-/// Elements that a core takes at a time.
-const CHUNK_ELEMENTS: usize = 16 << 10;
-
-/// Rows that a core takes at a time, at least: fewer would cost as much when their sums are added up as they gain.
-const FEWEST_CHUNK_ROWS: usize = 16;
-
 /// Elements of the rows that a loop goes through at once, at least.
 const LOOP_ELEMENTS: usize = 512;
-
-/// Rows that a core takes at a time.
-pub fn chunk_rows(channels: usize) -> usize {
-    (CHUNK_ELEMENTS / channels).max(FEWEST_CHUNK_ROWS)
-}
 
 /// Elements of the rows that a loop goes through at once; a value of each channel has to be repeated to so many.
 pub fn loop_elements(channels: usize) -> usize {

@@ -1,28 +1,16 @@
 //! On a GPU: sums over rows in two passes, slices of rows side by side and then the slices.
 
 use crate::device::DeviceProfile;
-use crate::ops::gemm::most_slices;
 use crate::ops::kernel::{
     Binding, Constant, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, Source, grid,
 };
-
-/// Invocations of a workgroup, in either pass.
-const INVOCATIONS: usize = 256;
+use crate::ops::rows::{INVOCATIONS, RowSlices};
 
 /// Channels of a workgroup of the second pass.
 const SECOND_WIDTH: usize = 16;
 
 /// Workgroups that keep a large GPU busy.
 const ENOUGH_WORKGROUPS: usize = 1024;
-
-/// With this many channels, an invocation a channel keeps a large GPU busy as well.
-const ENOUGH_CHANNELS: usize = 64 << 10;
-
-/// With fewer rows than this there is nothing to share out.
-const FEWEST_ROWS: usize = 32;
-
-/// Rows that an invocation sums, at least: fewer cost more in the second pass than they gain.
-const SHORTEST_LANE: usize = 16;
 
 /// What both passes are launched with.
 pub struct TwoPasses {
@@ -44,16 +32,7 @@ impl TwoPasses {
     /// The implementation `sliced`, with one pass where one slice is enough; none where it does not pay.
     pub fn sliced(self, device: &DeviceProfile) -> Option<Implementation> {
         let TwoPasses { rows, channels, operands, .. } = self;
-        let fits = INVOCATIONS <= device.max_workgroup_invocations as usize;
-        if !fits || rows < FEWEST_ROWS || channels >= ENOUGH_CHANNELS {
-            return None;
-        }
-        let width = channels.min(INVOCATIONS);
-        let (lanes, blocks) = (INVOCATIONS / width, channels.div_ceil(width));
-        let wanted = (ENOUGH_WORKGROUPS / blocks).min(rows / (lanes * SHORTEST_LANE));
-        // An invocation goes through its rows of the slice, and then through the lanes two by two.
-        let longest = lanes.saturating_mul(device.loop_trips() - lanes);
-        let slices = wanted.max(rows.div_ceil(longest)).min(most_slices(channels, device)).max(1);
+        let RowSlices { width, blocks, slices } = RowSlices::new(rows, channels, ENOUGH_WORKGROUPS, device)?;
         let slice_rows = rows.div_ceil(slices);
         // None of them is empty.
         let slices = rows.div_ceil(slice_rows);

@@ -2,13 +2,14 @@
 
 use rayon::prelude::*;
 
-use super::repeated::{add_up, chunk_rows, loop_elements, repeat};
+use super::repeated::{add_up, loop_elements, repeat};
 use super::slices::TwoPasses;
 use crate::cpu::{vectorized, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
+use crate::ops::rows::chunk_rows;
 
 /// Mean and variance of each channel over all rows.
 ///
