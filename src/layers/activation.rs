@@ -16,7 +16,7 @@ pub(super) const TYPES: &[Registered] = &[
     without_keys("relu", |_| Ok(Content::layer(Activation::Relu))),
     Registered {
         name: "leaky_relu",
-        keys: &["slope"],
+        keys: &[&["slope"]],
         read: |keys| {
             let slope = keys.optional("slope", Keys::number)?.unwrap_or(0.01);
             Ok(Content::layer(Activation::LeakyRelu { slope }))
@@ -24,7 +24,7 @@ pub(super) const TYPES: &[Registered] = &[
     },
     Registered {
         name: "elu",
-        keys: &["alpha"],
+        keys: &[&["alpha"]],
         read: |keys| {
             let alpha = keys.optional("alpha", Keys::number)?.unwrap_or(1.0);
             Ok(Content::layer(Activation::Elu { alpha }))

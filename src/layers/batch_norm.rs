@@ -2,7 +2,8 @@
 
 use ::toml::Value;
 
-use super::{Inferred, LayerType, Registered, bias};
+use super::weighted::{BIAS, WEIGHT, rows_and_channels};
+use super::{Inferred, LayerType, Registered};
 use crate::network::{Content, Features, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, number};
 use crate::ops::norm::{
     BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormRunning, BatchNormStatistics,
@@ -14,15 +15,13 @@ use crate::{Error, Result};
 
 pub(super) const TYPES: &[Registered] = &[Registered {
     name: NAME,
-    keys: &["eps", "momentum", "affine", "scale"],
+    keys: &[&["eps", "momentum", "affine", "scale"]],
     read: |keys| Ok(Content::layer(read(keys)?)),
 }];
 
 const NAME: &str = "batch_norm";
 
 // PyTorch's names, of the variables and of what forward saves.
-const WEIGHT: &str = "weight";
-const BIAS: &str = "bias";
 const RUNNING_MEAN: &str = "running_mean";
 const RUNNING_VAR: &str = "running_var";
 const MEAN: &str = "mean";
@@ -161,7 +160,7 @@ impl LayerType for BatchNorm {
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {
         let shape = site.shape(site.input());
-        let (rows, channels) = bias::rows_and_channels(site, site.input());
+        let (rows, channels) = rows_and_channels(site, site.input());
         let [mean, variance] = match site.mode() {
             Mode::Train => self.statistics(site, rows, channels)?,
             Mode::Evaluate => [RUNNING_MEAN, RUNNING_VAR].map(|name| site.variable(name)),
@@ -175,7 +174,7 @@ impl LayerType for BatchNorm {
     }
 
     fn backward(&self, site: &mut Site<'_>, grad_output: BufferId) -> Result<Vec<Option<BufferId>>> {
-        let (rows, channels) = bias::rows_and_channels(site, grad_output);
+        let (rows, channels) = rows_and_channels(site, grad_output);
         let epsilon = self.epsilon;
         let (input, mean, variance) = (site.input(), site.saved(MEAN), site.saved(VARIANCE));
         // The gradient of the input is made of these sums, whoever else wants them.

@@ -2,7 +2,7 @@
 
 use ::toml::Value;
 
-use super::{Inferred, LayerType, Registered, bias};
+use super::{Inferred, LayerType, Registered, weighted};
 use crate::Result;
 use crate::network::{
     Content, Features, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, initialiser, window,
@@ -17,9 +17,7 @@ pub(super) const KEYS: &[&str] =
     &["filters", "kernel_size", "padding", "stride", "dilation", "groups", "bias", "initializer"];
 
 pub(super) const TYPES: &[Registered] =
-    &[Registered { name: "conv2d", keys: KEYS, read: |keys| Ok(Content::layer(read(keys)?)) }];
-
-const WEIGHT: &str = "weight";
+    &[Registered { name: "conv2d", keys: &[KEYS], read: |keys| Ok(Content::layer(read(keys)?)) }];
 
 /// A convolution layer; by default without padding, with stride 1, one group and a bias.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,7 +137,7 @@ impl LayerType for Conv2d {
         let geometry = self.geometry(1, inputs[0].image_for("an image")?)?;
         let [height, width] = [geometry.height, geometry.width].map(|axis| axis.output);
         let weight = Variable {
-            name: WEIGHT.into(),
+            name: weighted::WEIGHT.into(),
             shape: geometry.filters_shape(),
             initialiser: self.initialiser,
             fan_in: geometry.taps(),
@@ -148,32 +146,22 @@ impl LayerType for Conv2d {
             kind: Kind::Trained(Group::Weight),
         };
         let output = Features::Image(ImageShape { height, width, channels: self.out_channels });
-        Ok(Inferred { output, variables: bias::with_bias(weight, self.bias) })
+        Ok(Inferred { output, variables: weighted::with_bias(weight, self.bias) })
     }
 
     fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
-        super::weight_and_bias(variables)
+        weighted::arithmetic(variables)
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {
         let geometry = self.geometry_at(site)?;
-        let output = site.output(geometry.output_shape());
-        site.push(ConvForward::new(geometry), &[site.input(), site.variable(WEIGHT), output]);
-        bias::forward(site, output);
-        Ok(output)
+        Ok(weighted::forward(site, geometry.output_shape(), ConvForward::new(geometry)))
     }
 
     fn backward(&self, site: &mut Site<'_>, grad_output: BufferId) -> Result<Vec<Option<BufferId>>> {
         let geometry = self.geometry_at(site)?;
-        if let Some(grad_filters) = site.grad_variable(WEIGHT) {
-            site.push(ConvGradFilters::new(geometry), &[site.input(), grad_output, grad_filters]);
-        }
-        bias::backward(site, grad_output);
-        let grad_input = site.grad_input(0);
-        if let Some(grad_input) = grad_input {
-            site.push(ConvGradInput::new(geometry), &[site.variable(WEIGHT), grad_output, grad_input]);
-        }
-        Ok(vec![grad_input])
+        let (of_filters, of_input) = (ConvGradFilters::new(geometry), ConvGradInput::new(geometry));
+        Ok(weighted::backward(site, grad_output, of_filters, of_input))
     }
 }
 

@@ -8,22 +8,8 @@ use super::{Registered, conv2d};
 use crate::Result;
 use crate::network::{Content, Draft, Keys};
 
-pub(super) const TYPES: &[Registered] = &[Registered {
-    name: "conv_block",
-    keys: &[
-        "filters",
-        "kernel_size",
-        "padding",
-        "stride",
-        "dilation",
-        "groups",
-        "bias",
-        "initializer",
-        "norm",
-        "activation",
-    ],
-    read,
-}];
+pub(super) const TYPES: &[Registered] =
+    &[Registered { name: "conv_block", keys: &[conv2d::KEYS, &["norm", "activation"]], read }];
 
 /// The keys of a convolution, then `norm` and `activation`, each the type of a layer that requires no keys.
 fn read(keys: &mut Keys) -> Result<Content> {

@@ -2,7 +2,7 @@
 
 use ::toml::Value;
 
-use super::{Inferred, LayerType, Registered, bias};
+use super::{Inferred, LayerType, Registered, weighted};
 use crate::network::{
     Content, Features, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, initialiser,
 };
@@ -14,11 +14,9 @@ use crate::{Error, Result};
 
 pub(super) const TYPES: &[Registered] = &[Registered {
     name: "dense",
-    keys: &["units", "bias", "initializer"],
+    keys: &[&["units", "bias", "initializer"]],
     read: |keys| Ok(Content::layer(read(keys)?)),
 }];
-
-const WEIGHT: &str = "weight";
 
 /// A dense layer, `output[o] = sum over i of weight[o,i] * input[i] + bias[o]`; with a bias by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,7 +88,7 @@ impl LayerType for Dense {
             return Err(Error::invalid("dense", "units of at least 1", self.units));
         }
         let weight = Variable {
-            name: WEIGHT.into(),
+            name: weighted::WEIGHT.into(),
             shape: Shape::checked("dense", [self.units, size])?,
             initialiser: self.initialiser,
             fan_in: size,
@@ -99,32 +97,23 @@ impl LayerType for Dense {
             kind: Kind::Trained(Group::Weight),
         };
         let output = Features::Flat { size: self.units, image: None };
-        Ok(Inferred { output, variables: bias::with_bias(weight, self.bias) })
+        Ok(Inferred { output, variables: weighted::with_bias(weight, self.bias) })
     }
 
     fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
-        super::weight_and_bias(variables)
+        weighted::arithmetic(variables)
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {
         let size = self.size_at(site)?;
-        let output = site.output([size.batch_size, size.out_features].into());
-        site.push(DenseForward::new(size), &[site.input(), site.variable(WEIGHT), output]);
-        bias::forward(site, output);
-        Ok(output)
+        let shape = [size.batch_size, size.out_features].into();
+        Ok(weighted::forward(site, shape, DenseForward::new(size)))
     }
 
     fn backward(&self, site: &mut Site<'_>, grad_output: BufferId) -> Result<Vec<Option<BufferId>>> {
         let size = self.size_at(site)?;
-        if let Some(grad_weight) = site.grad_variable(WEIGHT) {
-            site.push(DenseGradWeight::new(size), &[site.input(), grad_output, grad_weight]);
-        }
-        bias::backward(site, grad_output);
-        let grad_input = site.grad_input(0);
-        if let Some(grad_input) = grad_input {
-            site.push(DenseGradInput::new(size), &[site.variable(WEIGHT), grad_output, grad_input]);
-        }
-        Ok(vec![grad_input])
+        let (of_weight, of_input) = (DenseGradWeight::new(size), DenseGradInput::new(size));
+        Ok(weighted::backward(site, grad_output, of_weight, of_input))
     }
 }
 

@@ -10,7 +10,6 @@
 mod activation;
 mod add;
 mod batch_norm;
-mod bias;
 mod conv2d;
 pub mod conv_block;
 mod dense;
@@ -20,6 +19,7 @@ pub mod residual;
 pub mod sequence;
 #[cfg(test)]
 mod tests;
+mod weighted;
 
 pub use add::Add;
 pub use batch_norm::{Affine, BatchNorm};
@@ -111,8 +111,8 @@ impl Inferred {
 pub(crate) struct Registered {
     /// Value of the key `type`.
     pub name: &'static str,
-    /// Its keys, beside those that every layer has.
-    pub keys: &'static [&'static str],
+    /// Lists of its keys, beside those that every layer has.
+    pub keys: &'static [&'static [&'static str]],
     /// Reads them.
     pub read: fn(&mut Keys) -> Result<Content>,
 }
@@ -134,13 +134,4 @@ const TYPES: &[&[Registered]] = &[
 /// All entries of [`TYPES`].
 pub(crate) fn registered() -> impl Iterator<Item = &'static Registered> {
     TYPES.iter().copied().flatten()
-}
-
-/// The sizes of a weight and its bias as a formula; the outputs, the weight's first axis, are written last.
-fn weight_and_bias(variables: &[Variable]) -> Option<String> {
-    let factors = |sizes: &[usize]| sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("*");
-    let (weight, others) = variables.split_first()?;
-    let weight = weight.shape.sizes();
-    let product = factors(&[&weight[1..], &weight[..1]].concat());
-    Some(if others.is_empty() { product } else { format!("{product} + {}", weight[0]) })
 }

@@ -13,8 +13,8 @@ use crate::tensor::ImageShape;
 const KEYS: &[&str] = &["kernel_size", "padding", "stride", "dilation"];
 
 pub(super) const TYPES: &[Registered] = &[
-    Registered { name: "max_pool", keys: KEYS, read: |keys| read(keys, PoolKind::Max) },
-    Registered { name: "average_pool", keys: KEYS, read: |keys| read(keys, PoolKind::Average) },
+    Registered { name: "max_pool", keys: &[KEYS], read: |keys| read(keys, PoolKind::Max) },
+    Registered { name: "average_pool", keys: &[KEYS], read: |keys| read(keys, PoolKind::Average) },
 ];
 
 /// A pooling layer; by default its windows are adjacent and do not overlap.

@@ -10,7 +10,7 @@ use crate::network::{Content, Draft, Keys, LayerInput, NetworkBuilder, Source};
 const NAME: &str = "residual";
 const SHORTCUT: &str = "shortcut";
 
-pub(super) const TYPES: &[Registered] = &[Registered { name: NAME, keys: &["layers", SHORTCUT], read }];
+pub(super) const TYPES: &[Registered] = &[Registered { name: NAME, keys: &[&["layers", SHORTCUT]], read }];
 
 fn read(keys: &mut Keys) -> Result<Content> {
     let path = keys.required("layers", Keys::tables)?;

@@ -63,14 +63,6 @@ impl Content {
         }
     }
 
-    /// Number of layers that it expands to.
-    pub fn layer_count(&self) -> usize {
-        match self {
-            Content::Layer(_) => 1,
-            Content::Block { layers, .. } => layers.iter().map(|draft| draft.content.layer_count()).sum(),
-        }
-    }
-
     fn type_name(&self) -> &'static str {
         match self {
             Content::Layer(layer) => layer.type_name(),
@@ -84,6 +76,15 @@ impl Content {
             Content::Block { stem, .. } => stem,
         }
     }
+}
+
+/// Number of layers that drafts expand to.
+pub(crate) fn layer_count(drafts: &[Draft]) -> usize {
+    let count = |draft: &Draft| match &draft.content {
+        Content::Layer(_) => 1,
+        Content::Block { layers, .. } => layer_count(layers),
+    };
+    drafts.iter().map(count).sum()
 }
 
 /// The input that the caller asked for.

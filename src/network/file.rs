@@ -2,7 +2,7 @@
 
 use ::toml::Table;
 
-use super::builder::{Draft, Source};
+use super::builder::{Draft, Source, layer_count};
 use super::keys::{Keys, Position, describe};
 use super::{Network, NetworkBuilder};
 use crate::layers::registered;
@@ -130,7 +130,32 @@ const COMMON_KEYS: [&str; 3] = ["type", "name", "inputs"];
 
 /// The layers that `tables` describe, in the block at `position`.
 pub(super) fn drafts(position: &Position, tables: Vec<Table>) -> Result<Vec<Draft>> {
-    tables.into_iter().zip(1..).map(|(table, number)| draft(position.inner(number), table)).collect()
+    // A file may list as many layers as it likes, but not let blocks multiply them without end.
+    let most = MOST_LAYERS.max(tables.len());
+    let mut drafts: Vec<Draft> = Vec::new();
+    let mut layers = 0;
+    for (table, number) in tables.into_iter().zip(1..) {
+        let position = position.inner(number);
+        let draft = draft(position.clone(), table)?;
+        layers += layer_count(std::slice::from_ref(&draft));
+        if layers > most {
+            return Err(Error::layer(
+                position.to_string(),
+                expected_layers(),
+                format!("{layers} up to here"),
+            ));
+        }
+        drafts.push(draft);
+    }
+    Ok(drafts)
+}
+
+/// Number of layers that a file's blocks may expand to.
+pub(crate) const MOST_LAYERS: usize = 10_000;
+
+/// What messages expect of the number of layers.
+pub(crate) fn expected_layers() -> String {
+    format!("at most {MOST_LAYERS} layers in all")
 }
 
 fn draft(position: Position, table: Table) -> Result<Draft> {
@@ -145,7 +170,7 @@ fn draft(position: Position, table: Table) -> Result<Draft> {
             Some(layer_type) => layer_type,
         },
     };
-    let allowed = [&COMMON_KEYS[..], layer_type.keys].concat();
+    let allowed = [&COMMON_KEYS[..], &layer_type.keys.concat()].concat();
     let mut keys = Keys::of_layer(position, layer_type.name, table, &allowed)?;
     let content = (layer_type.read)(&mut keys)?;
     let inputs = match content.input_count() {

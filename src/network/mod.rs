@@ -34,8 +34,9 @@ pub(crate) mod window;
 mod write;
 
 pub use builder::NetworkBuilder;
-pub(crate) use builder::{Content, Draft, Source};
+pub(crate) use builder::{Content, Draft, Source, layer_count};
 pub use file::NetworkFile;
+pub(crate) use file::{MOST_LAYERS, expected_layers};
 pub use initialiser::Initialiser;
 pub(crate) use keys::{Keys, number};
 pub use layer::{Features, Layer, LayerInput};
