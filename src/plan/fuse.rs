@@ -135,6 +135,7 @@ impl<'a> Fusion<'a> {
         let further = further(&next.operands, [takes, gives]);
         let fits = next.operands[takes] == output
             && (takes == gives || self.belongs_to(output, 2))
+            && are_new(&further, operands)
             && self.leaves(&further, number..absorbed);
         let op = fits.then(|| op.fuse_epilogue(function))??;
         let mut operands = operands.clone();
@@ -200,7 +201,8 @@ impl<'a> Fusion<'a> {
         for &reader in users.filter(|user| pass.contains(user)) {
             let step = self.steps[reader].as_ref()?;
             let position = step.operands.iter().position(|&id| id == grad_input)?;
-            let fused = step.op.fuse_prologue(position, function)?;
+            let is_free = are_new(&further, &step.operands) && are_new(&[grad_output], &step.operands);
+            let fused = is_free.then(|| step.op.fuse_prologue(position, function))??;
             let mut operands = step.operands.clone();
             operands[position] = grad_output;
             operands.extend(&further);
@@ -224,6 +226,11 @@ fn written(op: &dyn Op) -> Option<usize> {
     let mut written = (0..).zip(&operands).filter(|(_, operand)| operand.access.writes());
     let (number, operand) = written.next()?;
     (operand.access == Access::Write && written.next().is_none()).then_some(number)
+}
+
+/// Whether a step binds none of these buffers yet: no step binds a buffer twice.
+fn are_new(buffers: &[BufferId], operands: &[BufferId]) -> bool {
+    buffers.iter().all(|id| !operands.contains(id))
 }
 
 /// What a step binds beside the tensors that it takes and gives.
@@ -482,5 +489,32 @@ mod tests {
         fused.assert_valid();
         assert_eq!(names(&fused.forward), ["dense.forward", "bench.copy", "shift"]);
         assert_eq!(result(fused), result(shifted(true)));
+    }
+
+    /// The derivative would bring along the buffer that its reader reads as its input.
+    #[test]
+    fn a_step_that_would_bind_a_buffer_twice_is_left_alone() {
+        use crate::ops::activation::ActivationGrad;
+        use crate::ops::dense::DenseGradWeight;
+
+        let mut plan = Plan::default();
+        let mut add = |name: &str, role, sizes: [usize; 2]| plan.add_buffer(name, role, sizes, Element::Real);
+        let activated = add("activated", Role::Data, [4, 3]);
+        let grad_output = add("grad_output", Role::Data, [4, 3]);
+        let grad_input = add("grad_input", Role::Gradient, [4, 3]);
+        let grad_weight = add("grad_weight", Role::State, [3, 3]);
+        let derivative = ActivationGrad { activation: Activation::Relu, elements: 12 };
+        let size = DenseSize::new(4, 3, 3).unwrap();
+        plan.backward = vec![
+            Step { op: Box::new(derivative), operands: vec![activated, grad_output, grad_input] },
+            Step {
+                op: Box::new(DenseGradWeight::new(size)),
+                operands: vec![activated, grad_input, grad_weight],
+            },
+        ];
+        plan.assert_valid();
+        let fused = plan.fused(Prologues::Everywhere);
+        fused.assert_valid();
+        assert_eq!(names(&fused.backward), ["activation.grad", "dense.grad_weight"]);
     }
 }

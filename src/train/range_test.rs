@@ -104,7 +104,7 @@ impl Trainer {
         let before = self.state()?;
         let mut losses: Vec<f32> = Vec::new();
         let in_epoch = self.steps_per_epoch();
-        for (epoch, rates) in rates.chunks(in_epoch).enumerate() {
+        'steps: for (epoch, rates) in rates.chunks(in_epoch).enumerate() {
             self.write_order(epoch)?;
             let first = epoch * in_epoch;
             let optimizer = self.settings().optimizer;
@@ -122,11 +122,8 @@ impl Trainer {
                 losses.extend(&read.reals()[done..done + steps]);
                 done += steps;
                 if RangeTest::ran_away(&losses) {
-                    break;
+                    break 'steps;
                 }
-            }
-            if RangeTest::ran_away(&losses) {
-                break;
             }
         }
         self.restore(&before)?;

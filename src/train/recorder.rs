@@ -48,13 +48,13 @@ impl Recorder {
     }
 
     fn record(&mut self, trainer: &mut Trainer, report: &EpochReport) -> Result<()> {
-        let weights = trainer.weights()?;
         let state = trainer.state()?;
+        let weights = state.weights(trainer.network())?;
         let best = report.test.map(|test| Best::of(self.best, report.epoch, test)).or(self.best);
         let save = |name| {
             self.run.save(name, trainer.network(), &weights).map_err(|error| after(report.step, error))
         };
-        if report.test.is_some() && best.is_some_and(|best| best.epoch == report.epoch) {
+        if best.is_some_and(|best| best.epoch == report.epoch) {
             save("best")?;
         }
         save("last")?;

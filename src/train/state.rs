@@ -11,7 +11,7 @@ use super::evaluate::Evaluation;
 use super::settings::TrainSettings;
 use crate::data::{DataSplits, Dataset};
 use crate::files::write_durably;
-use crate::network::Network;
+use crate::network::{Network, Variable, Weights};
 use crate::{Error, Result};
 
 /// The state of a training between two steps.
@@ -25,6 +25,24 @@ pub struct TrainState {
     /// of the plan's buffers: the network's variables, `conv1.weight`, and the optimizer's state,
     /// `conv1.weight.velocity`.
     pub variables: BTreeMap<String, Vec<f64>>,
+}
+
+impl TrainState {
+    /// The values of the network's variables, rounded to f32.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a state of another network; [`Error::Memory`] when there is too little memory.
+    pub fn weights(&self, network: &Network) -> Result<Weights> {
+        let of_variable = |variable: &Variable| {
+            let name = &variable.name;
+            let values = self.variables.get(name);
+            let values =
+                values.ok_or_else(|| Error::invalid("state", format!("values of {name}"), "none"))?;
+            let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+            Ok((name.clone(), variable.to_pytorch(&values)?))
+        };
+        network.variables().map(of_variable).collect()
+    }
 }
 
 /// What a run can be resumed from.
