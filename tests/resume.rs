@@ -147,6 +147,20 @@ fn a_run_that_has_another_state_is_refused_in_one_line() {
 }
 
 #[test]
+fn a_run_that_was_killed_after_its_last_epoch_is_done() {
+    let place = Workplace::new();
+    files::idx(&place, "data", 0);
+    place.train("--data data --epochs 1 --batch-size 8 --out run");
+    let before = ["state.safetensors", "last.safetensors", "metrics.jsonl", "config.toml"]
+        .map(|name| std::fs::read(place.path("run").join(name)).unwrap());
+    let run = place.train("--resume run");
+    assert_eq!(run.stdout, "epoch 1 of 1 is done already; --epochs trains more\n");
+    let after = ["state.safetensors", "last.safetensors", "metrics.jsonl", "config.toml"]
+        .map(|name| std::fs::read(place.path("run").join(name)).unwrap());
+    assert!(after == before);
+}
+
+#[test]
 fn fine_tuning_takes_what_fits_and_says_what_does_not() {
     use workplace::tensors;
 
@@ -256,10 +270,12 @@ mod kills {
                 let pid = rustix::process::Pid::from_child(&child);
                 let _ = rustix::process::kill_process(pid, signal);
                 let status = child.wait().unwrap();
-                if status.code() == Some(0) {
-                    break;
+                match status.code() {
+                    Some(0) => break,
+                    // By the signal, or after it: whatever else ends a run is a fault.
+                    None | Some(130) => kills += 1,
+                    Some(code) => panic!("{run} ends with {code}, seed {seed}"),
                 }
-                kills += 1;
                 command = match has_state(&place.path(&run)) {
                     true => place.command(&format!("train {device} --no-tune --resume {run}")),
                     // Nothing to go on from: whatever is left is in nobody's way.

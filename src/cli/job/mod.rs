@@ -48,6 +48,11 @@ pub struct Job {
 }
 
 impl JobOptions {
+    /// Whether the number of epochs is given.
+    pub fn asks_for_epochs(&self) -> bool {
+        self.settings.epochs.is_some()
+    }
+
     /// The training that the options ask for.
     pub fn job(&self) -> Result<Job> {
         let settings = self.settings.over(TrainSettings::default())?;

@@ -12,7 +12,7 @@ use wgconv::{Error, Result};
 pub struct SettingsOptions {
     /// Number of passes over the training set [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: Option<u32>,
+    pub epochs: Option<u32>,
     /// Images in a batch [default: 64]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,

@@ -83,6 +83,14 @@ impl Train {
             }
             self.job.output.say(format_args!("other than when the run was stopped: {differences}"))?;
         }
+        // A run may be killed after its last epoch, before it has said so.
+        if checkpoint.state.epochs >= job.settings.epochs && !self.job.asks_for_epochs() {
+            let epochs = checkpoint.state.epochs;
+            self.job
+                .output
+                .say(format_args!("epoch {epochs} of {epochs} is done already; --epochs trains more"))?;
+            return Ok(Outcome::Done);
+        }
         if checkpoint.state.epochs >= job.settings.epochs {
             let expected = format!("more epochs than the {} that are done", checkpoint.state.epochs);
             return Err(Error::invalid("--epochs", expected, job.settings.epochs));
