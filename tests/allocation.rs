@@ -57,7 +57,7 @@ fn counted(work: impl FnOnce()) -> [usize; 2] {
 #[test]
 fn a_step_takes_no_memory() {
     const STEPS: usize = 20;
-    let data = data::load("synthetic", 0).unwrap();
+    let data = data::load("synthetic", &data::LoadOptions::default()).unwrap();
     let conv = |filters, kernel| Conv2d::new(filters, [kernel, kernel]);
     // A first layer, Winograd's convolution, a depthwise one, and a pointwise one.
     let network = Network::builder("every form", data.train.image)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use flate2::{Compression, write::GzEncoder};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use tempfile::TempDir;
-use wgconv::data::{DataSplits, Dataset, Normalisation, TEST_ROWS, TRAIN_ROWS, load};
+use wgconv::data::{DataSplits, Dataset, LoadOptions, Normalisation, TEST_ROWS, TRAIN_ROWS, load};
 use wgconv::tensor::ImageShape;
 
 fn folder() -> TempDir {
@@ -23,13 +23,13 @@ fn write(folder: &TempDir, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
 }
 
 fn load_from(folder: &TempDir) -> DataSplits {
-    load(folder.path().to_str().unwrap(), 3).unwrap()
+    load(folder.path().to_str().unwrap(), &LoadOptions::seed(3)).unwrap()
 }
 
 /// Asserts that the folder is refused in the one line `message`, where paths are relative to it.
 #[track_caller]
 fn assert_refused(folder: &TempDir, message: &str) {
-    let error = load(folder.path().to_str().unwrap(), 3).unwrap_err().to_string();
+    let error = load(folder.path().to_str().unwrap(), &LoadOptions::seed(3)).unwrap_err().to_string();
     let relative = error.replace(&format!("{}/", folder.path().display()), "");
     assert_eq!(relative.replace(&folder.path().display().to_string(), "FOLDER"), message);
     assert!(!error.contains('\n'));
@@ -314,7 +314,7 @@ mod folders {
             seen.sort_unstable();
             assert_eq!(seen, all);
             assert_eq!(load_from(&folder), data);
-            let other_seed = load(folder.path().to_str().unwrap(), 4).unwrap();
+            let other_seed = load(folder.path().to_str().unwrap(), &LoadOptions::seed(4)).unwrap();
             assert_ne!(firsts(&other_seed.test), firsts(&data.test));
         }
     }
@@ -341,7 +341,7 @@ mod folders {
         write(&folder, "b/.hidden.png", "");
         write(&folder, "b/notes.txt", "");
         assert_refused(&folder, "b: expected PNG or JPEG images of one class, found none");
-        let error = load("no/such/folder", 0).unwrap_err();
+        let error = load("no/such/folder", &LoadOptions::seed(0)).unwrap_err();
         assert!(error.is_wrong_use());
         let message = r#"data: expected `synthetic` or a folder, found "no/such/folder", which is no folder"#;
         assert_eq!(error.to_string(), message);
@@ -380,7 +380,8 @@ mod folders {
             // The content decides, not the extension.
             for name in ["test/cat/6.jpg", "test/cat/6.png"] {
                 let path = write(&folder, name, bytes);
-                let error = load(folder.path().to_str().unwrap(), 0).unwrap_err().to_string();
+                let error =
+                    load(folder.path().to_str().unwrap(), &LoadOptions::seed(0)).unwrap_err().to_string();
                 assert!(error.starts_with(&format!("{}: expected {message}", path.display())), "{error}");
                 assert!(!error.contains('\n'));
                 fs::remove_file(path).unwrap();
@@ -406,7 +407,7 @@ mod folders {
 
 #[test]
 fn synthetic_digits_are_balanced_and_normalisable() {
-    let data = load("synthetic", 5).unwrap();
+    let data = load("synthetic", &LoadOptions::seed(5)).unwrap();
     assert_eq!((data.train.len(), data.test.len()), (TRAIN_ROWS, TEST_ROWS));
     assert_eq!(data.train.image, ImageShape { height: 28, width: 28, channels: 1 });
     for digit in 0..10 {
@@ -427,7 +428,7 @@ fn mnist_loads() {
         println!("skipped: WGCONV_DATA names no folder with mnist/");
         return;
     };
-    let data = load(&format!("{root}/mnist"), 0).unwrap();
+    let data = load(&format!("{root}/mnist"), &LoadOptions::seed(0)).unwrap();
     assert_eq!((data.train.len(), data.test.len()), (60_000, 10_000));
     assert_eq!(data.train.labels[..5], [5, 0, 4, 1, 9]);
     assert_eq!(data.train.classes.len(), 10);

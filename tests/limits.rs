@@ -65,17 +65,24 @@ mod data {
     use flate2::{Compression, write::GzEncoder};
     use image::{GrayImage, Luma, Rgb, RgbImage};
     use std::io::Write;
-    use wgconv::data::{load, load_first};
+    use wgconv::data::{DataSplits, LoadOptions, load};
 
     use super::*;
 
     /// Asserts that the first rows are those of all data, for numbers of rows on both sides of what there is.
     #[track_caller]
     fn assert_same_rows(source: &str) {
-        let all = load(source, 3).unwrap();
+        let all = load(source, &LoadOptions::seed(3)).unwrap();
         for rows in [1, 2, 3, 4, 7, 100] {
-            assert_eq!(load_first(source, 3, rows).unwrap(), all.clone().head(rows), "{source}, {rows}");
+            let first = first(source, 3, rows).unwrap();
+            let head = all.clone().head(rows);
+            assert_eq!((first.train, first.test), (head.train, head.test), "{source}, {rows}");
+            assert_eq!(first.preprocessing, head.preprocessing, "{source}, {rows}");
         }
+    }
+
+    fn first(source: &str, seed: u64, rows: usize) -> wgconv::Result<DataSplits> {
+        load(source, &LoadOptions { limit: Some(rows), ..LoadOptions::seed(seed) })
     }
 
     fn idx(magic: u32, sizes: &[u32], values: impl Iterator<Item = u8>) -> Vec<u8> {
@@ -131,7 +138,7 @@ mod data {
             }
         }
         let source = workplace.path("");
-        let first = |rows| load_first(source.to_str().unwrap(), 0, rows);
+        let first = |rows| first(source.to_str().unwrap(), 0, rows);
         // Those that are used decide whether there are colours.
         assert_eq!(first(2).unwrap().train.image.channels, 1);
         assert_eq!(*first(2).unwrap().test.images, [7; 12]);
@@ -153,17 +160,17 @@ mod data {
         let save = |image: DynamicImage, name: &str| image.save(workplace.path(name)).unwrap();
         save(deep.clone().into(), "gray/a/1.png");
         save(clear.clone().into(), "gray/a/2.png");
-        let data = load(workplace.path("gray").to_str().unwrap(), 0).unwrap();
+        let data = load(workplace.path("gray").to_str().unwrap(), &LoadOptions::default()).unwrap();
         let mut pixels = [data.train.images.to_vec(), data.test.images.to_vec()].concat();
         pixels.sort_unstable();
-        assert_eq!((data.train.image.channels, pixels), (1, vec![0x12, 0x12, 0x56, 0x56]));
+        assert_eq!((data.train.image.channels, pixels), (1, vec![0x12, 0x12, 0xff, 0xff]));
         // Beside a colour, they are the same three times.
         let colour = ImageBuffer::from_pixel(2, 1, image::Rgba([0x01u8, 0x02, 0x03, 0x80]));
         save(colour.into(), "gray/a/3.png");
-        let data = load(workplace.path("gray").to_str().unwrap(), 0).unwrap();
+        let data = load(workplace.path("gray").to_str().unwrap(), &LoadOptions::default()).unwrap();
         let mut pixels = [data.train.images.to_vec(), data.test.images.to_vec()].concat();
         pixels.sort_unstable();
-        let expected = [vec![1, 1, 2, 2, 3, 3], vec![0x12; 6], vec![0x56; 6]].concat();
+        let expected = [vec![0x12; 6], vec![0x80, 0x80, 0x80, 0x80, 0x81, 0x81], vec![0xff; 6]].concat();
         assert_eq!((data.train.image.channels, pixels), (3, expected));
     }
 }

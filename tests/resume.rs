@@ -9,7 +9,7 @@ mod workplace;
 
 use std::ops::ControlFlow;
 
-use wgconv::data::{self, DataSplits};
+use wgconv::data::{self, DataSplits, LoadOptions};
 use wgconv::gpu::ShaderChecks;
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
 use wgconv::layers::Conv2d;
@@ -19,7 +19,7 @@ use wgconv::train::{Basis, Checkpoint, Evaluation, TrainSettings, TrainState, Tr
 use workplace::{Workplace, files};
 
 fn digits() -> DataSplits {
-    data::load("synthetic", 0).unwrap().head(96)
+    data::load("synthetic", &LoadOptions::default()).unwrap().head(96)
 }
 
 fn network(data: &DataSplits) -> Network {

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use approx::{assert_abs_diff_eq, relative_eq};
-use wgconv::data::{self, DataSplits, Normalisation};
+use wgconv::data::{self, DataSplits, LoadOptions, Normalisation};
 use wgconv::gpu::ShaderChecks;
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
 use wgconv::layers::Conv2d;
@@ -25,18 +25,18 @@ use wgconv::{Error, Result};
 /// MNIST where WGCONV_DATA says it lies, else built-in digits.
 fn digits(test: &str) -> DataSplits {
     match std::env::var("WGCONV_DATA") {
-        Ok(folder) => data::load(&format!("{folder}/mnist"), 0).expect("MNIST in WGCONV_DATA"),
+        Ok(folder) => {
+            data::load(&format!("{folder}/mnist"), &LoadOptions::default()).expect("MNIST in WGCONV_DATA")
+        }
         Err(_) => {
             eprintln!("{test}: WGCONV_DATA is not set; real digits are SKIPPED, and built-in ones stand in");
-            data::load("synthetic", 0).expect("built-in digits")
+            data::load("synthetic", &LoadOptions::default()).expect("built-in digits")
         }
     }
 }
 
-fn head(mut data: DataSplits, train: usize, test: usize) -> DataSplits {
-    data.train = data.train.head(train);
-    data.test = data.test.head(test);
-    data
+fn head(data: DataSplits, train: usize, test: usize) -> DataSplits {
+    DataSplits::new(&data.name, data.train.head(train), data.test.head(test)).unwrap()
 }
 
 fn lenet(data: &DataSplits) -> Network {
@@ -217,7 +217,7 @@ fn hundred_steps(executor: Box<dyn Executor>, data: &DataSplits, seed: u64) -> u
 #[test]
 fn the_same_seed_gives_the_same_bits() {
     const TEST: &str = "the_same_seed_gives_the_same_bits";
-    let data = head(data::load("synthetic", 0).unwrap(), 800, 8);
+    let data = head(data::load("synthetic", &LoadOptions::default()).unwrap(), 800, 8);
     let cpu = || Box::new(CpuExecutor::new());
     assert_eq!(hundred_steps(cpu(), &data, 1), hundred_steps(cpu(), &data, 1));
     assert_ne!(hundred_steps(cpu(), &data, 1), hundred_steps(cpu(), &data, 2));
@@ -237,7 +237,7 @@ fn the_same_seed_gives_the_same_bits() {
 
 #[test]
 fn a_cnn_learns_what_a_linear_classifier_cannot() {
-    let data = head(data::load("synthetic", 0).unwrap(), 10_000, 1_000);
+    let data = head(data::load("synthetic", &LoadOptions::default()).unwrap(), 10_000, 1_000);
     let settings = TrainSettings::default();
     let accuracy = |network: Network, epochs: usize| {
         let mut trainer =
@@ -268,7 +268,7 @@ fn the_gpu_keeps_learning() {
 
 #[test]
 fn evaluation_counts_every_image_once_whatever_the_batch() {
-    let data = head(data::load("synthetic", 3).unwrap(), 100, 30);
+    let data = head(data::load("synthetic", &LoadOptions::seed(3)).unwrap(), 100, 30);
     let network = tiny(&data);
     let normalisation = Normalisation::measure(&data.train);
     let evaluate = |batch_size: usize| {
@@ -332,7 +332,7 @@ impl Executor for SmallBuffers {
 
 #[test]
 fn a_dataset_in_parts_trains_to_the_same_bits() {
-    let data = head(data::load("synthetic", 0).unwrap(), 300, 200);
+    let data = head(data::load("synthetic", &LoadOptions::default()).unwrap(), 300, 200);
     let settings = TrainSettings { batch_size: 32, ..TrainSettings::default() };
     let run = |executor: Box<dyn Executor>| {
         let mut trainer = Trainer::new(executor, tiny(&data), &data, settings.clone()).unwrap();
@@ -345,7 +345,7 @@ fn a_dataset_in_parts_trains_to_the_same_bits() {
 #[test]
 fn a_loss_that_is_not_finite_stops_the_run_and_names_the_place() {
     const TEST: &str = "a_loss_that_is_not_finite_stops_the_run_and_names_the_place";
-    let data = head(data::load("synthetic", 0).unwrap(), 256, 32);
+    let data = head(data::load("synthetic", &LoadOptions::default()).unwrap(), 256, 32);
     let mut executors: Vec<Box<dyn Executor>> = vec![Box::new(CpuExecutor::new())];
     if let Some(gpu) = common::gpu(TEST, ShaderChecks::Off) {
         executors.push(Box::new(gpu));
@@ -374,7 +374,7 @@ fn a_loss_that_is_not_finite_stops_the_run_and_names_the_place() {
 
 #[test]
 fn a_break_ends_an_epoch_early_and_the_trainer_stays_usable() {
-    let data = head(data::load("synthetic", 0).unwrap(), 3_200, 32);
+    let data = head(data::load("synthetic", &LoadOptions::default()).unwrap(), 3_200, 32);
     let mut trainer =
         Trainer::new(Box::new(CpuExecutor::new()), lenet(&data), &data, TrainSettings::default()).unwrap();
     let report = trainer.run_epoch(|_| ControlFlow::Break(())).unwrap();
@@ -384,7 +384,7 @@ fn a_break_ends_an_epoch_early_and_the_trainer_stays_usable() {
 
 #[test]
 fn settings_out_of_range_are_refused() {
-    let data = head(data::load("synthetic", 0).unwrap(), 20, 20);
+    let data = head(data::load("synthetic", &LoadOptions::default()).unwrap(), 20, 20);
     let default = TrainSettings { batch_size: 4, ..TrainSettings::default() };
     for settings in [
         TrainSettings { batch_size: 0, ..default.clone() },

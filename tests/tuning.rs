@@ -399,7 +399,7 @@ fn a_folder_that_cannot_be_written_is_no_reason_to_fail() {
 }
 
 fn lenet() -> (Network, data::DataSplits) {
-    let data = data::load("synthetic", 0).unwrap().head(64);
+    let data = data::load("synthetic", &data::LoadOptions::default()).unwrap().head(64);
     (presets::lenet(data.train.image, data.train.classes.len()).unwrap(), data)
 }
 

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
-use wgconv::data;
 use wgconv::executors::Opened;
 use wgconv::train::{Evaluator, RunFolder};
 use wgconv::{Error, Result};
@@ -45,13 +44,9 @@ impl Evaluate {
         let (run, config, network) = RunFolder::open(&self.run)?;
         let weights = self.weights.as_deref().unwrap_or(if run.has("best") { "best" } else { "last" });
         let values = run.load(weights, &network)?;
-        let (source, limit) = match &self.data {
-            Some(data) => (data, None),
-            None => (&config.data, config.limit),
-        };
-        let limit = self.limit.map(|limit| limit as usize).or(limit).unwrap_or(usize::MAX);
-        let test = data::load_first(source, config.training.seed, limit)?.test;
-        network.check_data(test.image, test.classes.len())?;
+        let limit = self.limit.map(|limit| limit as usize);
+        let measured = config.measured(self.data.as_deref(), limit)?;
+        let test = measured.data;
         let batch_size = self.batch_size.unwrap_or(config.training.batch_size.min(test.len()));
         if !(1..=test.len()).contains(&batch_size) {
             return Err(Error::invalid(
@@ -64,7 +59,8 @@ impl Evaluate {
         self.output.say(format_args!("device: {reason}"))?;
 
         let executor = executor.as_mut();
-        let evaluator = Evaluator::new(executor, &network, &test, &config.normalisation, batch_size)?;
+        let evaluator =
+            Evaluator::new(executor, &network, &test, &config.preprocessing.normalisation, batch_size)?;
         evaluator.set_weights(executor, &network, &values)?;
         let start = Instant::now();
         let result = evaluator.evaluate(executor)?;

@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use super::{Dataset, numbered, pixel_room};
+use super::found::{Found, Images, Part, Pixels};
+use super::{LoadOptions, numbered, pixel_room};
 use crate::tensor::ImageShape;
 use crate::{Error, Result, files};
 
@@ -56,17 +57,35 @@ const VARIANTS: [Variant; 2] = [
     },
 ];
 
-/// The first `rows` images of the training and the test set in a folder of CIFAR binaries, or in a folder that holds
-/// such a folder; `None` if there are no such files.
-pub(super) fn load(folder: &Path, rows: usize) -> Result<Option<(Dataset, Dataset)>> {
+/// Folders of the archives for Python, and a file that each holds.
+const PICKLED: [(&str, &str); 2] = [("cifar-10-batches-py", "data_batch_1"), ("cifar-100-python", "meta")];
+
+/// The CIFAR binaries in a folder, or in a folder that it holds; `None` if there are no such files.
+pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Option<Found>> {
     for variant in &VARIANTS {
         for folder in [folder.to_path_buf(), folder.join(variant.folder)] {
             let mut files = variant.train.iter().chain([&variant.test]);
             if files.any(|file| folder.join(file).is_file()) {
                 let classes = variant.class_names(&folder)?;
-                let train = variant.read(&folder, variant.train, rows, classes.clone())?;
-                return Ok(Some((train, variant.read(&folder, &[variant.test], rows, classes)?)));
+                let train = variant.read(&folder, variant.train, options.training_rows())?;
+                let test = variant.read(&folder, &[variant.test], options.rows())?;
+                let parts = vec![(Part::Train, train), (Part::Test, test)];
+                return Ok(Some(Found { classes, parts, notes: Vec::new() }));
             }
+        }
+    }
+    for (variant, (inner, file)) in VARIANTS.iter().zip(PICKLED) {
+        let is_it =
+            folder.file_name().is_some_and(|name| name == inner) || folder.join("batches.meta").is_file();
+        if let Some(place) = [folder.to_path_buf(), folder.join(inner)]
+            .into_iter()
+            .find(|place| place.join(file).is_file() && (is_it || place != folder))
+        {
+            let expected = format!(
+                "CIFAR's binary version ({}, from the same page)",
+                variant.folder.replace("-batches-bin", "-binary") + ".tar.gz"
+            );
+            return Err(Error::file(place, expected, "the version for Python, whose files are programs"));
         }
     }
     Ok(None)
@@ -87,7 +106,7 @@ impl Variant {
     }
 
     /// The first `rows` rows of some files; later rows are not read.
-    fn read(&self, folder: &Path, files: &[&str], rows: usize, classes: Vec<String>) -> Result<Dataset> {
+    fn read(&self, folder: &Path, files: &[&str], rows: usize) -> Result<Images> {
         let mut parts = Vec::new();
         let mut found = 0;
         for path in files.iter().map(|file| folder.join(file)) {
@@ -116,7 +135,7 @@ impl Variant {
                 }
             }
         }
-        Dataset::new(IMAGE, classes, images, labels)
+        Ok(Images::Pixels(Pixels { path: folder.join(files[0]), image: IMAGE, pixels: images, labels }))
     }
 
     /// A file and the number of its rows.

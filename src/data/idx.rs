@@ -1,19 +1,22 @@
-//! IDX files: MNIST, Fashion-MNIST, KMNIST, EMNIST; plain or gzipped.
+//! IDX files: MNIST, Fashion-MNIST, KMNIST, EMNIST; plain or gzipped, which the content says.
 //!
-//! A file is big-endian: magic `0x00000800 + rank`, `rank` sizes of 32 bits, then one byte per value. Source:
-//! <http://yann.lecun.com/exdb/mnist/>. EMNIST stores each image transposed, and its letters are labelled from 1:
+//! A file is big-endian: two zero bytes, the elements' type, the number of axes, a size of 32 bits for each axis, then the
+//! elements; [`Elements`] says how they become pixels. Source: <http://yann.lecun.com/exdb/mnist/>. EMNIST stores each image transposed, and its letters are labelled from 1:
 //! there are as many classes as the largest label plus one, so class `0` stays empty.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{Dataset, MAX_SIDE, entries, numbered, pixel_room};
+use super::elements::Elements;
+use super::found::{Found, Images, Part, Pixels};
+use super::layout::entries;
+use super::reading::{is_damage, one_set, read_exactly};
+use super::{LoadOptions, MAX_SIDE, numbered, pixel_room};
 use crate::tensor::ImageShape;
-use crate::{Error, Result, host_memory};
+use crate::{Error, Result, files};
 
 /// The largest number of bytes that a header may declare.
 const MAX_BYTES: usize = i32::MAX as usize;
@@ -31,36 +34,36 @@ const STEMS: [(&str, usize); 6] = [
 /// Training images, training labels, test images, test labels.
 type Group = [Option<PathBuf>; 4];
 
-/// The first `rows` images of the training and the test set in a folder of IDX files; `None` if it holds none.
-pub(super) fn load(folder: &Path, rows: usize) -> Result<Option<(Dataset, Dataset)>> {
-    let mut groups = find(folder)?;
-    let Some((prefix, group)) = groups.pop_first() else { return Ok(None) };
-    if !groups.is_empty() {
-        let prefixes: Vec<_> = groups.keys().map(|other| format!("{other:?}")).collect();
-        let found = format!("files that begin with {prefix:?}, {}", prefixes.join(", "));
-        return Err(Error::file(folder, "the IDX files of one dataset", found));
+/// The IDX files of a folder; `None` if it holds none. Of several sets, `named` says which.
+pub(super) fn load(folder: &Path, named: Option<&str>, options: &LoadOptions) -> Result<Option<Found>> {
+    let Some((prefix, group)) = one_set(folder, find(folder)?, named)? else { return Ok(None) };
+    let mut found = Found::default();
+    let [train_images, train_labels, test_images, test_labels] = &group;
+    let parts = [
+        (Part::Train, train_images, train_labels, options.training_rows()),
+        (Part::Test, test_images, test_labels, options.rows()),
+    ];
+    let has_test = test_images.is_some() || test_labels.is_some();
+    let mut classes = 0;
+    for (part, images, labels, rows) in parts {
+        let (Some(images), Some(labels)) = (images, labels) else {
+            if images.is_none() && labels.is_none() {
+                continue;
+            }
+            let first = if part == Part::Train { 0 } else { 2 };
+            let missing = (first..first + 2).find(|&file| group[file].is_none()).expect("one of the two");
+            return Err(Error::file(folder, format!("an IDX file {prefix}{}", STEMS[missing].0), "none"));
+        };
+        let rows = if has_test { rows } else { usize::MAX };
+        let (image, all_rows, pixels) = read_images(images, prefix.starts_with("emnist"), rows)?;
+        // All labels are read, not only those of the first `rows`: the classes must not depend on `rows`.
+        let mut labels = read_labels(labels, all_rows)?;
+        classes = classes.max(labels.iter().max().map_or(0, |&label| label as usize + 1));
+        labels.truncate(rows);
+        found.parts.push((part, Images::Pixels(Pixels { path: images.clone(), image, pixels, labels })));
     }
-    let [Some(train_images), Some(train_labels), Some(test_images), Some(test_labels)] = group else {
-        let missing = group.iter().position(Option::is_none).map_or("", |part| STEMS[part].0);
-        return Err(Error::file(folder, format!("an IDX file {prefix}{missing}"), "none"));
-    };
-
-    let transposed = prefix.starts_with("emnist");
-    let (image, train_rows, train) = read_images(&train_images, transposed, rows)?;
-    let (test_image, test_rows, test) = read_images(&test_images, transposed, rows)?;
-    if image != test_image {
-        let expected = format!("images of {image} as in the training set");
-        return Err(Error::file(test_images, expected, test_image));
-    }
-    // All labels are read, not only those of the first `rows`: the classes must not depend on `rows`.
-    let mut train_labels = read_labels(&train_labels, train_rows)?;
-    let mut test_labels = read_labels(&test_labels, test_rows)?;
-    let largest = train_labels.iter().chain(&test_labels).max().map_or(0, |&label| label as usize);
-    let classes = numbered(largest + 1);
-    train_labels.truncate(rows);
-    test_labels.truncate(rows);
-    let train = Dataset::new(image, classes.clone(), train, train_labels)?;
-    Ok(Some((train, Dataset::new(image, classes, test, test_labels)?)))
+    found.classes = numbered(classes);
+    Ok(Some(found))
 }
 
 /// The IDX files of a folder, grouped by the part of the name before `train` or `t10k`; plain files before gzipped
@@ -88,7 +91,8 @@ fn parse(name: &str) -> Option<(&str, usize)> {
 
 /// The size and the number of the images in a file, and the pixels of the first `rows`.
 fn read_images(path: &Path, transposed: bool, rows: usize) -> Result<(ImageShape, usize, Vec<u8>)> {
-    let ([images, height, width], pixels) = read(path, rows)?;
+    let ([images, height, width], elements, values) = read(path, rows)?;
+    let pixels = elements.to_bytes(path, values)?;
     if !transposed {
         return Ok((ImageShape { height, width, channels: 1 }, images, pixels));
     }
@@ -103,42 +107,42 @@ fn read_images(path: &Path, transposed: bool, rows: usize) -> Result<(ImageShape
 
 /// The labels of `images` images.
 fn read_labels(path: &Path, images: usize) -> Result<Vec<u32>> {
-    let ([labels], values) = read(path, images)?;
+    let ([labels], elements, values) = read(path, images)?;
     if labels != images {
         return Err(Error::file(path, format!("{images} labels, one per image"), labels));
     }
-    Ok(values.into_iter().map(u32::from).collect())
+    elements.to_labels(path, &values)
 }
 
-/// Sizes of a file, and the values of its first `rows`; if there are no more rows, no data may follow. The header is
-/// checked against the data before memory is allocated for them.
-fn read<const RANK: usize>(path: &Path, rows: usize) -> Result<([usize; RANK], Vec<u8>)> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
+/// Sizes of a file, its elements, and the data of its first `rows`; if there are no more rows, no data may follow. The
+/// header is checked against the data before memory is allocated for them.
+fn read<const RANK: usize>(path: &Path, rows: usize) -> Result<([usize; RANK], Elements, Vec<u8>)> {
+    let file = files::open(path)?;
     let file_length = file.metadata().map_err(Error::io("read", path))?.len();
-    let gzipped = path.extension().is_some_and(|extension| extension == "gz");
-    let file = BufReader::new(file);
+    let broken = |error: io::Error| match is_damage(&error) {
+        true => Error::file(path, "a whole IDX file", format!("one that is cut off or damaged: {error}")),
+        false => Error::io("read", path)(error),
+    };
+    let mut file = BufReader::new(file);
+    let gzipped = file.fill_buf().map_err(broken)?.starts_with(&[0x1f, 0x8b]);
     let mut reader: Box<dyn Read> =
         if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    let broken = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-            Error::file(path, "a whole IDX file", format!("one that is cut off or damaged: {error}"))
-        }
-        _ => Error::io("read", path)(error),
-    };
 
     let mut word = || {
         let mut bytes = [0; 4];
         reader.read_exact(&mut bytes).map_err(broken)?;
-        Ok(u32::from_be_bytes(bytes))
+        Ok::<u32, Error>(u32::from_be_bytes(bytes))
     };
     let (magic, expected) = (word()?, 0x800 + RANK as u32);
-    if magic != expected {
+    let [zero, zero_too, code, rank] = magic.to_be_bytes();
+    let elements = Elements::of_idx(code).filter(|_| (zero, zero_too, usize::from(rank)) == (0, 0, RANK));
+    let Some(elements) = elements else {
         return Err(Error::file(
             path,
             format!("the magic number {expected:#010x}"),
             format!("{magic:#010x}"),
         ));
-    }
+    };
     let mut sizes = [0; RANK];
     for size in &mut sizes {
         *size = word()? as usize;
@@ -150,7 +154,7 @@ fn read<const RANK: usize>(path: &Path, rows: usize) -> Result<([usize; RANK], V
     if let Some(side) = sides.iter().find(|side| !(1..=MAX_SIDE).contains(*side)) {
         return Err(Error::file(path, format!("image sides from 1 to {MAX_SIDE}"), side));
     }
-    let length = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    let length = sizes.iter().try_fold(elements.bytes(), |product, &size| product.checked_mul(size));
     let Some(length) = length.filter(|&length| length <= MAX_BYTES) else {
         return Err(Error::file(
             path,
@@ -164,20 +168,9 @@ fn read<const RANK: usize>(path: &Path, rows: usize) -> Result<([usize; RANK], V
     if !gzipped && data_length != length as u64 {
         return Err(Error::file(path, expected, data_length));
     }
-    let row_bytes = length / all_rows;
-    let wanted = rows.min(*all_rows) * row_bytes;
-    let (what, advice) = (format!("reading {}", path.display()), "fewer images (--limit)");
-    host_memory::check(&what, wanted as u64, advice)?;
-    // The buffer grows as data arrive, and reading stops one byte after the declared size, so that a gzip bomb is not
-    // unpacked.
-    let mut data = Vec::new();
-    let most = if wanted < length { wanted } else { length + 1 };
-    reader.take(most as u64).read_to_end(&mut data).map_err(broken)?;
-    match data.len() {
-        found if found < wanted => Err(Error::file(path, expected, found)),
-        found if found > wanted => Err(Error::file(path, expected, "more")),
-        _ => Ok((sizes, data)),
-    }
+    let wanted = rows.min(*all_rows) * (length / all_rows);
+    let data = read_exactly(path, &mut reader, wanted as u64, length as u64, &expected)?;
+    Ok((sizes, elements, data))
 }
 
 #[cfg(test)]

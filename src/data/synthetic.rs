@@ -138,7 +138,7 @@ pub fn synthetic(seed: u64, train_rows: usize, test_rows: usize) -> DataSplits {
         let image = ImageShape { height: SIDE, width: SIDE, channels: 1 };
         Dataset { image, classes: numbered(DIGITS), images: images.into(), labels }
     };
-    DataSplits { name: "synthetic".into(), train: split(0, train_rows), test: split(1 << 63, test_rows) }
+    DataSplits::of("synthetic", split(0, train_rows), None, split(1 << 63, test_rows))
 }
 
 /// Draws one digit into `pixels`, [SIDE, SIDE].

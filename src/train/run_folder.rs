@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Checkpoint, TrainSettings, load_weights, nonfinite, save_weights};
-use crate::data::Normalisation;
+use crate::data::{self, LoadOptions, Measured, Normalisation, Preprocessing, Progress};
 use crate::files::{MOST_TEXT, check_folder, read_text, slug, sync_folder, write_durably};
 use crate::network::{Network, NetworkFile, Weights};
 use crate::report::short_name;
@@ -16,61 +16,128 @@ use crate::{Error, Result};
 
 /// What a run was started with, as `config.toml` holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct RunConfig {
     /// The version of wgconv that wrote it.
     pub version: String,
-    /// Where the images came from: `synthetic`, or a folder.
+    /// Where the images came from: `synthetic`, a folder, a file, or a set of files in a folder.
     pub data: String,
     /// The device's name.
     pub device: String,
-    /// The largest number of images to use of the training set and of the test set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The largest number of images to use of each part.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// Size of an image: channels, height, width.
-    pub image: [usize; 3],
-    /// Name of each class.
+    /// The share of the training images that was held out as the validation set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<f64>,
+    /// The CSV file that names the class of each picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<PathBuf>,
+    /// Whether broken pictures were left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip_broken: bool,
+    /// Name of each class, in the order of the network's outputs.
     pub classes: Vec<String>,
+    /// How a picture becomes what the network sees.
+    pub preprocessing: Preprocessing,
     /// How the network is trained.
     pub training: TrainSettings,
-    /// Mean and deviation of the training set's channels.
-    pub normalisation: Normalisation,
+}
+
+/// `config.toml`, of this version or of an earlier one, which had `image` and `normalisation`.
+#[derive(Deserialize)]
+struct Stored {
+    version: String,
+    data: String,
+    device: String,
+    limit: Option<usize>,
+    validation: Option<f64>,
+    labels: Option<PathBuf>,
+    #[serde(default)]
+    skip_broken: bool,
+    classes: Vec<String>,
+    preprocessing: Option<Preprocessing>,
+    /// Channels, height, width.
+    image: Option<[usize; 3]>,
+    normalisation: Option<Normalisation>,
+    training: TrainSettings,
+}
+
+impl TryFrom<Stored> for RunConfig {
+    type Error = &'static str;
+
+    fn try_from(stored: Stored) -> Result<Self, &'static str> {
+        let earlier = stored.image.zip(stored.normalisation).map(|([channels, height, width], figures)| {
+            Preprocessing::new(ImageShape { height, width, channels }, figures)
+        });
+        let Stored {
+            version, data, device, limit, validation, labels, skip_broken, classes, training, ..
+        } = stored;
+        let preprocessing = stored.preprocessing.or(earlier).ok_or("missing field `preprocessing`")?;
+        Ok(RunConfig {
+            version,
+            data,
+            device,
+            limit,
+            validation,
+            labels,
+            skip_broken,
+            classes,
+            preprocessing,
+            training,
+        })
+    }
 }
 
 impl RunConfig {
     /// The size of an image.
     pub fn image_shape(&self) -> ImageShape {
-        let [channels, height, width] = self.image;
-        ImageShape { height, width, channels }
+        self.preprocessing.image()
+    }
+
+    /// How the run's data are loaded: as they were for the training, whatever else lies beside them by now.
+    pub fn load_options(&self) -> LoadOptions {
+        let Preprocessing { image_size, channels, fit, background, .. } = self.preprocessing;
+        LoadOptions {
+            seed: self.training.seed,
+            limit: self.limit,
+            image_size: Some(image_size),
+            fit,
+            channels: Some(channels).filter(|channels| [1, 3].contains(channels)),
+            background,
+            validation: self.validation,
+            labels: self.labels.clone(),
+            skip_broken: self.skip_broken,
+            progress: Progress::default(),
+        }
+    }
+
+    /// The images to measure the run's weights on, at most `limit` of them: its own test set (or validation set, if it has
+    /// no test set), or those of `source`, as [`data::load_for`] finds them; the run's limit is that of its own data.
+    ///
+    /// # Errors
+    /// Those of [`data::load_for`].
+    pub fn measured(&self, source: Option<&str>, limit: Option<usize>) -> Result<Measured> {
+        let source = source.filter(|source| data::absolute(source).ok().as_ref() != Some(&self.data));
+        let (preprocessing, classes) = (&self.preprocessing, &self.classes);
+        let options = self.load_options();
+        match source {
+            Some(source) => {
+                let options = LoadOptions { limit, labels: None, ..options };
+                data::load_for(source, preprocessing, classes, &options)
+            }
+            None => {
+                let options = LoadOptions { limit: limit.or(self.limit), ..options };
+                data::load_held_out(&self.data, preprocessing, classes, &options)
+            }
+        }
     }
 
     /// Checks every number, since the file may have been edited by hand.
     fn check(&self) -> Result<()> {
-        let at_least_one = [("limit", self.limit.unwrap_or(1))];
-        for (name, number) in
-            at_least_one.into_iter().chain(self.image.map(|size| ("size of an image", size)))
-        {
-            if number == 0 {
-                return Err(Error::invalid(name, "at least 1", 0));
-            }
-        }
-        self.training.check_alone()?;
-        let Normalisation { mean, deviation } = &self.normalisation;
-        let channels = self.image[0];
-        if (mean.len(), deviation.len()) != (channels, channels) {
-            let expected = format!("means and deviations of {channels} channels");
-            let found = format!("{} and {}", mean.len(), deviation.len());
-            return Err(Error::invalid("normalisation", expected, found));
-        }
-        for (channel, (mean, deviation)) in mean.iter().zip(deviation).enumerate() {
-            if !mean.is_finite() {
-                return Err(Error::invalid(format!("mean of channel {channel}"), "a finite number", mean));
-            }
-            if !(deviation.is_finite() && *deviation > 0.0) {
-                let what = format!("deviation of channel {channel}");
-                return Err(Error::invalid(what, "a finite number above 0", deviation));
-            }
-        }
-        Ok(())
+        self.load_options().check()?;
+        self.preprocessing.check()?;
+        self.training.check_alone()
     }
 }
 

@@ -101,11 +101,16 @@ impl Trainer {
         let options = Self::options(executor.as_ref(), &network, data, &settings)?;
         let plan = Arc::new(train_plan(&network, &options)?.fused(Prologues::WhereTheyPay));
         Self::check_memory(executor.as_ref(), &network, data, &settings, &plan)?;
-        let normalisation = Normalisation::measure(&data.train);
+        let normalisation = data.preprocessing.normalisation.clone();
         let prepared = executor.prepare(plan.clone())?;
         feed::upload(executor.as_mut(), &plan, prepared, &options.data, &data.train, &normalisation)?;
-        let evaluator =
-            Evaluator::new(executor.as_mut(), &network, &data.test, &normalisation, settings.batch_size)?;
+        let evaluator = Evaluator::new(
+            executor.as_mut(),
+            &network,
+            data.held_out(),
+            &normalisation,
+            settings.batch_size,
+        )?;
         let mut trainer = Trainer {
             executor,
             network,
@@ -140,6 +145,9 @@ impl Trainer {
             return Err(Error::invalid("freeze", "a variable that is left to be trained", "none"));
         }
         network.check_data(data.train.image, data.train.classes.len())?;
+        if data.held_out().is_empty() {
+            return Err(Error::invalid("data", "test or validation images", "none"));
+        }
         let batch_size = settings.batch_size;
         Ok(TrainOptions {
             batch_size,
@@ -158,7 +166,7 @@ impl Trainer {
         settings: &TrainSettings,
         training: &Plan,
     ) -> Result<()> {
-        let options = Evaluator::options(executor, &data.test, settings.batch_size)?;
+        let options = Evaluator::options(executor, data.held_out(), settings.batch_size)?;
         let evaluation = Evaluator::plan(network, &options)?;
         executor.check(training)?;
         executor.check(&evaluation)?;
@@ -182,7 +190,7 @@ impl Trainer {
         let network = &network.clone().freeze(&settings.freeze)?;
         let options = Self::options(executor, network, data, settings)?;
         let training = executor.memory(&train_plan(network, &options)?.fused(Prologues::WhereTheyPay));
-        let evaluation = Evaluator::memory(executor, network, &data.test, settings.batch_size)?;
+        let evaluation = Evaluator::memory(executor, network, data.held_out(), settings.batch_size)?;
         // Training and evaluation share the parameters.
         Ok(training + Memory { parameters: 0, ..evaluation })
     }

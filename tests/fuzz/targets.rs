@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wgconv::bench::{compare, named_apart, read_cases};
-use wgconv::data::{self, Normalisation};
+use wgconv::data::{self, LoadOptions, Normalisation, Preprocessing};
 use wgconv::executors::OpenOptions;
 use wgconv::files::CacheFolder;
 use wgconv::gpu::{GpuExecutor, Tuning};
@@ -62,7 +62,7 @@ impl Target {
 }
 
 fn read_data(folder: &Path) -> Result<()> {
-    let splits = data::load(&folder.to_string_lossy(), 1)?;
+    let splits = data::load(&folder.to_string_lossy(), &LoadOptions::seed(1))?;
     for set in [&splits.train, &splits.test] {
         let elements = set.len() * set.image.elements();
         if set.images.len() != elements || set.labels.iter().any(|&label| label as usize >= set.classes.len())
@@ -122,10 +122,15 @@ pub fn runs() -> Target {
         data: "synthetic".into(),
         device: "cpu".into(),
         limit: Some(3),
-        image: [1, 3, 2],
+        validation: None,
+        labels: None,
+        skip_broken: false,
         classes: vec!["a".into(), "b".into()],
+        preprocessing: Preprocessing::new(
+            ImageShape { height: 3, width: 2, channels: 1 },
+            Normalisation { mean: vec![1.0], deviation: vec![2.0] },
+        ),
         training: TrainSettings::default(),
-        normalisation: Normalisation { mean: vec![1.0], deviation: vec![2.0] },
     };
     let path = place.path().join("run");
     let run = RunFolder::create(&path, &config, &network).expect("a new folder");

@@ -1,34 +1,31 @@
 //! The training that a user asks for: the options that all commands which train share.
 
+mod data;
 mod settings;
 
 use clap::Args;
-use wgconv::Result;
-use wgconv::data::{self, DataSplits};
+use wgconv::data::{self as sources, DataSplits, LoadOptions};
 use wgconv::executors::Opened;
 use wgconv::network::{self, Network};
 use wgconv::plan::{Executor, Memory};
 use wgconv::report::summary;
 use wgconv::train::{Basis, RunConfig, TrainSettings, Trainer};
+use wgconv::{Error, Result};
 
+use self::data::DataOptions;
 use self::settings::SettingsOptions;
 use super::options::{DeviceOptions, OutputOptions, TuningOptions};
 
 /// What to train, on which data, with which settings and on which device.
 #[derive(Args, Debug)]
 pub struct JobOptions {
-    /// Images: `synthetic` (built-in digits), or a folder of IDX files, CIFAR binaries, or train/CLASS/*.png|jpg
-    /// [default: synthetic]
-    #[arg(long, value_name = "DATA")]
-    data: Option<String>,
+    #[command(flatten)]
+    data: DataOptions,
     /// Network: lenet, vgg-mini, linear, or a .toml file [default: lenet]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     #[command(flatten)]
     settings: SettingsOptions,
-    /// Use only the first N images of the training set and of the test set
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    limit: Option<u32>,
     #[command(flatten)]
     pub device: DeviceOptions,
     #[command(flatten)]
@@ -43,7 +40,8 @@ pub struct Job {
     pub data: DataSplits,
     /// The source of the data, as the user typed it.
     source: String,
-    limit: Option<usize>,
+    /// How they were loaded.
+    loaded: LoadOptions,
     pub settings: TrainSettings,
 }
 
@@ -56,22 +54,32 @@ impl JobOptions {
     /// The training that the options ask for.
     pub fn job(&self) -> Result<Job> {
         let settings = self.settings.over(TrainSettings::default())?;
-        let limit = self.limit.map(|limit| limit as usize);
-        let source = self.data.clone().unwrap_or_else(|| "synthetic".into());
-        let data = data::load_first(&source, settings.seed, limit.unwrap_or(usize::MAX))?;
+        let loaded = self.data.load_options(settings.seed)?;
+        let source = self.data.data.clone().unwrap_or_else(|| "synthetic".into());
+        let data = sources::load(&source, &loaded)?;
         let model = self.model.as_deref().unwrap_or("lenet");
         let network = network::load(model, data.train.image, data.train.classes.len())?;
-        Ok(Job { network, data, source, limit, settings })
+        Ok(Job { network, data, source, loaded, settings })
     }
 
-    /// The training of an earlier run, modified by the options.
+    /// The training of an earlier run, modified by the options; images are prepared as the run's were.
     pub fn job_like(&self, before: RunConfig, network: Network) -> Result<Job> {
-        let RunConfig { data: source, limit, training, .. } = before;
-        let settings = self.settings.over(training)?;
-        let source = self.data.clone().unwrap_or(source);
-        let data = data::load_first(&source, settings.seed, limit.unwrap_or(usize::MAX))?;
+        if let Some(option) = self.data.preparation() {
+            let expected = "no such option with --resume, since the run says how its images are prepared";
+            return Err(Error::invalid(option, expected, "one"));
+        }
+        let settings = self.settings.over(before.training.clone())?;
+        let loaded = LoadOptions { seed: settings.seed, ..before.load_options() };
+        let RunConfig { data: source, classes, preprocessing, .. } = before;
+        let source = self.data.data.clone().unwrap_or(source);
+        let mut data = sources::load(&source, &loaded)?;
         network.check_data(data.train.image, data.train.classes.len())?;
-        Ok(Job { network, data, source, limit, settings })
+        if data.train.classes != classes {
+            let expected = format!("the run's classes, {}", classes.join(", "));
+            return Err(Error::invalid("data", expected, data.train.classes.join(", ")));
+        }
+        data.preprocessing = preprocessing;
+        Ok(Job { network, data, source, loaded, settings })
     }
 
     /// Prints what is about to be trained, and returns a trainer on the requested device and the device's name.
@@ -82,14 +90,13 @@ impl JobOptions {
         let memory = Trainer::memory(executor.as_ref(), network, data, settings)?;
         let output = self.output;
         output.say(format_args!("device: {reason}"))?;
-        output.say(format_args!(
-            "data: {}, {} training and {} test images of {}, {} classes",
-            data.name,
-            data.train.len(),
-            data.test.len(),
-            data.train.image,
-            data.train.classes.len()
-        ))?;
+        output.say(format_args!("data: {}", described(data)))?;
+        for note in &data.notes {
+            output.say(format_args!("note: {note}"))?;
+        }
+        for warning in &data.warnings {
+            output.say(format_args!("warning: {warning}"))?;
+        }
         output.say_table(&summary(network))?;
         output.say("")?;
         output.say(format_args!("memory: {memory}{}", limit(executor.as_ref(), &memory)))?;
@@ -104,19 +111,38 @@ impl Job {
     }
 
     /// The configuration to store in the run's folder.
-    pub fn config(&self, device: String, trainer: &Trainer) -> Result<RunConfig> {
-        let image = self.data.train.image;
+    pub fn config(&self, device: String) -> Result<RunConfig> {
+        let LoadOptions { limit, validation, labels, skip_broken, .. } = self.loaded.clone();
         Ok(RunConfig {
             version: env!("CARGO_PKG_VERSION").into(),
-            data: data::absolute(&self.source)?,
+            data: sources::absolute(&self.source)?,
             device,
-            limit: self.limit,
-            image: [image.channels, image.height, image.width],
+            limit,
+            validation,
+            labels: labels.map(|labels| sources::absolute_labels(&self.source, &labels)).transpose()?,
+            skip_broken,
             classes: self.data.train.classes.clone(),
+            preprocessing: self.data.preprocessing.clone(),
             training: self.settings.clone(),
-            normalisation: trainer.normalisation().clone(),
         })
     }
+}
+
+/// The data in a few words: `mine, 60 training and 12 test images of 28x28x1, 10 classes`.
+fn described(data: &DataSplits) -> String {
+    let parts = [
+        ("training", Some(&data.train)),
+        ("validation", data.validation.as_ref()),
+        ("test", Some(&data.test).filter(|test| !test.is_empty())),
+    ];
+    let parts = parts.into_iter().filter_map(|(name, part)| Some(format!("{} {name}", part?.len())));
+    let parts: Vec<String> = parts.collect();
+    let parts = match parts.as_slice() {
+        [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
+        all => all.join(""),
+    };
+    let DataSplits { name, train, .. } = data;
+    format!("{name}, {parts} images of {}, {} classes", train.image, train.classes.len())
 }
 
 /// The size of the largest buffer and the device's limit, if it has one.

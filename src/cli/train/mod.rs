@@ -31,7 +31,7 @@ pub struct Train {
     #[arg(long, value_name = "PATTERN", requires = "from")]
     reinit: Vec<String>,
     /// Resume the run in this folder
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "limit", "out"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "out"])]
     resume: Option<PathBuf>,
     /// Resume even if model, data or settings differ from those of the run
     #[arg(long, requires = "resume")]
@@ -62,7 +62,7 @@ impl Train {
             self.say_adopted(path, &adopted)?;
             trainer.set_weights(&weights)?;
         }
-        let config = job.config(device, &trainer)?;
+        let config = job.config(device)?;
         let path = self.out.clone().unwrap_or_else(|| RunFolder::next_free(trainer.network().name()));
         let run = RunFolder::create(&path, &config, trainer.network())?;
         let recorder = Recorder::new(run, job.basis());
@@ -99,7 +99,7 @@ impl Train {
         let (mut trainer, device) = self.job.trainer(&job)?;
         trainer.restore(&checkpoint.state)?;
         let recorder = Recorder::resume(run, basis, &checkpoint)?;
-        recorder.run().set_config(&job.config(device, &trainer)?)?;
+        recorder.run().set_config(&job.config(device)?)?;
         self.job.output.say(format_args!("resumed after step {}", trainer.steps_done()))?;
         self.train(trainer, recorder, job)
     }
