@@ -21,6 +21,9 @@ pub struct Evaluate {
     /// `synthetic` or a folder [default: the data that the run was trained on]
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
+    /// CSV file with the class of each picture of --data, in columns such as file,label
+    #[arg(long, value_name = "FILE", requires = "data")]
+    labels: Option<PathBuf>,
     /// Which of the run's weights [default: best, or last if the run ended before there was a best]
     #[arg(long, value_parser = ["best", "last"])]
     weights: Option<String>,
@@ -45,7 +48,7 @@ impl Evaluate {
         let weights = self.weights.as_deref().unwrap_or(if run.has("best") { "best" } else { "last" });
         let values = run.load(weights, &network)?;
         let limit = self.limit.map(|limit| limit as usize);
-        let measured = config.measured(self.data.as_deref(), limit)?;
+        let measured = config.measured(self.data.as_deref(), self.labels.as_deref(), limit)?;
         let test = measured.data;
         let batch_size = self.batch_size.unwrap_or(config.training.batch_size.min(test.len()));
         if !(1..=test.len()).contains(&batch_size) {

@@ -57,8 +57,11 @@ const VARIANTS: [Variant; 2] = [
     },
 ];
 
-/// Folders of the archives for Python, and a file that each holds.
-const PICKLED: [(&str, &str); 2] = [("cifar-10-batches-py", "data_batch_1"), ("cifar-100-python", "meta")];
+/// The archives for Python: their folder, two files that each holds, and the archive to download instead.
+const PICKLED: [(&str, [&str; 2], &str); 2] = [
+    ("cifar-10-batches-py", ["data_batch_1", "batches.meta"], "cifar-10-binary.tar.gz"),
+    ("cifar-100-python", ["train", "meta"], "cifar-100-binary.tar.gz"),
+];
 
 /// The CIFAR binaries in a folder, or in a folder that it holds; `None` if there are no such files.
 pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Option<Found>> {
@@ -74,21 +77,20 @@ pub(super) fn load(folder: &Path, options: &LoadOptions) -> Result<Option<Found>
             }
         }
     }
-    for (variant, (inner, file)) in VARIANTS.iter().zip(PICKLED) {
-        let is_it =
-            folder.file_name().is_some_and(|name| name == inner) || folder.join("batches.meta").is_file();
-        if let Some(place) = [folder.to_path_buf(), folder.join(inner)]
-            .into_iter()
-            .find(|place| place.join(file).is_file() && (is_it || place != folder))
-        {
-            let expected = format!(
-                "CIFAR's binary version ({}, from the same page)",
-                variant.folder.replace("-batches-bin", "-binary") + ".tar.gz"
-            );
-            return Err(Error::file(place, expected, "the version for Python, whose files are programs"));
+    for (inner, files, archive) in PICKLED {
+        for place in [folder.to_path_buf(), folder.join(inner)] {
+            if files.iter().all(|file| place.join(file).is_file()) {
+                let expected = format!("CIFAR's binary version, {archive} on the same page");
+                return Err(Error::file(place, expected, "the version for Python, whose files are programs"));
+            }
         }
     }
     Ok(None)
+}
+
+/// Whether a file of this name is one of CIFAR's binaries.
+pub(super) fn is_cifar(name: &str) -> bool {
+    VARIANTS.iter().any(|variant| variant.train.contains(&name) || variant.test == name)
 }
 
 impl Variant {

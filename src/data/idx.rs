@@ -18,6 +18,9 @@ use super::{LoadOptions, MAX_SIDE, numbered, pixel_room};
 use crate::tensor::ImageShape;
 use crate::{Error, Result, files};
 
+/// What a message about damage expects.
+const WHOLE: &str = "a whole IDX file";
+
 /// The largest number of bytes that a header may declare.
 const MAX_BYTES: usize = i32::MAX as usize;
 
@@ -82,6 +85,11 @@ fn find(folder: &Path) -> Result<BTreeMap<String, Group>> {
     Ok(groups)
 }
 
+/// Whether a file of this name is one of a dataset's IDX files.
+pub(super) fn is_idx(name: &str) -> bool {
+    parse(name).is_some()
+}
+
 /// Prefix and part of a file name: `emnist-letters-test-images-idx3-ubyte.gz` is (`emnist-letters-`, 2).
 fn parse(name: &str) -> Option<(&str, usize)> {
     let stem = name.strip_suffix(".gz").unwrap_or(name).strip_suffix("-ubyte")?;
@@ -120,7 +128,7 @@ fn read<const RANK: usize>(path: &Path, rows: usize) -> Result<([usize; RANK], E
     let file = files::open(path)?;
     let file_length = file.metadata().map_err(Error::io("read", path))?.len();
     let broken = |error: io::Error| match is_damage(&error) {
-        true => Error::file(path, "a whole IDX file", format!("one that is cut off or damaged: {error}")),
+        true => Error::file(path, WHOLE, format!("one that is cut off or damaged: {error}")),
         false => Error::io("read", path)(error),
     };
     let mut file = BufReader::new(file);
@@ -169,7 +177,7 @@ fn read<const RANK: usize>(path: &Path, rows: usize) -> Result<([usize; RANK], E
         return Err(Error::file(path, expected, data_length));
     }
     let wanted = rows.min(*all_rows) * (length / all_rows);
-    let data = read_exactly(path, &mut reader, wanted as u64, length as u64, &expected)?;
+    let data = read_exactly(path, &mut reader, wanted as u64, length as u64, WHOLE, &expected)?;
     Ok((sizes, elements, data))
 }
 

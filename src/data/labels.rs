@@ -83,8 +83,7 @@ pub(super) fn load(folder: &Path, labels: &Path) -> Result<Found> {
     let labelled = in_turns(labelled.collect());
     let mut notes = Vec::new();
     if unnamed > 0 {
-        let pictures = if unnamed == 1 { "1 picture is" } else { &format!("{unnamed} pictures are") };
-        notes.push(format!("{pictures} not in {}, and not used", labels.display()));
+        notes.push(format!("pictures without a line in {}, which are not used: {unnamed}", labels.display()));
     }
     Ok(Found { classes, parts: vec![(Part::All, Images::Files(labelled))], notes })
 }

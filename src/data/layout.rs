@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use super::found::{Found, Images, Part, PictureFile, in_turns};
 use super::picture;
@@ -54,8 +54,9 @@ struct PassedOver {
     folders: Vec<PathBuf>,
 }
 
-/// The pictures below a folder. A folder that is called as one of the classes in `known` is a class.
-pub(super) fn load(top: &Path, known: &[String]) -> Result<Found> {
+/// The pictures below a folder, or `None` if no class has any. A folder that is called as one of the classes in `known` is
+/// a class.
+pub(super) fn load(top: &Path, known: &[String]) -> Result<Option<Found>> {
     let folder = without_wrapper(top, known)?;
     let mut passed_over = PassedOver::default();
     let (parts, others) = parts_in(&folder)?;
@@ -76,13 +77,7 @@ pub(super) fn load(top: &Path, known: &[String]) -> Result<Found> {
     }
     found.retain(|(_, classes)| !classes.is_empty());
     if found.is_empty() {
-        let expected = "pictures in one folder a class (or --labels FILE.csv), IDX files, NumPy files or CIFAR \
-                        binaries";
-        let loose = match passed_over.loose {
-            0 => "none of them".into(),
-            count => format!("{count} pictures in no class's folder"),
-        };
-        return Err(Error::file(top, expected, loose));
+        return Ok(None);
     }
     let notes = passed_over.notes(top);
     let names: BTreeSet<&String> =
@@ -96,16 +91,14 @@ pub(super) fn load(top: &Path, known: &[String]) -> Result<Found> {
         });
         (part, Images::Files(in_turns(labelled.collect())))
     });
-    Ok(Found { parts: parts.collect(), classes: classes.clone(), notes })
+    Ok(Some(Found { parts: parts.collect(), classes: classes.clone(), notes }))
 }
 
 impl PassedOver {
     fn notes(&self, top: &Path) -> Vec<String> {
         let mut notes = Vec::from_iter(self.files.note());
         if self.loose > 0 {
-            let pictures =
-                if self.loose == 1 { "1 picture lies" } else { &format!("{} pictures lie", self.loose) };
-            notes.push(format!("{pictures} in no class's folder, and are not used"));
+            notes.push(format!("pictures in no class's folder, which are not used: {}", self.loose));
         }
         if !self.folders.is_empty() {
             let name = |path: &PathBuf| path.strip_prefix(top).unwrap_or(path).display().to_string();
@@ -202,7 +195,15 @@ fn classes_in(folder: &Path, passed_over: &mut PassedOver) -> Result<Vec<Class>>
 pub(super) fn pictures_below(folder: &Path, skipped: &mut Skipped) -> Result<Vec<PictureFile>> {
     let walk = WalkDir::new(folder).follow_links(true).max_depth(MOST_FOLDERS).sort_by_file_name();
     let mut pictures = Vec::new();
-    let walk = walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_junk(entry.file_name()));
+    let full_path = fs::canonicalize(folder).map_err(Error::io("read", folder))?;
+    // A link to the folder itself or to one that it lies in.
+    let leads_up = |entry: &DirEntry| {
+        let target = entry.path_is_symlink().then(|| fs::canonicalize(entry.path()).ok()).flatten();
+        target.is_some_and(|target| full_path.starts_with(target))
+    };
+    let walk = walk.into_iter();
+    let walk =
+        walk.filter_entry(|entry| entry.depth() == 0 || !is_junk(entry.file_name()) && !leads_up(entry));
     for entry in walk {
         let entry = match entry {
             Ok(entry) => entry,

@@ -27,6 +27,8 @@ use super::{Colour, LoadOptions, MAX_SIDE, numbered, pixel_room};
 use crate::tensor::ImageShape;
 use crate::{Error, Result, files};
 
+/// What a message about damage expects.
+const WHOLE: &str = "a whole .npy array";
 /// The longest header that is read.
 const MOST_HEADER: usize = 1 << 16;
 /// The most arrays of an archive.
@@ -242,9 +244,8 @@ struct Header {
 impl Header {
     /// Reads the head of a `.npy` file.
     fn read(path: &Path, reader: &mut dyn Read) -> Result<(Header, u64)> {
-        let damaged = |what: &str| {
-            Error::file(path, "a whole .npy array", format!("one that is cut off or damaged: {what}"))
-        };
+        let damaged =
+            |what: &str| Error::file(path, WHOLE, format!("one that is cut off or damaged: {what}"));
         let mut exact = |buffer: &mut [u8]| {
             reader.read_exact(buffer).map_err(|error| match is_damage(&error) {
                 true => damaged(&error.to_string()),
@@ -348,7 +349,7 @@ fn read_array(
             ));
         }
         let wanted = all / header.rows().max(1) as u64 * header.rows().min(rows) as u64;
-        let data = read_exactly(&path, reader, wanted, all, &expected)?;
+        let data = read_exactly(&path, reader, wanted, all, WHOLE, &expected)?;
         Ok((header, data))
     })
 }

@@ -94,8 +94,14 @@ fn decoder<'a>(path: &Path, bytes: &'a [u8]) -> Result<(Box<dyn ImageDecoder + '
     reader.limits(limits);
     let reader = reader.with_guessed_format().map_err(Error::io("read", path))?;
     let format = reader.format();
-    if format == Some(ImageFormat::Jpeg) && is_cut_off(bytes) {
-        return Err(Error::file(path, "a whole JPEG picture", "one that is cut off"));
+    let cut_off = match format {
+        Some(ImageFormat::Jpeg) if is_cut_off(bytes) => Some("JPEG"),
+        // The head holds the number of bytes behind it; what is missing may be the orientation alone.
+        Some(ImageFormat::WebP) if bytes.len() - 8 < webp_length(bytes) => Some("WebP"),
+        _ => None,
+    };
+    if let Some(format) = cut_off {
+        return Err(Error::file(path, format!("a whole {format} picture"), "one that is cut off"));
     }
     let decoder = reader.into_decoder().map_err(broken(path))?;
     let (width, height) = decoder.dimensions();
@@ -143,6 +149,12 @@ fn is_cut_off(jpeg: &[u8]) -> bool {
             }
         }
     }
+}
+
+/// The number of bytes that a WebP file holds behind the first eight, as those say.
+fn webp_length(webp: &[u8]) -> usize {
+    let length = webp.get(4..).and_then(<[u8]>::first_chunk).map(|&length| u32::from_le_bytes(length));
+    length.unwrap_or(u32::MAX) as usize
 }
 
 /// A decoded picture: upright and opaque.

@@ -39,6 +39,7 @@ impl Broken {
 
     /// An error that names all of them, or, if they are to be skipped, a note that does.
     pub fn report(mut self, folder: &Path, skip: bool) -> Result<Option<String>> {
+        self.0.sort_by(|(a, _), (b, _)| a.cmp(b));
         let names = |broken: &[(PathBuf, Error)]| {
             let path = |(path, _): &(PathBuf, Error)| path.display().to_string();
             let mut names: Vec<String> = broken.iter().take(MOST_NAMES).map(path).collect();
@@ -49,7 +50,7 @@ impl Broken {
         };
         match (self.0.len(), skip) {
             (0, _) => Ok(None),
-            (count, true) => Ok(Some(format!("{count} broken pictures are left out: {}", names(&self.0)))),
+            (count, true) => Ok(Some(format!("broken pictures left out ({count}): {}", names(&self.0)))),
             (1, false) => Err(self.0.remove(0).1),
             (count, false) => {
                 let expected = "sound pictures (--skip-broken goes on without the others)";

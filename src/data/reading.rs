@@ -15,19 +15,21 @@ pub(super) fn is_damage(error: &io::Error) -> bool {
 /// The next `wanted` bytes of `all` that a header promises; if all are wanted, no more may follow.
 ///
 /// The buffer grows as data arrive, and reading stops one byte after the promised size, so that neither a header nor a
-/// compressed file decides how much memory is taken. `expected` describes the promise.
+/// compressed file decides how much memory is taken. `what` says what the file should be, and `expected` what was
+/// promised.
 pub(super) fn read_exactly(
     path: &Path,
     reader: &mut dyn Read,
     wanted: u64,
     all: u64,
+    what: &str,
     expected: &str,
 ) -> Result<Vec<u8>> {
     host_memory::check(&format!("reading {}", path.display()), wanted, "fewer images (--limit)")?;
     let mut data = Vec::new();
     let most = if wanted < all { wanted } else { all + 1 };
     reader.take(most).read_to_end(&mut data).map_err(|error| match is_damage(&error) {
-        true => Error::file(path, expected, format!("a file that is cut off or damaged: {error}")),
+        true => Error::file(path, what, format!("one that is cut off or damaged: {error}")),
         false => Error::io("read", path)(error),
     })?;
     match data.len() as u64 {

@@ -22,14 +22,15 @@ impl Skipped {
         *self.0.entry(kind).or_default() += 1;
     }
 
-    /// `36 files are no pictures that can be read: 30 .txt, 6 .mp4`, the most frequent kind first.
+    /// `36 files skipped, no pictures that can be read: 30 .txt, 6 .mp4`, the most frequent kind first.
     pub fn note(&self) -> Option<String> {
         let all: usize = self.0.values().sum();
         let mut kinds: Vec<_> = self.0.iter().collect();
         kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let kinds: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        let files = if all == 1 { "file is no picture" } else { "files are no pictures" };
-        (all > 0).then(|| format!("{all} {files} that can be read, skipped: {}", kinds.join(", ")))
+        let files = if all == 1 { "file" } else { "files" };
+        (all > 0)
+            .then(|| format!("{all} {files} skipped, no pictures that can be read: {}", kinds.join(", ")))
     }
 }
 
@@ -42,12 +43,12 @@ mod tests {
         let mut skipped = Skipped::default();
         assert_eq!(skipped.note(), None);
         skipped.add(Path::new("a/LICENCE"));
-        let one = "1 file is no picture that can be read, skipped: 1 without extension";
+        let one = "1 file skipped, no pictures that can be read: 1 without extension";
         assert_eq!(skipped.note().as_deref(), Some(one));
         for name in ["a.mp4", "b.MP4", "c.txt"] {
             skipped.add(Path::new(name));
         }
-        let all = "4 files are no pictures that can be read, skipped: 2 .mp4, 1 .txt, 1 without extension";
+        let all = "4 files skipped, no pictures that can be read: 2 .mp4, 1 .txt, 1 without extension";
         assert_eq!(skipped.note().as_deref(), Some(all));
     }
 

@@ -1,10 +1,14 @@
 //! What a source's name stands for.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use walkdir::{DirEntry, WalkDir};
+
 use super::found::{Found, Images, Part};
 use super::layout::entries;
+use super::skipped::Skipped;
 use super::{LoadOptions, TEST_ROWS, TRAIN_ROWS, cifar, idx, labels, layout, numpy, synthetic};
 use crate::{Error, Result};
 
@@ -31,7 +35,10 @@ pub(super) fn find(source: &str, options: &LoadOptions, known: &[String]) -> Res
             Some(labels) => labels::load(path, &labels::locate(path, labels))?,
             None => match arrays_within(path, options)? {
                 Some(found) => found,
-                None => layout::load(path, known)?,
+                None => match layout::load(path, known)? {
+                    Some(found) => found,
+                    None => return Err(nothing_in(path)),
+                },
             },
         };
         return Ok((name(false)?, found));
@@ -88,6 +95,31 @@ fn arrays_within(folder: &Path, options: &LoadOptions) -> Result<Option<Found>> 
         };
     }
     Ok(None)
+}
+
+/// The error for a folder that holds neither arrays nor classes of pictures; it names the arrays further below.
+fn nothing_in(folder: &Path) -> Error {
+    let is_array = |entry: &DirEntry| {
+        let name = entry.file_name().to_str().unwrap_or_default();
+        idx::is_idx(name) || name.ends_with(".npz") || cifar::is_cifar(name)
+    };
+    let below = WalkDir::new(folder).max_depth(MOST_FOLDERS).sort_by_file_name().into_iter().flatten();
+    let arrays = below.filter(|entry| entry.file_type().is_file() && is_array(entry));
+    let folders: BTreeSet<String> =
+        arrays.filter_map(|entry| Some(entry.path().parent()?.display().to_string())).collect();
+    if !folders.is_empty() {
+        let found = Vec::from_iter(folders).join(", ");
+        return Error::file(folder, "one dataset, by the folder that holds it", format!("files in {found}"));
+    }
+    let mut skipped = Skipped::default();
+    let pictures = layout::pictures_below(folder, &mut skipped).map_or(0, |pictures| pictures.len());
+    let found = match pictures {
+        0 => "none of them".into(),
+        count => format!("pictures ({count}) in no folder of a class"),
+    };
+    let expected =
+        "pictures in one folder a class (or --labels FILE.csv), IDX files, NumPy files or CIFAR binaries";
+    Error::file(folder, expected, found)
 }
 
 /// The same source, as a name that is valid from any working directory.

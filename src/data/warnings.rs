@@ -50,9 +50,9 @@ pub(super) fn warnings(data: &DataSplits) -> Vec<String> {
     for (name, part) in held_out() {
         let classes = counts.iter().filter(|&&count| count > 0).count();
         if part.len() < classes {
+            let images = part.len();
             warnings.push(format!(
-                "{} {name} images for {classes} classes: too few to tell anything",
-                part.len()
+                "fewer {name} images ({images}) than classes ({classes}): too few to tell anything"
             ));
         }
     }

@@ -113,17 +113,23 @@ impl RunConfig {
     }
 
     /// The images to measure the run's weights on, at most `limit` of them: its own test set (or validation set, if it has
-    /// no test set), or those of `source`, as [`data::load_for`] finds them; the run's limit is that of its own data.
+    /// no test set), or those of `source`, as [`data::load_for`] finds them, with classes from the CSV file `labels` if
+    /// there is one. The run's limit is that of its own data.
     ///
     /// # Errors
     /// Those of [`data::load_for`].
-    pub fn measured(&self, source: Option<&str>, limit: Option<usize>) -> Result<Measured> {
+    pub fn measured(
+        &self,
+        source: Option<&str>,
+        labels: Option<&Path>,
+        limit: Option<usize>,
+    ) -> Result<Measured> {
         let source = source.filter(|source| data::absolute(source).ok().as_ref() != Some(&self.data));
         let (preprocessing, classes) = (&self.preprocessing, &self.classes);
         let options = self.load_options();
         match source {
             Some(source) => {
-                let options = LoadOptions { limit, labels: None, ..options };
+                let options = LoadOptions { limit, labels: labels.map(Path::to_path_buf), ..options };
                 data::load_for(source, preprocessing, classes, &options)
             }
             None => {

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use wgconv::data::{Colour, Fit, LoadOptions};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use wgconv::data::{Colour, Fit, LoadOptions, Progress};
 use wgconv::{Error, Result};
 
 /// Which images to train on, and how pictures become images.
@@ -55,7 +56,7 @@ impl DataOptions {
             validation: self.validation,
             labels: self.labels.clone(),
             skip_broken: self.skip_broken,
-            ..LoadOptions::default()
+            progress: decoding_bar(),
         };
         options.check().map(|()| options)
     }
@@ -75,6 +76,20 @@ impl DataOptions {
         ];
         given.into_iter().find_map(|(is_given, option)| is_given.then_some(option))
     }
+}
+
+/// A bar on a terminal while pictures are decoded.
+fn decoding_bar() -> Progress {
+    let style = ProgressStyle::with_template("decoding {bar:30} {pos}/{len} pictures, {per_sec}");
+    let style = style.expect("a valid template");
+    let bar = ProgressBar::new(0).with_style(style).with_finish(ProgressFinish::AndClear);
+    Progress::new(move |done, all| {
+        bar.set_length(all as u64);
+        bar.inc(1);
+        if done == all {
+            bar.finish_and_clear();
+        }
+    })
 }
 
 /// Height and width from `N` or `HEIGHTxWIDTH`.

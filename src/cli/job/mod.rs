@@ -53,10 +53,15 @@ impl JobOptions {
 
     /// The training that the options ask for.
     pub fn job(&self) -> Result<Job> {
-        let settings = self.settings.over(TrainSettings::default())?;
+        let mut settings = self.settings.over(TrainSettings::default())?;
         let loaded = self.data.load_options(settings.seed)?;
         let source = self.data.data.clone().unwrap_or_else(|| "synthetic".into());
-        let data = sources::load(&source, &loaded)?;
+        let mut data = sources::load(&source, &loaded)?;
+        let images = data.train.len();
+        if !self.settings.asks_for_batch_size() && images < settings.batch_size {
+            settings.batch_size = images;
+            data.notes.push(format!("a batch holds all {images} training images, since there are no more"));
+        }
         let model = self.model.as_deref().unwrap_or("lenet");
         let network = network::load(model, data.train.image, data.train.classes.len())?;
         Ok(Job { network, data, source, loaded, settings })

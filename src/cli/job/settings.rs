@@ -13,7 +13,7 @@ pub struct SettingsOptions {
     /// Number of passes over the training set [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub epochs: Option<u32>,
-    /// Images in a batch [default: 64]
+    /// Images in a batch [default: 64, or all if there are fewer]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
     /// Rule that turns gradients into steps [default: sgd]
@@ -70,6 +70,11 @@ fn schedules() -> impl TypedValueParser<Value = Schedule> {
 }
 
 impl SettingsOptions {
+    /// Whether the batch size is given.
+    pub fn asks_for_batch_size(&self) -> bool {
+        self.batch_size.is_some()
+    }
+
     /// `base`, modified by the options.
     pub fn over(&self, base: TrainSettings) -> Result<TrainSettings> {
         let optimizer = self.optimizer(base.optimizer)?;
