@@ -55,7 +55,7 @@
 //!
 //! | folder | what is in it |
 //! | --- | --- |
-//! | [`data`] | labelled images: IDX, CIFAR, image folders, built-in digits |
+//! | [`data`] | labelled images: picture folders, IDX, NumPy, CIFAR, built-in digits; splits; preprocessing |
 //! | [`network`] | what a network is: its graph, shape inference, variables, initialisers, presets, model files |
 //! | [`layers`] | one file for each type of layer |
 //! | [`ops`] | the vocabulary: one file for each operation, with its definition, its kernels and its CPU forms |

@@ -213,7 +213,7 @@ mod train {
         }
         for (arguments, culprit) in [
             ("--model resnet-9000", "model: expected linear, lenet, vgg-mini or the path of a .toml file"),
-            ("--data nowhere", "data: expected `synthetic` or a folder, found \"nowhere\""),
+            ("--data nowhere", "data: expected `synthetic`, a folder or an .npz file, found \"nowhere\""),
         ] {
             place.assert_refused(&format!("train --device cpu --out run {arguments}"), 2, culprit);
         }
@@ -328,7 +328,7 @@ mod train {
                     fs::remove_dir_all(place.path("data")).unwrap();
                     fs::create_dir_all(place.path("data/train/cat")).unwrap();
                 },
-                "cat: expected PNG or JPEG images of one class, found none",
+                "data: expected pictures in one folder a class (or --labels FILE.csv), IDX files, NumPy files or CIFAR",
             ),
             (
                 |place| {
@@ -341,7 +341,7 @@ mod train {
                     let bytes = fs::read(place.path("data/cat/2.jpg")).unwrap();
                     place.write("data/cat/2.jpg", &bytes[..bytes.len() / 2]);
                 },
-                "2.jpg: expected a whole JPEG image, found one that is cut off",
+                "2.jpg: expected a whole JPEG picture, found one that is cut off",
             ),
         ];
         for (damage, culprit) in cases {
@@ -379,8 +379,11 @@ mod evaluate {
             ("data/train-labels-idx1-ubyte", 1, "cannot read data/train-labels-idx1-ubyte/config.toml: "),
             ("run --batch-size 0", 2, "batch size: expected 1 to the 20 test images, found 0"),
             ("run --batch-size 21", 2, "batch size: expected 1 to the 20 test images, found 21"),
-            ("run --data synthetic", 2, "data: expected images of 8x8x1, which linear was made for"),
-            ("run --data nowhere", 2, "data: expected `synthetic` or a folder, found \"nowhere\""),
+            (
+                "run --data nowhere",
+                2,
+                "data: expected `synthetic`, a folder or an .npz file, found \"nowhere\"",
+            ),
         ] {
             place.assert_refused(&format!("evaluate --device cpu {arguments}"), code, culprit);
         }

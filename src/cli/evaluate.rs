@@ -49,7 +49,7 @@ impl Evaluate {
         let values = run.load(weights, &network)?;
         let limit = self.limit.map(|limit| limit as usize);
         let measured = config.measured(self.data.as_deref(), self.labels.as_deref(), limit)?;
-        let test = measured.data;
+        let test = &measured.data;
         let batch_size = self.batch_size.unwrap_or(config.training.batch_size.min(test.len()));
         if !(1..=test.len()).contains(&batch_size) {
             return Err(Error::invalid(
@@ -60,10 +60,13 @@ impl Evaluate {
         }
         let Opened { mut executor, reason } = self.device.open_tuned(self.tuning)?;
         self.output.say(format_args!("device: {reason}"))?;
+        for note in &measured.notes {
+            self.output.say(format_args!("note: {note}"))?;
+        }
 
         let executor = executor.as_mut();
         let evaluator =
-            Evaluator::new(executor, &network, &test, &config.preprocessing.normalisation, batch_size)?;
+            Evaluator::new(executor, &network, test, &config.preprocessing.normalisation, batch_size)?;
         evaluator.set_weights(executor, &network, &values)?;
         let start = Instant::now();
         let result = evaluator.evaluate(executor)?;

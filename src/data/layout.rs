@@ -149,9 +149,12 @@ fn without_wrapper(top: &Path, known: &[String]) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Parts of the data and their folders.
+type Parts = Vec<(Part, PathBuf)>;
+
 /// The parts in a folder, and the folders beside them; no parts if its folders are classes.
-fn parts_in(folder: &Path) -> Result<(Vec<(Part, PathBuf)>, Vec<PathBuf>)> {
-    let (mut parts, mut others) = (Vec::<(Part, PathBuf)>::new(), Vec::new());
+fn parts_in(folder: &Path) -> Result<(Parts, Vec<PathBuf>)> {
+    let (mut parts, mut others) = (Parts::new(), Vec::new());
     for path in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
         // A class may also be called "train"; that folder then holds pictures, not folders.
         match part_of(&name_of(&path)) {

@@ -4,8 +4,8 @@
 //! `y_train` (Keras), `kmnist-train-imgs.npz` and `kmnist-train-labels.npz` with one array each (Kuzushiji),
 //! `X_test.npy` and `y_test.npy`. Words for parts are those of folders; without one, the images are all there are.
 //!
-//! Images are [N, H, W] or [N, H, W, C] with 1, 3 or 4 (RGBA) channels; [N, C, H, W] is taken where it can be nothing
-//! else. Their element types follow [`Elements`]. Labels are [N] or [N, 1], of any integer type.
+//! Images are `[N, H, W]` or `[N, H, W, C]` with 1, 3 or 4 (RGBA) channels; `[N, C, H, W]` is taken where it can be
+//! nothing else. [`Elements`] says how numbers become pixels. Labels are `[N]` or `[N, 1]`, of any integer type.
 //!
 //! Source: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. The header is a Python dictionary
 //! of three keys, which is parsed here: the crates that do it bring a parser of all of Python's literals.

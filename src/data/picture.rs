@@ -95,9 +95,8 @@ fn decoder<'a>(path: &Path, bytes: &'a [u8]) -> Result<(Box<dyn ImageDecoder + '
     let reader = reader.with_guessed_format().map_err(Error::io("read", path))?;
     let format = reader.format();
     let cut_off = match format {
-        Some(ImageFormat::Jpeg) if is_cut_off(bytes) => Some("JPEG"),
-        // The head holds the number of bytes behind it; what is missing may be the orientation alone.
-        Some(ImageFormat::WebP) if bytes.len() - 8 < webp_length(bytes) => Some("WebP"),
+        Some(ImageFormat::Jpeg) if is_jpeg_cut_off(bytes) => Some("JPEG"),
+        Some(ImageFormat::WebP) if is_webp_cut_off(bytes) => Some("WebP"),
         _ => None,
     };
     if let Some(format) = cut_off {
@@ -129,7 +128,7 @@ fn broken(path: &Path) -> impl Fn(image::ImageError) -> Error {
 
 /// Whether a JPEG file ends before its image does (marker FF D9); the decoder would fill the missing part with grey and
 /// report no error. Bytes behind the image's end do not matter.
-fn is_cut_off(jpeg: &[u8]) -> bool {
+fn is_jpeg_cut_off(jpeg: &[u8]) -> bool {
     let mut rest = jpeg.get(2..).unwrap_or_default();
     loop {
         // The next marker, FF and a code; what may stand before it is the decoder's business.
@@ -151,10 +150,23 @@ fn is_cut_off(jpeg: &[u8]) -> bool {
     }
 }
 
-/// The number of bytes that a WebP file holds behind the first eight, as those say.
-fn webp_length(webp: &[u8]) -> usize {
-    let length = webp.get(4..).and_then(<[u8]>::first_chunk).map(|&length| u32::from_le_bytes(length));
-    length.unwrap_or(u32::MAX) as usize
+/// Whether a WebP file ends before its content or one of its chunks does. What is missing may be the orientation alone, and
+/// the decoder would allocate a chunk of any size.
+fn is_webp_cut_off(webp: &[u8]) -> bool {
+    let length = |bytes: &[u8]| bytes.first_chunk().map_or(0, |&length| u32::from_le_bytes(length) as usize);
+    let Some(content) = webp.get(8..) else { return true };
+    let Some(mut chunks) = content.get(..length(&webp[4..])).and_then(|content| content.get(4..)) else {
+        return true;
+    };
+    // A chunk: its name, its length, its content, which is padded to an even length; the last padding may be missing.
+    while let Some((head, rest)) = chunks.split_at_checked(8) {
+        let length = length(&head[4..]);
+        if length > rest.len() {
+            return true;
+        }
+        chunks = rest.get(length.next_multiple_of(2)..).unwrap_or_default();
+    }
+    false
 }
 
 /// A decoded picture: upright and opaque.

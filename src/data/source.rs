@@ -20,9 +20,6 @@ const MOST_FOLDERS: usize = 4;
 
 /// The name of the data, and what they hold. Folders that are called as a class in `known` are classes.
 pub(super) fn find(source: &str, options: &LoadOptions, known: &[String]) -> Result<(String, Found)> {
-    if source == SYNTHETIC {
-        return Ok((SYNTHETIC.into(), synthetic_digits(options)));
-    }
     let path = Path::new(source);
     let is_named = |extension: &str| path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension));
     let name = |stem: bool| -> Result<String> {
@@ -30,6 +27,12 @@ pub(super) fn find(source: &str, options: &LoadOptions, known: &[String]) -> Res
         let name = if stem { full_path.file_stem() } else { full_path.file_name() };
         Ok(name.map_or_else(|| source.into(), |name| name.to_string_lossy().into_owned()))
     };
+    if options.labels.is_some() && !(path.is_dir() && source != SYNTHETIC) {
+        return Err(Error::invalid("data", "a folder of pictures, for --labels", format!("{source:?}")));
+    }
+    if source == SYNTHETIC {
+        return Ok((SYNTHETIC.into(), synthetic_digits(options)));
+    }
     if path.is_dir() {
         let found = match &options.labels {
             Some(labels) => labels::load(path, &labels::locate(path, labels))?,
@@ -42,9 +45,6 @@ pub(super) fn find(source: &str, options: &LoadOptions, known: &[String]) -> Res
             },
         };
         return Ok((name(false)?, found));
-    }
-    if options.labels.is_some() {
-        return Err(Error::invalid("data", "a folder of pictures, for --labels", format!("{source:?}")));
     }
     if path.is_file() && is_named("npz") {
         return Ok((name(true)?, numpy::load_file(path, options)?));

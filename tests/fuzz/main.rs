@@ -182,6 +182,21 @@ fn image_folders() {
 }
 
 #[test]
+fn numpy_arrays() {
+    fuzz(targets::numpy());
+}
+
+#[test]
+fn labels() {
+    fuzz(targets::labels());
+}
+
+#[test]
+fn decoded_pictures() {
+    fuzz(targets::decoded());
+}
+
+#[test]
 fn model_files() {
     fuzz(targets::models());
 }

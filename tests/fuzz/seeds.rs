@@ -87,6 +87,63 @@ pub fn pictures() -> Vec<Files> {
     ]
 }
 
+/// A picture in each format.
+pub fn every_picture() -> Vec<Files> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pictures.json");
+    let golden: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON");
+    let bytes = |hex: &str| -> Vec<u8> {
+        let digits = (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).expect("hex"));
+        digits.collect()
+    };
+    let cases = golden["cases"].as_array().expect("cases").iter();
+    cases.map(|case| file("picture", bytes(case["file"].as_str().expect("a file")))).collect()
+}
+
+fn npy(shape: &str, length: usize) -> Vec<u8> {
+    let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({shape}), }}\n");
+    let data = (0..length).map(|i| (i % 3) as u8);
+    let length = (header.len() as u16).to_le_bytes();
+    let start = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes()].concat();
+    start.into_iter().chain(data).collect()
+}
+
+/// Archives of arrays, plain and compressed, and single arrays.
+pub fn numpy() -> Vec<Files> {
+    let arrays = [
+        ("x_train", npy("6, 4, 3", 72)),
+        ("y_train", npy("6, 1", 6)),
+        ("x_test", npy("3, 4, 3", 36)),
+        ("y_test", npy("3,", 3)),
+    ];
+    let archive = |method: zip::CompressionMethod| -> Vec<u8> {
+        let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, array) in &arrays {
+            let options = zip::write::SimpleFileOptions::default().compression_method(method);
+            archive.start_file(format!("{name}.npy"), options).expect("writing to memory");
+            archive.write_all(array).expect("writing to memory");
+        }
+        archive.finish().expect("writing to memory").into_inner()
+    };
+    let files = arrays.iter().map(|(name, array)| (format!("{name}.npy"), array.clone())).collect();
+    vec![
+        file("a.npz", archive(zip::CompressionMethod::Stored)),
+        file("a.npz", archive(zip::CompressionMethod::Deflated)),
+        files,
+    ]
+}
+
+/// Pictures with a CSV file of their classes.
+pub fn labels() -> Vec<Files> {
+    let pictures = (0..4).map(|number| (format!("images/{number}.png"), picture(ImageFormat::Png, true)));
+    let mut files: Files = pictures.collect();
+    files.push((
+        "labels.csv".into(),
+        b"file,label,more\n0,a,1\n1.png,b,2\nimages/2.png,a,3\n\"3\",b,4\n".to_vec(),
+    ));
+    vec![files]
+}
+
 fn tensors(tensors: &[(&str, &[usize])]) -> Vec<u8> {
     let data: Vec<Vec<u8>> =
         tensors.iter().map(|(_, shape)| vec![0x3c; 4 * shape.iter().product::<usize>()]).collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wgconv::bench::{compare, named_apart, read_cases};
-use wgconv::data::{self, LoadOptions, Normalisation, Preprocessing};
+use wgconv::data::{self, Fit, LoadOptions, Normalisation, Preprocessing};
 use wgconv::executors::OpenOptions;
 use wgconv::files::CacheFolder;
 use wgconv::gpu::{GpuExecutor, Tuning};
@@ -85,6 +85,31 @@ pub fn cifar() -> Target {
 pub fn pictures() -> Target {
     // What a decoder takes for the largest image it is allowed to see, and the image itself.
     Target::new("pictures", seeds::pictures(), 1024 * MIB, read_data)
+}
+
+pub fn numpy() -> Target {
+    Target::new("numpy", seeds::numpy(), 64 * MIB, read_data)
+}
+
+pub fn labels() -> Target {
+    let read = |folder: &Path| {
+        let options = LoadOptions { labels: Some(folder.join("labels.csv")), ..LoadOptions::seed(1) };
+        data::load(&folder.to_string_lossy(), &options).map(drop)
+    };
+    Target::new("labels", seeds::labels(), 1024 * MIB, read)
+}
+
+/// One picture, brought to a size and to grey.
+pub fn decoded() -> Target {
+    let figures = Normalisation { mean: vec![0.0], deviation: vec![1.0] };
+    let image = ImageShape { height: 3, width: 7, channels: 1 };
+    let preprocessing = Preprocessing { fit: Fit::Pad, ..Preprocessing::new(image, figures) };
+    let read = move |folder: &Path| {
+        let pixels = preprocessing.open(&folder.join("picture"))?;
+        assert_eq!(pixels.len(), image.elements());
+        Ok(())
+    };
+    Target::new("decoded", seeds::every_picture(), 1024 * MIB, read)
 }
 
 pub fn models() -> Target {

@@ -228,11 +228,8 @@ impl<'a> Inspected<'a> {
                 }
                 [first.image.height, first.image.width]
             }
-            (None, None) => match common_size(self.source, &files)? {
-                Some(size) => size,
-                // Every picture is broken.
-                None => [1, 1],
-            },
+            // No size if every picture is broken, which is reported when all have been decoded.
+            (None, None) => common_size(self.source, &files)?.unwrap_or([1, 1]),
         };
         let needs_colour = |head: &Head| head.has_colour || head.has_alpha && !options.background.is_grey();
         let is_coloured = files.iter().any(|(_, head)| needs_colour(head))

@@ -1,0 +1,222 @@
+//! Anyone's pictures through the command line: from a folder as it lies to a trained network, and its measurement on others.
+
+#[path = "common/workplace.rs"]
+mod workplace;
+
+use std::fs;
+
+use image::{DynamicImage, GrayAlphaImage, GrayImage, LumaA, RgbaImage};
+use workplace::{Run, Workplace};
+
+/// A picture of a class, light with a dark half: a left, b right, c the upper one; every number gives another grain.
+fn picture(class: char, number: u32, width: u32, height: u32) -> GrayImage {
+    GrayImage::from_fn(width, height, |x, y| {
+        let is_dark = match class {
+            'a' => 2 * x < width,
+            'b' => 2 * x >= width,
+            _ => 2 * y < height,
+        };
+        let grain = (x * 31 + y * 17 + number * 7 + x * y * number) % 24;
+        image::Luma([if is_dark { 50 } else { 190 } + grain as u8])
+    })
+}
+
+fn save(place: &Workplace, name: &str, image: impl Into<DynamicImage>) {
+    place.write(name, "");
+    image.into().save(place.path(name)).unwrap();
+}
+
+/// Pictures of the classes, by numbers from `first`.
+fn folder(place: &Workplace, root: &str, classes: &str, first: u32, count: u32) {
+    for class in classes.chars() {
+        for number in first..first + count {
+            save(place, &format!("{root}/{class}/{number:03}.png"), picture(class, number, 12, 12));
+        }
+    }
+}
+
+fn train(place: &Workplace, arguments: &str) -> Run {
+    place.train(&format!("--model linear --epochs 4 {arguments}"))
+}
+
+#[track_caller]
+fn assert_learnt(run: &Run) {
+    assert!(run.stdout.contains("100.00 %"), "{run:?}");
+}
+
+#[test]
+fn a_shape_in_the_alpha_channel_is_seen() {
+    let place = Workplace::new();
+    for class in ['a', 'b', 'c'] {
+        for number in 0..16 {
+            let shape = picture(class, number, 12, 12);
+            let grey = GrayAlphaImage::from_fn(12, 12, |x, y| LumaA([0, 255 - shape.get_pixel(x, y).0[0]]));
+            let colour =
+                RgbaImage::from_fn(12, 12, |x, y| image::Rgba([0, 0, 0, 255 - shape.get_pixel(x, y).0[0]]));
+            save(&place, &format!("la/{class}/{number}.png"), grey);
+            save(&place, &format!("rgba/{class}/{number}.png"), colour);
+        }
+    }
+    for data in ["la", "rgba"] {
+        let run = train(&place, &format!("--data {data} --batch-size 8 --out {data}-run"));
+        assert_learnt(&run);
+        let note = "note: 48 of 48 pictures are transparent, and lie on white (--background)\n";
+        assert!(run.stdout.contains(note), "{run:?}");
+    }
+    let config = place.read("la-run/config.toml");
+    assert!(config.contains("background = \"white\"") && config.contains("channels = 1"), "{config}");
+    let run = train(&place, "--data la --batch-size 8 --background #202020 --out dark");
+    assert!(run.stdout.contains("lie on #202020"), "{run:?}");
+}
+
+#[test]
+fn a_validation_folder_is_not_trained_on() {
+    let place = Workplace::new();
+    folder(&place, "data/train", "abc", 0, 12);
+    folder(&place, "data/val", "abc", 12, 4);
+    let run = train(&place, "--data data --batch-size 12 --out run");
+    assert!(
+        run.stdout.contains("data: data, 36 training and 12 validation images of 12x12x1, 3 classes\n"),
+        "{run:?}"
+    );
+    let run = place.run("evaluate run --device cpu --json");
+    assert_eq!(run.json()[0]["images"], 12);
+}
+
+#[test]
+fn a_share_held_out_is_stored_and_measured_again() {
+    let place = Workplace::new();
+    folder(&place, "data", "abc", 0, 20);
+    let run = train(&place, "--data data --validation 0.25 --batch-size 8 --out run");
+    assert!(run.stdout.contains(" validation and ") && run.stdout.contains(" test images of"), "{run:?}");
+    assert!(place.read("run/config.toml").contains("validation = 0.25"));
+    place.assert_refused(
+        "train --device cpu --data data --validation 1.5",
+        2,
+        "validation: expected a share between 0 and 1, found 1.5",
+    );
+}
+
+#[test]
+fn small_data_are_trained_on_in_one_batch_unless_another_was_asked_for() {
+    let place = Workplace::new();
+    folder(&place, "data/train", "ab", 0, 5);
+    folder(&place, "data/test", "ab", 5, 2);
+    let run = train(&place, "--data data --out run");
+    assert!(
+        run.stdout.contains("note: a batch holds all 10 training images, since there are no more\n"),
+        "{run:?}"
+    );
+    let culprit = "batch size: expected 1 to the 10 training images, found 64";
+    place.assert_refused("train --device cpu --data data --batch-size 64 --out new", 2, culprit);
+}
+
+#[test]
+fn mixed_sizes_are_brought_to_one_by_a_flag() {
+    let place = Workplace::new();
+    for class in ['a', 'b'] {
+        for number in 0..16 {
+            save(
+                &place,
+                &format!("data/{class}/{number}.png"),
+                picture(class, number, 12 + 3 * (number % 4), 20),
+            );
+        }
+    }
+    let culprit =
+        "data: expected pictures of one size, or --image-size HEIGHTxWIDTH to bring them to one, found a/";
+    place.assert_refused("train --device cpu --data data --out new", 1, culprit);
+    for (arguments, image) in [
+        ("--image-size 10", "10x10x1"),
+        ("--image-size 8x14 --fit stretch", "8x14x1"),
+        ("--image-size 16 --fit pad --channels 3", "16x16x3"),
+    ] {
+        let name = image.replace('x', "-");
+        let run = train(&place, &format!("--data data --batch-size 8 --out {name} {arguments}"));
+        assert!(run.stdout.contains(&format!("test images of {image}, 2 classes")), "{run:?}");
+        assert_learnt(&run);
+    }
+    // A run's pictures are prepared alike ever after.
+    let run = place.train("--resume 8-14-1 --epochs 5");
+    assert!(run.stdout.contains("8x14x1"), "{run:?}");
+    let culprit = "--image-size: expected no such option with --resume";
+    place.assert_refused("train --device cpu --resume 8-14-1 --epochs 6 --image-size 9", 2, culprit);
+    for (size, culprit) in
+        [("0", "found 0"), ("9x", "N or HEIGHTxWIDTH"), ("5000", "from 1 to 4096, found 5000")]
+    {
+        let command = format!("train --device cpu --data data --image-size {size}");
+        let run = place.run(&command);
+        assert!(run.code == 2 && run.stderr.contains(culprit), "{run:?}");
+    }
+}
+
+#[test]
+fn a_run_is_measured_on_other_data_by_the_names_of_their_classes() {
+    let place = Workplace::new();
+    folder(&place, "data", "abc", 0, 16);
+    train(&place, "--data data --batch-size 8 --out run");
+    folder(&place, "sub", "ac", 20, 5);
+    folder(&place, "alone/test", "abc", 20, 5);
+    folder(&place, "other", "b", 20, 5);
+    folder(&place, "other", "c", 20, 5);
+    fs::rename(place.path("other/c"), place.path("other/zebra")).unwrap();
+    for class in ['a', 'b', 'c'] {
+        for number in 0..5 {
+            let large = DynamicImage::from(picture(class, number + 20, 30, 30)).into_rgb8();
+            save(&place, &format!("rgb/{class}/{number}.jpg"), large);
+        }
+    }
+    for (data, images) in [("sub", 10), ("alone", 15), ("rgb", 15)] {
+        let run = place.run(&format!("evaluate run --data {data} --device cpu --json"));
+        assert_eq!((run.code, &run.json()[0]["images"]), (0, &images.into()), "{run:?}");
+        assert_eq!(run.json()[0]["test/accuracy"], 1.0, "{run:?}");
+    }
+    let culprit = r#"data: expected the run's 3 classes, "a", "b", "c", found an unknown class "zebra""#;
+    place.assert_refused("evaluate run --data other --device cpu", 2, culprit);
+    // Its own data are measured on what was held out, however they are named.
+    let own = place.run("evaluate run --device cpu --json").json()[0]["images"].clone();
+    let named = place.run("evaluate run --data ./data --device cpu --json").json()[0]["images"].clone();
+    assert!(own == named && own.as_u64().unwrap() < 48, "{own}, {named}");
+}
+
+#[test]
+fn a_file_of_labels_is_used_and_stored() {
+    let place = Workplace::new();
+    let mut csv = String::from("id,width,label\n");
+    for class in ['a', 'b'] {
+        for number in 0..10 {
+            save(&place, &format!("data/{class}{number}.png"), picture(class, number, 12, 12));
+            csv += &format!("{class}{number},12,{class}\n");
+        }
+    }
+    place.write("labels.csv", &csv);
+    let run = train(&place, "--data data --labels labels.csv --batch-size 8 --out run");
+    assert!(run.stdout.contains("2 classes"), "{run:?}");
+    assert_learnt(&run);
+    let other = Workplace::new();
+    let run = other.run(&format!("evaluate {} --device cpu --json", place.path("run").display()));
+    assert_eq!(run.code, 0, "{run:?}");
+    let run = place.run("evaluate run --data data --labels labels.csv --device cpu --json");
+    assert_eq!(run.code, 0, "{run:?}");
+    place.assert_refused("train --device cpu --labels labels.csv", 2, "labels");
+}
+
+/// Runs of earlier versions stored the size and the normalisation only.
+#[test]
+fn runs_of_the_earlier_shape_still_open() {
+    let place = Workplace::new();
+    folder(&place, "data/train", "ab", 0, 8);
+    folder(&place, "data/test", "ab", 8, 4);
+    train(&place, "--data data --batch-size 8 --out run");
+    let now = place.run("evaluate run --device cpu --json").json()[0]["test/loss"].clone();
+    let config: toml::Table = place.read("run/config.toml").parse().unwrap();
+    let mut earlier = config.clone();
+    let preprocessing = earlier.remove("preprocessing").unwrap();
+    earlier.insert("image".into(), toml::Value::from(vec![1, 12, 12]));
+    earlier.insert("normalisation".into(), preprocessing["normalisation"].clone());
+    place.write("run/config.toml", toml::to_string(&earlier).unwrap());
+    assert_eq!(place.run("evaluate run --device cpu --json").json()[0]["test/loss"], now);
+    earlier.remove("image");
+    place.write("run/config.toml", toml::to_string(&earlier).unwrap());
+    place.assert_refused("evaluate run --device cpu", 1, "missing field `preprocessing`");
+}
