@@ -401,7 +401,7 @@ mod evaluate {
             ("config.toml", b"nonsense".to_vec(), "run/config.toml: expected a run's configuration"),
             ("config.toml", config[..config.len() / 2].to_vec(), "run/config.toml: expected a run's"),
             ("config.toml", edited(&config, "epochs = 1", "epochs = \"many\""), "run/config.toml: expected"),
-            ("config.toml", edited(&config, "image = [1, 8, 8]", "image = [1, 9, 9]"), "run/model.toml"),
+            ("config.toml", edited(&config, "image_size = [8, 8]", "image_size = [9, 9]"), "run/model.toml"),
             (
                 "config.toml",
                 edited(&config, "mean = [", "mean = [1.0, "),

@@ -83,13 +83,19 @@ fn paths_and_names_of_classes_are_shown_as_they_are_not_obeyed() {
     assert_visible(&conv);
     assert!(conv.code == 0 && conv.stdout.contains(&format!("written to {SHOWN}/out")), "{conv:?}");
 
-    for folder in [format!("images/train/{NASTY}"), "images/test/other".into()] {
+    for folder in [format!("images/train/{NASTY}"), "images/test/other".into(), format!("odd/new {NASTY}")] {
         fs::create_dir_all(place.path(&folder)).unwrap();
         image::GrayImage::new(2, 2).save(place.path(&folder).join("a.png")).unwrap();
     }
-    let classes = place.run("train --device cpu --model linear --data images --out run");
+    let classes = place.run("train --device cpu --model linear --data images --out mine");
     assert_visible(&classes);
-    classes.assert_error(1, "the classes of the training set");
+    assert!(
+        classes.code == 0 && classes.stdout.contains("without training images: class \"other\"\n"),
+        "{classes:?}"
+    );
+    let classes = place.run("evaluate mine --device cpu --data odd");
+    assert_visible(&classes);
+    classes.assert_error(2, "an unknown class \"new ");
 }
 
 #[test]

@@ -18,8 +18,8 @@ use crate::{Error, Result};
 /// // Two images, row by row; the channels of a pixel lie side by side.
 /// let bytes = vec![10, 20, 10, 0, 0, 10, 250, 255, 240, 230, 255, 255];
 /// let train = Dataset::new(image, classes.clone(), bytes, vec![0, 1])?;
-/// let test = Dataset::from_floats(image, classes, &[0.9; 6], vec![1])?;
-/// assert_eq!(test.image(0), [230; 6]);
+/// let test = Dataset::from_floats(image, classes, &[0.8; 6], vec![1])?;
+/// assert_eq!(test.image(0), [204; 6]);
 ///
 /// let data = DataSplits::new("mine", train, test)?;
 /// assert_eq!(data.train.len(), 2);
