@@ -403,6 +403,33 @@ fn every_shader_is_used_by_a_case() {
     assert_eq!(orphans(&files, &used), ["forgotten.wgsl"]);
 }
 
+/// Some drivers reset a device that works on one launch for seconds: whatever has more than one workgroup can be cut.
+#[test]
+fn every_kernel_of_several_workgroups_can_be_cut_into_pieces() {
+    for_each_implementation(|case, _, implementation| {
+        for call in &implementation.calls {
+            let what = format!("{case}, {}: {}", implementation.name, call.source.name);
+            let workgroups: u32 = call.workgroups.iter().product();
+            assert_eq!(call.workgroups[2], 1, "{what}: workgroups are counted through");
+            if workgroups == 1 {
+                continue;
+            }
+            let pieces = call.clone().in_pieces(2);
+            assert!(pieces.len() >= 2, "{what} cannot be cut");
+            let done: u32 = pieces.iter().flat_map(|piece| &piece.workgroups[..1]).sum();
+            assert_eq!(done, workgroups, "{what}");
+            let numbers = ["workgroup_number(workgroup, workgroups)", "global_index(workgroup, workgroups,"];
+            let files = call.source.files.iter().filter(|text| !text.contains("fn workgroup_number"));
+            let uses = files.filter(|text| numbers.iter().any(|number| text.contains(number))).count();
+            assert!(uses > 0, "{what} does not number its workgroups");
+        }
+    });
+    for (name, text) in shader_files().into_iter().filter(|(name, _)| name != "grid.wgsl") {
+        let found = ["workgroup.x", "workgroup.y", "workgroup.z"].into_iter().find(|own| text.contains(own));
+        assert_eq!(found, None, "{name} numbers its workgroups by itself");
+    }
+}
+
 #[test]
 fn every_path_that_a_shader_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -9,6 +9,7 @@
 
 override ROWS: u32;
 override CHANNELS: u32;
+override SLICES: u32;
 override SLICE_ROWS: u32;
 override WIDTH: u32;
 
@@ -18,9 +19,18 @@ override LANES: u32 = INVOCATIONS / WIDTH;
 var<workgroup> lane_sums: array<f32, INVOCATIONS>;
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let slice = workgroup.y;
-    let k = workgroup.x * WIDTH + invocation % WIDTH;
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let blocks = (CHANNELS + WIDTH - 1u) / WIDTH;
+    let number = workgroup_number(workgroup, workgroups);
+    let slice = number / blocks;
+    if (slice >= SLICES) {
+        return;
+    }
+    let k = number % blocks * WIDTH + invocation % WIDTH;
     let lane = invocation / WIDTH;
     var sum = 0.0;
     if (k < CHANNELS && lane < LANES) {

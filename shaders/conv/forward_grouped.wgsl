@@ -26,7 +26,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let place = place_of(workgroup.y * workgroups.x + workgroup.x, invocation);
+    let place = place_of(workgroup_number(workgroup, workgroups), invocation);
     let n = place.row / OUT_HEIGHT;
     let p = place.row % OUT_HEIGHT;
     let k = place.packet * WIDTH;

@@ -28,7 +28,7 @@ fn main(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     // Workgroups of the same positions are neighbours: they read the same pixels.
-    let number = workgroup.y * workgroups.x + workgroup.x;
+    let number = workgroup_number(workgroup, workgroups);
     let blocks = (OUT_CHANNELS + 4u * BLOCK - 1u) / (4u * BLOCK);
     let first_quad = number % blocks * BLOCK;
     let lane = invocation % LANES;

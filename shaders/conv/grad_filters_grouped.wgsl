@@ -39,7 +39,7 @@ fn main(
     // Workgroups of the same slice are neighbours: they read the same pixels.
     let packet_blocks = (PACKETS + LANES - 1u) / LANES;
     let blocks = packet_blocks * ((TAP_GROUPS + TAP_LANES - 1u) / TAP_LANES);
-    let number = workgroup.y * workgroups.x + workgroup.x;
+    let number = workgroup_number(workgroup, workgroups);
     let slice = number / blocks;
     if (slice * SLICE_STRIPS >= BATCH_SIZE * OUT_HEIGHT * STRIPS) {
         return;

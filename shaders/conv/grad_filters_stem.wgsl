@@ -32,7 +32,7 @@ fn main(
     // Workgroups of the same slice are neighbours: they read the same pixels.
     let filter_blocks = (OUT_CHANNELS + 4u * LANES * QUADS - 1u) / (4u * LANES * QUADS);
     let blocks = filter_blocks * ((TAP_GROUPS + TAP_LANES - 1u) / TAP_LANES);
-    let number = workgroup.y * workgroups.x + workgroup.x;
+    let number = workgroup_number(workgroup, workgroups);
     let slice = number / blocks;
     if (slice * SLICE_STRIPS >= BATCH_SIZE * OUT_HEIGHT * STRIPS) {
         return;

@@ -43,7 +43,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let place = place_of(workgroup.y * workgroups.x + workgroup.x, invocation);
+    let place = place_of(workgroup_number(workgroup, workgroups), invocation);
     let n = place.row / IN_HEIGHT;
     let h = place.row % IN_HEIGHT;
     let c = place.packet * WIDTH;

@@ -45,7 +45,7 @@ fn main(
 ) {
     let lane = invocation % LANES;
     let place = invocation / LANES;
-    let strip = (workgroup.y * workgroups.x + workgroup.x) * PLACES + place;
+    let strip = workgroup_number(workgroup, workgroups) * PLACES + place;
     let strip_in_row = strip % STRIPS;
     let h = strip / STRIPS % IN_HEIGHT;
     let n = strip / (STRIPS * IN_HEIGHT);

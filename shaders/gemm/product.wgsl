@@ -7,6 +7,8 @@
 override GEMM_M: u32;
 override GEMM_N: u32;
 override GEMM_K: u32;
+// Independent products side by side.
+override PRODUCTS: u32;
 // Slices of k, each summed by workgroups of its own, and their length.
 override SLICES: u32;
 override SLICE_K: u32;
@@ -17,4 +19,22 @@ struct Place {
     offset: u32,
     row: u32,
     column: u32,
+}
+
+// What a workgroup owns: a block of results from a row and a column on, in one slice of one product. Blocks of the same
+// slice are neighbours.
+struct Share {
+    first_m: u32,
+    first_n: u32,
+    part: u32,
+    slice: u32,
+}
+
+// The share of a workgroup; past the last product behind the last workgroup.
+fn share_of(number: u32, tile_m: u32, tile_n: u32) -> Share {
+    let tiles_m = (GEMM_M + tile_m - 1u) / tile_m;
+    let tiles_n = (GEMM_N + tile_n - 1u) / tile_n;
+    let tile = number % (tiles_m * tiles_n);
+    let sum = number / (tiles_m * tiles_n);
+    return Share(tile / tiles_n * tile_m, tile % tiles_n * tile_n, sum / SLICES, sum % SLICES);
 }

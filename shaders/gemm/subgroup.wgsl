@@ -21,15 +21,14 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let tile = workgroup_number(workgroup, workgroups);
-    let tiles_n = (GEMM_N + TILE_N - 1u) / TILE_N;
-    let first_m = tile / tiles_n * TILE_M;
-    let first_n = tile % tiles_n * TILE_N;
-    if (first_m >= GEMM_M) {
+    let share = share_of(workgroup_number(workgroup, workgroups), TILE_M, TILE_N);
+    let first_m = share.first_m;
+    let first_n = share.first_n;
+    let part = share.part;
+    let slice = share.slice;
+    if (part >= PRODUCTS) {
         return;
     }
-    let part = workgroup.z / SLICES;
-    let slice = workgroup.z % SLICES;
     let end_k = min((slice + 1u) * SLICE_K, reduction(part));
     let rows = a_lines(part, first_m + invocation * 4u);
     let columns = b_lines(part, first_n + invocation % QUADS * 4u);

@@ -21,7 +21,7 @@ fn main(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let lane = invocation / WIDTH;
-    let index = (workgroup.y * workgroups.x + workgroup.x) * WIDTH + invocation % WIDTH;
+    let index = workgroup_number(workgroup, workgroups) * WIDTH + invocation % WIDTH;
     var sum = 0.0;
     if (index < ELEMENTS) {
         for (var slice = lane; slice < SLICES; slice += LANES) {

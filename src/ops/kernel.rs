@@ -55,17 +55,27 @@ pub const MAX_WORKGROUPS_PER_AXIS: u32 = 65_535;
 pub const FROM_THE_FIRST_WORKGROUP: (&str, Constant) = ("FIRST_WORKGROUP", Constant::U32(0));
 
 impl KernelCall {
+    /// A launch of so many workgroups, numbered by `workgroup_number` of `shaders/grid.wgsl`.
+    pub fn new(
+        source: Source,
+        mut constants: Vec<(&'static str, Constant)>,
+        bindings: Vec<Binding>,
+        workgroups: usize,
+    ) -> Self {
+        constants.push(FROM_THE_FIRST_WORKGROUP);
+        KernelCall { source, constants, bindings, workgroups: grid(workgroups) }
+    }
+
     /// A launch with an invocation for each of `elements`, numbered by `global_index` of
     /// `shaders/grid.wgsl`; operands `0..operands` are bound in order.
     pub fn elementwise(
         source: Source,
-        mut constants: Vec<(&'static str, Constant)>,
+        constants: Vec<(&'static str, Constant)>,
         operands: usize,
         elements: usize,
     ) -> Self {
-        constants.push(FROM_THE_FIRST_WORKGROUP);
-        let workgroups = grid(elements.div_ceil(WORKGROUP_SIZE as usize));
-        KernelCall { source, constants, bindings: Binding::operands(operands), workgroups }
+        let workgroups = elements.div_ceil(WORKGROUP_SIZE as usize);
+        KernelCall::new(source, constants, Binding::operands(operands), workgroups)
     }
 }
 

@@ -53,17 +53,16 @@ impl BiasGrad {
     fn sliced(&self, device: &DeviceProfile) -> Option<Implementation> {
         let BiasGrad { rows, channels, .. } = *self;
         let RowSlices { width, blocks, slices } = RowSlices::new(rows, channels, ENOUGH_WORKGROUPS, device)?;
-        let mut call = KernelCall {
-            source: shader!("bias/grad_sliced.wgsl").with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]),
-            constants: vec![
-                ("ROWS", rows.into()),
-                ("CHANNELS", channels.into()),
-                ("SLICE_ROWS", rows.div_ceil(slices).into()),
-                ("WIDTH", width.into()),
-            ],
-            bindings: Binding::operands(2),
-            workgroups: [blocks as u32, slices as u32, 1],
-        };
+        let source = shader!("bias/grad_sliced.wgsl", "grid.wgsl");
+        let source = source.with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]);
+        let constants = vec![
+            ("ROWS", rows.into()),
+            ("CHANNELS", channels.into()),
+            ("SLICES", slices.into()),
+            ("SLICE_ROWS", rows.div_ceil(slices).into()),
+            ("WIDTH", width.into()),
+        ];
+        let mut call = KernelCall::new(source, constants, Binding::operands(2), blocks * slices);
         self.prologue.complete(&mut call, ACTIVATED);
         Some(in_slices("sliced", vec![call], 1, channels, slices))
     }

@@ -4,9 +4,7 @@ use super::slices::{in_slices, two_passes, unfinished_sum_slices};
 use super::{subgroup, tiled};
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
-use crate::ops::kernel::{
-    Binding, Constant, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, Source, grid, shader,
-};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
 use crate::ops::prologue::Prologue;
 
 /// A product `result[m,n] = sum over k of a(m,k) * b(k,n)`, done `parts` times over different data.
@@ -109,15 +107,14 @@ impl Product {
         source.files.extend([main, results, shared].into_iter().flat_map(|source| source.files));
         let mut constants = kernel.constants.clone();
         constants.extend([
-            FROM_THE_FIRST_WORKGROUP,
             ("GEMM_M", self.m.into()),
             ("GEMM_N", self.n.into()),
             ("GEMM_K", self.k.into()),
+            ("PRODUCTS", self.parts.into()),
             ("SLICES", slices.into()),
             ("SLICE_K", slice_k.into()),
         ]);
-        let [x, y, _] = grid(self.m.div_ceil(block_m) * self.n.div_ceil(block_n));
-        let workgroups = [x, y, (self.parts * slices) as u32];
-        KernelCall { source, constants, bindings: Binding::operands(kernel.operands), workgroups }
+        let blocks = self.m.div_ceil(block_m) * self.n.div_ceil(block_n);
+        KernelCall::new(source, constants, Binding::operands(kernel.operands), blocks * self.parts * slices)
     }
 }

@@ -1,9 +1,7 @@
 //! On a GPU: sums over rows in two passes, slices of rows side by side and then the slices.
 
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{
-    Binding, Constant, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, Source, grid,
-};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source};
 use crate::ops::rows::{INVOCATIONS, RowSlices};
 
 /// Channels of a workgroup of the second pass.
@@ -48,13 +46,8 @@ impl TwoPasses {
             ];
             let mut constants = more;
             constants.extend(sizes.map(|(name, size)| (name, size.into())));
-            constants.push(FROM_THE_FIRST_WORKGROUP);
-            KernelCall {
-                source: source.with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]),
-                constants,
-                bindings: Binding::operands(operands),
-                workgroups: grid(workgroups),
-            }
+            let source = source.with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]);
+            KernelCall::new(source, constants, Binding::operands(operands), workgroups)
         };
         let mut first = call(self.first, self.constants, width, blocks * slices);
         if slices == 1 {

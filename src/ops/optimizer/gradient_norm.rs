@@ -6,9 +6,7 @@ use rayon::prelude::*;
 
 use crate::cpu::with_scratch;
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{
-    Binding, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, WORKGROUP_SIZE, grid, shader,
-};
+use crate::ops::kernel::{Binding, Implementation, KernelCall, WORKGROUP_SIZE, shader};
 use crate::ops::op::{HostBuffer, Op, Operand, Operands, Precision};
 use crate::ops::span::side_by_side;
 
@@ -144,21 +142,14 @@ impl Op for GradientNorm {
         let mut calls = Vec::new();
         for span in side_by_side(&self.elements, device.largest_buffer()) {
             let quads = span.elements / QUAD;
-            calls.push(KernelCall {
-                source: shader!("optimizer/gradient_norm_parts.wgsl", "grid.wgsl")
-                    .with_sizes(&[("PART_QUADS", PART_QUADS as u32)]),
-                constants: vec![
-                    ("QUADS", quads.into()),
-                    ("FIRST_PART", parts.into()),
-                    FROM_THE_FIRST_WORKGROUP,
-                ],
-                bindings: vec![
-                    Binding::Span { first: span.tensors.start, last: span.tensors.end - 1 },
-                    Binding::Workspace(0),
-                ],
-                workgroups: grid(quads.div_ceil(PART_QUADS)),
-            });
-            parts += quads.div_ceil(PART_QUADS);
+            let source = shader!("optimizer/gradient_norm_parts.wgsl", "grid.wgsl");
+            let source = source.with_sizes(&[("PART_QUADS", PART_QUADS as u32)]);
+            let constants = vec![("QUADS", quads.into()), ("FIRST_PART", parts.into())];
+            let gradients = Binding::Span { first: span.tensors.start, last: span.tensors.end - 1 };
+            let bindings = vec![gradients, Binding::Workspace(0)];
+            let parts_of_span = quads.div_ceil(PART_QUADS);
+            calls.push(KernelCall::new(source, constants, bindings, parts_of_span));
+            parts += parts_of_span;
         }
         let operand = |number: usize| Binding::Operand(tensors + number);
         calls.push(KernelCall {

@@ -221,13 +221,13 @@ impl Op for PoolGrad {
         cells.into_iter().chain([direct]).collect()
     }
 
-    /// A comparison or an addition for each tap.
     fn fuse_next_prologue(&self, next: Prologue, operands: &[usize]) -> Option<Box<dyn Op>> {
         let fits = self.kind == PoolKind::Max && operands == [INPUT];
         let op = fits.then(|| self.through(next.activation()?))??;
         Some(Box::new(op))
     }
 
+    /// A comparison or an addition for each tap.
     fn flops(&self) -> u64 {
         self.geometry.output_shape().elements() as u64 * self.geometry.taps() as u64
     }

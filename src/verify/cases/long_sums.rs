@@ -86,6 +86,7 @@ pub(super) fn cases() -> Vec<Case> {
     }
     for (name, geometry) in [
         ("70,000 taps in a row", pool([1, 70_001, 1], [1, 70_000], 1, 0)),
+        ("67,200 taps of 65 windows", pool([200, 400, 1], [200, 336], 1, 0)),
         ("90,000 taps, most in the padding", pool([150, 150, 1], [300, 300], 160, 150)),
     ] {
         for kind in KINDS {

@@ -7,7 +7,7 @@ use crate::device::DeviceProfile;
 use crate::ops::conv::phases::Phases;
 use crate::ops::conv::{ConvGeometry, OPERANDS};
 use crate::ops::epilogue::Epilogue;
-use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, grid, shader};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
 use crate::ops::prologue::Prologue;
 
 /// Channels of a group, at most: with more of them the tiles of a matrix product are filled.
@@ -81,7 +81,7 @@ impl Channels {
             Channels::Scalars => shader!("conv/packet_scalars.wgsl"),
             _ => shader!("conv/packet_quads.wgsl"),
         };
-        let more = [packet, product, shader!("conv/geometry.wgsl")];
+        let more = [packet, product, shader!("conv/geometry.wgsl", "grid.wgsl")];
         files.files.extend(more.into_iter().flat_map(|source| source.files));
         files
     }
@@ -218,12 +218,7 @@ impl Written {
         ]);
         let workgroups =
             packets.div_ceil(lanes) * strips.div_ceil(strip_lanes) * self.rows.div_ceil(row_lanes);
-        Some(KernelCall {
-            source,
-            constants,
-            bindings: Binding::operands(OPERANDS),
-            workgroups: grid(workgroups),
-        })
+        Some(KernelCall::new(source, constants, Binding::operands(OPERANDS), workgroups))
     }
 
     /// Iterations of an invocation's loops, at most: each row of taps is staged, in packets of its channels, and then
@@ -307,12 +302,7 @@ pub fn grad_filters(
     ]);
     let mut constants = geometry.constants();
     constants.push(("SLICE_STRIPS", slice_strips.into()));
-    let mut call = KernelCall {
-        source,
-        constants,
-        bindings: Binding::operands(OPERANDS),
-        workgroups: grid(blocks * slices),
-    };
+    let mut call = KernelCall::new(source, constants, Binding::operands(OPERANDS), blocks * slices);
     prologue.complete_packets(&mut call, OPERANDS, channels != Channels::Scalars);
     Some(in_partial_sums(name(geometry), call, 2, partial.elements, slices))
 }

@@ -2,7 +2,7 @@
 
 use crate::device::DeviceProfile;
 use crate::ops::gemm::most_slices;
-use crate::ops::kernel::{Binding, Implementation, KernelCall, grid, shader};
+use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
 
 /// Workgroups that keep a multiprocessor busy.
 const WORKGROUPS_PER_MULTIPROCESSOR: usize = 4;
@@ -61,12 +61,13 @@ pub fn in_partial_sums(
     call.bindings[result] = Binding::Workspace(0);
     let lanes = (ENOUGH_INVOCATIONS / elements).min(slices / 2).clamp(1, 32);
     let lanes = 1 << lanes.ilog2();
-    let sum = KernelCall {
-        source: shader!("gemm/sum_slices_side_by_side.wgsl")
-            .with_sizes(&[("INVOCATIONS", INVOCATIONS as u32), ("LANES", lanes as u32)]),
-        constants: vec![("ELEMENTS", elements.into()), ("SLICES", slices.into())],
-        bindings: vec![Binding::Workspace(0), Binding::Operand(result)],
-        workgroups: grid(elements.div_ceil(INVOCATIONS / lanes)),
-    };
+    let source = shader!("gemm/sum_slices_side_by_side.wgsl", "grid.wgsl")
+        .with_sizes(&[("INVOCATIONS", INVOCATIONS as u32), ("LANES", lanes as u32)]);
+    let sum = KernelCall::new(
+        source,
+        vec![("ELEMENTS", elements.into()), ("SLICES", slices.into())],
+        vec![Binding::Workspace(0), Binding::Operand(result)],
+        elements.div_ceil(INVOCATIONS / lanes),
+    );
     Implementation::of_calls(name, vec![call, sum], vec![slices * elements])
 }

@@ -8,7 +8,7 @@ use crate::device::DeviceProfile;
 use crate::ops::conv::phases::Phases;
 use crate::ops::conv::{ConvGeometry, OPERANDS};
 use crate::ops::epilogue::Epilogue;
-use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, grid, shader};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
 use crate::ops::prologue::Prologue;
 
 /// Channels, at most; more of them are read in fours.
@@ -42,7 +42,7 @@ fn complete(mut source: Source, geometry: &ConvGeometry) -> Source {
         false => shader!("conv/packet_scalars.wgsl"),
     };
     source.files.extend(packet.files);
-    source.files.extend(shader!("conv/geometry.wgsl").files);
+    source.files.extend(shader!("conv/geometry.wgsl", "grid.wgsl").files);
     source
 }
 
@@ -93,13 +93,8 @@ pub fn forward(
     ]);
     let strips =
         geometry.batch_size * geometry.height.output * geometry.width.output.div_ceil(strip.positions);
-    let workgroups = grid(filter_quads.div_ceil(lanes * quads) * strips.div_ceil(places));
-    let mut call = KernelCall {
-        source,
-        constants: geometry.constants(),
-        bindings: Binding::operands(OPERANDS),
-        workgroups,
-    };
+    let workgroups = filter_quads.div_ceil(lanes * quads) * strips.div_ceil(places);
+    let mut call = KernelCall::new(source, geometry.constants(), Binding::operands(OPERANDS), workgroups);
     epilogue.complete(&mut call, OPERANDS);
     Some(Implementation::of(NAME, call))
 }
@@ -184,12 +179,7 @@ pub fn grad_filters(
     ]);
     let mut constants = geometry.constants();
     constants.push(("SLICE_STRIPS", slice_strips.into()));
-    let mut call = KernelCall {
-        source,
-        constants,
-        bindings: Binding::operands(OPERANDS),
-        workgroups: grid(blocks * slices),
-    };
+    let mut call = KernelCall::new(source, constants, Binding::operands(OPERANDS), blocks * slices);
     prologue.complete_packets(&mut call, OPERANDS, geometry.out_channels.is_multiple_of(4));
     Some(in_partial_sums(NAME, call, 2, partial.elements, slices))
 }
@@ -258,8 +248,8 @@ pub fn grad_input(
         ("TAP_INVERSE", taps.tap_inverse.into()),
     ]);
     let strips = geometry.batch_size * geometry.height.input * geometry.width.input.div_ceil(strip.positions);
-    let workgroups = grid(strips.div_ceil(places));
-    let mut call = KernelCall { source, constants, bindings: Binding::operands(OPERANDS), workgroups };
+    let bindings = Binding::operands(OPERANDS);
+    let mut call = KernelCall::new(source, constants, bindings, strips.div_ceil(places));
     prologue.complete_packets(&mut call, OPERANDS, geometry.out_channels.is_multiple_of(4));
     Some(Implementation::of(NAME, call))
 }
