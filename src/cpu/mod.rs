@@ -18,4 +18,4 @@ pub use outer::{Positions, add_outer_products};
 pub use panels::{Bounds, Panels, Rows};
 pub use rows::{add_rows, add_to_rows};
 pub use scratch::{add_in_order, caught, with_scratch};
-pub use simd::{lanes, load, load_mut, load_part, store_part, vectorized};
+pub use simd::{lanes, load, load_mut, load_part, spare, store_part, vectorized};

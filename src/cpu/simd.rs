@@ -23,6 +23,12 @@ pub fn lanes() -> usize {
     vectorized(Lanes)
 }
 
+/// Values that micro-kernels may read, and ignore, behind the last one that counts: they take whole vectors, two side by
+/// side at most. Who hands them a source sees to it that so many more are there.
+pub fn spare() -> usize {
+    2 * lanes()
+}
+
 /// The first values of a slice as a vector.
 #[inline(always)]
 pub fn load<S: Simd>(values: &[f32]) -> S::f32s {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::line::{Line, Phase};
 use super::source::Source;
-use crate::cpu::{Bounds, ChannelFilters, Panels, Rows, lanes, with_scratch};
+use crate::cpu::{Bounds, ChannelFilters, Panels, Rows, spare, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
 
@@ -219,7 +219,7 @@ impl<'a> Correlation<'a> {
             }
             let first_row = phases[0].first + results.start * phases[0].every - rows.start;
             let first = first_row * images.row_elements + phases[1].first * groups * result_channels;
-            let spare = if self.geometry.is_depthwise() { lanes() } else { 0 };
+            let spare = if self.geometry.is_depthwise() { spare() } else { 0 };
             source.with_strip(image, &down, &across, results.clone(), spare, |strip, pitch| {
                 let pixel = source.channels;
                 // Taps that are neighbours and see all channels make one run.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::line::Line;
 use super::source::Source;
 use crate::cpu::{
-    Bounds, Positions, add_channel_products, add_in_order, add_outer_products, lanes, with_scratch,
+    Bounds, Positions, add_channel_products, add_in_order, add_outer_products, lanes, spare, with_scratch,
 };
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
@@ -210,17 +210,16 @@ impl<'a> FilterSums<'a> {
         let (down, across) = (Line::forward(height), Line::forward(width));
         let strips = self.strips();
         let input = Source::plain(input, *in_channels);
-        let spare = 2 * lanes();
         for strip in piece.strips.clone() {
             let first = strip / strips.down * strips.images;
             let images = first..(first + strips.images).min(*batch_size);
             let first = strip % strips.down * strips.rows;
             let rows = first..height.output.min(first + strips.rows);
-            input.with_strips(images.clone(), &down, &across, rows.clone(), spare, |input, input_steps| {
+            input.with_strips(images.clone(), &down, &across, rows.clone(), spare(), |input, input_steps| {
                 let pixel = |image: usize, row: usize| (image * height.output + row) * width.output;
                 let pixels = pixel(images.start, rows.start)..pixel(images.end - 1, rows.end);
                 let channels = piece.channels.clone();
-                grad_output.with_pixels(pixels, channels, spare, |grad_output, output_pixel| {
+                grad_output.with_pixels(pixels, channels, spare(), |grad_output, output_pixel| {
                     let images = images.len();
                     let grid = Grid { images, rows: rows.clone(), input_steps, output_pixel };
                     self.add_strip(&grid, across_filters, input, grad_output, sums);
@@ -242,16 +241,15 @@ impl<'a> FilterSums<'a> {
         let ConvGeometry { batch_size, in_channels, .. } = *self.geometry;
         let input = Source::plain(input, in_channels);
         let out_channels = piece.channels.len();
-        let spare = 2 * lanes();
         for strip in piece.strips.clone() {
             let first = strip * POINTWISE_POSITIONS;
             let numbers = first..(batch_size * pointwise.positions()).min(first + POINTWISE_POSITIONS);
             let counts = [1, 1, numbers.len()];
             let [height, width] = &pointwise.input;
-            input.with_gathered(numbers.clone(), height, width, 0..in_channels, spare, |input| {
+            input.with_gathered(numbers.clone(), height, width, 0..in_channels, spare(), |input| {
                 let [height, width] = &pointwise.gradient;
                 let channels = piece.channels.clone();
-                grad_output.with_gathered(numbers, height, width, channels, spare, |grad_output| {
+                grad_output.with_gathered(numbers, height, width, channels, spare(), |grad_output| {
                     let (input_steps, output_steps) = ([0, 0, in_channels], [0, 0, out_channels]);
                     let (left, right, left_steps, right_steps) = match across_filters {
                         true => (input, grad_output, input_steps, output_steps),

@@ -1,4 +1,17 @@
 //! The CPU forms of convolutions.
+//!
+//! From the definition down to the vectors, each type stands on those below it:
+//!
+//! | level | what is decided there | types |
+//! | --- | --- | --- |
+//! | operation | the definition, and which form to run | `ConvForward`, `ConvGradInput`, `ConvGradFilters` |
+//! | pass | strips that fit a cache, shared out among threads | [`Correlation`] for forward and input gradient, [`FilterSums`]; by Winograd's convolution [`WinogradCorrelation`], [`WinogradFilters`]; by whole patches [`patches`] |
+//! | axis | which source positions a result meets | `Line`; `Phase`, one of a strided input gradient |
+//! | memory | rows with their padding and the prologue applied | [`Source`] |
+//! | micro-kernel, in [`crate::cpu`] | vectors and registers | `Panels` and `ChannelFilters` for windows of many channels and of one a group, `add_outer_products` and `add_channel_products` for filter gradients, `multiply` for patches |
+//!
+//! Micro-kernels read some values behind the last one that counts, [`spare`](crate::cpu::spare) of them at most, and ignore
+//! them; [`Source`] copies a strip that would end before them.
 
 mod correlation;
 mod filter_sums;

@@ -7,7 +7,7 @@ use super::line::Line;
 use super::source::Source;
 use super::winograd::{FEWEST_CHANNELS, PARTS, TRANSFORM, TransformPatches};
 use super::winograd_lines::{INPUTS, OUTPUTS, filter_grad_line, grad_line};
-use crate::cpu::{Positions, add_outer_products, lanes, load_part, store_part, vectorized, with_scratch};
+use crate::cpu::{Positions, add_outer_products, load_part, spare, store_part, vectorized, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::conv::winograd::{SHORTEST_SUM, is_in_reach};
 use crate::ops::window::Axis;
@@ -69,7 +69,7 @@ impl<'a> WinogradFilters<'a> {
         let input = Source::plain(input, in_channels);
         with_scratch(PARTS * out_channels * in_channels, |sums| {
             sums.fill(0.0);
-            with_scratch(PARTS * (tiles * in_channels + 2 * lanes()), |patches| {
+            with_scratch(PARTS * (tiles * in_channels + spare()), |patches| {
                 with_scratch(PARTS * tiles * out_channels, |gradients| {
                     for first in (0..strips).step_by(strips_at_once) {
                         let count = strips_at_once.min(strips - first);
