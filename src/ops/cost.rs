@@ -23,3 +23,37 @@ pub fn multiprocessors(device: &DeviceProfile) -> usize {
 pub fn travel(elements: usize, device: &DeviceProfile) -> f64 {
     elements as f64 * MULTIPLY_ADDS_PER_ELEMENT / multiprocessors(device) as f64
 }
+
+/// What an implementation is expected to cost: implementations are offered by rising costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cost {
+    /// What is known of it before any time is worked out.
+    pub class: CostClass,
+    /// The expected time, in multiply-adds of one multiprocessor; 0 where no rule says.
+    pub time: f64,
+}
+
+/// What is known of an implementation's cost before any time is worked out, the fastest first.
+///
+/// Expected times are rough, so a trial of the first few should see every kind of implementation: the best guess of each
+/// kind comes before what it may be mistaken about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CostClass {
+    /// Made for sizes at which the others leave most of a device idle.
+    Tailored,
+    /// The best guess among those of its kind, which suit most sizes.
+    BestOfKind,
+    /// Others of a kind, which may well turn out better than its best guess.
+    RunnerUp,
+    /// Others of a kind that hardly ever do.
+    Reserve,
+    /// Written from the definition, for whatever the others do not take.
+    Plain,
+}
+
+impl Cost {
+    /// No rule says more than the class.
+    pub fn of_class(class: CostClass) -> Self {
+        Cost { class, time: 0.0 }
+    }
+}

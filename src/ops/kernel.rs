@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::cost::{Cost, CostClass};
+
 /// A way to run an operation on the GPU: its kernel calls in order, and the scratch buffers they need.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Implementation {
@@ -15,6 +17,17 @@ pub struct Implementation {
     /// [`Precision`](super::Precision) says so: not where the way rounds on the road, as through fractions
     /// that have no finite binary form.
     pub exact_on_integers: bool,
+    /// What it is expected to cost, by the rules that offer it.
+    pub cost: Cost,
+}
+
+/// `implementations` by rising costs; those of equal costs stay in their order.
+pub fn best_first(mut implementations: Vec<Implementation>) -> Vec<Implementation> {
+    implementations.sort_by(|a, b| {
+        let classes = a.cost.class.cmp(&b.cost.class);
+        classes.then(a.cost.time.total_cmp(&b.cost.time))
+    });
+    implementations
 }
 
 impl Implementation {
@@ -25,7 +38,18 @@ impl Implementation {
 
     /// An implementation of several kernel launches, with the elements of each scratch buffer that they use.
     pub fn of_calls(name: &'static str, calls: Vec<KernelCall>, workspace: Vec<usize>) -> Self {
-        Implementation { name, calls, workspace, exact_on_integers: true }
+        let cost = Cost::of_class(CostClass::Plain);
+        Implementation { name, calls, workspace, exact_on_integers: true, cost }
+    }
+
+    /// The same implementation at another cost than that of a plain one.
+    pub fn at(self, cost: Cost) -> Self {
+        Implementation { cost, ..self }
+    }
+
+    /// The same implementation, made for sizes like these.
+    pub fn tailored(self) -> Self {
+        self.at(Cost::of_class(CostClass::Tailored))
     }
 }
 
@@ -222,6 +246,33 @@ mod tests {
         let source = Source { name: "test", files: vec![], sizes: vec![] };
         let constants = vec![("ELEMENTS", 7u32.into()), FROM_THE_FIRST_WORKGROUP];
         KernelCall { source, constants, bindings: vec![], workgroups }
+    }
+
+    #[test]
+    fn the_best_of_each_kind_comes_before_the_others_of_any() {
+        let way = |name, class, time| {
+            Implementation::of_calls(name, Vec::new(), Vec::new()).at(Cost { class, time })
+        };
+        let sorted = best_first(vec![
+            way("plain", CostClass::Plain, 0.0),
+            way("second tile", CostClass::RunnerUp, 2.0),
+            way("third tile", CostClass::RunnerUp, 2.0),
+            way("best tile", CostClass::BestOfKind, 1.5),
+            way("other transform", CostClass::Reserve, 1.2),
+            way("best transform", CostClass::BestOfKind, 1.0),
+            way("tailored", CostClass::Tailored, 9.0),
+        ]);
+        let names: Vec<&str> = sorted.iter().map(|way| way.name).collect();
+        let expected = [
+            "tailored",
+            "best transform",
+            "best tile",
+            "second tile",
+            "third tile",
+            "other transform",
+            "plain",
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]

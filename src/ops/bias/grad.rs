@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::cpu::{add_in_order, add_rows, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::in_slices;
-use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
+use crate::ops::kernel::{Binding, Implementation, KernelCall, best_first, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
@@ -64,7 +64,7 @@ impl BiasGrad {
         ];
         let mut call = KernelCall::new(source, constants, Binding::operands(2), blocks * slices);
         self.prologue.complete(&mut call, ACTIVATED);
-        Some(in_slices("sliced", vec![call], 1, channels, slices))
+        Some(in_slices("sliced", vec![call], 1, channels, slices).tailored())
     }
 }
 
@@ -118,7 +118,7 @@ impl Op for BiasGrad {
         let mut direct = KernelCall::elementwise(direct, constants, 2, self.channels);
         self.prologue.complete(&mut direct, ACTIVATED);
         let direct = Loops::over(self.rows).direct(&direct, device);
-        self.sliced(device).into_iter().chain([direct]).collect()
+        best_first(self.sliced(device).into_iter().chain([direct]).collect())
     }
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {

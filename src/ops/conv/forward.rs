@@ -1,8 +1,7 @@
 //! The forward pass of a convolution.
 
 use super::cpu::{Correlation, DIRECT, Source, with_winograd as with_cpu_winograd};
-use super::gpu::winograd::{WinogradPass, with_winograd};
-use super::gpu::{grouped, stem};
+use super::gpu::{self, FusedPass};
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
@@ -132,11 +131,6 @@ impl Op for ConvForward {
             prologue: Prologue::NONE,
             epilogue: Some(self.epilogue),
         };
-        let mut implementations = Vec::from_iter(grouped::forward(geometry, &self.epilogue, device));
-        implementations.extend(stem::forward(geometry, &self.epilogue, device));
-        let pass = WinogradPass::Forward(self.epilogue);
-        let products = product.implementations(device, &tiled);
-        implementations.extend(with_winograd(products, &product, geometry, pass, device));
         let direct = shader!("conv/forward_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, geometry.constants(), OPERANDS, tiled.elements);
         self.epilogue.complete(&mut call, OPERANDS);
@@ -145,8 +139,8 @@ impl Op for ConvForward {
             columns: geometry.width.kernel,
             terms: geometry.group_in_channels(),
         };
-        implementations.push(loops.direct(&call, device));
-        implementations
+        let direct = loops.direct(&call, device);
+        gpu::implementations(geometry, FusedPass::Forward(self.epilogue), &product, &tiled, direct, device)
     }
 
     fn fuse_epilogue(&self, next: Epilogue) -> Option<Box<dyn Op>> {

@@ -1,8 +1,7 @@
 //! The gradient of a convolution's filters.
 
 use super::cpu::{DIRECT, FilterSums, Source, WINOGRAD, WinogradFilters};
-use super::gpu::winograd::{WinogradPass, with_winograd};
-use super::gpu::{grouped, stem};
+use super::gpu::{self, FusedPass};
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, reads_of_a, slices};
@@ -149,13 +148,15 @@ impl Op for ConvGradFilters {
             prologue: self.prologue,
             epilogue: None,
         };
-        let mut implementations = Vec::from_iter(grouped::grad_filters(geometry, &self.prologue, device));
-        implementations.extend(stem::grad_filters(geometry, &self.prologue, device));
-        let pass = WinogradPass::GradFilters(self.prologue);
-        let products = product.implementations(device, &tiled);
-        implementations.extend(with_winograd(products, &product, geometry, pass, device));
-        implementations.push(self.direct(device));
-        implementations
+        let direct = self.direct(device);
+        gpu::implementations(
+            geometry,
+            FusedPass::GradFilters(self.prologue),
+            &product,
+            &tiled,
+            direct,
+            device,
+        )
     }
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {

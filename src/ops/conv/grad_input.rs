@@ -3,8 +3,7 @@
 use rayon::prelude::*;
 
 use super::cpu::{Correlation, DIRECT, PATCHES, Source, patches, with_winograd as with_cpu_winograd};
-use super::gpu::winograd::{WinogradPass, with_winograd};
-use super::gpu::{grouped, stem};
+use super::gpu::{self, FusedPass};
 use super::phases::Phases;
 use super::{ConvGeometry, OPERANDS};
 use crate::cpu::{Matrix, MatrixMut, lanes, multiply, with_scratch};
@@ -226,11 +225,6 @@ impl Op for ConvGradInput {
             prologue: self.prologue,
             epilogue: None,
         };
-        let mut implementations = Vec::from_iter(grouped::grad_input(geometry, &self.prologue, device));
-        implementations.extend(stem::grad_input(geometry, &self.prologue, device));
-        let pass = WinogradPass::GradInput(self.prologue);
-        let products = product.implementations(device, &tiled);
-        implementations.extend(with_winograd(products, &product, geometry, pass, device));
         let direct = shader!("conv/grad_input_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, geometry.constants(), OPERANDS, tiled.elements);
         self.prologue.complete(&mut call, OPERANDS);
@@ -239,8 +233,8 @@ impl Op for ConvGradInput {
             columns: geometry.width.kernel,
             terms: geometry.group_out_channels(),
         };
-        implementations.push(loops.direct(&call, device));
-        implementations
+        let direct = loops.direct(&call, device);
+        gpu::implementations(geometry, FusedPass::GradInput(self.prologue), &product, &tiled, direct, device)
     }
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {

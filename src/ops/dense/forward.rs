@@ -7,7 +7,7 @@ use crate::cpu::multiply_by_transpose;
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
-use crate::ops::kernel::{Implementation, KernelCall, shader};
+use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
@@ -117,7 +117,7 @@ impl Op for DenseForward {
         let mut call = KernelCall::elementwise(direct, self.size.constants(), BIAS, tiled.elements);
         self.epilogue.complete(&mut call, BIAS);
         implementations.push(Loops::over(self.size.in_features).direct(&call, device));
-        implementations
+        best_first(implementations)
     }
 
     fn fuse_epilogue(&self, next: Epilogue) -> Option<Box<dyn Op>> {

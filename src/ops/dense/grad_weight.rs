@@ -6,7 +6,7 @@ use super::{CHUNK_ROWS, DenseSize};
 use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, reads_of_a};
-use crate::ops::kernel::{Implementation, KernelCall, shader};
+use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
@@ -117,7 +117,7 @@ impl Op for DenseGradWeight {
         let mut call = KernelCall::elementwise(direct, self.size.constants(), ACTIVATED, tiled.elements);
         self.prologue.complete(&mut call, ACTIVATED);
         implementations.push(Loops::over(self.size.batch_size).direct(&call, device));
-        implementations
+        best_first(implementations)
     }
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {

@@ -3,6 +3,7 @@
 use super::slices::{in_slices, two_passes, unfinished_sum_slices};
 use super::{subgroup, tiled};
 use crate::device::DeviceProfile;
+use crate::ops::cost::CostClass;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
 use crate::ops::prologue::Prologue;
@@ -55,13 +56,19 @@ pub struct Quads {
 }
 
 impl Product {
-    /// Ways to compute this product with `kernel`, best guess first; none where tiles do not pay.
+    /// Ways to compute this product with `kernel`, best guess first; none where tiles do not pay. Expected times are those
+    /// of the multiply-adds alone.
     ///
     /// The kernel writes `[SLICES, result]`: where sums over k are long and workgroups few, k is cut into slices,
     /// each summed on its own, and a second pass adds the slices in a fixed order.
     pub fn implementations(&self, device: &DeviceProfile, kernel: &TiledKernel) -> Vec<Implementation> {
-        let tiled = tiled::implementations(self, device, kernel);
-        subgroup::implementation(self, device, kernel).into_iter().chain(tiled).collect()
+        let subgroup = subgroup::implementation(self, device, kernel);
+        let mut ways: Vec<Implementation> =
+            subgroup.into_iter().chain(tiled::implementations(self, device, kernel)).collect();
+        if let Some(best) = ways.first_mut() {
+            best.cost.class = CostClass::BestOfKind;
+        }
+        ways
     }
 
     /// The implementation of this name: `kernel` with the program `main`, which does the product in blocks of

@@ -7,7 +7,8 @@
 
 use super::{Product, TiledKernel, slices};
 use crate::device::{DeviceKind, DeviceProfile};
-use crate::ops::kernel::{Implementation, MAX_WORKGROUPS_PER_AXIS, shader};
+use crate::ops::cost::{Cost, CostClass};
+use crate::ops::kernel::{Implementation, shader};
 
 /// Invocations that hand values to each other: the lanes of a vector instruction.
 const LANES: usize = 8;
@@ -55,7 +56,7 @@ pub fn implementation(
     let wanted = wanted.max(product.k.div_ceil(LONGEST_SLICE));
     let slices = slices(wanted, product.k, kernel.elements, device);
     let trips = product.k.div_ceil(slices) / SHORTEST_STEP;
-    if trips > device.loop_trips() || product.parts * slices > MAX_WORKGROUPS_PER_AXIS as usize {
+    if trips > device.loop_trips() {
         return None;
     }
     let mut main = shader!("gemm/subgroup.wgsl").with_sizes(&[("TILE_N", tile_n as u32)]);
@@ -69,7 +70,10 @@ pub fn implementation(
     });
     // Columns that a tile does not have are steps of k that its lanes fetch ahead.
     let block = [TILE_M, tile_n, 4 * 4 * LANES / tile_n];
-    Some(product.implementation(name, kernel, main, block, slices))
+    // No rule knows its time, but that it takes no longer than the best tile.
+    let time = product.cost(device).unwrap_or(f64::INFINITY);
+    let cost = Cost { class: CostClass::BestOfKind, time };
+    Some(product.implementation(name, kernel, main, block, slices).at(cost))
 }
 
 #[cfg(test)]

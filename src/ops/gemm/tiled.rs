@@ -3,8 +3,8 @@
 use super::slices::{LONGEST_SLICE, slices};
 use super::{Product, Quads, TiledKernel};
 use crate::device::{DeviceKind, DeviceProfile};
-use crate::ops::cost::{LAUNCH, MULTIPLY_ADDS_PER_ELEMENT, multiprocessors};
-use crate::ops::kernel::{Implementation, MAX_WORKGROUPS_PER_AXIS, shader};
+use crate::ops::cost::{Cost, CostClass, LAUNCH, MULTIPLY_ADDS_PER_ELEMENT, multiprocessors};
+use crate::ops::kernel::{Implementation, shader};
 
 /// Sizes of the blocks in which a product is done.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -159,7 +159,7 @@ impl Product {
         }
         tilings.retain(|tiling| {
             let trips = TRIPS_OF_K * self.k.div_ceil(tiling.slices);
-            self.parts * tiling.slices <= MAX_WORKGROUPS_PER_AXIS as usize && trips <= device.loop_trips()
+            trips <= device.loop_trips()
         });
         tilings.sort_by(|a, b| a.cost.total_cmp(&b.cost));
         let worth = tilings.first().map_or(0.0, |best| WORTH_A_TRIAL * best.cost);
@@ -201,7 +201,8 @@ pub fn implementations(
             .extend(if a { shader!("gemm/a_quads.wgsl") } else { shader!("gemm/a_scalars.wgsl") }.files);
         main.files
             .extend(if b { shader!("gemm/b_quads.wgsl") } else { shader!("gemm/b_scalars.wgsl") }.files);
-        product.implementation(tiling.name(), kernel, main, [tile.m, tile.n, tile.k], slices)
+        let way = product.implementation(tiling.name(), kernel, main, [tile.m, tile.n, tile.k], slices);
+        way.at(Cost { class: CostClass::RunnerUp, time: tiling.cost })
     });
     ways.collect()
 }

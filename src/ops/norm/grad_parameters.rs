@@ -7,7 +7,7 @@ use super::slices::TwoPasses;
 use super::{fast_inverse_deviation, inverse_deviation, largest_inverse_deviation};
 use crate::cpu::{add_in_order, vectorized, with_scratch};
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Implementation, KernelCall, shader};
+use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::rows::chunk_rows;
@@ -141,7 +141,7 @@ impl Op for BatchNormGradParameters {
         let constants = vec![("CHANNELS", self.channels.into()), ("EPSILON", self.epsilon.into())];
         let direct = KernelCall::elementwise(direct, constants, 6, self.channels);
         let direct = Loops::over(self.rows).direct(&direct, device);
-        sliced.sliced(device).into_iter().chain([direct]).collect()
+        best_first(sliced.sliced(device).into_iter().chain([direct]).collect())
     }
 
     /// A sum, a difference, and a multiply-add.

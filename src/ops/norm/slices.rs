@@ -51,7 +51,7 @@ impl TwoPasses {
         };
         let mut first = call(self.first, self.constants, width, blocks * slices);
         if slices == 1 {
-            return Some(Implementation::of("sliced", first));
+            return Some(Implementation::of("sliced", first).tailored());
         }
         let parts = [Binding::Workspace(0), Binding::Workspace(1)];
         let results = first.bindings[operands - 2..].to_vec();
@@ -59,6 +59,6 @@ impl TwoPasses {
         let mut second = call(self.second, Vec::new(), SECOND_WIDTH, channels.div_ceil(SECOND_WIDTH));
         second.bindings = [&parts[..], &results].concat();
         let workspace = vec![slices * channels; 2];
-        Some(Implementation::of_calls("sliced", vec![first, second], workspace))
+        Some(Implementation::of_calls("sliced", vec![first, second], workspace).tailored())
     }
 }

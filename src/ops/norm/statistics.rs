@@ -6,7 +6,7 @@ use super::repeated::{add_up, loop_elements, repeat};
 use super::slices::TwoPasses;
 use crate::cpu::{vectorized, with_scratch};
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Implementation, KernelCall, shader};
+use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::rows::chunk_rows;
@@ -181,7 +181,7 @@ impl Op for BatchNormStatistics {
         let constants = vec![("CHANNELS", self.channels.into())];
         let direct = KernelCall::elementwise(direct, constants, 3, self.channels);
         let direct = Loops::over(self.rows).direct(&direct, device);
-        sliced.sliced(device).into_iter().chain([direct]).collect()
+        best_first(sliced.sliced(device).into_iter().chain([direct]).collect())
     }
 
     /// A sum, a difference, and the sum of its squares.

@@ -8,7 +8,7 @@ use super::{PoolGeometry, PoolKind, winner};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::activation::{Activation, Saved};
-use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
+use crate::ops::kernel::{Binding, Implementation, KernelCall, best_first, shader};
 use crate::ops::op::{Op, Operand, Operands, Precision, Read};
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
@@ -209,7 +209,7 @@ impl Op for PoolGrad {
         }
         let cells = max_by_cells(geometry, device).map(|mut call| {
             self.finish(&mut call);
-            Implementation::of("cells", call)
+            Implementation::of("cells", call).tailored()
         });
         let source = shader!("pool/max_grad.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
         let mut calls = winners(geometry, device);
@@ -218,7 +218,7 @@ impl Op for PoolGrad {
             self.finish(call);
         }));
         let direct = Implementation::of_calls("direct", calls, vec![geometry.output_shape().elements()]);
-        cells.into_iter().chain([direct]).collect()
+        best_first(cells.into_iter().chain([direct]).collect())
     }
 
     fn fuse_next_prologue(&self, next: Prologue, operands: &[usize]) -> Option<Box<dyn Op>> {

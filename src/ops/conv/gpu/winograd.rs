@@ -1,28 +1,14 @@
 //! Winograd's convolution: windows of 3x3, a tile of outputs at a time, in fewer products than the definition has.
 
+use super::FusedPass;
 use crate::device::DeviceProfile;
 use crate::ops::conv::ConvGeometry;
 use crate::ops::conv::winograd::{SHORTEST_SUM, is_in_reach};
-use crate::ops::cost::{LAUNCH, travel};
-use crate::ops::epilogue::Epilogue;
+use crate::ops::cost::{Cost, CostClass, LAUNCH, travel};
 use crate::ops::gemm::{Product, Quads, TiledKernel};
-use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, best_first, shader};
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
-
-/// The pass that is done, and what is done to its values on the way.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum WinogradPass {
-    /// Operands: input, filters, output, then the epilogue's.
-    Forward(Epilogue),
-    /// A forward pass of its own: grad_output takes the input's place, the filters are turned by 180 degrees and
-    /// sum over k, and the padding is 2 less the convolution's. Operands: filters, grad_output, grad_input, then the
-    /// prologue's.
-    GradInput(Prologue),
-    /// The forward pass transposed: products of patches and tiles of grad_output, summed over all tiles. Operands:
-    /// input, grad_output, grad_filters, then the prologue's.
-    GradFilters(Prologue),
-}
 
 /// The outputs that one patch makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +45,7 @@ const SLICES: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct PassInTiles<'a> {
     geometry: &'a ConvGeometry,
-    pass: WinogradPass,
+    pass: FusedPass,
     tile: OutputTile,
 }
 
@@ -73,8 +59,8 @@ impl PassInTiles<'_> {
     /// Positions along an axis of what lies in tiles.
     fn positions(&self, axis: &Axis) -> usize {
         match self.pass {
-            WinogradPass::Forward(_) | WinogradPass::GradFilters(_) => axis.output,
-            WinogradPass::GradInput(_) => axis.input,
+            FusedPass::Forward(_) | FusedPass::GradFilters(_) => axis.output,
+            FusedPass::GradInput(_) => axis.input,
         }
     }
 
@@ -93,9 +79,9 @@ impl PassInTiles<'_> {
         let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
         let parts = (self.tile.height + 2) * (self.tile.width + 2);
         let [m, n, k] = match self.pass {
-            WinogradPass::Forward(_) => [self.all_tiles(), out_channels, in_channels],
-            WinogradPass::GradInput(_) => [self.all_tiles(), in_channels, out_channels],
-            WinogradPass::GradFilters(_) => [out_channels, in_channels, self.all_tiles()],
+            FusedPass::Forward(_) => [self.all_tiles(), out_channels, in_channels],
+            FusedPass::GradInput(_) => [self.all_tiles(), in_channels, out_channels],
+            FusedPass::GradFilters(_) => [out_channels, in_channels, self.all_tiles()],
         };
         Product { m, n, k, parts }
     }
@@ -123,9 +109,7 @@ impl PassInTiles<'_> {
         let most = ((device.max_binding_bytes / 4) as usize).min(i32::MAX as usize);
         let growth = MOST_GROWTH * self.tensors().iter().sum::<usize>();
         let is_long = match self.pass {
-            WinogradPass::GradFilters(_) => {
-                self.geometry.batch_size * self.geometry.positions() >= SHORTEST_SUM
-            }
+            FusedPass::GradFilters(_) => self.geometry.batch_size * self.geometry.positions() >= SHORTEST_SUM,
             _ => true,
         };
         *groups == 1
@@ -137,7 +121,7 @@ impl PassInTiles<'_> {
             && workspace.iter().sum::<usize>() <= growth
     }
 
-    /// Expected time in multiply-adds of one multiprocessor, next to which [`implicit_gemm_cost`] stands.
+    /// Expected time in multiply-adds of one multiprocessor, next to which that of [`products`](super::products::products) stands.
     ///
     /// The transforms take as long as what they read and write takes to travel; the product takes as long as its
     /// multiply-adds, or as its operands take to travel where that is longer.
@@ -187,12 +171,12 @@ impl PassInTiles<'_> {
             call
         };
         match self.pass {
-            WinogradPass::Forward(_) => [patches_of_input(A), filters(1)],
-            WinogradPass::GradInput(prologue) => {
+            FusedPass::Forward(_) => [patches_of_input(A), filters(1)],
+            FusedPass::GradInput(prologue) => {
                 let files = shader!("conv/winograd/grad_output.wgsl", "conv/winograd/patches.wgsl");
                 [of_grad_output(files, prologue), filters(0)]
             }
-            WinogradPass::GradFilters(prologue) => {
+            FusedPass::GradFilters(prologue) => {
                 [of_grad_output(shader!("conv/winograd/grad_tiles.wgsl"), prologue), patches_of_input(B)]
             }
         }
@@ -203,7 +187,7 @@ impl PassInTiles<'_> {
         let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
         let bindings = [Binding::Operand(2), Binding::Workspace(PRODUCTS)];
         match self.pass {
-            WinogradPass::Forward(epilogue) => {
+            FusedPass::Forward(epilogue) => {
                 let files = shader!("conv/winograd/output.wgsl", "conv/winograd/results.wgsl");
                 let mut call = self.transform(files, self.all_tiles(), out_channels, bindings);
                 call.source.files.extend(match is_quads(out_channels) {
@@ -213,11 +197,11 @@ impl PassInTiles<'_> {
                 epilogue.complete(&mut call, 3);
                 call
             }
-            WinogradPass::GradInput(_) => {
+            FusedPass::GradInput(_) => {
                 let files = shader!("conv/winograd/grad_input.wgsl", "conv/winograd/results.wgsl");
                 self.transform(files, self.all_tiles(), in_channels, bindings)
             }
-            WinogradPass::GradFilters(_) => {
+            FusedPass::GradFilters(_) => {
                 let files = shader!("conv/winograd/grad_filters.wgsl");
                 self.transform(files, out_channels, in_channels, bindings)
             }
@@ -252,11 +236,11 @@ impl PassInTiles<'_> {
     fn tiled_product(&self, device: &DeviceProfile) -> Option<Implementation> {
         let product = self.product();
         let source = match self.pass {
-            WinogradPass::GradFilters(_) => shader!("conv/winograd/product_of_tiles.wgsl"),
+            FusedPass::GradFilters(_) => shader!("conv/winograd/product_of_tiles.wgsl"),
             _ => shader!("conv/winograd/product.wgsl").with_sizes(&[self.gradient()]),
         };
         let a = match self.pass {
-            WinogradPass::GradFilters(_) => product.m,
+            FusedPass::GradFilters(_) => product.m,
             _ => product.k,
         };
         let kernel = TiledKernel {
@@ -285,7 +269,7 @@ impl PassInTiles<'_> {
     }
 
     fn gradient(&self) -> (&'static str, u32) {
-        ("GRADIENT", matches!(self.pass, WinogradPass::GradInput(_)).into())
+        ("GRADIENT", matches!(self.pass, FusedPass::GradInput(_)).into())
     }
 }
 
@@ -293,37 +277,20 @@ fn is_quads(channels: usize) -> bool {
     channels.is_multiple_of(4)
 }
 
-/// Expected time of the same pass as one product of patches that never lie in memory.
-fn implicit_gemm_cost(geometry: &ConvGeometry, product: &Product, device: &DeviceProfile) -> Option<f64> {
-    let tensors = [geometry.input_shape(), geometry.filters_shape(), geometry.output_shape()];
-    let elements = tensors.iter().map(|shape| shape.elements()).sum();
-    Some(product.cost(device)?.max(travel(elements, device)) + LAUNCH)
-}
-
-/// Puts Winograd's convolution among the `tiled` ways to do a pass, whose `product` they compute: the tile that is
-/// expected to be fastest at the head or next to it, so that a trial of the first few decides.
-pub fn with_winograd(
-    tiled: Vec<Implementation>,
-    product: &Product,
+/// Winograd's convolution for a pass; none where there is nothing to gain.
+pub fn implementations(
     geometry: &ConvGeometry,
-    pass: WinogradPass,
+    pass: FusedPass,
     device: &DeviceProfile,
 ) -> Vec<Implementation> {
-    let mut implementations = tiled;
     let ways = LARGE_TILES.into_iter().chain([SMALL_TILE]).map(|tile| PassInTiles { geometry, pass, tile });
-    let mut offered: Vec<(f64, Implementation)> = ways
-        .filter(|way| way.is_offered(device))
-        .filter_map(|way| Some((way.cost(device)?, way.implementation(device)?)))
-        .collect();
-    offered.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    let others = implicit_gemm_cost(geometry, product, device);
-    for (number, (cost, implementation)) in offered.into_iter().enumerate() {
-        let position = match number {
-            0 if others.is_none_or(|others| cost < others) => 0,
-            0 => 1,
-            _ => implementations.len(),
-        };
-        implementations.insert(position.min(implementations.len()), implementation);
+    let offered = ways.filter(|way| way.is_offered(device)).filter_map(|way| {
+        let cost = Cost { class: CostClass::Reserve, time: way.cost(device)? };
+        Some(way.implementation(device)?.at(cost))
+    });
+    let mut offered = best_first(offered.collect());
+    if let Some(best) = offered.first_mut() {
+        best.cost.class = CostClass::BestOfKind;
     }
-    implementations
+    offered
 }
