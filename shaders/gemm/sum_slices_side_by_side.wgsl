@@ -2,7 +2,7 @@
 // The order depends on the sizes alone, so the same data give the same bits.
 // An invocation owns one result in every LANES-th slice; a workgroup owns INVOCATIONS / LANES results that follow one
 // another in memory, and adds its lanes two by two.
-// Launched by src/ops/conv/gpu/partial_sums.rs, which also appends INVOCATIONS and LANES as const lines.
+// Launched by src/ops/conv/gpu/few_channels/tap_groups.rs, which also appends INVOCATIONS and LANES as const lines.
 
 @group(0) @binding(0) var<storage, read> slices: array<f32>;
 @group(0) @binding(1) var<storage, read_write> result: array<f32>;

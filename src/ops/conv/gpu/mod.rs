@@ -1,12 +1,8 @@
-//! The GPU kernels of convolutions beside the plain ones: for few channels, in strips, and by Winograd's convolution.
+//! The GPU kernels of convolutions beside the plain ones: for few channels, as matrix products, and by Winograd's convolution.
 
-mod grouped;
-mod partial_sums;
+mod few_channels;
 mod products;
-mod stem;
-mod strip;
 mod winograd;
-mod workgroups;
 
 use crate::device::DeviceProfile;
 use crate::ops::conv::ConvGeometry;
@@ -15,17 +11,14 @@ use crate::ops::gemm::{Product, TiledKernel};
 use crate::ops::kernel::{Implementation, best_first};
 use crate::ops::prologue::Prologue;
 
-/// The pass that is done, and what is done to its values on the way.
+/// A pass of a convolution, with what is done to values as they are read or before they are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FusedPass {
     /// Operands: input, filters, output, then the epilogue's.
     Forward(Epilogue),
-    /// A forward pass of its own: grad_output takes the input's place, the filters are turned by 180 degrees and
-    /// sum over k, and the padding is 2 less the convolution's. Operands: filters, grad_output, grad_input, then the
-    /// prologue's.
+    /// Operands: filters, grad_output, grad_input, then the prologue's.
     GradInput(Prologue),
-    /// The forward pass transposed: products of patches and tiles of grad_output, summed over all tiles. Operands:
-    /// input, grad_output, grad_filters, then the prologue's.
+    /// Operands: input, grad_output, grad_filters, then the prologue's.
     GradFilters(Prologue),
 }
 
@@ -39,20 +32,7 @@ pub fn implementations(
     direct: Implementation,
     device: &DeviceProfile,
 ) -> Vec<Implementation> {
-    let few_channels = match &pass {
-        FusedPass::Forward(epilogue) => {
-            [grouped::forward(geometry, epilogue, device), stem::forward(geometry, epilogue, device)]
-        }
-        FusedPass::GradFilters(prologue) => [
-            grouped::grad_filters(geometry, prologue, device),
-            stem::grad_filters(geometry, prologue, device),
-        ],
-        FusedPass::GradInput(prologue) => {
-            [grouped::grad_input(geometry, prologue, device), stem::grad_input(geometry, prologue, device)]
-        }
-    };
-    let mut ways: Vec<Implementation> =
-        few_channels.into_iter().flatten().map(Implementation::tailored).collect();
+    let mut ways: Vec<Implementation> = few_channels::implementations(geometry, pass, device).collect();
     ways.extend(products::products(geometry, product, tiled, device));
     ways.extend(winograd::implementations(geometry, pass, device));
     ways.push(direct);

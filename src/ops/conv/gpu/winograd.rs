@@ -1,4 +1,8 @@
 //! Winograd's convolution: windows of 3x3, a tile of outputs at a time, in fewer products than the definition has.
+//!
+//! The input's gradient is a forward pass of its own: grad_output takes the input's place, the filters are turned by 180
+//! degrees and sum over k, and the padding is 2 less the convolution's. The filters' gradient is the forward pass
+//! transposed: products of patches and tiles of grad_output, summed over all tiles.
 
 use super::FusedPass;
 use crate::device::DeviceProfile;

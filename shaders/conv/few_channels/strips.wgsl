@@ -1,7 +1,7 @@
 // Places of invocations that own a packet of channels in a strip, STRIP neighbours along the width of a tensor.
 // A workgroup owns LANES packets in STRIP_LANES neighbouring strips of ROW_LANES neighbouring rows: what their windows
 // share is read while it is near. Rows of all images are counted through. Workgroups of the same pixels are neighbours.
-// Appended by src/ops/conv/gpu/grouped.rs, with its sizes as const lines.
+// Appended by src/ops/conv/gpu/few_channels/grouped.rs, with its sizes as const lines.
 
 // Of the tensor that is written: packets of its channels, strips of a row, rows of all images.
 override PACKETS: u32;

@@ -1,5 +1,5 @@
 // A packet of gradients times a packet of inputs, one by one: depthwise in fours, or a pair of channels at a time.
-// Appended to conv/grad_filters_grouped.wgsl by src/ops/conv/gpu/grouped.rs.
+// Appended to conv/few_channels/grad_filters_grouped.wgsl by src/ops/conv/gpu/few_channels/grouped.rs.
 
 alias Sums = Packet;
 // Packets of Sums.

@@ -1,5 +1,5 @@
 // A packet of channels times its weights, one by one: depthwise in fours, or a channel at a time.
-// Appended to conv/forward_grouped.wgsl and conv/grad_input_grouped.wgsl by src/ops/conv/gpu/grouped.rs.
+// Appended to the forward pass and to the gradient of the input by src/ops/conv/gpu/few_channels/grouped.rs.
 
 alias Weights = Packet;
 

@@ -1,5 +1,5 @@
 // Values that kernels for few channels move at a time: four neighbouring channels.
-// Appended to them by src/ops/conv.
+// Appended to them by src/ops/conv/gpu/few_channels/packet.rs.
 
 alias Packet = vec4<f32>;
 const WIDTH: u32 = 4u;

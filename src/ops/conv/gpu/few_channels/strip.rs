@@ -1,7 +1,9 @@
 //! Strips: neighbouring positions along the width that one invocation owns, so that what their windows share is read
 //! once, into registers.
 
+use crate::ops::conv::ConvGeometry;
 use crate::ops::conv::phases::Phases;
+use crate::ops::kernel::Constant;
 use crate::ops::window::Axis;
 
 /// A strip, and the taps that are worked on together.
@@ -78,6 +80,35 @@ impl Strip {
         kernel.div_ceil(self.taps) * (1 + self.columns + self.taps * (1 + products))
     }
 
+    /// Groups of taps that are worked on together, in filters of so many packets of input channels.
+    pub fn tap_groups(&self, geometry: &ConvGeometry, packets: usize) -> usize {
+        geometry.height.kernel * geometry.width.kernel.div_ceil(self.taps) * packets
+    }
+
+    /// Strips that cover `rows` of so many positions.
+    pub fn covering(&self, rows: usize, positions: usize) -> usize {
+        rows * positions.div_ceil(self.positions)
+    }
+
+    /// The sizes that every kernel of strips takes as const lines.
+    pub fn sizes(&self) -> [(&'static str, u32); 3] {
+        [("STRIP", self.positions as u32), ("TAPS", self.taps as u32), ("COLUMNS", self.columns as u32)]
+    }
+
+    /// Where strips of input positions meet the output: the overrides of `shaders/conv/few_channels/input_strips.wgsl`.
+    pub fn meeting_places(&self, geometry: &ConvGeometry) -> [(&'static str, Constant); 6] {
+        let columns = InputColumns::new(&geometry.width, self.positions, self.taps);
+        let (rows, taps) = (Phases::new(&geometry.height), Phases::new(&geometry.width));
+        [
+            ("LEAD", columns.lead.into()),
+            ("FIRST_COLUMN", Constant::U32(columns.first as u32)),
+            ("ROW_STEP", rows.tap_step.into()),
+            ("ROW_INVERSE", rows.tap_inverse.into()),
+            ("TAP_STEP", taps.tap_step.into()),
+            ("TAP_INVERSE", taps.tap_inverse.into()),
+        ]
+    }
+
     fn fits(&self, limits: Limits, products_of_tap: usize) -> bool {
         self.columns <= limits.columns && self.taps * products_of_tap <= limits.products
     }
@@ -98,18 +129,18 @@ fn chunks(kernel: usize, most: usize) -> impl Iterator<Item = usize> {
 
 /// The output columns that meet a strip of input positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InputColumns {
+struct InputColumns {
     /// First one of the strip that starts at position 0; may lie before the output.
-    pub first: i64,
+    first: i64,
     /// Column `j` of a strip meets, at tap `t`, its position `j*stride + t*dilation - lead`.
-    pub lead: usize,
+    lead: usize,
     /// How many there are.
-    pub count: usize,
+    count: usize,
 }
 
 impl InputColumns {
     /// The columns of `positions` input positions, a multiple of the stride, under the first `taps` taps.
-    pub fn new(axis: &Axis, positions: usize, taps: usize) -> Self {
+    fn new(axis: &Axis, positions: usize, taps: usize) -> Self {
         let [stride, dilation, padding] =
             [axis.stride, axis.dilation, axis.padding_before].map(|size| size as i64);
         let first = (padding - (taps as i64 - 1) * dilation).div_euclid(stride);

@@ -1,5 +1,5 @@
 // Values that kernels for few channels move at a time: one, for channels that do not come in fours.
-// Appended to them by src/ops/conv.
+// Appended to them by src/ops/conv/gpu/few_channels/packet.rs.
 
 alias Packet = f32;
 const WIDTH: u32 = 1u;

@@ -1,5 +1,5 @@
 // The output's gradient at one position for four neighbouring filters, where packets may be narrower.
-// Appended to conv/grad_filters_stem.wgsl and conv/grad_input_stem.wgsl by src/ops/conv/gpu/stem.rs.
+// Appended to both gradients by src/ops/conv/gpu/few_channels/stem.rs.
 
 // The packets of prologue/plain_packet.wgsl.
 alias APacket = Packet;

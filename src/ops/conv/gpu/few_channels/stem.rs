@@ -1,14 +1,15 @@
 //! Convolutions of images with few channels, such as a network's first one: a matrix product would read them in crumbs,
 //! and has hardly any columns in the input's gradient.
 
-use super::partial_sums::{PartialSums, in_partial_sums};
-use super::strip::{InputColumns, Limits, Strip};
+use super::packet::Packet;
+use super::strip::{Limits, Strip};
+use super::tap_groups::TapGroups;
 use super::workgroups::{invocations, workgroup_bytes};
 use crate::device::DeviceProfile;
 use crate::ops::conv::phases::Phases;
 use crate::ops::conv::{ConvGeometry, OPERANDS};
 use crate::ops::epilogue::Epilogue;
-use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
+use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
 use crate::ops::prologue::Prologue;
 
 /// Channels, at most; more of them are read in fours.
@@ -33,17 +34,6 @@ const NAME: &str = "stem";
 
 fn is_stem(geometry: &ConvGeometry, most_channels: usize) -> bool {
     geometry.groups == 1 && geometry.in_channels <= most_channels
-}
-
-/// `source` with the files that say what a packet of output channels is, and the convolution's sizes.
-fn complete(mut source: Source, geometry: &ConvGeometry) -> Source {
-    let packet = match geometry.out_channels.is_multiple_of(4) {
-        true => shader!("conv/packet_quads.wgsl"),
-        false => shader!("conv/packet_scalars.wgsl"),
-    };
-    source.files.extend(packet.files);
-    source.files.extend(shader!("conv/geometry.wgsl", "grid.wgsl").files);
-    source
 }
 
 /// Fours of filters that an invocation of the forward pass or of the filters' gradient may own.
@@ -76,23 +66,17 @@ pub fn forward(
         return None;
     }
     let rows = geometry.height.kernel.div_ceil(geometry.height.kernel.div_ceil(rows));
-    let mut source = shader!("conv/forward_stem.wgsl");
-    source.files.extend(match geometry.out_channels.is_multiple_of(4) {
-        true => shader!("epilogue/quads.wgsl").files,
-        false => shader!("epilogue/scalars.wgsl").files,
-    });
-    let source = complete(source, geometry).with_sizes(&[
-        ("STRIP", strip.positions as u32),
-        ("TAPS", strip.taps as u32),
-        ("COLUMNS", strip.columns as u32),
+    let packet = Packet::of(geometry.out_channels);
+    let mut source = shader!("conv/few_channels/forward_stem.wgsl", "conv/few_channels/output_strips.wgsl");
+    source.files.extend(packet.finish().files);
+    let source = packet.complete(source).with_sizes(&strip.sizes()).with_sizes(&[
         ("QUADS", quads as u32),
         ("LANES", lanes as u32),
         ("PLACES", places as u32),
         ("STAGED_ROWS", rows as u32),
         ("STAGED", (rows * row_weights * (lanes * quads + 1)) as u32),
     ]);
-    let strips =
-        geometry.batch_size * geometry.height.output * geometry.width.output.div_ceil(strip.positions);
+    let strips = strip.covering(geometry.batch_size * geometry.height.output, geometry.width.output);
     let workgroups = filter_quads.div_ceil(lanes * quads) * strips.div_ceil(places);
     let mut call = KernelCall::new(source, geometry.constants(), Binding::operands(OPERANDS), workgroups);
     epilogue.complete(&mut call, OPERANDS);
@@ -122,14 +106,8 @@ impl Owned {
         let loads = 8 * (strip.positions * quads + strip.columns);
         let products = strip.positions * quads * 4 * strip.taps;
         let strips = geometry.width.output.div_ceil(strip.positions);
-        geometry.out_channels.div_ceil(4 * quads)
-            * self.tap_groups(geometry)
-            * strips
-            * (loads + products + 16)
-    }
-
-    fn tap_groups(&self, geometry: &ConvGeometry) -> usize {
-        geometry.height.kernel * geometry.width.kernel.div_ceil(self.strip.taps) * geometry.in_channels
+        let tap_groups = strip.tap_groups(geometry, geometry.in_channels);
+        geometry.out_channels.div_ceil(4 * quads) * tap_groups * strips * (loads + products + 16)
     }
 }
 
@@ -142,46 +120,21 @@ pub fn grad_filters(
     if !is_stem(geometry, MOST_CHANNELS) {
         return None;
     }
-    let owned = Owned::new(geometry)?;
-    let Owned { quads, strip } = owned;
-    let lanes = geometry.out_channels.div_ceil(4 * quads);
-    let lanes = lanes.div_ceil(lanes.div_ceil(MOST_LANES));
-    let tap_groups = owned.tap_groups(geometry);
-    let tap_lanes = tap_groups.div_ceil(tap_groups.div_ceil(invocations(device) / lanes));
-    let places = invocations(device) / (lanes * tap_lanes);
-    let sums = strip.taps * quads;
-    let room = workgroup_bytes(device) / (16 * lanes * tap_lanes * places);
-    let batch = sums.div_ceil(sums.div_ceil(room));
-    let strips =
-        geometry.batch_size * geometry.height.output * geometry.width.output.div_ceil(strip.positions);
-    let blocks = geometry.out_channels.div_ceil(4 * quads * lanes) * tap_groups.div_ceil(tap_lanes);
-    let partial = PartialSums {
-        elements: geometry.filters_shape().elements(),
-        blocks,
-        steps: strips,
-        side_by_side: places,
+    let Owned { quads, strip } = Owned::new(geometry)?;
+    let filters = geometry.out_channels.div_ceil(4 * quads);
+    let groups = TapGroups {
+        geometry,
+        strip,
+        packets: geometry.in_channels,
+        filters,
+        lanes: filters.div_ceil(filters.div_ceil(MOST_LANES)),
+        sums: strip.taps * quads,
+        sum_bytes: 16,
         trips: 1 + strip.positions * (2 + 5 * quads + strip.taps * (1 + quads)) + strip.columns,
     };
-    let slices = partial.slices(device);
-    let slice_strips = strips.div_ceil(slices);
-    let slices = strips.div_ceil(slice_strips);
-    let source = shader!("conv/grad_filters_stem.wgsl", "conv/grads_of_four.wgsl");
-    let source = complete(source, geometry).with_sizes(&[
-        ("STRIP", strip.positions as u32),
-        ("TAPS", strip.taps as u32),
-        ("COLUMNS", strip.columns as u32),
-        ("QUADS", quads as u32),
-        ("LANES", lanes as u32),
-        ("TAP_LANES", tap_lanes as u32),
-        ("PLACES", places as u32),
-        ("HALF_PLACES", (places.next_power_of_two() / 2) as u32),
-        ("BATCH", batch as u32),
-    ]);
-    let mut constants = geometry.constants();
-    constants.push(("SLICE_STRIPS", slice_strips.into()));
-    let mut call = KernelCall::new(source, constants, Binding::operands(OPERANDS), blocks * slices);
-    prologue.complete_packets(&mut call, OPERANDS, geometry.out_channels.is_multiple_of(4));
-    Some(in_partial_sums(NAME, call, 2, partial.elements, slices))
+    let source = shader!("conv/few_channels/grad_filters_stem.wgsl", "conv/few_channels/grads_of_four.wgsl");
+    let source = source.with_sizes(&[("QUADS", quads as u32)]);
+    Some(groups.implementation(NAME, source, Packet::of(geometry.out_channels), prologue, device))
 }
 
 /// The input's gradient; none where channels are many, or windows or strides too large.
@@ -205,8 +158,6 @@ pub fn grad_input(
         return None;
     }
     let strip = Strip::of_input(&geometry.width, limits)?;
-    let columns = InputColumns::new(&geometry.width, strip.positions, strip.taps);
-    let (rows, taps) = (Phases::new(&geometry.height), Phases::new(&geometry.width));
     let quads = geometry.out_channels.div_ceil(4);
     let lanes = quads.div_ceil(quads.div_ceil(MOST_LANES));
     let quad_rows = quads.div_ceil(lanes) * geometry.height.kernel;
@@ -224,13 +175,15 @@ pub fn grad_input(
         return None;
     }
     let batch = sum_quads.div_ceil(sum_quads.div_ceil(room));
-    let staging = Staging::new(geometry, lanes, rows.tap_step, workgroup_bytes(device) / 16)?;
-    let source = shader!("conv/grad_input_stem.wgsl", "conv/grads_of_four.wgsl");
-    let source = complete(source, geometry).with_sizes(&[
+    let staging = Staging::new(geometry, lanes, workgroup_bytes(device) / 16)?;
+    let packet = Packet::of(geometry.out_channels);
+    let source = shader!(
+        "conv/few_channels/grad_input_stem.wgsl",
+        "conv/few_channels/grads_of_four.wgsl",
+        "conv/few_channels/input_strips.wgsl"
+    );
+    let source = packet.complete(source).with_sizes(&strip.sizes()).with_sizes(&[
         ("CHANNELS", channels as u32),
-        ("STRIP", strip.positions as u32),
-        ("TAPS", strip.taps as u32),
-        ("COLUMNS", strip.columns as u32),
         ("LANES", lanes as u32),
         ("PLACES", places as u32),
         ("STAGED_QUADS", staging.quads as u32),
@@ -239,18 +192,11 @@ pub fn grad_input(
         ("SHARED_QUADS", staging.memory.max(batch * places * (lanes + 1)) as u32),
     ]);
     let mut constants = geometry.constants();
-    constants.extend([
-        ("LEAD", columns.lead.into()),
-        ("FIRST_COLUMN", Constant::U32(columns.first as u32)),
-        ("ROW_STEP", rows.tap_step.into()),
-        ("ROW_INVERSE", rows.tap_inverse.into()),
-        ("TAP_STEP", taps.tap_step.into()),
-        ("TAP_INVERSE", taps.tap_inverse.into()),
-    ]);
-    let strips = geometry.batch_size * geometry.height.input * geometry.width.input.div_ceil(strip.positions);
+    constants.extend(strip.meeting_places(geometry));
+    let strips = strip.covering(geometry.batch_size * geometry.height.input, geometry.width.input);
     let bindings = Binding::operands(OPERANDS);
     let mut call = KernelCall::new(source, constants, bindings, strips.div_ceil(places));
-    prologue.complete_packets(&mut call, OPERANDS, geometry.out_channels.is_multiple_of(4));
+    prologue.complete_packets(&mut call, OPERANDS, packet == Packet::Quad);
     Some(Implementation::of(NAME, call))
 }
 
@@ -267,7 +213,8 @@ struct Staging {
 
 impl Staging {
     /// As few stages as `room` fours of weights allow; none if that is too little.
-    fn new(geometry: &ConvGeometry, lanes: usize, row_step: usize, room: usize) -> Option<Self> {
+    fn new(geometry: &ConvGeometry, lanes: usize, room: usize) -> Option<Self> {
+        let row_step = Phases::new(&geometry.height).tap_step;
         let kernel_height = geometry.height.kernel;
         let row_weights = geometry.width.kernel * geometry.in_channels;
         let most_rounds = geometry.out_channels.div_ceil(4 * lanes);

@@ -2,7 +2,7 @@
 // output[n,p,q,k] = sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c], over the channels c of k's group.
 // An invocation owns a packet of output channels in a strip of STRIP positions: the COLUMNS input columns under TAPS taps
 // are read once for all of them. A workgroup stages the weights of its LANES packets, STAGED_ROWS filter rows at a time.
-// Defined in src/ops/conv/forward.rs and launched by src/ops/conv/gpu/grouped.rs, which appends the sizes as const lines.
+// Defined in src/ops/conv/forward.rs; src/ops/conv/gpu/few_channels/grouped.rs appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> input: array<Packet>;
 @group(0) @binding(1) var<storage, read> filters: array<f32>;

@@ -1,5 +1,5 @@
 // Gradients of four filters times four channels of the input: each with each. A part of the sums is a filter's.
-// Appended to conv/grad_filters_grouped.wgsl by src/ops/conv/gpu/grouped.rs.
+// Appended to conv/few_channels/grad_filters_grouped.wgsl by src/ops/conv/gpu/few_channels/grouped.rs.
 
 alias Sums = mat4x4<f32>;
 // Packets of Sums.
