@@ -20,7 +20,7 @@ use wgconv::device::DeviceProfile;
 use wgconv::executors::OpenOptions;
 use wgconv::gpu::Tuning;
 use wgconv::ops::kernel::{Binding, Implementation, KernelCall, Source};
-use wgconv::ops::{Element, HostBuffer, Op, Operand, Operands, Precision};
+use wgconv::ops::{CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision};
 use wgconv::plan::{Allocation, Executor, Plan, Prologues};
 
 /// Launches of the empty kernel.
@@ -134,7 +134,9 @@ impl Op for Empty {
         vec![if self.writes { Operand::update("data", [64]) } else { Operand::read("data", [64]) }]
     }
     fn define(&self, _: &mut Operands<f64>) {}
-    fn run_on_cpu(&self, _: &mut Operands<f32>) {}
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|_| {})
+    }
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
         // The condition never holds, and no compiler knows.
         let (name, body) = match self.writes {
