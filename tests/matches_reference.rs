@@ -10,7 +10,7 @@ use wgconv::gpu::{Preference, ShaderChecks};
 use wgconv::host::CpuExecutor;
 use wgconv::ops::kernel::Implementation;
 use wgconv::ops::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
-use wgconv::plan::Executor;
+use wgconv::plan::{Executor, Workbench};
 use wgconv::verify::cases::{self, Case};
 use wgconv::verify::{Data, Trial};
 
@@ -22,7 +22,7 @@ fn trial(case: Case, data: Data) -> Option<(String, Trial)> {
 }
 
 /// Runs every case on `executor`, in each of the implementations that `names` lists for it.
-fn run_all<E: Executor>(
+fn run_all<E: Workbench>(
     executor: &mut E,
     names: impl Fn(&mut E, &Trial) -> Vec<String>,
     choose: impl Fn(&mut E, &str),

@@ -18,7 +18,7 @@ use wgconv::gpu::{Adapter, GpuExecutor, Preference, ShaderChecks, Tuning, Tuning
 use wgconv::network::{Network, Weights, presets};
 use wgconv::ops::kernel::{Constant, Implementation, KernelCall, Source};
 use wgconv::ops::{CpuForm, HostBuffer, Op, Operand, Operands, Precision, Read};
-use wgconv::plan::{ChosenBy, Executor, Plan};
+use wgconv::plan::{ChosenBy, Executor, Plan, Workbench};
 use wgconv::train::{TrainSettings, Trainer};
 use wgconv::verify::cases;
 

@@ -11,7 +11,7 @@ use wgconv::ops::kernel::{Constant, Implementation};
 use wgconv::ops::pool::{PoolGeometry, PoolGrad, PoolKind};
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::ops::{CpuForm, Op, Operand, Operands, Precision};
-use wgconv::plan::Executor;
+use wgconv::plan::Workbench;
 use wgconv::tensor::ImageShape;
 use wgconv::verify::cases::Case;
 use wgconv::verify::{Data, Status, Verdict, verify};
@@ -96,7 +96,7 @@ impl Op for Spoilt {
 }
 
 /// Every implementation of `op`, on integers and on reals.
-fn verdicts(executor: &mut dyn Executor, op: impl Op + Copy + 'static) -> Vec<Verdict> {
+fn verdicts(executor: &mut dyn Workbench, op: impl Op + Copy + 'static) -> Vec<Verdict> {
     let implementations = executor.implementations(&op);
     let on = |data| verify(Case::new("a case", op), data, executor, &implementations);
     Data::ALL.into_iter().flat_map(on).collect()

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::cpu::caught;
 use crate::ops::{CpuForm, Element, HostBuffer, Op, Operands};
-use crate::plan::{Allocation, BufferId, BufferSpec, Executor, Memory, Pending, Plan, Prepared, Role, Step};
+use crate::plan::{
+    Allocation, BufferId, BufferSpec, Executor, Memory, Pending, Plan, Prepared, Role, Step, Workbench,
+};
 use crate::{Result, host_memory};
 
 /// What messages call the buffers of a plan.
@@ -131,18 +133,6 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
         u64::MAX
     }
 
-    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
-        T::forms(op).into_iter().map(|form| form.name).collect()
-    }
-
-    fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool {
-        T::forms(op).iter().all(|form| form.name != implementation || form.exact_on_integers)
-    }
-
-    fn prefer(&mut self, implementation: &str) {
-        self.preferred = Some(implementation.into());
-    }
-
     fn host_bytes(&self, plans: &[&Plan]) -> u64 {
         let slots = plans.iter().flat_map(|plan| Allocation::new(plan, &[]).slots);
         let slots: u64 = slots.map(|slot| Self::bytes(slot.element, slot.elements)).sum();
@@ -242,6 +232,20 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
     fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Box<dyn Pending>> {
         let read = self.buffer(prepared, buffer).try_map_reals("reading a buffer", |value| value.to_f32())?;
         Ok(Box::new(Ready(read)))
+    }
+}
+
+impl<T: Arithmetic> Workbench for HostExecutor<T> {
+    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
+        T::forms(op).into_iter().map(|form| form.name).collect()
+    }
+
+    fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool {
+        T::forms(op).iter().all(|form| form.name != implementation || form.exact_on_integers)
+    }
+
+    fn prefer(&mut self, implementation: &str) {
+        self.preferred = Some(implementation.into());
     }
 }
 
