@@ -21,7 +21,9 @@ use wgconv::ops::norm::{
 };
 use wgconv::ops::optimizer::UpdateOptions;
 use wgconv::ops::{Element, HostBuffer, Op, Operands};
-use wgconv::plan::{DataParts, Executor, LossOptions, Plan, TrainOptions, predict_plan, train_plan};
+use wgconv::plan::{
+    DataParts, Executor, LossOptions, Plan, TrainOptions, Workbench, predict_plan, train_plan,
+};
 use wgconv::tensor::ImageShape;
 
 /// Both sides compute in float64.
@@ -31,10 +33,10 @@ const TOLERANCE: f64 = 1e-5;
 /// A mean of 1000 is itself rounded in f32.
 const TOLERANCE_FAR_FROM_ZERO: f64 = 2e-4;
 
-fn executors(test: &str) -> Vec<Box<dyn Executor>> {
-    let mut executors: Vec<Box<dyn Executor>> = vec![Box::new(CpuExecutor::new())];
+fn executors(test: &str) -> Vec<Box<dyn Workbench>> {
+    let mut executors: Vec<Box<dyn Workbench>> = vec![Box::new(CpuExecutor::new())];
     for checks in [ShaderChecks::Off, ShaderChecks::On] {
-        executors.extend(common::gpu(test, checks).map(|gpu| Box::new(gpu) as Box<dyn Executor>));
+        executors.extend(common::gpu(test, checks).map(|gpu| Box::new(gpu) as Box<dyn Workbench>));
     }
     executors
 }

@@ -12,7 +12,7 @@ use wgconv::ops::HostBuffer;
 use wgconv::ops::batch::Advance;
 use wgconv::ops::conv::{ConvForward, ConvGeometry};
 use wgconv::ops::window::WindowOptions;
-use wgconv::plan::{Executor, Plan, Prepared, TimedBy};
+use wgconv::plan::{Executor, Plan, Prepared, TimedBy, Workbench};
 use wgconv::tensor::ImageShape;
 
 fn convolution(executor: &mut dyn Executor) -> Prepared {
@@ -22,7 +22,7 @@ fn convolution(executor: &mut dyn Executor) -> Prepared {
 }
 
 /// The time that the executor gives for some runs, and the host's around them; the runs last a while.
-fn times(executor: &mut dyn Executor, prepared: Prepared) -> [Duration; 2] {
+fn times(executor: &mut dyn Workbench, prepared: Prepared) -> [Duration; 2] {
     executor.time(prepared, 1).unwrap();
     let mut runs = 1;
     loop {

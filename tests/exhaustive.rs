@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wgconv::gpu::{GpuExecutor, ShaderChecks};
 use wgconv::host::CpuExecutor;
-use wgconv::plan::Executor;
+use wgconv::plan::Workbench;
 use wgconv::verify::cases::Case;
 use wgconv::verify::{Data, Exhaustive, Status, verify};
 
@@ -20,7 +20,7 @@ struct Found {
 
 impl Found {
     /// Verifies cases on integers.
-    fn verify(&mut self, cases: impl IntoIterator<Item = Case>, executor: &mut dyn Executor) {
+    fn verify(&mut self, cases: impl IntoIterator<Item = Case>, executor: &mut dyn Workbench) {
         for case in cases {
             let implementations = executor.implementations(case.op.as_ref());
             for verdict in verify(case, Data::Integers, executor, &implementations) {
@@ -36,7 +36,7 @@ impl Found {
 
 /// Calls `work` for every chunk of `length` numbers below `count`, on a thread for each core with an executor of its own:
 /// operations as small as these are not worth sharing out. None may have failed.
-fn on_all_cores<E: Executor + Send>(
+fn on_all_cores<E: Workbench + Send>(
     count: usize,
     length: usize,
     open: impl Fn() -> E + Sync,

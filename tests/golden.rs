@@ -149,7 +149,7 @@ fn apply<T: Arithmetic>(op: &dyn Op, tensors: &mut Tensors<T>) {
         buffer
     });
     let mut operands = Operands::new(buffers.collect());
-    T::run(op, T::forms(op)[0].name, &mut operands);
+    T::forms(op)[0].run(&mut operands);
     for (operand, buffer) in declared.iter().zip(operands.into_buffers()) {
         tensors.insert(operand.name.to_string(), buffer);
     }
@@ -373,7 +373,7 @@ impl Descent {
 
 fn run_one<T: Arithmetic>(op: &dyn Op, buffers: Vec<HostBuffer<T>>) -> Vec<HostBuffer<T>> {
     let mut operands = Operands::new(buffers);
-    T::run(op, T::forms(op)[0].name, &mut operands);
+    T::forms(op)[0].run(&mut operands);
     operands.into_buffers()
 }
 

@@ -9,8 +9,8 @@ use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::gpu::{Preference, ShaderChecks};
 use wgconv::host::CpuExecutor;
 use wgconv::ops::kernel::Implementation;
-use wgconv::ops::{HostBuffer, Op, Operand, Operands, Precision};
-use wgconv::plan::Executor;
+use wgconv::ops::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
+use wgconv::plan::{Executor, Workbench};
 use wgconv::verify::cases::{self, Case};
 use wgconv::verify::{Data, Trial};
 
@@ -22,7 +22,7 @@ fn trial(case: Case, data: Data) -> Option<(String, Trial)> {
 }
 
 /// Runs every case on `executor`, in each of the implementations that `names` lists for it.
-fn run_all<E: Executor>(
+fn run_all<E: Workbench>(
     executor: &mut E,
     names: impl Fn(&mut E, &Trial) -> Vec<String>,
     choose: impl Fn(&mut E, &str),
@@ -111,8 +111,8 @@ impl<F: Fn(&dyn Op, &DeviceProfile) -> Vec<Implementation> + Send + Sync + 'stat
         self.0.define(operands);
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.0.run_on_cpu(operands);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        self.0.cpu_forms()
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
@@ -363,7 +363,7 @@ fn the_number_of_threads_changes_no_bit() {
         for form in case.op.cpu_forms() {
             let [one, several] = [&pools[0], &pools[1]].map(|pool| {
                 let mut operands = Operands::new(given.clone());
-                pool.install(|| case.op.run_on_cpu_in(form.name, &mut operands));
+                pool.install(|| form.run(&mut operands));
                 operands.into_buffers()
             });
             for (one, several) in one.iter().zip(&several) {

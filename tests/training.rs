@@ -14,10 +14,10 @@ use wgconv::gpu::ShaderChecks;
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
 use wgconv::layers::Conv2d;
 use wgconv::network::{Network, Weights, presets};
+use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
 use wgconv::ops::optimizer::{Groups, Optimizer, Sgd};
 use wgconv::ops::window::Padding;
-use wgconv::ops::{HostBuffer, Op};
 use wgconv::plan::{BufferId, Executor, Memory, Pending, Plan, Prepared};
 use wgconv::train::{Evaluator, Schedule, TrainSettings, Trainer};
 use wgconv::{Error, Result};
@@ -301,9 +301,6 @@ impl Executor for SmallBuffers {
     }
     fn device_name(&self) -> String {
         self.0.device_name()
-    }
-    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
-        self.0.implementations(op)
     }
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
         assert!(plan.find("train/images.1").is_some() || plan.find("test/images.1").is_some());

@@ -17,8 +17,8 @@ use wgconv::files::CacheFolder;
 use wgconv::gpu::{Adapter, GpuExecutor, Preference, ShaderChecks, Tuning, TuningNotice};
 use wgconv::network::{Network, Weights, presets};
 use wgconv::ops::kernel::{Constant, Implementation, KernelCall, Source};
-use wgconv::ops::{HostBuffer, Op, Operand, Operands, Precision, Read};
-use wgconv::plan::{ChosenBy, Executor, Plan};
+use wgconv::ops::{CpuForm, HostBuffer, Op, Operand, Operands, Precision, Read};
+use wgconv::plan::{ChosenBy, Executor, Plan, Workbench};
 use wgconv::train::{TrainSettings, Trainer};
 use wgconv::verify::cases;
 
@@ -91,7 +91,7 @@ impl Op for Scale {
     fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
         (!self.in_place).then(|| 2.0 * read(0, index))
     }
-    fn run_on_cpu(&self, _: &mut Operands<f32>) {
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
         unreachable!("this one runs on the GPU")
     }
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {

@@ -10,8 +10,8 @@ use wgconv::ops::conv::{ConvForward, ConvGeometry};
 use wgconv::ops::kernel::{Constant, Implementation};
 use wgconv::ops::pool::{PoolGeometry, PoolGrad, PoolKind};
 use wgconv::ops::window::{Padding, WindowOptions};
-use wgconv::ops::{Op, Operand, Operands, Precision};
-use wgconv::plan::Executor;
+use wgconv::ops::{CpuForm, Op, Operand, Operands, Precision};
+use wgconv::plan::Workbench;
 use wgconv::tensor::ImageShape;
 use wgconv::verify::cases::Case;
 use wgconv::verify::{Data, Status, Verdict, verify};
@@ -45,8 +45,8 @@ impl Op for Wrong {
     fn define(&self, operands: &mut Operands<f64>) {
         self.defined.define(operands);
     }
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.shifted.run_on_cpu(operands);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        self.shifted.cpu_forms()
     }
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         self.shifted.implementations(device)
@@ -78,8 +78,8 @@ impl Op for Spoilt {
     fn define(&self, operands: &mut Operands<f64>) {
         self.right.define(operands);
     }
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.right.run_on_cpu(operands);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        self.right.cpu_forms()
     }
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         let mut implementations = self.right.implementations(device);
@@ -96,7 +96,7 @@ impl Op for Spoilt {
 }
 
 /// Every implementation of `op`, on integers and on reals.
-fn verdicts(executor: &mut dyn Executor, op: impl Op + Copy + 'static) -> Vec<Verdict> {
+fn verdicts(executor: &mut dyn Workbench, op: impl Op + Copy + 'static) -> Vec<Verdict> {
     let implementations = executor.implementations(&op);
     let on = |data| verify(Case::new("a case", op), data, executor, &implementations);
     Data::ALL.into_iter().flat_map(on).collect()

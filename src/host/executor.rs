@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use crate::cpu::caught;
 use crate::ops::{CpuForm, Element, HostBuffer, Op, Operands};
-use crate::plan::{Allocation, BufferId, BufferSpec, Executor, Memory, Pending, Plan, Prepared, Role, Step};
+use crate::plan::{
+    Allocation, BufferId, BufferSpec, Executor, Memory, Pending, Plan, Prepared, Role, Step, Workbench,
+};
 use crate::{Result, host_memory};
 
 /// What messages call the buffers of a plan.
 const PLAN: &str = "a plan";
 
-/// A type of real numbers, and the form of an operation that works on it.
+/// A type of real numbers, and the forms of an operation that work on it.
 pub trait Arithmetic: Copy + Default + Send + 'static {
     /// The forms of an operation that work on this type, best guess first.
-    fn forms(op: &dyn Op) -> Vec<CpuForm>;
+    fn forms(op: &dyn Op) -> Vec<CpuForm<'_, Self>>;
     /// What [`Executor::device_name`] answers.
     fn device_name() -> String;
-    /// Runs the operation in one of its forms.
-    fn run(op: &dyn Op, form: &'static str, operands: &mut Operands<Self>);
     /// Rounds to f32.
     fn to_f32(self) -> f32;
     /// Widens from f32.
@@ -47,8 +47,8 @@ struct PreparedPlan {
     plan: Arc<Plan>,
     // Where each buffer lies in the executor's memory.
     places: Vec<Option<usize>>,
-    // What each step runs as.
-    forms: Vec<&'static str>,
+    // The name of the form that steps run in, those that have it.
+    preferred: Option<String>,
 }
 
 impl<T: Arithmetic> HostExecutor<T> {
@@ -93,16 +93,16 @@ impl<T: Arithmetic> HostExecutor<T> {
     }
 
     /// The form of the preferred name, or else the best.
-    fn form(&self, op: &dyn Op) -> &'static str {
-        let forms = T::forms(op);
-        let preferred = forms.iter().find(|form| self.preferred.as_deref() == Some(form.name));
-        preferred.unwrap_or(&forms[0]).name
+    fn form<'a>(op: &'a dyn Op, preferred: Option<&str>) -> CpuForm<'a, T> {
+        let mut forms = T::forms(op);
+        let position = forms.iter().position(|form| Some(form.name) == preferred);
+        forms.swap_remove(position.unwrap_or(0))
     }
 
     fn run_step(
         &mut self,
         step: &Step,
-        form: &'static str,
+        form: &CpuForm<'_, T>,
         places: &[Option<usize>],
         plan: &Plan,
     ) -> Result<()> {
@@ -114,7 +114,7 @@ impl<T: Arithmetic> HostExecutor<T> {
             buffer
         }));
         let mut operands = Operands::new(buffers);
-        let ran = caught(|| T::run(step.op.as_ref(), form, &mut operands));
+        let ran = caught(|| form.run(&mut operands));
         let mut buffers = operands.into_buffers();
         for (id, buffer) in step.operands.iter().zip(buffers.drain(..)) {
             self.memory[place(id)] = buffer;
@@ -131,18 +131,6 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
 
     fn max_buffer_bytes(&self) -> u64 {
         u64::MAX
-    }
-
-    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
-        T::forms(op).into_iter().map(|form| form.name).collect()
-    }
-
-    fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool {
-        T::forms(op).iter().all(|form| form.name != implementation || form.exact_on_integers)
-    }
-
-    fn prefer(&mut self, implementation: &str) {
-        self.preferred = Some(implementation.into());
     }
 
     fn host_bytes(&self, plans: &[&Plan]) -> u64 {
@@ -191,8 +179,7 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
                 *place = Some(shared);
             }
         }
-        let forms = plan.steps().map(|step| self.form(step.op.as_ref())).collect();
-        self.plans.push(PreparedPlan { plan, places, forms });
+        self.plans.push(PreparedPlan { plan, places, preferred: self.preferred.clone() });
         Ok(Prepared(self.plans.len() - 1))
     }
 
@@ -208,8 +195,10 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
     }
 
     fn run(&mut self, prepared: Prepared, times: usize) -> Result<()> {
-        let PreparedPlan { plan, places, forms } = &self.plans[prepared.0];
-        let (plan, places, forms) = (plan.clone(), places.clone(), forms.clone());
+        let PreparedPlan { plan, places, preferred } = &self.plans[prepared.0];
+        let (plan, places) = (plan.clone(), places.clone());
+        let forms: Vec<CpuForm<'_, T>> =
+            plan.steps().map(|step| Self::form(step.op.as_ref(), preferred.as_deref())).collect();
         // From a thread of the pool, so that sharing out a step's work wakes the others only.
         rayon::scope(|_| {
             for _ in 0..times {
@@ -243,6 +232,20 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
     fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Box<dyn Pending>> {
         let read = self.buffer(prepared, buffer).try_map_reals("reading a buffer", |value| value.to_f32())?;
         Ok(Box::new(Ready(read)))
+    }
+}
+
+impl<T: Arithmetic> Workbench for HostExecutor<T> {
+    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
+        T::forms(op).into_iter().map(|form| form.name).collect()
+    }
+
+    fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool {
+        T::forms(op).iter().all(|form| form.name != implementation || form.exact_on_integers)
+    }
+
+    fn prefer(&mut self, implementation: &str) {
+        self.preferred = Some(implementation.into());
     }
 }
 

@@ -45,20 +45,11 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
-    /// Runs the operation on all cores of the CPU, in the best of its forms.
+    /// The ways to run the operation on all cores of the CPU, best guess first, each under a name of its own. Never
+    /// empty.
     ///
-    /// The answer must not depend on the number of threads.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>);
-
-    /// The ways to run the operation on the CPU, best guess first, each under a name of its own. Never empty.
-    fn cpu_forms(&self) -> Vec<CpuForm> {
-        vec![CpuForm::exact("cpu")]
-    }
-
-    /// Runs the operation on all cores of the CPU, in the form of this name.
-    fn run_on_cpu_in(&self, _form: &str, operands: &mut Operands<f32>) {
-        self.run_on_cpu(operands);
-    }
+    /// A form's answer must not depend on the number of threads.
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>>;
 
     /// The ways to run the operation on `device`, best guess first, each under a name of its own. Never empty:
     /// the last one takes every geometry on every device.
@@ -131,24 +122,38 @@ pub struct WithPrologue {
     pub reads: usize,
 }
 
-/// A way to run an operation on the CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CpuForm {
+/// A way to run an operation in host memory, on reals of type `T`.
+pub struct CpuForm<'a, T = f32> {
     /// Its name, unlike that of any other form of the operation.
     pub name: &'static str,
     /// Whether it gives an exact answer to small integers, where the operation does so at all.
     pub exact_on_integers: bool,
+    run: Box<Run<'a, T>>,
 }
 
-impl CpuForm {
+type Run<'a, T> = dyn Fn(&mut Operands<T>) + Send + Sync + 'a;
+
+impl<'a> CpuForm<'a> {
+    /// The forms of an operation that has one alone.
+    pub fn only(run: impl Fn(&mut Operands<f32>) + Send + Sync + 'a) -> Vec<Self> {
+        vec![CpuForm::exact("cpu", run)]
+    }
+}
+
+impl<'a, T> CpuForm<'a, T> {
     /// A form that adds up the products of the definition, in whatever order.
-    pub fn exact(name: &'static str) -> Self {
-        CpuForm { name, exact_on_integers: true }
+    pub fn exact(name: &'static str, run: impl Fn(&mut Operands<T>) + Send + Sync + 'a) -> Self {
+        CpuForm { name, exact_on_integers: true, run: Box::new(run) }
     }
 
     /// A form that rounds on other ways than the definition does.
-    pub fn rounding(name: &'static str) -> Self {
-        CpuForm { name, exact_on_integers: false }
+    pub fn rounding(name: &'static str, run: impl Fn(&mut Operands<T>) + Send + Sync + 'a) -> Self {
+        CpuForm { exact_on_integers: false, ..CpuForm::exact(name, run) }
+    }
+
+    /// Runs the operation.
+    pub fn run(&self, operands: &mut Operands<T>) {
+        (self.run)(operands);
     }
 }
 

@@ -253,7 +253,7 @@ mod tests {
     use crate::ops::dense::{DenseForward, DenseSize};
     use crate::ops::kernel::Implementation;
     use crate::ops::optimizer::UpdateOptions;
-    use crate::ops::{Element, Epilogue, Operand, Operands, Precision};
+    use crate::ops::{CpuForm, Element, Epilogue, Operand, Operands, Precision};
     use crate::plan::{DataParts, Executor, LossOptions, Role, TrainOptions, predict_plan, train_plan};
     use crate::tensor::{ImageShape, Shape};
 
@@ -417,7 +417,7 @@ mod tests {
             output.reals_mut().iter_mut().zip(shifted).for_each(|(output, shifted)| *output = shifted);
         }
 
-        fn run_on_cpu(&self, _: &mut Operands<f32>) {
+        fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
             unreachable!("the definition is what runs")
         }
 

@@ -5,8 +5,9 @@ mod fuse;
 mod lower;
 mod memory;
 mod site;
+mod workbench;
 
-pub use executor::{ChosenBy, Executor, Pending, Prepared, TimedBy};
+pub use executor::{Executor, Pending, Prepared};
 pub use fuse::Prologues;
 pub use lower::{
     DataParts, EvaluateOptions, LossOptions, TrainOptions, evaluate_plan, inspect_plan, predict_plan,
@@ -14,6 +15,7 @@ pub use lower::{
 };
 pub use memory::{Allocation, Memory, Slot};
 pub use site::{Guard, Mode, Site};
+pub use workbench::{ChosenBy, TimedBy, Workbench};
 
 use std::collections::{HashMap, HashSet};
 

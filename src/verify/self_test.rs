@@ -7,7 +7,7 @@ use super::{Data, Trial};
 use crate::Result;
 use crate::network::presets;
 use crate::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
-use crate::plan::{DataParts, Executor, LossOptions, Prologues, TrainOptions, train_plan};
+use crate::plan::{DataParts, LossOptions, Prologues, TrainOptions, Workbench, train_plan};
 use crate::tensor::ImageShape;
 
 /// What a self-test found.
@@ -29,7 +29,7 @@ pub struct SelfTest {
 ///
 /// # Errors
 /// None of the device's: they are findings.
-pub fn self_test(executor: &mut dyn Executor, budget: Duration) -> Result<SelfTest> {
+pub fn self_test(executor: &mut dyn Workbench, budget: Duration) -> Result<SelfTest> {
     let start = Instant::now();
     let image = ImageShape { height: 12, width: 12, channels: 1 };
     let network = presets::lenet(image, 10)?;

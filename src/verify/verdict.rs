@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::cases::Case;
 use super::{Data, Trial};
-use crate::plan::Executor;
+use crate::plan::Workbench;
 
 /// What a trial came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -66,12 +66,12 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Runs `case` on `executor` in each of `implementations`, of those that [`Executor::implementations`] names,
+/// Runs `case` on `executor` in each of `implementations`, of those that [`Workbench::implementations`] names,
 /// and compares each answer with the definition's.
 pub fn verify(
     case: Case,
     data: Data,
-    executor: &mut dyn Executor,
+    executor: &mut dyn Workbench,
     implementations: &[&'static str],
 ) -> Vec<Verdict> {
     // Any seed will do, as long as a repeated trial draws the same numbers.

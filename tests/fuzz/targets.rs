@@ -13,7 +13,7 @@ use wgconv::files::CacheFolder;
 use wgconv::gpu::{GpuExecutor, Tuning};
 use wgconv::network::{self, presets};
 use wgconv::ops::dense::{DenseForward, DenseSize};
-use wgconv::plan::{Executor, Plan};
+use wgconv::plan::{Executor, Plan, Workbench};
 use wgconv::report::summary;
 use wgconv::tensor::ImageShape;
 use wgconv::train::{RunConfig, RunFolder, TrainSettings, load_weights, save_weights};

@@ -10,7 +10,7 @@ use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Valuewise};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Valuewise};
 
 /// Applies an activation to every element.
 ///
@@ -42,13 +42,15 @@ impl Op for ActivationForward {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [input, output] = operands.all();
-        let inputs = input.reals().par_chunks(CHUNK);
-        output.reals_mut().par_chunks_mut(CHUNK).zip(inputs).for_each(|(output, input)| {
-            output.copy_from_slice(input);
-            self.activation.apply(output);
-        });
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [input, output] = operands.all();
+            let inputs = input.reals().par_chunks(CHUNK);
+            output.reals_mut().par_chunks_mut(CHUNK).zip(inputs).for_each(|(output, input)| {
+                output.copy_from_slice(input);
+                self.activation.apply(output);
+            });
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {

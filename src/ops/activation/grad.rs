@@ -9,7 +9,7 @@ use super::{Activation, CHUNK, Saved};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Valuewise};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Valuewise};
 use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to an activation's input.
@@ -59,15 +59,17 @@ impl Op for ActivationGrad {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [saved, grad_output, grad_input] = operands.all();
-        let given = grad_output.reals().par_chunks(CHUNK).zip(saved.reals().par_chunks(CHUNK));
-        grad_input.reals_mut().par_chunks_mut(CHUNK).zip(given).for_each(
-            |(grad_input, (grad_output, saved))| {
-                grad_input.copy_from_slice(grad_output);
-                self.activation.multiply_by_derivative(grad_input, saved);
-            },
-        );
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [saved, grad_output, grad_input] = operands.all();
+            let given = grad_output.reals().par_chunks(CHUNK).zip(saved.reals().par_chunks(CHUNK));
+            grad_input.reals_mut().par_chunks_mut(CHUNK).zip(given).for_each(
+                |(grad_input, (grad_output, saved))| {
+                    grad_input.copy_from_slice(grad_output);
+                    self.activation.multiply_by_derivative(grad_input, saved);
+                },
+            );
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {

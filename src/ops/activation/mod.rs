@@ -153,9 +153,9 @@ mod tests {
         let y = last(&[f64::from(x), 0.0], |operands| forward.define(operands));
         let saved = if from_output { y } else { x.into() };
         let derivative = last(&[saved, 1.0, 0.0], |operands| grad.define(operands));
-        let fast_y = last(&[x, 0.0], |operands| forward.run_on_cpu(operands));
+        let fast_y = last(&[x, 0.0], |operands| forward.cpu_forms()[0].run(operands));
         let saved = if from_output { fast_y } else { x };
-        let fast_derivative = last(&[saved, 1.0, 0.0], |operands| grad.run_on_cpu(operands));
+        let fast_derivative = last(&[saved, 1.0, 0.0], |operands| grad.cpu_forms()[0].run(operands));
         [[y, derivative], [fast_y.into(), fast_derivative.into()]]
     }
 

@@ -2,7 +2,7 @@
 
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 
 /// Counts a training step: `step[0] += 1`, if `loss[step]` is finite.
 ///
@@ -33,12 +33,14 @@ impl Op for Advance {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [loss, step] = operands.all();
-        let step = &mut step.indices_mut()[0];
-        if loss.reals().get(*step as usize).is_some_and(|loss| loss.is_finite()) {
-            *step += 1;
-        }
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [loss, step] = operands.all();
+            let step = &mut step.indices_mut()[0];
+            if loss.reals().get(*step as usize).is_some_and(|loss| loss.is_finite()) {
+                *step += 1;
+            }
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -70,7 +72,7 @@ mod tests {
                 HostBuffer::real(vec![1.0, f32::NAN, 1.0]),
                 HostBuffer::index(vec![step]),
             ]);
-            op.run_on_cpu(&mut operands);
+            op.cpu_forms()[0].run(&mut operands);
             let [_, step] = operands.all();
             assert_eq!(step.indices(), [expected]);
         }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::loss::NO_LABEL;
-use crate::ops::op::{Access, Op, Operand, Operands, Precision};
+use crate::ops::op::{Access, CpuForm, Op, Operand, Operands, Precision};
 use crate::tensor::ImageShape;
 
 /// Entry of the order that no part holds: the padding of an evaluation's last batch.
@@ -114,35 +114,39 @@ impl Op for GatherBatch {
     }
 
     /// The images of the batch side by side.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [images, labels, order, step, normalisation, input, targets] = operands.all();
-        let (scale, shift) = normalisation.reals().split_at(self.image.channels);
-        let step = step.indices()[0] as usize;
-        if step >= self.steps {
-            return;
-        }
-        let order = &order.indices()[step * self.batch_size..][..self.batch_size];
-        let image_elements = self.image.elements();
-        let (images, labels) = (images.bytes(), labels.indices());
-        let batch = input.reals_mut().par_chunks_mut(image_elements).zip(targets.indices_mut()).zip(order);
-        batch.for_each(|((input, target), &entry)| match self.shown(entry) {
-            Shown::Row(row) => {
-                let image = &images[row * image_elements..][..image_elements];
-                let pixels = image.chunks_exact(self.image.channels);
-                for (values, pixel) in input.chunks_exact_mut(self.image.channels).zip(pixels) {
-                    for (((value, &byte), scale), shift) in values.iter_mut().zip(pixel).zip(scale).zip(shift)
-                    {
-                        *value = f32::from(byte) * scale + shift;
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [images, labels, order, step, normalisation, input, targets] = operands.all();
+            let (scale, shift) = normalisation.reals().split_at(self.image.channels);
+            let step = step.indices()[0] as usize;
+            if step >= self.steps {
+                return;
+            }
+            let order = &order.indices()[step * self.batch_size..][..self.batch_size];
+            let image_elements = self.image.elements();
+            let (images, labels) = (images.bytes(), labels.indices());
+            let batch =
+                input.reals_mut().par_chunks_mut(image_elements).zip(targets.indices_mut()).zip(order);
+            batch.for_each(|((input, target), &entry)| match self.shown(entry) {
+                Shown::Row(row) => {
+                    let image = &images[row * image_elements..][..image_elements];
+                    let pixels = image.chunks_exact(self.image.channels);
+                    for (values, pixel) in input.chunks_exact_mut(self.image.channels).zip(pixels) {
+                        for (((value, &byte), scale), shift) in
+                            values.iter_mut().zip(pixel).zip(scale).zip(shift)
+                        {
+                            *value = f32::from(byte) * scale + shift;
+                        }
                     }
+                    *target = labels[row];
                 }
-                *target = labels[row];
-            }
-            Shown::Nothing => {
-                input.fill(0.0);
-                *target = NO_LABEL;
-            }
-            Shown::Earlier => {}
-        });
+                Shown::Nothing => {
+                    input.fill(0.0);
+                    *target = NO_LABEL;
+                }
+                Shown::Earlier => {}
+            });
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -200,12 +204,12 @@ mod tests {
             HostBuffer::real(vec![-1.0; 9]),
             HostBuffer::index(vec![9; 3]),
         );
-        part(2, 0).run_on_cpu(&mut first);
+        part(2, 0).cpu_forms()[0].run(&mut first);
         let [.., input, targets] = first.all::<7>();
         assert_eq!(input.reals(), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 11.0, 24.0, 39.0]);
         assert_eq!(targets.indices(), [NO_LABEL, NO_LABEL, 7]);
         let mut second = operands(vec![255, 0, 1], vec![5], input.clone(), targets.clone());
-        part(1, 2).run_on_cpu(&mut second);
+        part(1, 2).cpu_forms()[0].run(&mut second);
         let [.., input, targets] = second.all::<7>();
         assert_eq!(input.reals(), [265.0, 20.0, 33.0, 0.0, 0.0, 0.0, 11.0, 24.0, 39.0]);
         assert_eq!(targets.indices(), [5, NO_LABEL, 7]);

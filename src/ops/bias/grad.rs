@@ -6,7 +6,7 @@ use crate::cpu::{add_in_order, add_rows, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::in_slices;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, best_first, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read, WithPrologue};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 use crate::ops::rows::{INVOCATIONS, RowSlices, chunk_rows};
@@ -95,21 +95,23 @@ impl Op for BiasGrad {
     }
 
     /// Each chunk of rows is summed on its own; the chunks are added in order.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let ([grad_output, grad_bias], more) = operands.split();
-        let (grad_output, grad_bias) = (grad_output.reals(), grad_bias.reals_mut());
-        let rows = chunk_rows(self.channels);
-        with_scratch(self.rows.div_ceil(rows) * self.channels, |sums| {
-            sums.par_chunks_mut(self.channels).enumerate().for_each(|(chunk, sums)| {
-                sums.fill(0.0);
-                let first = chunk * rows;
-                let part = first * self.channels..self.rows.min(first + rows) * self.channels;
-                self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
-                    add_rows(sums, grad_output);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let ([grad_output, grad_bias], more) = operands.split();
+            let (grad_output, grad_bias) = (grad_output.reals(), grad_bias.reals_mut());
+            let rows = chunk_rows(self.channels);
+            with_scratch(self.rows.div_ceil(rows) * self.channels, |sums| {
+                sums.par_chunks_mut(self.channels).enumerate().for_each(|(chunk, sums)| {
+                    sums.fill(0.0);
+                    let first = chunk * rows;
+                    let part = first * self.channels..self.rows.min(first + rows) * self.channels;
+                    self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
+                        add_rows(sums, grad_output);
+                    });
                 });
+                add_in_order(grad_bias, sums);
             });
-            add_in_order(grad_bias, sums);
-        });
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

@@ -3,7 +3,7 @@
 use crate::cpu::map;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 
 /// Copies a tensor: the device's memory and nothing else.
 ///
@@ -38,9 +38,11 @@ impl Op for CopyRate {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [input, result] = operands.all();
-        map(result.reals_mut(), input.reals(), |value| value);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [input, result] = operands.all();
+            map(result.reals_mut(), input.reals(), |value| value);
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {

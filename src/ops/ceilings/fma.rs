@@ -3,7 +3,7 @@
 use crate::cpu::map;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 
 /// Multiplies and adds in registers: the device's arithmetic and nothing else.
 ///
@@ -49,15 +49,17 @@ impl Op for FmaRate {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [input, result] = operands.all();
-        map(result.reals_mut(), input.reals(), |input| {
-            let mut chains: [f32; Self::CHAINS] = std::array::from_fn(|chain| chain as f32);
-            for _ in 0..Self::STEPS * self.rounds {
-                chains = chains.map(|x| x * 0.5 + input);
-            }
-            chains.iter().sum::<f32>() / Self::CHAINS as f32
-        });
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [input, result] = operands.all();
+            map(result.reals_mut(), input.reals(), |input| {
+                let mut chains: [f32; Self::CHAINS] = std::array::from_fn(|chain| chain as f32);
+                for _ in 0..Self::STEPS * self.rounds {
+                    chains = chains.map(|x| x * 0.5 + input);
+                }
+                chains.iter().sum::<f32>() / Self::CHAINS as f32
+            });
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {

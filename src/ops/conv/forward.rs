@@ -1,6 +1,6 @@
 //! The forward pass of a convolution.
 
-use super::cpu::{Correlation, DIRECT, Source, with_winograd as with_cpu_winograd};
+use super::cpu::{Correlation, CorrelationOperands, DIRECT, Source, WINOGRAD, WinogradCorrelation, add_form};
 use super::gpu::{self, FusedPass};
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
@@ -64,6 +64,21 @@ impl ConvForward {
         }
         self.epilogue.define(sum, || bias(k))
     }
+
+    /// The operands as the CPU's forms take them.
+    fn on_cpu<'a>(
+        &'a self,
+        operands: &'a mut Operands<f32>,
+    ) -> CorrelationOperands<'a, impl Fn(&mut [f32]) + Sync> {
+        let ([input, filters, output], more) = operands.split();
+        let more = &*more;
+        CorrelationOperands {
+            source: Source::plain(input.reals(), self.geometry.in_channels),
+            filters: filters.reals(),
+            result: output.reals_mut(),
+            finish: |output: &mut [f32]| self.epilogue.run_on_cpu(output, more),
+        }
+    }
 }
 
 impl Op for ConvForward {
@@ -93,20 +108,14 @@ impl Op for ConvForward {
         Some(self.output_at(index, |i| read(0, i), |i| read(1, i), |k| read(OPERANDS, k)))
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.run_on_cpu_in(self.cpu_forms()[0].name, operands);
-    }
-
-    fn cpu_forms(&self) -> Vec<CpuForm> {
-        with_cpu_winograd(vec![CpuForm::exact(DIRECT)], Correlation::forward(&self.geometry))
-    }
-
-    fn run_on_cpu_in(&self, form: &str, operands: &mut Operands<f32>) {
-        let ([input, filters, output], more) = operands.split();
-        let source = Source::plain(input.reals(), self.geometry.in_channels);
-        let (filters, output) = (filters.reals(), output.reals_mut());
-        let finish = |output: &mut [f32]| self.epilogue.run_on_cpu(output, more);
-        Correlation::forward(&self.geometry).run_in(form, &source, filters, output, finish);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        let direct = Correlation::forward(&self.geometry);
+        let mut forms = vec![CpuForm::exact(DIRECT, move |operands| direct.run(self.on_cpu(operands)))];
+        if let Some(winograd) = WinogradCorrelation::new(direct) {
+            let form = CpuForm::rounding(WINOGRAD, move |operands| winograd.run(self.on_cpu(operands)));
+            add_form(&mut forms, form, winograd.pays());
+        }
+        forms
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

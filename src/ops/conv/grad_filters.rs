@@ -1,6 +1,6 @@
 //! The gradient of a convolution's filters.
 
-use super::cpu::{DIRECT, FilterSums, Source, WINOGRAD, WinogradFilters};
+use super::cpu::{DIRECT, FilterOperands, FilterSums, Source, WINOGRAD, WinogradFilters, add_form};
 use super::gpu::{self, FusedPass};
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
@@ -60,6 +60,17 @@ impl ConvGradFilters {
         sum
     }
 
+    /// The operands as the CPU's forms take them.
+    fn on_cpu<'a>(&self, operands: &'a mut Operands<f32>) -> FilterOperands<'a> {
+        let ([input, grad_output, grad_filters], more) = operands.split();
+        let (prologue, channels) = (self.prologue, self.geometry.out_channels);
+        FilterOperands {
+            input: input.reals(),
+            grad_output: Source { values: grad_output.reals(), channels, prologue, more },
+            grad_filters: grad_filters.reals_mut(),
+        }
+    }
+
     fn direct(&self, device: &DeviceProfile) -> Implementation {
         let positions = self.geometry.batch_size * self.geometry.positions();
         let elements = self.geometry.filters_shape().elements();
@@ -102,28 +113,14 @@ impl Op for ConvGradFilters {
         Some(self.grad_at(index, |i| read(0, i), grad_output))
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.run_on_cpu_in(self.cpu_forms()[0].name, operands);
-    }
-
-    fn cpu_forms(&self) -> Vec<CpuForm> {
-        let direct = CpuForm::exact(DIRECT);
-        match WinogradFilters::new(&self.geometry) {
-            Some(winograd) if winograd.pays() => vec![CpuForm::rounding(WINOGRAD), direct],
-            Some(_) => vec![direct, CpuForm::rounding(WINOGRAD)],
-            None => vec![direct],
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        let direct = FilterSums::new(&self.geometry);
+        let mut forms = vec![CpuForm::exact(DIRECT, move |operands| direct.run(self.on_cpu(operands)))];
+        if let Some(winograd) = WinogradFilters::new(&self.geometry) {
+            let form = CpuForm::rounding(WINOGRAD, move |operands| winograd.run(self.on_cpu(operands)));
+            add_form(&mut forms, form, winograd.pays());
         }
-    }
-
-    fn run_on_cpu_in(&self, form: &str, operands: &mut Operands<f32>) {
-        let ([input, grad_output, grad_filters], more) = operands.split();
-        let (prologue, channels) = (self.prologue, self.geometry.out_channels);
-        let grad_output = Source { values: grad_output.reals(), channels, prologue, more };
-        let (input, grad_filters) = (input.reals(), grad_filters.reals_mut());
-        match WinogradFilters::new(&self.geometry) {
-            Some(winograd) if form == WINOGRAD => winograd.run(input, &grad_output, grad_filters),
-            _ => FilterSums::new(&self.geometry).run(input, &grad_output, grad_filters),
-        }
+        forms
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

@@ -2,7 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::cpu::{Correlation, DIRECT, PATCHES, Source, patches, with_winograd as with_cpu_winograd};
+use super::cpu::{
+    Correlation, CorrelationOperands, DIRECT, PATCHES, Source, WINOGRAD, WinogradCorrelation, add_form,
+    patches,
+};
 use super::gpu::{self, FusedPass};
 use super::phases::Phases;
 use super::{ConvGeometry, OPERANDS};
@@ -51,6 +54,21 @@ impl ConvGradInput {
         let window = self.geometry.height.kernel * self.geometry.width.kernel;
         self.geometry.groups == 1
             && window * vectors(self.geometry.group_in_channels()) > 2 * vectors(self.geometry.taps())
+    }
+
+    /// The operands as forms take them that sum over windows.
+    fn on_cpu<'a>(
+        &self,
+        operands: &'a mut Operands<f32>,
+    ) -> CorrelationOperands<'a, impl Fn(&mut [f32]) + Sync + use<'a>> {
+        let ([filters, grad_output, grad_input], more) = operands.split();
+        let (prologue, channels) = (self.prologue, self.geometry.out_channels);
+        CorrelationOperands {
+            source: Source { values: grad_output.reals(), channels, prologue, more },
+            filters: filters.reals(),
+            result: grad_input.reals_mut(),
+            finish: |_: &mut [f32]| (),
+        }
     }
 
     /// An image at a time: strips of `grad_output * filters`, added back where their patches came from.
@@ -169,27 +187,16 @@ impl Op for ConvGradInput {
         Some(sum)
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.run_on_cpu_in(self.cpu_forms()[0].name, operands);
-    }
-
-    fn cpu_forms(&self) -> Vec<CpuForm> {
-        let mut forms = vec![CpuForm::exact(DIRECT), CpuForm::exact(PATCHES)];
-        if self.suits_patches() {
-            forms.swap(0, 1);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        let direct = Correlation::grad_input(&self.geometry);
+        let mut forms = vec![CpuForm::exact(DIRECT, move |operands| direct.run(self.on_cpu(operands)))];
+        let patches = CpuForm::exact(PATCHES, |operands| self.run_in_patches(operands));
+        add_form(&mut forms, patches, self.suits_patches());
+        if let Some(winograd) = WinogradCorrelation::new(direct) {
+            let form = CpuForm::rounding(WINOGRAD, move |operands| winograd.run(self.on_cpu(operands)));
+            add_form(&mut forms, form, winograd.pays());
         }
-        with_cpu_winograd(forms, Correlation::grad_input(&self.geometry))
-    }
-
-    fn run_on_cpu_in(&self, form: &str, operands: &mut Operands<f32>) {
-        if form == PATCHES {
-            return self.run_in_patches(operands);
-        }
-        let ([filters, grad_output, grad_input], more) = operands.split();
-        let (prologue, channels) = (self.prologue, self.geometry.out_channels);
-        let source = Source { values: grad_output.reals(), channels, prologue, more };
-        let (filters, grad_input) = (filters.reals(), grad_input.reals_mut());
-        Correlation::grad_input(&self.geometry).run_in(form, &source, filters, grad_input, |_| ());
+        forms
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

@@ -8,7 +8,7 @@ use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -83,16 +83,18 @@ impl Op for DenseForward {
     }
 
     /// A few samples at a time.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let DenseSize { in_features, out_features, .. } = self.size;
-        let ([input, weight, output], more) = operands.split();
-        let inputs = input.reals().par_chunks(CHUNK_ROWS * in_features);
-        output.reals_mut().par_chunks_mut(CHUNK_ROWS * out_features).zip(inputs).for_each(
-            |(output, input)| {
-                multiply_by_transpose(output, input, weight.reals(), in_features);
-                self.epilogue.run_on_cpu(output, more);
-            },
-        );
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let DenseSize { in_features, out_features, .. } = self.size;
+            let ([input, weight, output], more) = operands.split();
+            let inputs = input.reals().par_chunks(CHUNK_ROWS * in_features);
+            output.reals_mut().par_chunks_mut(CHUNK_ROWS * out_features).zip(inputs).for_each(
+                |(output, input)| {
+                    multiply_by_transpose(output, input, weight.reals(), in_features);
+                    self.epilogue.run_on_cpu(output, more);
+                },
+            );
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

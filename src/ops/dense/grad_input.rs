@@ -7,7 +7,7 @@ use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, reads_of_a};
 use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read, WithPrologue};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -82,19 +82,28 @@ impl Op for DenseGradInput {
     }
 
     /// A few samples at a time.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let DenseSize { in_features, out_features, .. } = self.size;
-        let ([weight, grad_output, grad_input], more) = operands.split();
-        let (grad_output, grad_input) = (grad_output.reals(), grad_input.reals_mut());
-        let weight = Matrix::row_major(weight.reals(), out_features, in_features);
-        grad_input.par_chunks_mut(CHUNK_ROWS * in_features).enumerate().for_each(|(chunk, grad_input)| {
-            let (first, rows) = (chunk * CHUNK_ROWS, grad_input.len() / in_features);
-            let part = first * out_features..(first + rows) * out_features;
-            self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
-                let grad_input = MatrixMut::row_major(grad_input, rows, in_features);
-                multiply(grad_input, Matrix::row_major(grad_output, rows, out_features), weight, false);
-            });
-        });
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let DenseSize { in_features, out_features, .. } = self.size;
+            let ([weight, grad_output, grad_input], more) = operands.split();
+            let (grad_output, grad_input) = (grad_output.reals(), grad_input.reals_mut());
+            let weight = Matrix::row_major(weight.reals(), out_features, in_features);
+            grad_input.par_chunks_mut(CHUNK_ROWS * in_features).enumerate().for_each(
+                |(chunk, grad_input)| {
+                    let (first, rows) = (chunk * CHUNK_ROWS, grad_input.len() / in_features);
+                    let part = first * out_features..(first + rows) * out_features;
+                    self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
+                        let grad_input = MatrixMut::row_major(grad_input, rows, in_features);
+                        multiply(
+                            grad_input,
+                            Matrix::row_major(grad_output, rows, out_features),
+                            weight,
+                            false,
+                        );
+                    });
+                },
+            );
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

@@ -7,7 +7,7 @@ use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, reads_of_a};
 use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read, WithPrologue};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -77,22 +77,24 @@ impl Op for DenseGradWeight {
     }
 
     /// A few rows of the weight at a time.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let DenseSize { batch_size, in_features, out_features } = self.size;
-        let ([input, grad_output, grad_weight], more) = operands.split();
-        let (grad_output, grad_weight) = (grad_output.reals(), grad_weight.reals_mut());
-        let input = Matrix::row_major(input.reals(), batch_size, in_features);
-        self.prologue.run_on_cpu(grad_output, 0..grad_output.len(), more, |grad_output| {
-            grad_weight.par_chunks_mut(CHUNK_ROWS * in_features).enumerate().for_each(
-                |(chunk, grad_weight)| {
-                    let rows = grad_weight.len() / in_features;
-                    let grad_output =
-                        Matrix::columns(grad_output, batch_size, out_features, chunk * CHUNK_ROWS, rows);
-                    let grad_weight = MatrixMut::row_major(grad_weight, rows, in_features);
-                    multiply(grad_weight, grad_output.transposed(), input, false);
-                },
-            );
-        });
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let DenseSize { batch_size, in_features, out_features } = self.size;
+            let ([input, grad_output, grad_weight], more) = operands.split();
+            let (grad_output, grad_weight) = (grad_output.reals(), grad_weight.reals_mut());
+            let input = Matrix::row_major(input.reals(), batch_size, in_features);
+            self.prologue.run_on_cpu(grad_output, 0..grad_output.len(), more, |grad_output| {
+                grad_weight.par_chunks_mut(CHUNK_ROWS * in_features).enumerate().for_each(
+                    |(chunk, grad_weight)| {
+                        let rows = grad_weight.len() / in_features;
+                        let grad_output =
+                            Matrix::columns(grad_output, batch_size, out_features, chunk * CHUNK_ROWS, rows);
+                        let grad_weight = MatrixMut::row_major(grad_weight, rows, in_features);
+                        multiply(grad_weight, grad_output.transposed(), input, false);
+                    },
+                );
+            });
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::cpu::with_scratch;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, grid, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 use crate::{Error, Result};
 
 /// Target of a row that shows nothing: the padded rows of an evaluation's last batch.
@@ -162,82 +162,85 @@ impl Op for SoftmaxCrossEntropy {
     }
 
     /// The rows side by side, then their sum, first row first.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let ([logits, targets, step, loss, correct, grad_logits], class_weights) = operands.split();
-        let (classes, targets) = (self.classes, targets.indices());
-        let class_weights = class_weights.first().map(|weights| weights.reals());
-        let class_weight = |c: usize| class_weights.map_or(1.0, |weights| weights[c]);
-        let [of_target, of_each] = [1.0 - self.smoothing, self.smoothing / classes as f32];
-        let total_weight = if self.class_weights {
-            let labels = targets.iter().map(|&target| target as usize);
-            labels.filter(|&target| target < classes).map(|target| f64::from(class_weight(target))).sum()
-        } else {
-            self.batch_size as f64
-        };
-        let scale = 1.0 / total_weight as f32;
-        let rows = logits.reals().par_chunks(classes).zip(targets);
-        let rows = grad_logits.reals_mut().par_chunks_mut(classes).zip(rows);
-        // Of each row, the loss and whether its guess is right.
-        with_scratch(2 * self.batch_size, |results| {
-            rows.zip(results.par_chunks_exact_mut(2)).for_each(
-                |((grad_logits, (logits, &target)), result)| {
-                    let target = target as usize;
-                    if target >= classes {
-                        grad_logits.fill(0.0);
-                        result.fill(0.0);
-                        return;
-                    }
-                    let winner = (1..classes).fold(0, |best, c| {
-                        let larger = logits[c] > logits[best] || logits[c].is_nan() && !logits[best].is_nan();
-                        if larger { c } else { best }
-                    });
-                    let largest = logits[winner];
-                    result[1] = f32::from(u8::from(winner == target && !largest.is_nan()));
-                    if total_weight == 0.0 {
-                        grad_logits.fill(0.0);
-                        result[0] = 0.0;
-                        return;
-                    }
-                    for (grad, logit) in grad_logits.iter_mut().zip(logits) {
-                        *grad = (logit - largest).exp();
-                    }
-                    let total = grad_logits.iter().map(|&value| f64::from(value)).sum::<f64>() as f32;
-                    // The sum of all shares, and that of their logits' distances from the largest.
-                    let share = of_target * class_weight(target);
-                    let (mut shares, mut distance) = (share, 0.0);
-                    if share != 0.0 {
-                        distance = share * (largest - logits[target]);
-                    }
-                    if of_each > 0.0 {
-                        let (mut others, mut their_distance) = (0.0, 0.0);
-                        for c in (0..classes).filter(|&c| class_weight(c) != 0.0) {
-                            others += f64::from(class_weight(c));
-                            their_distance += f64::from(class_weight(c) * (largest - logits[c]));
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let ([logits, targets, step, loss, correct, grad_logits], class_weights) = operands.split();
+            let (classes, targets) = (self.classes, targets.indices());
+            let class_weights = class_weights.first().map(|weights| weights.reals());
+            let class_weight = |c: usize| class_weights.map_or(1.0, |weights| weights[c]);
+            let [of_target, of_each] = [1.0 - self.smoothing, self.smoothing / classes as f32];
+            let total_weight = if self.class_weights {
+                let labels = targets.iter().map(|&target| target as usize);
+                labels.filter(|&target| target < classes).map(|target| f64::from(class_weight(target))).sum()
+            } else {
+                self.batch_size as f64
+            };
+            let scale = 1.0 / total_weight as f32;
+            let rows = logits.reals().par_chunks(classes).zip(targets);
+            let rows = grad_logits.reals_mut().par_chunks_mut(classes).zip(rows);
+            // Of each row, the loss and whether its guess is right.
+            with_scratch(2 * self.batch_size, |results| {
+                rows.zip(results.par_chunks_exact_mut(2)).for_each(
+                    |((grad_logits, (logits, &target)), result)| {
+                        let target = target as usize;
+                        if target >= classes {
+                            grad_logits.fill(0.0);
+                            result.fill(0.0);
+                            return;
                         }
-                        shares += of_each * others as f32;
-                        distance += of_each * their_distance as f32;
-                    }
-                    for grad in grad_logits.iter_mut() {
-                        *grad *= scale * shares / total;
-                    }
-                    grad_logits[target] -= scale * share;
-                    if of_each > 0.0 {
-                        for (c, grad) in grad_logits.iter_mut().enumerate() {
-                            *grad -= scale * of_each * class_weight(c);
+                        let winner = (1..classes).fold(0, |best, c| {
+                            let larger =
+                                logits[c] > logits[best] || logits[c].is_nan() && !logits[best].is_nan();
+                            if larger { c } else { best }
+                        });
+                        let largest = logits[winner];
+                        result[1] = f32::from(u8::from(winner == target && !largest.is_nan()));
+                        if total_weight == 0.0 {
+                            grad_logits.fill(0.0);
+                            result[0] = 0.0;
+                            return;
                         }
-                    }
-                    result[0] = shares * total.ln() + distance;
-                },
-            );
-            let step = step.indices()[0] as usize;
-            if step < self.steps {
-                let sum: f64 = results.chunks_exact(2).map(|result| f64::from(result[0])).sum();
-                let mean = if total_weight == 0.0 { 0.0 } else { sum / total_weight };
-                loss.reals_mut()[step] = mean as f32;
-                correct.indices_mut()[step] =
-                    results.chunks_exact(2).filter(|result| result[1] == 1.0).count() as u32;
-            }
-        });
+                        for (grad, logit) in grad_logits.iter_mut().zip(logits) {
+                            *grad = (logit - largest).exp();
+                        }
+                        let total = grad_logits.iter().map(|&value| f64::from(value)).sum::<f64>() as f32;
+                        // The sum of all shares, and that of their logits' distances from the largest.
+                        let share = of_target * class_weight(target);
+                        let (mut shares, mut distance) = (share, 0.0);
+                        if share != 0.0 {
+                            distance = share * (largest - logits[target]);
+                        }
+                        if of_each > 0.0 {
+                            let (mut others, mut their_distance) = (0.0, 0.0);
+                            for c in (0..classes).filter(|&c| class_weight(c) != 0.0) {
+                                others += f64::from(class_weight(c));
+                                their_distance += f64::from(class_weight(c) * (largest - logits[c]));
+                            }
+                            shares += of_each * others as f32;
+                            distance += of_each * their_distance as f32;
+                        }
+                        for grad in grad_logits.iter_mut() {
+                            *grad *= scale * shares / total;
+                        }
+                        grad_logits[target] -= scale * share;
+                        if of_each > 0.0 {
+                            for (c, grad) in grad_logits.iter_mut().enumerate() {
+                                *grad -= scale * of_each * class_weight(c);
+                            }
+                        }
+                        result[0] = shares * total.ln() + distance;
+                    },
+                );
+                let step = step.indices()[0] as usize;
+                if step < self.steps {
+                    let sum: f64 = results.chunks_exact(2).map(|result| f64::from(result[0])).sum();
+                    let mean = if total_weight == 0.0 { 0.0 } else { sum / total_weight };
+                    loss.reals_mut()[step] = mean as f32;
+                    correct.indices_mut()[step] =
+                        results.chunks_exact(2).filter(|result| result[1] == 1.0).count() as u32;
+                }
+            });
+        })
     }
 
     /// What the batch weighs, where classes have weights; then every row by itself; then their sum.
@@ -349,7 +352,7 @@ mod tests {
             Operands::new(given.iter().map(|buffer| buffer.map_reals(|&value| value as f32)).collect());
         let mut defined = Operands::new(given);
         op.define(&mut defined);
-        op.run_on_cpu(&mut on_cpu);
+        op.cpu_forms()[0].run(&mut on_cpu);
         let on_cpu = on_cpu.into_buffers();
         let on_cpu = on_cpu.iter().map(|buffer| buffer.map_reals(|&value| value.into())).collect();
         [defined.into_buffers(), on_cpu].map(|buffers: Vec<HostBuffer<f64>>| {

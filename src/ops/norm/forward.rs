@@ -7,7 +7,7 @@ use super::{complete, fast_inverse_deviation, inverse_deviation, largest_inverse
 use crate::cpu::{vectorized, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::rows::chunk_rows;
 
 /// Normalises each channel, by the statistics of a batch or by running ones.
@@ -73,39 +73,41 @@ impl Op for BatchNormForward {
         Some(self.output_at(read(0, index), index % self.channels, read))
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let ([input, mean, variance, output], affine) = operands.split();
-        let elements = loop_elements(self.channels);
-        with_scratch(3 * elements, |scratch| {
-            let (means, scratch) = scratch.split_at_mut(elements);
-            let (scales, shifts) = scratch.split_at_mut(elements);
-            let inverse =
-                variance.reals().iter().map(|&variance| fast_inverse_deviation(variance, self.epsilon));
-            repeat(mean.reals().iter().copied(), means);
-            match affine {
-                [weight, bias] => {
-                    repeat(inverse.zip(weight.reals()).map(|(inverse, weight)| inverse * weight), scales);
-                    repeat(bias.reals().iter().copied(), shifts);
-                }
-                _ => {
-                    repeat(inverse, scales);
-                    shifts.fill(0.0);
-                }
-            }
-            let (means, scales, shifts) = (&*means, &*scales, &*shifts);
-            let chunk = chunk_rows(self.channels) * self.channels;
-            let chunks = output.reals_mut().par_chunks_mut(chunk).zip(input.reals().par_chunks(chunk));
-            chunks.for_each(|(output, input)| {
-                vectorized(|| {
-                    for (output, input) in output.chunks_mut(elements).zip(input.chunks(elements)) {
-                        let values = output.iter_mut().zip(input).zip(means).zip(scales).zip(shifts);
-                        for ((((output, input), mean), scale), shift) in values {
-                            *output = (input - mean) * scale + shift;
-                        }
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let ([input, mean, variance, output], affine) = operands.split();
+            let elements = loop_elements(self.channels);
+            with_scratch(3 * elements, |scratch| {
+                let (means, scratch) = scratch.split_at_mut(elements);
+                let (scales, shifts) = scratch.split_at_mut(elements);
+                let inverse =
+                    variance.reals().iter().map(|&variance| fast_inverse_deviation(variance, self.epsilon));
+                repeat(mean.reals().iter().copied(), means);
+                match affine {
+                    [weight, bias] => {
+                        repeat(inverse.zip(weight.reals()).map(|(inverse, weight)| inverse * weight), scales);
+                        repeat(bias.reals().iter().copied(), shifts);
                     }
+                    _ => {
+                        repeat(inverse, scales);
+                        shifts.fill(0.0);
+                    }
+                }
+                let (means, scales, shifts) = (&*means, &*scales, &*shifts);
+                let chunk = chunk_rows(self.channels) * self.channels;
+                let chunks = output.reals_mut().par_chunks_mut(chunk).zip(input.reals().par_chunks(chunk));
+                chunks.for_each(|(output, input)| {
+                    vectorized(|| {
+                        for (output, input) in output.chunks_mut(elements).zip(input.chunks(elements)) {
+                            let values = output.iter_mut().zip(input).zip(means).zip(scales).zip(shifts);
+                            for ((((output, input), mean), scale), shift) in values {
+                                *output = (input - mean) * scale + shift;
+                            }
+                        }
+                    });
                 });
             });
-        });
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {

@@ -7,7 +7,7 @@ use super::{complete, fast_inverse_deviation, inverse_deviation, largest_inverse
 use crate::cpu::{vectorized, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::rows::chunk_rows;
 
 /// Gradient of the loss with respect to the input, whose mean and variance depend on it.
@@ -86,49 +86,52 @@ impl Op for BatchNormGradInput {
         Some(self.grad_at(index, read))
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let ([input, mean, variance, grad_output, grad_weight, grad_bias, grad_input], weight) =
-            operands.split();
-        let (elements, rows) = (loop_elements(self.channels), self.rows as f32);
-        with_scratch(4 * elements, |scratch| {
-            let (means, scratch) = scratch.split_at_mut(elements);
-            let (factors, scratch) = scratch.split_at_mut(elements);
-            let (shifts, slopes) = scratch.split_at_mut(elements);
-            let inverse =
-                variance.reals().iter().map(|&variance| fast_inverse_deviation(variance, self.epsilon));
-            repeat(mean.reals().iter().copied(), means);
-            match weight {
-                [weight] => {
-                    repeat(
-                        inverse.clone().zip(weight.reals()).map(|(inverse, weight)| inverse * weight),
-                        factors,
-                    );
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let ([input, mean, variance, grad_output, grad_weight, grad_bias, grad_input], weight) =
+                operands.split();
+            let (elements, rows) = (loop_elements(self.channels), self.rows as f32);
+            with_scratch(4 * elements, |scratch| {
+                let (means, scratch) = scratch.split_at_mut(elements);
+                let (factors, scratch) = scratch.split_at_mut(elements);
+                let (shifts, slopes) = scratch.split_at_mut(elements);
+                let inverse =
+                    variance.reals().iter().map(|&variance| fast_inverse_deviation(variance, self.epsilon));
+                repeat(mean.reals().iter().copied(), means);
+                match weight {
+                    [weight] => {
+                        repeat(
+                            inverse.clone().zip(weight.reals()).map(|(inverse, weight)| inverse * weight),
+                            factors,
+                        );
+                    }
+                    _ => repeat(inverse.clone(), factors),
                 }
-                _ => repeat(inverse.clone(), factors),
-            }
-            repeat(grad_bias.reals().iter().map(|grad| grad / rows), shifts);
-            repeat(inverse.zip(grad_weight.reals()).map(|(inverse, grad)| inverse * grad / rows), slopes);
-            let (means, factors, shifts, slopes) = (&*means, &*factors, &*shifts, &*slopes);
-            let chunk = chunk_rows(self.channels) * self.channels;
-            let tensors = input.reals().par_chunks(chunk).zip(grad_output.reals().par_chunks(chunk));
-            grad_input.reals_mut().par_chunks_mut(chunk).zip(tensors).for_each(
-                |(grad_input, (input, grad_output))| {
-                    vectorized(|| {
-                        let tensors = input.chunks(elements).zip(grad_output.chunks(elements));
-                        for (grad_input, (input, grad_output)) in grad_input.chunks_mut(elements).zip(tensors)
-                        {
-                            let channels = means.iter().zip(factors).zip(shifts).zip(slopes);
-                            let values = input.iter().zip(grad_output).zip(channels);
-                            for (grad_input, ((input, grad), (((mean, factor), shift), slope))) in
-                                grad_input.iter_mut().zip(values)
+                repeat(grad_bias.reals().iter().map(|grad| grad / rows), shifts);
+                repeat(inverse.zip(grad_weight.reals()).map(|(inverse, grad)| inverse * grad / rows), slopes);
+                let (means, factors, shifts, slopes) = (&*means, &*factors, &*shifts, &*slopes);
+                let chunk = chunk_rows(self.channels) * self.channels;
+                let tensors = input.reals().par_chunks(chunk).zip(grad_output.reals().par_chunks(chunk));
+                grad_input.reals_mut().par_chunks_mut(chunk).zip(tensors).for_each(
+                    |(grad_input, (input, grad_output))| {
+                        vectorized(|| {
+                            let tensors = input.chunks(elements).zip(grad_output.chunks(elements));
+                            for (grad_input, (input, grad_output)) in
+                                grad_input.chunks_mut(elements).zip(tensors)
                             {
-                                *grad_input = factor * (grad - shift - (input - mean) * slope);
+                                let channels = means.iter().zip(factors).zip(shifts).zip(slopes);
+                                let values = input.iter().zip(grad_output).zip(channels);
+                                for (grad_input, ((input, grad), (((mean, factor), shift), slope))) in
+                                    grad_input.iter_mut().zip(values)
+                                {
+                                    *grad_input = factor * (grad - shift - (input - mean) * slope);
+                                }
                             }
-                        }
-                    });
-                },
-            );
-        });
+                        });
+                    },
+                );
+            });
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {

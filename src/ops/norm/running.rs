@@ -2,7 +2,7 @@
 
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{HostBuffer, Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
 
 /// Draws the running statistics towards those of a batch, if `loss[step]` is finite.
 ///
@@ -71,18 +71,20 @@ impl Op for BatchNormRunning {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [mean, variance, step, loss, running_mean, running_var] = operands.all();
-        if !is_good(step, loss, f32::is_finite) {
-            return;
-        }
-        for (running, batch, factor) in
-            [(running_mean, mean, 1.0), (running_var, variance, self.correction() as f32)]
-        {
-            for (running, batch) in running.reals_mut().iter_mut().zip(batch.reals()) {
-                *running = (1.0 - self.momentum) * *running + self.momentum * (batch * factor);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [mean, variance, step, loss, running_mean, running_var] = operands.all();
+            if !is_good(step, loss, f32::is_finite) {
+                return;
             }
-        }
+            for (running, batch, factor) in
+                [(running_mean, mean, 1.0), (running_var, variance, self.correction() as f32)]
+            {
+                for (running, batch) in running.reals_mut().iter_mut().zip(batch.reals()) {
+                    *running = (1.0 - self.momentum) * *running + self.momentum * (batch * factor);
+                }
+            }
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -122,7 +124,7 @@ mod tests {
                 HostBuffer::real(vec![3.0]),
                 HostBuffer::real(vec![2.0]),
             ]);
-            op.run_on_cpu(&mut operands);
+            op.cpu_forms()[0].run(&mut operands);
             let [.., mean, variance] = operands.all::<6>();
             assert_eq!([mean.reals()[0], variance.reals()[0]], expected, "step {step}");
         }

@@ -7,7 +7,7 @@ use super::slices::TwoPasses;
 use crate::cpu::{vectorized, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::rows::chunk_rows;
 
@@ -116,46 +116,48 @@ impl Op for BatchNormStatistics {
     }
 
     /// Each chunk of rows has moments of its own; they are added up in order.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [input, mean, variance] = operands.all();
-        let (channels, rows) = (self.channels, chunk_rows(self.channels));
-        let elements = self.rows.div_ceil(rows) * channels;
-        with_scratch(2 * elements, |scratch| {
-            let (means, squares) = scratch.split_at_mut(elements);
-            let moments = means.par_chunks_mut(channels).zip(squares.par_chunks_mut(channels));
-            let chunks = moments.zip(input.reals().par_chunks(rows * channels));
-            chunks.for_each(|((means, squares), input)| self.moments_of_chunk(input, means, squares));
-            let (means, squares) = (&*means, &*squares);
-            let mean = mean.reals_mut().par_chunks_mut(CHUNK_CHANNELS);
-            let variance = variance.reals_mut().par_chunks_mut(CHUNK_CHANNELS);
-            mean.zip(variance).enumerate().for_each(|(chunk, (mean, variance))| {
-                let first = chunk * CHUNK_CHANNELS;
-                mean.fill(0.0);
-                variance.fill(0.0);
-                // Seen from one of them, means lie near zero.
-                let origins = &means[first..];
-                let moments = means.chunks_exact(channels).zip(squares.chunks_exact(channels));
-                for (number, (means, squares)) in moments.enumerate() {
-                    let before = number * rows;
-                    let count = rows.min(self.rows - before) as f32;
-                    let (before, together) = (before as f32, before as f32 + count);
-                    let share = count / together;
-                    let moments = mean.iter_mut().zip(variance.iter_mut()).zip(origins);
-                    let added = means[first..].iter().zip(&squares[first..]);
-                    for (((mean, square), origin), (added_mean, added_square)) in moments.zip(added) {
-                        let difference = added_mean - origin - *mean;
-                        *mean += difference * share;
-                        *square += added_square + difference * difference * before * share;
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [input, mean, variance] = operands.all();
+            let (channels, rows) = (self.channels, chunk_rows(self.channels));
+            let elements = self.rows.div_ceil(rows) * channels;
+            with_scratch(2 * elements, |scratch| {
+                let (means, squares) = scratch.split_at_mut(elements);
+                let moments = means.par_chunks_mut(channels).zip(squares.par_chunks_mut(channels));
+                let chunks = moments.zip(input.reals().par_chunks(rows * channels));
+                chunks.for_each(|((means, squares), input)| self.moments_of_chunk(input, means, squares));
+                let (means, squares) = (&*means, &*squares);
+                let mean = mean.reals_mut().par_chunks_mut(CHUNK_CHANNELS);
+                let variance = variance.reals_mut().par_chunks_mut(CHUNK_CHANNELS);
+                mean.zip(variance).enumerate().for_each(|(chunk, (mean, variance))| {
+                    let first = chunk * CHUNK_CHANNELS;
+                    mean.fill(0.0);
+                    variance.fill(0.0);
+                    // Seen from one of them, means lie near zero.
+                    let origins = &means[first..];
+                    let moments = means.chunks_exact(channels).zip(squares.chunks_exact(channels));
+                    for (number, (means, squares)) in moments.enumerate() {
+                        let before = number * rows;
+                        let count = rows.min(self.rows - before) as f32;
+                        let (before, together) = (before as f32, before as f32 + count);
+                        let share = count / together;
+                        let moments = mean.iter_mut().zip(variance.iter_mut()).zip(origins);
+                        let added = means[first..].iter().zip(&squares[first..]);
+                        for (((mean, square), origin), (added_mean, added_square)) in moments.zip(added) {
+                            let difference = added_mean - origin - *mean;
+                            *mean += difference * share;
+                            *square += added_square + difference * difference * before * share;
+                        }
                     }
-                }
-                for (mean, origin) in mean.iter_mut().zip(origins) {
-                    *mean += origin;
-                }
-                for variance in variance {
-                    *variance = (*variance / self.rows as f32).clamp(0.0, f32::INFINITY);
-                }
+                    for (mean, origin) in mean.iter_mut().zip(origins) {
+                        *mean += origin;
+                    }
+                    for variance in variance {
+                        *variance = (*variance / self.rows as f32).clamp(0.0, f32::INFINITY);
+                    }
+                });
             });
-        });
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
@@ -208,7 +210,7 @@ mod tests {
         input[3 * 4000 + 2] = f32::NAN;
         let results = [vec![f32::NAN; 3], vec![f32::NAN; 3]].map(HostBuffer::real);
         let mut operands = Operands::new([vec![HostBuffer::real(input)], results.into()].concat());
-        op.run_on_cpu(&mut operands);
+        op.cpu_forms()[0].run(&mut operands);
         let [_, mean, variance] = operands.all();
         let (mean, variance) = (mean.reals(), variance.reals());
         assert!((mean[0] - 0.1).abs() < 1e-7 && (mean[1] - 12_345.678).abs() < 2e-3, "{mean:?}");

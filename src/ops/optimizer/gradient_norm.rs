@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::cpu::with_scratch;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, WORKGROUP_SIZE, shader};
-use crate::ops::op::{HostBuffer, Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
 use crate::ops::span::side_by_side;
 
 /// What all gradients together are scaled by, so that their norm is at most `max_norm`.
@@ -116,22 +116,24 @@ impl Op for GradientNorm {
     }
 
     /// Each chunk is summed on its own; the chunks are added in order.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let (gradients, others) = operands.as_mut_slice().split_at_mut(self.elements.len());
-        let gradients = &*gradients;
-        let chunks = self.elements.iter().map(|elements| elements.div_ceil(CHUNK)).sum();
-        let sum = with_scratch(chunks, |sums| {
-            sums.par_iter_mut().enumerate().for_each(|(chunk, sum)| {
-                let tensor = self.chunks_before.partition_point(|&before| before <= chunk) - 1;
-                let (gradient, first) =
-                    (gradients[tensor].reals(), (chunk - self.chunks_before[tensor]) * CHUNK);
-                *sum = sum_of_squares(&gradient[first..gradient.len().min(first + CHUNK)]);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let (gradients, others) = operands.as_mut_slice().split_at_mut(self.elements.len());
+            let gradients = &*gradients;
+            let chunks = self.elements.iter().map(|elements| elements.div_ceil(CHUNK)).sum();
+            let sum = with_scratch(chunks, |sums| {
+                sums.par_iter_mut().enumerate().for_each(|(chunk, sum)| {
+                    let tensor = self.chunks_before.partition_point(|&before| before <= chunk) - 1;
+                    let (gradient, first) =
+                        (gradients[tensor].reals(), (chunk - self.chunks_before[tensor]) * CHUNK);
+                    *sum = sum_of_squares(&gradient[first..gradient.len().min(first + CHUNK)]);
+                });
+                sums.iter().map(|&sum| f64::from(sum)).sum::<f64>()
             });
-            sums.iter().map(|&sum| f64::from(sum)).sum::<f64>()
-        });
-        let norm = sum.sqrt();
-        let scale = (f64::from(self.max_norm) / (norm + EPSILON)).min(1.0);
-        self.finish(others, scale as f32, norm as f32, f32::is_finite);
+            let norm = sum.sqrt();
+            let scale = (f64::from(self.max_norm) / (norm + EPSILON)).min(1.0);
+            self.finish(others, scale as f32, norm as f32, f32::is_finite);
+        })
     }
 
     /// The sums of parts, in a launch for each span that the device can bind, and then their sum.
@@ -197,7 +199,7 @@ mod tests {
                 HostBuffer::real(vec![1.0, loss]),
                 HostBuffer::real(vec![f32::NAN]),
             ]);
-            op.run_on_cpu(&mut operands);
+            op.cpu_forms()[0].run(&mut operands);
             let buffers = operands.into_buffers();
             let (found, scale) = (buffers[3].reals()[1], buffers[4].reals()[0]);
             match expected {

@@ -8,7 +8,7 @@ use super::rule::{Decay, MOST_STATES, Now, Piece, Terms};
 use super::{Group, Groups, Optimizer};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
-use crate::ops::op::{HostBuffer, Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
 use crate::ops::span::{Span, side_by_side};
 use crate::{Error, Result};
 
@@ -346,21 +346,25 @@ impl Op for Update {
     }
 
     /// One pass over all tensors.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let sorted = self.sorted(operands);
-        let Some(now) = sorted.now(f32::is_finite) else { return };
-        let scale = sorted.clip_scale().unwrap_or(1.0);
-        let decay = self.optimizer().decay();
-        let terms = |group: Group| {
-            let options = self.options.groups.of(group);
-            let rate = options.rate_factor * now.learning_rate;
-            match decay {
-                Decay::Coupled => Terms { scale, pull: options.weight_decay, keep: 1.0, rate },
-                Decay::Decoupled => Terms { scale, pull: 0.0, keep: 1.0 - rate * options.weight_decay, rate },
-            }
-        };
-        let optimizer = self.optimizer();
-        sorted.tensors.in_pieces(&terms, &|piece| optimizer.run_on_cpu(&now, piece));
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let sorted = self.sorted(operands);
+            let Some(now) = sorted.now(f32::is_finite) else { return };
+            let scale = sorted.clip_scale().unwrap_or(1.0);
+            let decay = self.optimizer().decay();
+            let terms = |group: Group| {
+                let options = self.options.groups.of(group);
+                let rate = options.rate_factor * now.learning_rate;
+                match decay {
+                    Decay::Coupled => Terms { scale, pull: options.weight_decay, keep: 1.0, rate },
+                    Decay::Decoupled => {
+                        Terms { scale, pull: 0.0, keep: 1.0 - rate * options.weight_decay, rate }
+                    }
+                }
+            };
+            let optimizer = self.optimizer();
+            sorted.tensors.in_pieces(&terms, &|piece| optimizer.run_on_cpu(&now, piece));
+        })
     }
 
     /// A launch for each span that the device can bind.
@@ -447,7 +451,7 @@ mod tests {
             HostBuffer::index(vec![0]),
             real(&[0.0]),
         ]);
-        op.run_on_cpu(&mut operands);
+        op.cpu_forms()[0].run(&mut operands);
         // 2 - 0.5 * (3 + 0.5 * 2), 2 - 2 * 0.5 * 3, -2 - 2 * 0.5 * 1, and no step at all.
         let buffers = operands.into_buffers();
         assert_eq!(
@@ -471,7 +475,7 @@ mod tests {
             let others = [HostBuffer::real(row), HostBuffer::index(vec![0]), HostBuffer::real(vec![1.0])];
             let parameter = HostBuffer::real(vec![2.0]);
             let mut operands = Operands::new([parameter].into_iter().chain(zeros).chain(others).collect());
-            op.run_on_cpu(&mut operands);
+            op.cpu_forms()[0].run(&mut operands);
             let found = operands.into_buffers()[0].reals()[0];
             assert!((found - expected).abs() < 1e-6, "{}: expected {expected}, found {found}", op.name());
         }

@@ -8,7 +8,7 @@ use super::{PoolGeometry, PoolKind, winner};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 
 /// Pooling.
 ///
@@ -95,31 +95,33 @@ impl Op for PoolForward {
     }
 
     /// An image at a time; the taps of a window are taken in one after the other, all channels at once.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let geometry = &self.geometry;
-        let [input, output] = operands.all();
-        let (input, output) = (input.reals(), output.reals_mut());
-        let channels = geometry.channels;
-        let (in_elements, out_elements) =
-            (input.len() / geometry.batch_size, output.len() / geometry.batch_size);
-        let images = output.par_chunks_mut(out_elements).zip(input.par_chunks(in_elements));
-        images.for_each(|(output, input)| match self.kind {
-            PoolKind::Max => vectorized(Largest { geometry, input, output }),
-            PoolKind::Average => vectorized(|| {
-                output.fill(0.0);
-                geometry.for_each_window(|window, pixels| {
-                    let output = &mut output[window * channels..][..channels];
-                    for pixel in pixels.iter() {
-                        for (sum, value) in output.iter_mut().zip(&input[pixel * channels..]) {
-                            *sum += value;
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let geometry = &self.geometry;
+            let [input, output] = operands.all();
+            let (input, output) = (input.reals(), output.reals_mut());
+            let channels = geometry.channels;
+            let (in_elements, out_elements) =
+                (input.len() / geometry.batch_size, output.len() / geometry.batch_size);
+            let images = output.par_chunks_mut(out_elements).zip(input.par_chunks(in_elements));
+            images.for_each(|(output, input)| match self.kind {
+                PoolKind::Max => vectorized(Largest { geometry, input, output }),
+                PoolKind::Average => vectorized(|| {
+                    output.fill(0.0);
+                    geometry.for_each_window(|window, pixels| {
+                        let output = &mut output[window * channels..][..channels];
+                        for pixel in pixels.iter() {
+                            for (sum, value) in output.iter_mut().zip(&input[pixel * channels..]) {
+                                *sum += value;
+                            }
                         }
-                    }
-                    for sum in output {
-                        *sum /= geometry.taps() as f32;
-                    }
-                });
-            }),
-        });
+                        for sum in output {
+                            *sum /= geometry.taps() as f32;
+                        }
+                    });
+                }),
+            });
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

@@ -9,7 +9,7 @@ use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::activation::{Activation, Saved};
 use crate::ops::kernel::{Binding, Implementation, KernelCall, best_first, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
 use crate::tensor::position;
@@ -152,46 +152,52 @@ impl Op for PoolGrad {
     }
 
     /// An image at a time, window by window, as the definition has it.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let geometry = &self.geometry;
-        let channels = geometry.channels;
-        let [in_elements, out_elements] =
-            [geometry.height.input * geometry.width.input, geometry.height.output * geometry.width.output]
-                .map(|pixels| pixels * channels);
-        match self.kind {
-            PoolKind::Max => {
-                let [input, grad_output, grad_input] = operands.all();
-                let sources =
-                    input.reals().par_chunks(in_elements).zip(grad_output.reals().par_chunks(out_elements));
-                let images = grad_input.reals_mut().par_chunks_mut(in_elements).zip(sources);
-                images.for_each(|(grad_input, (input, grad_output))| {
-                    if !geometry.meets_each_pixel_once() {
-                        grad_input.fill(0.0);
-                    }
-                    vectorized(GradToLargest { geometry, input, grad_output, grad_input });
-                    if let Some(activation) = self.activation {
-                        activation.multiply_by_derivative(grad_input, input);
-                    }
-                });
-            }
-            PoolKind::Average => {
-                let [grad_output, grad_input] = operands.all();
-                let sources = grad_output.reals().par_chunks(out_elements);
-                let images = grad_input.reals_mut().par_chunks_mut(in_elements).zip(sources);
-                images.for_each(|(grad_input, grad_output)| {
-                    grad_input.fill(0.0);
-                    geometry.for_each_window(|window, pixels| {
-                        let grad_output = &grad_output[window * channels..][..channels];
-                        for pixel in pixels.iter() {
-                            let grad_input = &mut grad_input[pixel * channels..][..channels];
-                            for (sum, grad) in grad_input.iter_mut().zip(grad_output) {
-                                *sum += grad / geometry.taps() as f32;
-                            }
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let geometry = &self.geometry;
+            let channels = geometry.channels;
+            let [in_elements, out_elements] = [
+                geometry.height.input * geometry.width.input,
+                geometry.height.output * geometry.width.output,
+            ]
+            .map(|pixels| pixels * channels);
+            match self.kind {
+                PoolKind::Max => {
+                    let [input, grad_output, grad_input] = operands.all();
+                    let sources = input
+                        .reals()
+                        .par_chunks(in_elements)
+                        .zip(grad_output.reals().par_chunks(out_elements));
+                    let images = grad_input.reals_mut().par_chunks_mut(in_elements).zip(sources);
+                    images.for_each(|(grad_input, (input, grad_output))| {
+                        if !geometry.meets_each_pixel_once() {
+                            grad_input.fill(0.0);
+                        }
+                        vectorized(GradToLargest { geometry, input, grad_output, grad_input });
+                        if let Some(activation) = self.activation {
+                            activation.multiply_by_derivative(grad_input, input);
                         }
                     });
-                });
+                }
+                PoolKind::Average => {
+                    let [grad_output, grad_input] = operands.all();
+                    let sources = grad_output.reals().par_chunks(out_elements);
+                    let images = grad_input.reals_mut().par_chunks_mut(in_elements).zip(sources);
+                    images.for_each(|(grad_input, grad_output)| {
+                        grad_input.fill(0.0);
+                        geometry.for_each_window(|window, pixels| {
+                            let grad_output = &grad_output[window * channels..][..channels];
+                            for pixel in pixels.iter() {
+                                let grad_input = &mut grad_input[pixel * channels..][..channels];
+                                for (sum, grad) in grad_input.iter_mut().zip(grad_output) {
+                                    *sum += grad / geometry.taps() as f32;
+                                }
+                            }
+                        });
+                    });
+                }
             }
-        }
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {

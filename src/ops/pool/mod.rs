@@ -60,7 +60,7 @@ mod tests {
             Operands::new(given.iter().map(|buffer| buffer.map_reals(|&value| value as f32)).collect());
         let mut defined = Operands::new(given);
         op.define(&mut defined);
-        op.run_on_cpu(&mut on_cpu);
+        op.cpu_forms()[0].run(&mut on_cpu);
         let defined = defined.into_buffers().pop().unwrap();
         let on_cpu = on_cpu.into_buffers().pop().unwrap();
         for (&expected, &found) in defined.reals().iter().zip(on_cpu.reals()) {

@@ -27,6 +27,18 @@ pub struct Correlation<'a> {
     is_gradient: bool,
 }
 
+/// What the pass works on.
+pub struct CorrelationOperands<'a, F> {
+    /// The images whose windows are summed.
+    pub source: Source<'a>,
+    /// The filters, in the layout of the convolution.
+    pub filters: &'a [f32],
+    /// The sums.
+    pub result: &'a mut [f32],
+    /// What is called with whole pixels of the result that are done and still lie in a cache.
+    pub finish: F,
+}
+
 impl<'a> Correlation<'a> {
     /// The forward pass: the source is the input.
     pub fn forward(geometry: &'a ConvGeometry) -> Self {
@@ -160,15 +172,9 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    /// Runs the pass on all cores. `finish` is called with whole pixels of the result that are done and still lie in a
-    /// cache.
-    pub fn run(
-        &self,
-        source: &Source<'_>,
-        filters: &[f32],
-        result: &mut [f32],
-        finish: impl Fn(&mut [f32]) + Sync,
-    ) {
+    /// Runs the pass on all cores.
+    pub fn run(&self, operands: CorrelationOperands<'_, impl Fn(&mut [f32]) + Sync>) {
+        let CorrelationOperands { ref source, filters, result, finish } = operands;
         with_scratch(self.packed_elements(), |packed| {
             self.pack(filters, packed);
             let packed = &*packed;

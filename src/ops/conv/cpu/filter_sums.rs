@@ -46,6 +46,16 @@ pub struct FilterSums<'a> {
     geometry: &'a ConvGeometry,
 }
 
+/// What the pass works on.
+pub struct FilterOperands<'a> {
+    /// The input of the convolution.
+    pub input: &'a [f32],
+    /// The gradient of its output, and what is done to it as it is read.
+    pub grad_output: Source<'a>,
+    /// The sums.
+    pub grad_filters: &'a mut [f32],
+}
+
 /// The strips that make a part of the positions, and the output channels of a block.
 struct Piece {
     strips: Range<usize>,
@@ -145,8 +155,9 @@ impl<'a> FilterSums<'a> {
         [parts.max(power_of_two(strips.min(fitting).min(FEWEST_PIECES / blocks))), blocks]
     }
 
-    /// Runs the pass on all cores; `grad_output` holds the gradient and what is done to it as it is read.
-    pub fn run(&self, input: &[f32], grad_output: &Source<'_>, grad_filters: &mut [f32]) {
+    /// Runs the pass on all cores.
+    pub fn run(&self, operands: FilterOperands<'_>) {
+        let FilterOperands { input, ref grad_output, grad_filters } = operands;
         let ConvGeometry { batch_size, out_channels, groups, .. } = *self.geometry;
         let (elements, taps) = (grad_filters.len(), self.geometry.taps());
         let pointwise = self.pointwise();

@@ -22,8 +22,8 @@ mod winograd;
 mod winograd_filters;
 mod winograd_lines;
 
-pub use correlation::Correlation;
-pub use filter_sums::FilterSums;
+pub use correlation::{Correlation, CorrelationOperands};
+pub use filter_sums::{FilterOperands, FilterSums};
 pub use source::Source;
 pub use winograd::WinogradCorrelation;
 pub use winograd_filters::WinogradFilters;
@@ -39,29 +39,7 @@ pub const PATCHES: &str = "patches";
 /// Name of the forms by Winograd's convolution.
 pub const WINOGRAD: &str = "winograd_4x4";
 
-/// Puts Winograd's convolution among the `others`, where it can be done: first, if it is expected to pay.
-pub fn with_winograd(others: Vec<CpuForm>, correlation: Correlation<'_>) -> Vec<CpuForm> {
-    let mut forms = others;
-    if let Some(winograd) = WinogradCorrelation::new(correlation) {
-        let position = if winograd.pays() { 0 } else { forms.len() };
-        forms.insert(position, CpuForm::rounding(WINOGRAD));
-    }
-    forms
-}
-
-impl Correlation<'_> {
-    /// Runs the pass in the form of this name, where it has one, else directly.
-    pub fn run_in(
-        &self,
-        form: &str,
-        source: &Source<'_>,
-        filters: &[f32],
-        result: &mut [f32],
-        finish: impl Fn(&mut [f32]) + Sync,
-    ) {
-        match WinogradCorrelation::new(*self) {
-            Some(winograd) if form == WINOGRAD => winograd.run(source, filters, result, finish),
-            _ => self.run(source, filters, result, finish),
-        }
-    }
+/// Takes in a form that not every geometry has, or that suits only some: first where it is the best guess, else last.
+pub fn add_form<'a>(forms: &mut Vec<CpuForm<'a>>, form: CpuForm<'a>, is_best: bool) {
+    forms.insert(if is_best { 0 } else { forms.len() }, form);
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::correlation::Correlation;
+use super::correlation::{Correlation, CorrelationOperands};
 use super::line::Line;
 use super::source::Source;
 use super::winograd_lines::{INPUTS, OUTPUTS, filter_line, input_line, output_line};
@@ -89,14 +89,9 @@ impl<'a> WinogradCorrelation<'a> {
         }
     }
 
-    /// Runs the pass on all cores; `finish` is called as [`Correlation::run`] does.
-    pub fn run(
-        &self,
-        source: &Source<'_>,
-        filters: &[f32],
-        result: &mut [f32],
-        finish: impl Fn(&mut [f32]) + Sync,
-    ) {
+    /// Runs the pass on all cores.
+    pub fn run(&self, operands: CorrelationOperands<'_, impl Fn(&mut [f32]) + Sync>) {
+        let CorrelationOperands { ref source, filters, result, finish } = operands;
         let panels = self.panels();
         with_scratch(PARTS * panels.elements(), |transformed| {
             with_scratch(self.correlation.packed_elements(), |packed| {

@@ -3,6 +3,7 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::filter_sums::FilterOperands;
 use super::line::Line;
 use super::source::Source;
 use super::winograd::{FEWEST_CHANNELS, PARTS, TRANSFORM, TransformPatches};
@@ -57,8 +58,9 @@ impl<'a> WinogradFilters<'a> {
         [self.geometry.height, self.geometry.width].map(|axis| axis.output.div_ceil(OUTPUTS))
     }
 
-    /// Runs the pass on all cores; `grad_output` holds the gradient and what is done to it as it is read.
-    pub fn run(&self, input: &[f32], grad_output: &Source<'_>, grad_filters: &mut [f32]) {
+    /// Runs the pass on all cores.
+    pub fn run(&self, operands: FilterOperands<'_>) {
+        let FilterOperands { input, ref grad_output, grad_filters } = operands;
         let ConvGeometry { batch_size, in_channels, out_channels, .. } = *self.geometry;
         let [down, across] = self.tiles();
         // A strip is a row of tiles.
