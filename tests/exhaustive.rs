@@ -1,5 +1,5 @@
-//! Every small geometry, degenerate ones in pairs: exactly the definition's answer on integers, in every pass and form of
-//! the CPU, and a sample of it in every implementation of the GPU.
+//! Every small geometry, with degenerate axes in pairs, gives exactly the definition's answer on integers: all of them
+//! in every pass and form on the CPU, and a sample in every implementation on the GPU.
 
 mod common;
 
@@ -11,7 +11,7 @@ use wgconv::plan::Workbench;
 use wgconv::verify::cases::Case;
 use wgconv::verify::{Data, Exhaustive, Status, verify};
 
-/// What came out: failures, and the number of trials.
+/// The outcome: failures, and the number of trials.
 #[derive(Default)]
 struct Found {
     failures: Vec<String>,
@@ -34,8 +34,8 @@ impl Found {
     }
 }
 
-/// Calls `work` for every chunk of `length` numbers below `count`, on a thread for each core with an executor of its own:
-/// operations as small as these are not worth sharing out. None may have failed.
+/// Calls `work` for every chunk of `length` numbers below `count`, on one thread per core, each with an executor of its
+/// own: operations as small as these are not worth splitting. Asserts that no trial has failed.
 fn on_all_cores<E: Workbench + Send>(
     count: usize,
     length: usize,
@@ -76,7 +76,8 @@ fn every_small_geometry_is_right_on_the_cpu() {
     });
 }
 
-/// Each geometry takes kernels of its own, which take long to compile: a tenth of the axes, with one number of groups each.
+/// Every geometry needs kernels of its own, which take long to compile: hence a tenth of the axes, each with one number
+/// of groups.
 #[test]
 fn a_tenth_of_the_axes_is_right_on_the_gpu() {
     const PASSES: usize = 3;

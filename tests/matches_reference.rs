@@ -1,5 +1,5 @@
-//! Every operation, case and implementation, on the GPU and on the CPU, gives the definition's answer:
-//! exactly on small integers, within a bound that grows with the summed length on reals.
+//! Every implementation of every operation, in every case, on the GPU and on the CPU, gives the definition's answer:
+//! exactly on small integers, and on reals within a bound that grows with the length of the sums.
 
 mod common;
 
@@ -85,7 +85,7 @@ fn the_gpu_matches_the_definitions_with_shader_checks() {
     gpu_matches("the_gpu_matches_the_definitions_with_shader_checks", ShaderChecks::On);
 }
 
-/// An operation that offers other implementations than its own.
+/// An operation with other implementations than its own.
 struct Offering<F>(Box<dyn Op>, F);
 
 impl<F> std::fmt::Debug for Offering<F> {
@@ -128,7 +128,7 @@ impl<F: Fn(&dyn Op, &DeviceProfile) -> Vec<Implementation> + Send + Sync + 'stat
     }
 }
 
-/// An operation whose launches are all cut into pieces.
+/// An operation whose launches are all split into pieces.
 fn in_pieces(op: Box<dyn Op>) -> Box<dyn Op> {
     Box::new(Offering(op, |op: &dyn Op, device: &DeviceProfile| {
         let mut implementations = op.implementations(device);
@@ -140,13 +140,13 @@ fn in_pieces(op: Box<dyn Op>) -> Box<dyn Op> {
     }))
 }
 
-/// An operation that offers what it would on another device.
+/// An operation with the implementations that it would have on another device.
 fn on_device(op: Box<dyn Op>, device: DeviceProfile) -> Box<dyn Op> {
     Box::new(Offering(op, move |op: &dyn Op, _: &DeviceProfile| op.implementations(&device)))
 }
 
-/// GPUs of one multiprocessor and of many, with the limits of `device`, choose large tiles and small ones: all are
-/// proved on whatever device there is, each tile for each operation that has it.
+/// With one multiprocessor and with many, operations choose large and small tiles. On the device at hand and within its
+/// limits, this tests each tile in each operation that has it.
 #[test]
 fn kernels_for_other_devices_match_the_definitions() {
     let Some(mut gpu) = common::gpu("kernels_for_other_devices_match_the_definitions", ShaderChecks::Off)
@@ -223,8 +223,8 @@ fn spans_in_parts_match_the_definitions() {
     assert!(cut > 20, "only {cut} operations were cut");
 }
 
-/// Work that would run for seconds is cut into launches that each do a part of the workgroups: every kernel, as this device
-/// and a GPU choose it.
+/// Work that would run for seconds is split into launches, each of which runs a part of the workgroups: every kernel, as this
+/// device and a GPU choose it.
 #[test]
 fn kernels_in_pieces_match_the_definitions() {
     let Some(mut gpu) = common::gpu("kernels_in_pieces_match_the_definitions", ShaderChecks::Off) else {
@@ -272,8 +272,8 @@ fn kernels_in_pieces_match_the_definitions() {
     println!("{} kernels in pieces passed on {}", cut.len(), gpu.profile().name);
 }
 
-/// Where an operation is defined element by element, that is the whole definition's answer; and whatever leaves a
-/// device a choice is defined so, since the tuner checks on a sample what it compares the others with.
+/// A definition of single elements agrees with that of the whole operation. Every operation with a choice of
+/// implementations has one, since the tuner uses it to check a sample of its reference's answer.
 #[test]
 fn definitions_of_elements_agree_with_those_of_the_whole() {
     const MOST: usize = 300;
@@ -300,7 +300,7 @@ fn definitions_of_elements_agree_with_those_of_the_whole() {
                 break;
             };
             let expected = answer[index];
-            // Sums in another order, in f64.
+            // Only the order of the sums differs, in f64.
             assert!((found - expected).abs() < 1e-9, "{name}[{index}]: expected {expected}, found {found}");
             checked += 1;
         }
@@ -308,7 +308,7 @@ fn definitions_of_elements_agree_with_those_of_the_whole() {
     println!("{checked} elements agree");
 }
 
-/// The check itself: a wrong element, a NaN, an infinity, an element left out and a changed input all fail.
+/// A negative control: a wrong element, a NaN, an infinity, a missing element and a changed input all fail.
 #[test]
 fn wrong_answers_are_caught() {
     for data in DATA {
@@ -341,8 +341,8 @@ fn wrong_answers_are_caught() {
     }
 }
 
-/// How the work on the CPU is shared out must not show: the answer of every form has the same bits on one thread and
-/// on several.
+/// The division of work between the threads of the CPU must not show: the answer of every form has the same bits on one
+/// thread and on several.
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let pools = [1, 3].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());

@@ -1,4 +1,4 @@
-//! What reaches a terminal: text from outside is visible, short and on one line, whatever is in it.
+//! Text from outside reaches a terminal visible, short and on one line, whatever is in it.
 
 #[path = "common/workplace.rs"]
 mod workplace;
@@ -8,21 +8,21 @@ use std::fs;
 
 use workplace::{Run, Workplace, files};
 
-/// Clears a screen, breaks the line in two ways, and turns the order of letters around.
+/// Clears the screen, breaks the line in two ways, and reverses the order of letters.
 const NASTY: &str = "a\u{1b}[2Jb\nc\u{2028}d\u{202e}e\u{9b}f";
 
-/// How it is shown.
+/// Its escaped form.
 const SHOWN: &str = "a\\u{1b}[2Jb\\nc\\u{2028}d\\u{202e}e\\u{9b}f";
 
 const HEADER: &str = "name,batch,in_channels,in_height,in_width,out_channels,kernel_height,kernel_width,\
                       pad_height,pad_width,stride_height,stride_width\n";
 
-/// Runs the binary with arguments that hold spaces or worse.
+/// Runs the binary with arguments that may contain spaces or control characters.
 fn run(place: &Workplace, arguments: &[&str]) -> Run {
     Run::of(place.command("").args(arguments))
 }
 
-/// Asserts that everything that the binary wrote can be seen, in lines of a sane length.
+/// Asserts that all output of the binary is visible, in lines of reasonable length.
 #[track_caller]
 fn assert_visible(run: &Run) {
     for text in [&run.stdout, &run.stderr] {
@@ -32,7 +32,7 @@ fn assert_visible(run: &Run) {
     }
 }
 
-/// Asserts one visible line of an error that shows the nasty text.
+/// Asserts that the error is one visible line that shows the escaped text.
 #[track_caller]
 fn assert_shown(run: &Run, code: i32) {
     assert_visible(run);
@@ -46,7 +46,7 @@ fn safetensors(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn names_of_tensors_are_shown_as_they_are_not_obeyed() {
+fn control_characters_in_names_of_tensors_are_escaped() {
     let place = Workplace::new();
     files::idx(&place, "data", 0);
     place.train("--data data --model linear --epochs 1 --out run");
@@ -64,7 +64,7 @@ fn names_of_tensors_are_shown_as_they_are_not_obeyed() {
 
 #[cfg(unix)]
 #[test]
-fn paths_and_names_of_classes_are_shown_as_they_are_not_obeyed() {
+fn control_characters_in_paths_and_names_of_classes_are_escaped() {
     let place = Workplace::new();
     files::idx(&place, NASTY, 0);
     files::doubling_conv(&place, "case");
@@ -93,9 +93,9 @@ fn paths_and_names_of_classes_are_shown_as_they_are_not_obeyed() {
 }
 
 #[test]
-fn names_of_layers_and_models_are_shown_as_they_are_not_obeyed() {
+fn control_characters_in_names_of_layers_and_models_are_escaped() {
     let place = Workplace::new();
-    // A model file refuses control characters, and layers other names than of letters and digits.
+    // Model files may not contain control characters, and names of layers consist of letters and digits.
     let (nasty, shown) = ("d\u{202e}e\u{2028}f", "d\\u{202e}e\\u{2028}f");
     let long = "x".repeat(70_000);
     for (name, layer, shown) in [(nasty, "flat", shown), (&long, &long, "xxx…xxx")] {
@@ -123,7 +123,7 @@ fn names_of_layers_and_models_are_shown_as_they_are_not_obeyed() {
 }
 
 #[test]
-fn names_of_cases_are_shown_as_they_are_not_obeyed() {
+fn control_characters_in_names_of_cases_are_escaped() {
     let place = Workplace::new();
     let nasty = NASTY.replace('\n', "\r");
     let long = "x".repeat(70_000);
@@ -145,7 +145,7 @@ fn names_of_cases_are_shown_as_they_are_not_obeyed() {
 }
 
 #[test]
-fn values_of_json_are_shown_as_they_are_not_obeyed() {
+fn control_characters_in_json_are_escaped() {
     let place = Workplace::new();
     let row = |case: serde_json::Value| {
         let row = serde_json::json!({
@@ -171,7 +171,7 @@ fn values_of_json_are_shown_as_they_are_not_obeyed() {
 }
 
 #[test]
-fn values_of_options_are_shown_as_they_are_not_obeyed() {
+fn control_characters_in_options_are_escaped() {
     let place = Workplace::new();
     files::doubling_conv(&place, "case");
     for arguments in [
@@ -193,7 +193,7 @@ fn values_of_options_are_shown_as_they_are_not_obeyed() {
             assert_visible(&run);
             run.assert_error(2, "");
         }
-        // Usage and advice follow.
+        // Lines on usage and advice follow.
         for arguments in [
             &["train", "--epochs", nasty][..],
             &["train", "--optimizer", nasty],
@@ -210,7 +210,7 @@ fn values_of_options_are_shown_as_they_are_not_obeyed() {
     }
 }
 
-/// Arguments that are no text.
+/// Arguments that are not text.
 #[cfg(unix)]
 #[test]
 fn arguments_that_are_not_unicode_are_refused_or_taken_as_paths() {

@@ -1,4 +1,4 @@
-//! Random geometries: whatever fits together, every implementation of every pass gives the definition's
+//! Random geometries: for all sizes that fit together, every implementation of every pass gives the definition's
 //! answer, exactly on small integers.
 
 mod common;
@@ -18,7 +18,7 @@ use wgconv::tensor::ImageShape;
 use wgconv::verify::cases::elementwise::ACTIVATIONS;
 use wgconv::verify::{Data, Trial};
 
-/// Windows of every kind: not square, even, with remainders, dilated, padded on each side by itself.
+/// Windows of every kind: not square, even, with remainders, dilated, padded differently on each side.
 fn windows() -> impl Strategy<Value = WindowOptions> {
     let pair = |most: usize| [1..=most, 1..=most];
     let sides = (0..4usize, 0..4usize, 0..4usize, 0..4usize);
@@ -57,8 +57,8 @@ fn pools() -> impl Strategy<Value = PoolGeometry> {
     )
 }
 
-/// Runs the operations that `ops` makes on the CPU and on the GPU, in every implementation: on integers those that
-/// are exact there, on reals the others.
+/// Runs the operations that `ops` returns, on the CPU and on the GPU, in every implementation: those that are exact on
+/// integers with integers, the others with reals.
 fn check(gpu: &mut Option<GpuExecutor>, ops: impl Fn() -> Vec<Box<dyn Op>>) -> Result<(), TestCaseError> {
     let trials = Data::ALL.into_iter().flat_map(|data| ops().into_iter().map(move |op| (data, op)));
     for (data, op) in trials {
@@ -86,7 +86,7 @@ fn check(gpu: &mut Option<GpuExecutor>, ops: impl Fn() -> Vec<Box<dyn Op>>) -> R
     Ok(())
 }
 
-/// The same cases in every run, so that a failure can be met again.
+/// Runs the same cases every time, so that a failure can be reproduced.
 fn runner(cases: u32) -> TestRunner {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(config.rng_algorithm);

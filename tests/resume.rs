@@ -1,7 +1,7 @@
-//! Going on where a training was stopped: the same bits as if it had never stopped, whatever stopped it; and fine-tuning.
+//! Resuming a training gives the same bits as if it had never stopped, whatever stopped it; and fine-tuning.
 //!
-//! `WGCONV_KILLS=20 cargo test --test resume` kills as many runs at random moments as it says, on each device; a few by
-//! default.
+//! `WGCONV_KILLS=20 cargo test --test resume` kills that many runs on each device at random moments; the default is a
+//! few.
 
 mod common;
 #[path = "common/workplace.rs"]
@@ -33,7 +33,7 @@ fn settings() -> TrainSettings {
 
 type Outcome = (Vec<Vec<f32>>, Vec<Option<Evaluation>>, TrainState);
 
-/// Losses, figures and state after `epochs` epochs in all.
+/// Losses, figures and state after a total of `epochs` epochs.
 fn train(trainer: &mut Trainer, epochs: usize) -> Outcome {
     let (mut losses, mut tests) = (Vec::new(), Vec::new());
     while trainer.epochs_done() < epochs {
@@ -44,7 +44,7 @@ fn train(trainer: &mut Trainer, epochs: usize) -> Outcome {
     (losses, tests, trainer.state().unwrap())
 }
 
-/// Stops after some steps of the first epoch, saves, and goes on with another trainer.
+/// Stops after a few steps of the first epoch, saves, and resumes with another trainer.
 fn assert_resumes_exactly(executor: impl Fn() -> Box<dyn Executor>) {
     let data = digits();
     let basis = Basis::new(&network(&data), &settings(), &data);
@@ -68,23 +68,23 @@ fn assert_resumes_exactly(executor: impl Fn() -> Box<dyn Executor>) {
     assert_eq!((losses, tests), (expected.0, expected.1), "{name}");
     assert_eq!(end, expected.2, "{name}");
 
-    // The stopped one goes on just as well.
+    // The trainer that was stopped can continue, too.
     assert_eq!(train(&mut stopped, 3).2, expected.2, "{name}");
 }
 
 #[test]
-fn training_goes_on_from_the_middle_of_an_epoch_on_the_cpu() {
+fn training_resumes_from_the_middle_of_an_epoch_on_the_cpu() {
     assert_resumes_exactly(|| Box::new(CpuExecutor::new()));
 }
 
 #[test]
-fn training_goes_on_from_the_middle_of_an_epoch_on_the_reference() {
+fn training_resumes_from_the_middle_of_an_epoch_on_the_reference() {
     assert_resumes_exactly(|| Box::new(ReferenceExecutor::new()));
 }
 
 #[test]
-fn training_goes_on_from_the_middle_of_an_epoch_on_a_gpu() {
-    const TEST: &str = "training_goes_on_from_the_middle_of_an_epoch_on_a_gpu";
+fn training_resumes_from_the_middle_of_an_epoch_on_a_gpu() {
+    const TEST: &str = "training_resumes_from_the_middle_of_an_epoch_on_a_gpu";
     if common::gpu(TEST, ShaderChecks::Off).is_some() {
         assert_resumes_exactly(|| {
             Box::new(common::gpu(TEST, ShaderChecks::Off).expect("it was there before"))
@@ -93,7 +93,7 @@ fn training_goes_on_from_the_middle_of_an_epoch_on_a_gpu() {
 }
 
 #[test]
-fn what_a_run_was_made_of_is_compared() {
+fn the_settings_and_data_of_a_run_are_compared() {
     let data = digits();
     let before = Basis::new(&network(&data), &settings(), &data);
     assert!(before.differences(&before).is_empty());
@@ -223,7 +223,7 @@ mod kills {
     use super::common;
     use super::workplace::{Workplace, files};
 
-    /// What a run has left that does not tell the time.
+    /// The files of a run without the times in them.
     fn result(place: &Workplace, run: &str) -> (Vec<u8>, Vec<u8>, Vec<Value>) {
         let weights = |name: &str| std::fs::read(place.path(&format!("{run}/{name}.safetensors"))).unwrap();
         let lines = place.read(&format!("{run}/metrics.jsonl"));
@@ -241,7 +241,7 @@ mod kills {
         run.join("state.safetensors").exists()
     }
 
-    /// Starts a run, sends it `signal` at a random moment, and goes on with what it left, until it is done.
+    /// Starts a run, sends it `signal` at a random moment, and resumes it, until it has finished.
     fn assert_survives(device: &str, signal: rustix::process::Signal, times: usize, seed: u64) {
         let place = Workplace::new();
         files::idx(&place, "data", 0);
@@ -272,13 +272,13 @@ mod kills {
                 let status = child.wait().unwrap();
                 match status.code() {
                     Some(0) => break,
-                    // By the signal, or after it: whatever else ends a run is a fault.
+                    // Ended by the signal or after handling it; any other end is a fault.
                     None | Some(130) => kills += 1,
                     Some(code) => panic!("{run} ends with {code}, seed {seed}"),
                 }
                 command = match has_state(&place.path(&run)) {
                     true => place.command(&format!("train {device} --no-tune --resume {run}")),
-                    // Nothing to go on from: whatever is left is in nobody's way.
+                    // There is nothing to resume yet, and the remains must not prevent a new start.
                     false => {
                         let _ = std::fs::remove_dir_all(place.path(&run));
                         place.command(&start(&run))
@@ -294,18 +294,18 @@ mod kills {
     }
 
     #[test]
-    fn a_run_that_is_killed_at_any_moment_goes_on_on_the_cpu() {
+    fn a_run_that_is_killed_at_any_moment_resumes_on_the_cpu() {
         assert_survives("--device cpu", rustix::process::Signal::KILL, kills(), 1);
     }
 
     #[test]
-    fn a_run_that_is_interrupted_at_any_moment_goes_on_on_the_cpu() {
+    fn a_run_that_is_interrupted_at_any_moment_resumes_on_the_cpu() {
         assert_survives("--device cpu", rustix::process::Signal::INT, kills(), 2);
     }
 
     #[test]
-    fn a_run_that_is_killed_at_any_moment_goes_on_on_a_gpu() {
-        let test = "a_run_that_is_killed_at_any_moment_goes_on_on_a_gpu";
+    fn a_run_that_is_killed_at_any_moment_resumes_on_a_gpu() {
+        let test = "a_run_that_is_killed_at_any_moment_resumes_on_a_gpu";
         if common::gpu(test, wgconv::gpu::ShaderChecks::Off).is_some() {
             assert_survives("--device gpu --allow-software", rustix::process::Signal::KILL, kills(), 3);
         }

@@ -1,5 +1,5 @@
-//! What the table of cases cannot draw: ties, NaN and infinity, rows that show nothing, a step past the end.
-//! The CPU and the GPU give the definition's answer there too.
+//! The CPU and the GPU give the definition's answer also for data that the table of cases does not draw: ties, NaN and
+//! infinity, rows without an image, a step past the end.
 
 mod common;
 
@@ -35,7 +35,7 @@ fn index(values: &[u32]) -> HostBuffer<f64> {
     HostBuffer::index(values.to_vec())
 }
 
-/// The numbers of `buffer`, whatever they are.
+/// The values of a buffer of any element type.
 fn numbers(buffer: &HostBuffer<f64>) -> Vec<f64> {
     match buffer.element() {
         Element::Real => buffer.reals().to_vec(),
@@ -44,7 +44,7 @@ fn numbers(buffer: &HostBuffer<f64>) -> Vec<f64> {
     }
 }
 
-/// Runs `op` everywhere; operands named in `compared` must hold what the definition leaves in them.
+/// Runs `op` on all executors; operands named in `compared` must then equal the definition's.
 fn check<O: Op + Clone + 'static>(
     executors: &mut [Box<dyn Executor>],
     op: O,
@@ -134,7 +134,7 @@ fn losses_of_rows_without_label_and_of_logits_that_are_not_finite() {
     check_loss(&logits, &[NO_LABEL; 3], 0, &all);
     check_loss(&logits, &[1, 1, 0], 2, &all);
     check_loss(&[80.0, -90.0, 100.0, 99.0], &[1, 0], 0, &all);
-    // Of what goes wrong only the loss is promised: it stops the training.
+    // With logits that are not finite, only the loss is specified, since it stops the training.
     for bad in [NAN, INFINITY] {
         check_loss(&[1.0, bad, 2.0, 1.0], &[0, 0], 1, &all[..2]);
         check_loss(&[bad, 0.0, 2.0, 1.0], &[0, 0], 1, &all[..2]);
@@ -145,8 +145,8 @@ fn losses_of_rows_without_label_and_of_logits_that_are_not_finite() {
 }
 
 #[test]
-fn losses_of_smoothed_labels_and_of_batches_that_weigh_nothing() {
-    let mut executors = executors("losses_of_smoothed_labels_and_of_batches_that_weigh_nothing");
+fn losses_of_smoothed_labels_and_of_batches_without_weight() {
+    let mut executors = executors("losses_of_smoothed_labels_and_of_batches_without_weight");
     let mut check_loss =
         |smoothing: f32, weights: Option<&[f64]>, logits: &[f64], targets: &[u32], compared: &[&str]| {
             let op = SoftmaxCrossEntropy::new(targets.len(), logits.len() / targets.len(), 2).unwrap();
@@ -171,7 +171,7 @@ fn losses_of_smoothed_labels_and_of_batches_that_weigh_nothing() {
         check_loss(*smoothing, weights, &logits, &[0, NO_LABEL, 2], &all);
         check_loss(*smoothing, weights, &logits, &[1, 1, 0], &all);
         check_loss(*smoothing, weights, &logits, &[NO_LABEL; 3], &all);
-        // A batch that weighs nothing, and one row of it that is not finite.
+        // A batch with a total weight of zero, and the same with a row that is not finite.
         check_loss(*smoothing, weights, &logits, &[1, NO_LABEL, 1], &all);
         let bad = [&logits[..8], &[NAN]].concat();
         let compared = if weights.is_some() { &all[..] } else { &all[..2] };
@@ -181,7 +181,7 @@ fn losses_of_smoothed_labels_and_of_batches_that_weigh_nothing() {
             check_loss(*smoothing, weights, &[bad, 0.0, 0.5, 2.0, 1.0, 3.0], &[2, 0], &all[..2]);
             check_loss(*smoothing, weights, &[1.0, bad, 0.5, 2.0, 1.0, 3.0], &[NO_LABEL, 0], &all);
         }
-        // A row of weight 0 that is not finite, beside one that weighs something.
+        // A row of weight 0 that is not finite, beside a row with weight.
         for bad in [NAN, INFINITY] {
             check_loss(*smoothing, weights, &[1.0, bad, 2.0, 2.0, 1.0, 3.0], &[1, 0], &all[..2]);
         }
@@ -192,7 +192,7 @@ fn losses_of_smoothed_labels_and_of_batches_that_weigh_nothing() {
             &[1, 0],
             &all[..2],
         );
-        // A class that is out of the question: without a share in the loss where its weight is 0.
+        // A class with a logit of -infinity: it contributes nothing to the loss if its weight is 0.
         check_loss(*smoothing, weights, &[1.0, -INFINITY, 0.5, 2.0, 1.0, 3.0], &[2, 0], &all[..2]);
         check_loss(*smoothing, weights, &[-INFINITY, 1.0, 0.5, 2.0, 1.0, 3.0], &[2, 0], &all[..2]);
         check_loss(*smoothing, weights, &[-INFINITY; 6], &[2, 0], &all[..2]);
@@ -223,7 +223,7 @@ fn a_loss_that_is_not_finite_stops_the_training() {
     }
 }
 
-/// It ends as a step whose loss is not finite does.
+/// The step is then treated like one whose loss is not finite.
 #[test]
 fn a_norm_that_is_not_finite_becomes_the_loss() {
     let mut executors = executors("a_norm_that_is_not_finite_becomes_the_loss");
@@ -237,8 +237,8 @@ fn a_norm_that_is_not_finite_becomes_the_loss() {
 }
 
 #[test]
-fn batches_of_several_parts_and_of_rows_that_show_nothing() {
-    let mut executors = executors("batches_of_several_parts_and_of_rows_that_show_nothing");
+fn batches_of_several_parts_and_of_rows_without_an_image() {
+    let mut executors = executors("batches_of_several_parts_and_of_rows_without_an_image");
     let image = ImageShape { height: 1, width: 3, channels: 1 };
     for (first_row, step) in [(0, 0), (0, 1), (3, 0), (3, 1), (0, 2), (3, u32::MAX)] {
         let op = GatherBatch { batch_size: 4, image, classes: 10, steps: 2, rows: 3, first_row };

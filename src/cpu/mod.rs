@@ -1,4 +1,5 @@
-//! What operations on the CPU are made of: vectors, matrix products, scratch memory, sums in order. Names no op.
+//! The building blocks of operations on the CPU: vectors, matrix products, scratch memory, sums in a fixed order. No
+//! code here names an operation.
 
 mod channels;
 mod dots;

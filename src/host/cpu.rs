@@ -3,7 +3,7 @@
 use super::{Arithmetic, HostExecutor};
 use crate::ops::{CpuForm, Op};
 
-/// Runs plans on all cores of the CPU, in f32; needs no driver.
+/// Runs plans on all cores of the CPU, in f32, without any driver.
 pub type CpuExecutor = HostExecutor<f32>;
 
 impl Arithmetic for f32 {

@@ -1,4 +1,4 @@
-//! The executor that keeps buffers in host memory; what an operation runs as depends on the type of reals.
+//! The executor that keeps buffers in host memory. The type of its reals decides how operations run.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::plan::{
 };
 use crate::{Result, host_memory};
 
-/// What messages call the buffers of a plan.
+/// The name of a plan's buffers in error messages.
 const PLAN: &str = "a plan";
 
 /// A type of real numbers, and the forms of an operation that work on it.
 pub trait Arithmetic: Copy + Default + Send + 'static {
-    /// The forms of an operation that work on this type, best guess first.
+    /// The forms of an operation for this type, best guess first.
     fn forms(op: &dyn Op) -> Vec<CpuForm<'_, Self>>;
-    /// What [`Executor::device_name`] answers.
+    /// The result of [`Executor::device_name`].
     fn device_name() -> String;
     /// Rounds to f32.
     fn to_f32(self) -> f32;
@@ -38,14 +38,15 @@ pub struct HostExecutor<T> {
     persistent: HashMap<String, usize>,
     plans: Vec<PreparedPlan>,
     preferred: Option<String>,
-    // The operands of one step after the other: empty between them, and never taken anew.
+    // Holds the operands of the step that runs, and is empty between steps; kept so that it is not allocated for every
+    // step.
     operands: Vec<HostBuffer<T>>,
 }
 
 #[derive(Debug)]
 struct PreparedPlan {
     plan: Arc<Plan>,
-    // Where each buffer lies in the executor's memory.
+    // The position of each buffer in the executor's memory.
     places: Vec<Option<usize>>,
     // The name of the form that steps run in, those that have it.
     preferred: Option<String>,
@@ -68,7 +69,7 @@ impl<T: Arithmetic> HostExecutor<T> {
         &self.memory[self.place(prepared, buffer)]
     }
 
-    /// A buffer's content, to be changed without conversion.
+    /// A buffer's content for writing, without conversion.
     pub fn buffer_mut(&mut self, prepared: Prepared, buffer: BufferId) -> &mut HostBuffer<T> {
         let place = self.place(prepared, buffer);
         &mut self.memory[place]
@@ -78,7 +79,7 @@ impl<T: Arithmetic> HostExecutor<T> {
         self.plans[prepared.0].places[buffer.index()].expect("a buffer that some step uses")
     }
 
-    /// Bytes of host memory that elements take.
+    /// Bytes of host memory for this number of elements.
     fn bytes(element: Element, elements: usize) -> u64 {
         match element {
             Element::Real => size_of::<T>() as u64 * elements as u64,
@@ -86,13 +87,13 @@ impl<T: Arithmetic> HostExecutor<T> {
         }
     }
 
-    /// The buffers of a plan that the executor does not hold yet, of those that are shared by name.
+    /// The persistent buffers of a plan, which plans share by name, that the executor does not hold yet.
     fn missing<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a BufferSpec> {
         let persistent = plan.buffers.iter().filter(|buffer| buffer.role.is_persistent());
         persistent.filter(|buffer| !self.persistent.contains_key(&buffer.name))
     }
 
-    /// The form of the preferred name, or else the best.
+    /// The form with the preferred name if the operation has it, otherwise the best guess.
     fn form<'a>(op: &'a dyn Op, preferred: Option<&str>) -> CpuForm<'a, T> {
         let mut forms = T::forms(op);
         let position = forms.iter().position(|form| Some(form.name) == preferred);
@@ -138,7 +139,7 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
         let slots: u64 = slots.map(|slot| Self::bytes(slot.element, slot.elements)).sum();
         let missing = plans.iter().flat_map(|plan| self.missing(plan));
         let missing = missing.filter(|buffer| (buffer.role, buffer.element) != (Role::Data, Element::Byte));
-        // Plans share what has the same name.
+        // Plans share buffers with the same name.
         let missing: HashMap<&str, u64> = missing
             .map(|buffer| (buffer.name.as_str(), Self::bytes(buffer.element, buffer.shape.elements())))
             .collect();
@@ -155,9 +156,9 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
         let persistent = self
             .missing(&plan)
             .map(|buffer| Ok((buffer.name.clone(), zeros(buffer.element, buffer.shape.elements())?)));
-        // Nothing is kept unless everything is there.
+        // No memory is kept unless all allocations have succeeded.
         let (mut slots, persistent) = (slots?, persistent.collect::<Result<Vec<_>>>()?);
-        // An operation that reads what nobody has written shall show in tests.
+        // NaN makes reads of unwritten memory visible in tests.
         if cfg!(debug_assertions) {
             for slot in slots.iter_mut().filter(|slot| slot.element() == Element::Real) {
                 slot.reals_mut().fill(T::NAN);
@@ -199,7 +200,7 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
         let (plan, places) = (plan.clone(), places.clone());
         let forms: Vec<CpuForm<'_, T>> =
             plan.steps().map(|step| Self::form(step.op.as_ref(), preferred.as_deref())).collect();
-        // From a thread of the pool, so that sharing out a step's work wakes the others only.
+        // Started on a thread of the pool, so that a step with parallel work only has to wake the other threads.
         rayon::scope(|_| {
             for _ in 0..times {
                 for (step, form) in plan.steps().zip(&forms) {
@@ -249,7 +250,7 @@ impl<T: Arithmetic> Workbench for HostExecutor<T> {
     }
 }
 
-/// Content that is there already.
+/// Content that has been read already.
 struct Ready(HostBuffer<f32>);
 
 impl Pending for Ready {

@@ -1,9 +1,10 @@
-//! The executor that runs the definitions, in f64. Names no op.
+//! The executor that runs the definitions, in f64. No code here names an operation.
 
 use super::{Arithmetic, HostExecutor};
 use crate::ops::{CpuForm, Op};
 
-/// Runs plans by their operations' definitions, in f64: slow, and what every other executor is proved by.
+/// Runs plans by their operations' definitions, in f64: slow, and the standard against which every other executor is
+/// tested.
 pub type ReferenceExecutor = HostExecutor<f64>;
 
 impl Arithmetic for f64 {

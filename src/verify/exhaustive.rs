@@ -1,4 +1,4 @@
-//! Small geometries, all of them: what a window can do along an axis, and the axes that look degenerate in pairs.
+//! All small geometries: every way in which a window can lie along an axis, and all pairs of degenerate axes.
 
 use std::collections::HashSet;
 
@@ -17,20 +17,20 @@ use crate::tensor::ImageShape;
 /// The largest input, kernel, stride, dilation, and padding on either side of an axis.
 const MOST: [usize; 5] = [7, 5, 4, 3, 3];
 
-/// Images of a batch: what is right for one may be wrong for the next.
+/// Images in a batch: more than one, since a kernel may be right for the first and wrong for the next.
 const BATCH_SIZE: usize = 2;
 
-/// Channels of the input and of the output, and groups: one group, several, and one a channel. Of the two rows a
-/// geometry gets one, so that channels come in fours as often as not.
+/// Channels of the input, channels of the output, and groups: one group, several groups, and one group per channel. A
+/// geometry uses one of the two rows, so that about half of the geometries have multiples of four channels.
 const CHANNELS: [[[usize; 3]; 3]; 2] = [[[3, 5, 1], [4, 6, 2], [3, 3, 3]], [[4, 8, 1], [8, 8, 2], [4, 4, 4]]];
 
-/// Channels for which 3x3 windows that move by one are transformed.
+/// Channels for which 3x3 windows with a stride of 1 use the Winograd transform.
 const WIDE: [usize; 3] = [33, 18, 1];
 
-/// Every geometry of a small range, by number.
+/// Every geometry of a small range, by its number.
 ///
-/// An axis is decided by its input, kernel, stride, dilation, and padding before and after. Each of them meets a few
-/// ordinary and odd partners on the other axis, in both orders; those that are degenerate meet each
+/// An axis is determined by its input, kernel, stride, dilation, and padding before and after. Each axis is combined
+/// with a few ordinary and odd partners as the other axis, in both orders; degenerate axes are also combined with each
 /// other.
 #[derive(Clone, Debug)]
 pub struct Exhaustive {
@@ -49,7 +49,7 @@ impl Exhaustive {
     /// All axes of the range.
     pub fn new() -> Self {
         let axes = axes();
-        // A single tap has no distance to a next one.
+        // The dilation of a single tap has no effect.
         let is_paired = |axis: &Axis| is_degenerate(axis) && (axis.kernel > 1 || axis.dilation == 1);
         let degenerate = axes.iter().copied().filter(is_paired).collect();
         // Input, kernel, stride, dilation, padding before and after.
@@ -63,12 +63,12 @@ impl Exhaustive {
         self.partnered() + self.degenerate.len().pow(2)
     }
 
-    /// Whether there is none.
+    /// Whether there are no geometries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Number of geometries in which an axis meets a partner; they come first.
+    /// Number of geometries that combine an axis with a partner; they come first.
     fn partnered(&self) -> usize {
         2 * self.axes.len() * self.partners.len()
     }
@@ -84,10 +84,10 @@ impl Exhaustive {
         if number.is_multiple_of(2) { [axis, partner] } else { [partner, axis] }
     }
 
-    /// Every pass of every convolution and pool over the geometry of this number.
+    /// Every pass of the convolutions and pools with the geometry of this number.
     ///
     /// # Panics
-    /// When there is no such geometry.
+    /// If there is no such geometry.
     pub fn cases(&self, number: usize) -> Vec<Case> {
         let [height, width] = self.pair(number);
         let window = WindowOptions {
@@ -119,7 +119,7 @@ impl Exhaustive {
             cases.push(Case::new(&name, ConvGradInput::new(geometry)));
         }
         let image = image(CHANNELS[row][0][0]);
-        // None where a window of the pool would meet padding alone.
+        // A pool has no such geometry if a window would lie entirely in the padding.
         if let Ok(geometry) = PoolGeometry::new(BATCH_SIZE, image, &window) {
             let name = format!("small {number}: {BATCH_SIZE}x{image}, {described}");
             for kind in KINDS {
@@ -130,7 +130,7 @@ impl Exhaustive {
         cases
     }
 
-    /// Numbers of `count` geometries, or of all where there are fewer, drawn from `seed`, in rising order.
+    /// Numbers of `count` geometries, or of all if there are fewer, drawn from `seed`, in ascending order.
     pub fn sample(&self, count: usize, seed: u64) -> Vec<usize> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut numbers = index::sample(&mut rng, self.len(), count.min(self.len())).into_vec();
@@ -138,7 +138,8 @@ impl Exhaustive {
         numbers
     }
 
-    /// Numbers of geometries in which one axis of each `every`, drawn from `seed`, meets a drawn partner, in a drawn order.
+    /// Numbers of geometries drawn from `seed`, in ascending order: of every `every` axes in a row, one is combined
+    /// with a random partner, in a random order.
     pub fn sample_of_axes(&self, every: usize, seed: u64) -> Vec<usize> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let drawn = |first: usize| {
@@ -150,8 +151,7 @@ impl Exhaustive {
     }
 }
 
-/// The axis of an input, a kernel, a stride, a dilation, and padding before and after; none where the kernel is too
-/// large.
+/// The axis with this input, kernel, stride, dilation, and padding before and after; `None` if the kernel is too large.
 fn axis([input, kernel, stride, dilation, before, after]: [usize; 6]) -> Option<Axis> {
     let window = WindowOptions {
         kernel_size: [kernel, 1],
@@ -162,7 +162,7 @@ fn axis([input, kernel, stride, dilation, before, after]: [usize; 6]) -> Option<
     Axis::pair("exhaustive", [input, 1], &window).ok().map(|[axis, _]| axis)
 }
 
-/// All axes of the range; of those that differ in the padding after the last window alone, one.
+/// All axes of the range. Of axes that differ only in the padding after the last window, one is kept.
 fn axes() -> Vec<Axis> {
     let [most_input, most_kernel, most_stride, most_dilation, most_padding] = MOST;
     let mut axes = Vec::new();
@@ -184,8 +184,8 @@ fn axes() -> Vec<Axis> {
     axes
 }
 
-/// Whether an axis has a single input or output position, a stride that leads past the end of the input, or a window
-/// that meets padding alone.
+/// Whether an axis has a single input or output position, a stride past the end of the input, or a window that lies
+/// entirely in the padding.
 fn is_degenerate(axis: &Axis) -> bool {
     let meets_padding_alone = |position| axis.taps_inside(position).is_empty();
     axis.input == 1

@@ -6,7 +6,7 @@ tests/batch_norm.rs, batch_norm.safetensors.
     venv/bin/python tests/golden/make.py
 
 The files in the repository were made with torch 2.15.0, on a CPU; their metadata names the version too, and
-describes the cases as JSON. What PyTorch was given is stored as float32 or integers, what it computed from that as
+describes the cases as JSON. The tensors that PyTorch was given are stored as float32 or integers, its results as
 float64. Tensors are called KIND/CASE/NAME and have PyTorch's layouts.
 """
 
@@ -146,7 +146,7 @@ def activations():
 def cross_entropy(name, logits):
     logits = logits.float().double()
     targets = torch.randint(0, logits.shape[1], logits.shape[:1])
-    # Some rows are right.
+    # Some rows are classified correctly.
     targets[::3] = logits.argmax(1)[::3]
     logits.requires_grad_()
     loss = F.cross_entropy(logits, targets)
@@ -344,7 +344,7 @@ def batch_norm(name, input, momentum=0.1, eps=1e-5, affine=True, scale=True, off
     options = {"eps": rounded(eps), "momentum": rounded(momentum), "affine": affine}
     norm = sizes[len(input) - 1](input[1], **options).double()
     channels = (input[1],)
-    # What float32 holds, however far from zero.
+    # Rounded to float32, however far from zero.
     batches = [(uniform(*input) + offset).float().double() for _ in range(steps)]
     given = {"input": torch.cat(batches), "grad_output": uniform(steps * input[0], *input[1:])}
     running = {"running_mean": uniform(*channels), "running_var": uniform(*channels).abs() + 0.5}
@@ -424,7 +424,7 @@ class Normalised(nn.Module):
 
 def network(model, steps=5, batch_size=8):
     """Trains a network for a few steps: initial weights, data, losses and final weights."""
-    # Powers of two as deviations: scale and shift are then exact in float32.
+    # The deviations are powers of two, so that scale and shift are exact in float32.
     settings = {
         "batch_size": batch_size,
         "mean": [33.0, 128.0],
@@ -457,7 +457,7 @@ def network(model, steps=5, batch_size=8):
 
 def save(name, tensors, description):
     path = FOLDER / name
-    # One entry: the order of several would differ from run to run.
+    # A single entry, since the order of several would differ from run to run.
     save_file(tensors, path, metadata={"description": json.dumps({"torch": torch.__version__, **description})})
     print(f"{path}: {len(tensors)} tensors, {path.stat().st_size} bytes")
 

@@ -1,4 +1,4 @@
-//! Sums of more than 65,535 terms, after which some drivers leave a kernel's loops without a word.
+//! Sums of more than 65,535 terms, at which some drivers silently end a kernel's loops.
 
 use crate::ops::bias::BiasGrad;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
@@ -11,7 +11,7 @@ use crate::tensor::ImageShape;
 use super::Case;
 use super::pool::KINDS;
 
-/// `[batch, height, width, channels]`, filters, groups, a window's size and its padding.
+/// A convolution of an input `[batch, height, width, channels]`.
 fn conv(
     [batch_size, height, width, channels]: [usize; 4],
     filters: usize,
@@ -25,7 +25,7 @@ fn conv(
     ConvGeometry::new(batch_size, image, filters, groups, &window).expect("sizes that fit")
 }
 
-/// `[height, width, channels]`, a window's size, stride and padding.
+/// A pool over one image `[height, width, channels]`.
 fn pool(
     [height, width, channels]: [usize; 3],
     kernel_size: [usize; 2],
@@ -44,7 +44,7 @@ fn dense(batch_size: usize, in_features: usize, out_features: usize) -> DenseSiz
     DenseSize::new(batch_size, in_features, out_features).expect("sizes that fit")
 }
 
-/// One case of each operation that adds up without an end in sight.
+/// One case of each operation whose sums can be arbitrarily long.
 pub fn one_an_op() -> Vec<Case> {
     let window = pool([260, 261, 1], [260, 260], 1, 0);
     let mut cases = vec![
@@ -74,8 +74,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("400 taps of 170 filters", ConvGradInput::new(both)),
         Case::new("70,001 rows, one channel", BiasGrad::new(70_001, 1)),
     ]);
-    // As the window of a gradient of the input these would meet padding almost everywhere, which takes long and proves
-    // little.
+    // Without the gradient of the input: its windows would lie in the padding almost everywhere, which takes long and
+    // proves little.
     for (name, geometry) in [
         ("68,644 taps", conv([1, 262, 263, 1], 3, 1, [262, 262], 0)),
         ("90,000 taps, depthwise", conv([1, 300, 300, 4], 4, 4, [300, 300], 0)),

@@ -1,4 +1,4 @@
-//! Pools that have gone wrong elsewhere: windows that overlap, skip or hang over the edge.
+//! Pools that other software has got wrong: windows that overlap, leave gaps or extend past the edge.
 
 use crate::ops::activation::Activation;
 use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
@@ -10,7 +10,7 @@ use super::Case;
 /// Every kind of pool.
 pub const KINDS: [PoolKind; 2] = [PoolKind::Max, PoolKind::Average];
 
-/// Geometries, each with the reason it is here.
+/// Geometries, each with a name that says what it tests.
 pub fn geometries() -> Vec<(&'static str, PoolGeometry)> {
     let sides = |top, bottom, left, right| Padding::Sides { top, bottom, left, right };
     let both = |padding| Padding::Symmetric([padding; 2]);
