@@ -84,11 +84,31 @@ impl Axis {
     /// # Errors
     /// [`Error::Invalid`] for a size of zero or beyond 2^31, and for a window larger than its padded input.
     pub fn pair(operation: &str, input_size: [usize; 2], options: &WindowOptions) -> Result<[Axis; 2]> {
-        let axis = |axis| Self::new(operation, axis, input_size[axis], options);
+        let axis = |axis| Self::new(operation, axis, input_size[axis], options, false);
         Ok([axis(0)?, axis(1)?])
     }
 
-    fn new(operation: &str, axis: usize, input: usize, options: &WindowOptions) -> Result<Axis> {
+    /// The same in PyTorch's `ceil_mode`: a rest of the padded input that is too short for another window gets one all
+    /// the same, which hangs over the end, unless it would start behind the input.
+    ///
+    /// # Errors
+    /// Those of [`Axis::pair`]; a window may be larger than its padded input, by less than the stride.
+    pub fn pair_in_ceil_mode(
+        operation: &str,
+        input_size: [usize; 2],
+        options: &WindowOptions,
+    ) -> Result<[Axis; 2]> {
+        let axis = |axis| Self::new(operation, axis, input_size[axis], options, true);
+        Ok([axis(0)?, axis(1)?])
+    }
+
+    fn new(
+        operation: &str,
+        axis: usize,
+        input: usize,
+        options: &WindowOptions,
+        ceil_mode: bool,
+    ) -> Result<Axis> {
         const LIMIT: usize = i32::MAX as usize;
         let word = ["height", "width"][axis];
         let (kernel, stride, dilation) =
@@ -114,15 +134,18 @@ impl Axis {
                 padded,
             ));
         }
-        if span > padded {
-            let expected = format!("a kernel that spans at most the padded input {word} of {padded}");
+        let beyond = if ceil_mode { stride as u64 - 1 } else { 0 };
+        let Some(rest) = (padded + beyond).checked_sub(span) else {
+            let room = if ceil_mode { format!(" and {beyond} beyond it") } else { String::new() };
+            let expected = format!("a kernel that spans at most the padded input {word} of {padded}{room}");
             return Err(Error::invalid(
                 operation,
                 expected,
                 format!("kernel {kernel}, dilation {dilation}: {span}"),
             ));
-        }
-        let output = ((padded - span) / stride as u64) as usize + 1;
+        };
+        let fitting = (rest / stride as u64) as usize + 1;
+        let output = if ceil_mode { fitting.min((input + before).div_ceil(stride)) } else { fitting };
         Ok(Axis { input, output, kernel, stride, dilation, padding_before: before, padding_after: after })
     }
 
@@ -139,13 +162,27 @@ impl Axis {
         all.filter(move |&(position, tap)| self.input_at(position, tap) == Some(input))
     }
 
+    /// The input's positions, counted from where the padding begins.
+    pub fn inside(&self) -> Range<usize> {
+        self.padding_before..self.padding_before + self.input
+    }
+
+    /// The positions of the padded input, counted from where it begins.
+    pub fn padded(&self) -> Range<usize> {
+        0..self.padding_before + self.input + self.padding_after
+    }
+
     /// The taps that lie inside the input at output position `position`; the others meet padding.
     pub fn taps_inside(&self, position: usize) -> Range<usize> {
+        self.taps_within(self.inside(), position)
+    }
+
+    /// The taps at output position `position` that lie within `places`, which are counted from where the padding begins.
+    pub fn taps_within(&self, places: Range<usize>, position: usize) -> Range<usize> {
         let start = position * self.stride;
-        let first = self.padding_before.saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
-        let end =
-            (self.input + self.padding_before).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
-        first..end.max(first)
+        let tap = |place: usize| place.saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
+        let first = tap(places.start);
+        first..tap(places.end).max(first)
     }
 
     /// The first output position whose taps all meet padding, where there is one.
@@ -259,11 +296,13 @@ mod tests {
                     dilation: [dilation, 1],
                     padding,
                 };
-                let Ok([axis, _]) = Axis::pair("test", [input, 1], &options) else { continue };
-                let visited = first_in_padding_visited(&axis);
-                assert_eq!(axis.first_in_padding(), visited, "{axis:?}");
-                axes += 1;
-                in_padding += usize::from(visited.is_some_and(|position| position > 0));
+                for pair in [Axis::pair, Axis::pair_in_ceil_mode] {
+                    let Ok([axis, _]) = pair("test", [input, 1], &options) else { continue };
+                    let visited = first_in_padding_visited(&axis);
+                    assert_eq!(axis.first_in_padding(), visited, "{axis:?}");
+                    axes += 1;
+                    in_padding += usize::from(visited.is_some_and(|position| position > 0));
+                }
             }
         }
         assert!(axes > 50_000 && in_padding > 5_000, "{axes} axes, {in_padding} beyond the first window");
@@ -311,6 +350,13 @@ mod tests {
             assert!(axis(sizes[0], sizes[1], sizes[2], sizes[3], Padding::Same).is_err(), "{sizes:?}");
         }
         assert!(axis(1, 1, 1, 1, Padding::Symmetric([huge; 2])).is_err());
+        let most = i32::MAX as usize;
+        let options = WindowOptions { stride: [most; 2], ..WindowOptions::new([most; 2]) };
+        let [hanging, _] = Axis::pair_in_ceil_mode("test", [1, 1], &options).unwrap();
+        assert_eq!((hanging.output, hanging.taps_inside(0)), (1, 0..1));
+        let options = WindowOptions { stride: [2; 2], ..WindowOptions::new([5; 2]) };
+        let message = Axis::pair_in_ceil_mode("test", [3, 3], &options).unwrap_err().to_string();
+        assert!(message.contains("the padded input height of 3 and 1 beyond it, found"), "{message}");
         assert!(axis(1 << 30, 1 << 30, 1, 1 << 30, Padding::Same).is_err());
     }
 }
