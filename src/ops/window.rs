@@ -158,8 +158,13 @@ impl Axis {
 
     /// The output positions whose windows meet input position `input`, each with the tap that meets it.
     pub fn meetings(&self, input: usize) -> impl Iterator<Item = (usize, usize)> {
-        let all = (0..self.output).flat_map(|position| (0..self.kernel).map(move |tap| (position, tap)));
-        all.filter(move |&(position, tap)| self.input_at(position, tap) == Some(input))
+        let place = input + self.padding_before;
+        // The last tap belongs to the first window.
+        (0..self.kernel).rev().filter_map(move |tap| {
+            let start = place.checked_sub(tap * self.dilation)?;
+            let position = start / self.stride;
+            (start.is_multiple_of(self.stride) && position < self.output).then_some((position, tap))
+        })
     }
 
     /// The input's positions, counted from where the padding begins.
@@ -272,6 +277,28 @@ mod tests {
                 let inside: Vec<usize> =
                     (0..kernel).filter(|&tap| axis.input_at(position, tap).is_some()).collect();
                 assert_eq!(axis.taps_inside(position).collect::<Vec<_>>(), inside, "{axis:?} at {position}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_input_position_meets_the_windows_that_have_it() {
+        for [input, kernel, stride] in all([6, 4, 4]) {
+            for [dilation, before, after] in all([3, 5, 5]) {
+                let (top, bottom) = (before - 1, after - 1);
+                let options = WindowOptions {
+                    kernel_size: [kernel, 1],
+                    stride: [stride, 1],
+                    dilation: [dilation, 1],
+                    padding: Padding::Sides { top, bottom, left: 0, right: 0 },
+                };
+                let Ok([axis, _]) = Axis::pair("test", [input, 1], &options) else { continue };
+                for h in 0..input {
+                    let windows =
+                        (0..axis.output).flat_map(|position| (0..kernel).map(move |tap| (position, tap)));
+                    let meetings = windows.filter(|&(position, tap)| axis.input_at(position, tap) == Some(h));
+                    assert!(axis.meetings(h).eq(meetings), "{axis:?} at {h}");
+                }
             }
         }
     }
