@@ -7,6 +7,7 @@ mod evaluate;
 mod interrupt;
 mod job;
 mod lr_find;
+mod not_text;
 mod options;
 mod summary;
 mod train;
@@ -16,6 +17,7 @@ mod verify;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use wgconv::Error;
 use wgconv::report::one_line;
@@ -102,6 +104,9 @@ fn ask_no_display_for_its_gpu() {
 /// Parses the command line; if it is wrong, prints a message and ends the program.
 fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
+        if error.kind() == ErrorKind::InvalidUtf8 {
+            not_text::name_the_argument();
+        }
         // The message repeats arguments unchanged: it is made again, from arguments that are safe for a terminal.
         let arguments = std::env::args_os().map(|argument| one_line(&argument.to_string_lossy()));
         Cli::try_parse_from(arguments).err().unwrap_or(error).exit()
