@@ -88,17 +88,20 @@ pub fn run() -> ExitCode {
 
 /// Without a desktop session, keeps Mesa's Vulkan device-selection layer from asking the desktop which GPU it draws
 /// on: the layer would complain on stderr, once per call, that XDG_RUNTIME_DIR is not set. If the user sets that
-/// layer's own variables, the layer stays active.
+/// layer's own variables, the layer stays active, and finds no Wayland display at a path that it need not look for.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn ask_no_display_for_its_gpu() {
     use std::env::{set_var, var_os};
 
-    let has_session = var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
-    let is_asked = ["MESA_VK_DEVICE_SELECT", "DRI_PRIME"].iter().any(|variable| var_os(variable).is_some());
-    if !has_session && !is_asked {
-        // SAFETY: the program has just started, and no other thread exists that could read the environment.
-        unsafe { set_var("NODEVICE_SELECT", "1") };
+    let is_a_path = |variable: &str| var_os(variable).is_some_and(|path| Path::new(&path).is_absolute());
+    if is_a_path("XDG_RUNTIME_DIR") || is_a_path("WAYLAND_DISPLAY") {
+        return;
     }
+    let is_asked = ["MESA_VK_DEVICE_SELECT", "DRI_PRIME"].iter().any(|variable| var_os(variable).is_some());
+    let (variable, value) =
+        if is_asked { ("WAYLAND_DISPLAY", "/dev/null/none") } else { ("NODEVICE_SELECT", "1") };
+    // SAFETY: the program has just started, and no other thread exists that could read the environment.
+    unsafe { set_var(variable, value) };
 }
 
 /// Parses the command line; if it is wrong, prints a message and ends the program.
