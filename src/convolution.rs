@@ -37,7 +37,7 @@ pub fn forward(
 ) -> Result<Tensor> {
     let epilogue = Epilogue { bias: bias.is_some(), activation: None };
     let given: Vec<&Tensor> = [input, filters].into_iter().chain(bias).collect();
-    convolve(executor, ConvForward::new(*geometry).with_epilogue(epilogue), &given)
+    convolve(executor, ConvForward::new(*geometry).with_epilogue(epilogue), &given, filters)
 }
 
 /// Gradient of the loss with respect to the filters; see [`ConvGradFilters`].
@@ -50,7 +50,7 @@ pub fn grad_filters(
     input: &Tensor,
     grad_output: &Tensor,
 ) -> Result<Tensor> {
-    convolve(executor, ConvGradFilters::new(*geometry), &[input, grad_output])
+    convolve(executor, ConvGradFilters::new(*geometry), &[input, grad_output], grad_output)
 }
 
 /// Gradient of the loss with respect to the input; see [`ConvGradInput`].
@@ -63,7 +63,7 @@ pub fn grad_input(
     filters: &Tensor,
     grad_output: &Tensor,
 ) -> Result<Tensor> {
-    convolve(executor, ConvGradInput::new(*geometry), &[filters, grad_output])
+    convolve(executor, ConvGradInput::new(*geometry), &[filters, grad_output], filters)
 }
 
 /// Gradient of the loss with respect to the bias: `grad_bias[k] = sum over n,p,q of grad_output[n,p,q,k]`.
@@ -119,10 +119,19 @@ fn expect_shape(what: &str, expected: &Shape, found: &Shape) -> Result<()> {
     if expected == found { Ok(()) } else { Err(Error::invalid(what, expected.to_string(), found)) }
 }
 
-/// Runs a pass of a convolution: to the letter where a value is not finite.
-fn convolve(executor: &mut dyn Executor, op: impl Op + 'static, given: &[&Tensor]) -> Result<Tensor> {
-    let is_finite = |tensor: &&Tensor| tensor.data().iter().all(|value| value.is_finite());
-    if given.iter().all(is_finite) { run(executor, op, given) } else { run(executor, Literal(op), given) }
+/// Runs a pass of a convolution: to the letter where a value is not finite. `at_padding` is the one of the `given` factors
+/// that an implementation may multiply by zeros which stand for the padding of the other.
+fn convolve(
+    executor: &mut dyn Executor,
+    op: impl Op + 'static,
+    given: &[&Tensor],
+    at_padding: &Tensor,
+) -> Result<Tensor> {
+    let is_finite = |tensor: &Tensor| tensor.data().iter().all(|value| value.is_finite());
+    match given.iter().all(|tensor| is_finite(tensor)) {
+        true => run(executor, op, given),
+        false => run(executor, Literal { op, is_finite_at_padding: is_finite(at_padding) }, given),
+    }
 }
 
 /// Runs one operation: `given` are the operands that it reads, in order; the result is the one that it writes.

@@ -11,23 +11,28 @@ use crate::ops::{CpuForm, Op, Operand, Operands, Precision};
 /// can be told from it: fast ones multiply the padding's zeros as well, which gives NaN where the other factor is infinite,
 /// and Winograd's mix the values of neighbouring windows.
 #[derive(Debug)]
-pub struct Literal<O>(pub O);
+pub struct Literal<O> {
+    /// The operation.
+    pub op: O,
+    /// Whether the factor that zeros of the padding are multiplied by is finite.
+    pub is_finite_at_padding: bool,
+}
 
 impl<O: Op> Op for Literal<O> {
     fn name(&self) -> &'static str {
-        self.0.name()
+        self.op.name()
     }
 
     fn operands(&self) -> Vec<Operand> {
-        self.0.operands()
+        self.op.operands()
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        self.0.define(operands);
+        self.op.define(operands);
     }
 
     fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
-        self.0.define_at(read, index)
+        self.op.define_at(read, index)
     }
 
     fn cpu_forms(&self) -> Vec<CpuForm> {
@@ -37,11 +42,14 @@ impl<O: Op> Op for Literal<O> {
     /// A form that adds up the definition's products, with more terms that are zero times something: an answer that they
     /// have changed is NaN. What is NaN is computed again, from the definition.
     fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let forms = self.0.cpu_forms();
+        let forms = self.op.cpu_forms();
         let of_products = forms.iter().find(|form| form.exact_on_integers).unwrap_or(&forms[0]);
-        self.0.run_on_cpu_in(of_products.name, operands);
+        self.op.run_on_cpu_in(of_products.name, operands);
 
-        let written = self.0.operands().iter().position(|operand| operand.access.writes());
+        if self.is_finite_at_padding {
+            return;
+        }
+        let written = self.op.operands().iter().position(|operand| operand.access.writes());
         let written = written.expect("an operation writes something");
         let buffers = operands.as_mut_slice();
         let mut answer = std::mem::take(&mut buffers[written]);
@@ -49,7 +57,7 @@ impl<O: Op> Op for Literal<O> {
         let read = |operand: usize, position: usize| f64::from(buffers[operand].reals()[position]);
         answer.reals_mut().par_iter_mut().enumerate().filter(|(_, value)| value.is_nan()).for_each(
             |(index, value)| {
-                if let Some(defined) = self.0.define_at(&read, index) {
+                if let Some(defined) = self.op.define_at(&read, index) {
                     *value = defined as f32;
                 }
             },
@@ -58,14 +66,14 @@ impl<O: Op> Op for Literal<O> {
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
-        vec![self.0.reference_implementation(device)]
+        vec![self.op.reference_implementation(device)]
     }
 
     fn flops(&self) -> u64 {
-        self.0.flops()
+        self.op.flops()
     }
 
     fn precision(&self) -> Precision {
-        self.0.precision()
+        self.op.precision()
     }
 }
