@@ -654,8 +654,8 @@ mod conv {
     fn assert_answers(options: &str, case: &[Tensor], expected: &[Tensor]) {
         let place = Workplace::new();
         place.write("case.safetensors", file(case, Dtype::F32));
-        let run =
-            place.run(&format!("conv case.safetensors --device cpu --json --out out.safetensors {options}"));
+        let device = if options.contains("--device") { "" } else { " --device cpu" };
+        let run = place.run(&format!("conv case.safetensors --json --out out.safetensors {options}{device}"));
         assert_eq!(run.code, 0, "{run:?}");
         let answers = tensors(&place.path("out.safetensors"));
         let expected: BTreeMap<_, _> = expected
@@ -744,6 +744,54 @@ mod conv {
             ],
             &[("output", &[2, 2, 1, 2], &[31., 42., 3100., 4200., 75., 86., 7500., 8600.])],
         );
+    }
+
+    #[test]
+    fn tensors_with_other_names_are_refused_with_what_they_may_stand_for() {
+        const INPUT: Tensor = ("input", &[1, 1, 1, 1], &[1.]);
+        const FILTERS: Tensor = ("filters", &[1, 1, 1, 1], &[1.]);
+        let place = Workplace::new();
+        for (names, found) in [
+            (&["grad_out"][..], "grad_out: did you mean grad_output?"),
+            (&["Bias"], "Bias: did you mean bias?"),
+            (&["inputs", "filter"], "filter: did you mean filters?; inputs: did you mean input?"),
+            (&["y", "grad_outputs"], "grad_outputs: did you mean grad_output?; y"),
+        ] {
+            let others = names.iter().map(|&name| -> Tensor { (name, &[1, 1, 1, 1], &[1.]) });
+            let case: Vec<Tensor> = [INPUT, FILTERS].into_iter().chain(others).collect();
+            place.write("case.safetensors", file(&case, Dtype::F32));
+            let expected = format!(
+                "case.safetensors: expected no tensors but input, filters, bias, grad_output, found {found}\n"
+            );
+            place.assert_refused("conv case.safetensors --out out --device cpu", 1, &expected);
+        }
+    }
+
+    /// Padded: the first filter value meets the input at the last of four positions alone, and the padding at the others.
+    #[test]
+    fn an_infinite_filter_meets_no_padding() {
+        let infinite = f32::INFINITY;
+        let filters = [infinite, 1., 1., 1., 1., 1., 1., 1., 1.];
+        for device in ["cpu", "reference"] {
+            assert_answers(
+                &format!("--padding 1 --device {device}"),
+                &[
+                    ("input", &[1, 1, 2, 2], &[1., 2., 3., 4.]),
+                    ("filters", &[1, 1, 3, 3], &filters),
+                    ("grad_output", &[1, 1, 2, 2], &[1., infinite, 1., 1.]),
+                ],
+                &[
+                    ("output", &[1, 1, 2, 2], &[10., 10., 10., infinite]),
+                    (
+                        "grad_filters",
+                        &[1, 1, 3, 3],
+                        &[1., 3., 2., infinite, infinite, 6., infinite, infinite, 4.],
+                    ),
+                    ("grad_input", &[1, 1, 2, 2], &[infinite, infinite, infinite, infinite]),
+                    ("grad_bias", &[1], &[infinite]),
+                ],
+            );
+        }
     }
 
     #[test]

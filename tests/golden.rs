@@ -169,7 +169,10 @@ fn cpu_tolerance(ops: &[Box<dyn Op>]) -> f64 {
 
 /// Runs the operations that `ops` returns for each of `count` cases, by definition and on the CPU.
 fn check(kind: &str, count: usize, ops: impl Fn(&Case) -> Vec<Box<dyn Op>>) {
-    let cases = Case::all(kind);
+    check_cases(Case::all(kind), kind, count, ops);
+}
+
+fn check_cases(cases: Vec<Case>, kind: &str, count: usize, ops: impl Fn(&Case) -> Vec<Box<dyn Op>>) {
     assert_eq!(cases.len(), count, "{kind}: number of cases");
     let results = cases.iter().map(|case| {
         let ops = ops(case);
@@ -221,17 +224,26 @@ fn convolutions_match_pytorch() {
 
 #[test]
 fn pools_match_pytorch() {
-    check("pool", 17, |case| {
-        let (batch_size, image) = case.images();
-        let kind = match case.settings["kind"].as_str() {
-            Some("max") => PoolKind::Max,
-            Some("average") => PoolKind::Average,
-            other => panic!("{}: {other:?}", case.name),
-        };
-        let geometry = PoolGeometry::new(batch_size, image, &case.settings::<Window>().options());
-        let geometry = geometry.unwrap_or_else(|error| panic!("{}: {error}", case.name));
-        vec![Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad::new(kind, geometry))]
+    check("pool", 17, |case| pool(case, true, false));
+    let edges = Case::all_of("pools.safetensors", "edge_pool");
+    check_cases(edges, "edge_pool", 28, |case| {
+        let said = |key: &str| case.settings[key].as_bool().expect("true or false");
+        pool(case, said("count_include_pad"), said("ceil_mode"))
     });
+}
+
+fn pool(case: &Case, count_include_pad: bool, ceil_mode: bool) -> Vec<Box<dyn Op>> {
+    let (batch_size, image) = case.images();
+    let kind = match case.settings["kind"].as_str() {
+        Some("max") => PoolKind::Max,
+        Some("average") if count_include_pad => PoolKind::Average,
+        Some("average") => PoolKind::AverageInside,
+        other => panic!("{}: {other:?}", case.name),
+    };
+    let geometry = if ceil_mode { PoolGeometry::in_ceil_mode } else { PoolGeometry::new };
+    let geometry = geometry(batch_size, image, &case.settings::<Window>().options());
+    let geometry = geometry.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    vec![Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad::new(kind, geometry))]
 }
 
 #[test]

@@ -72,8 +72,14 @@ fn a_device_without_a_name_is_refused() {
 #[test]
 fn listing_adapters_without_a_session_prints_no_warning() {
     let place = Workplace::new();
-    let run = Run::of(place.command("devices").env_remove("XDG_RUNTIME_DIR"));
-    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
+    for session in [None, Some(""), Some("run"), Some("/nonexistent")] {
+        for (variable, value) in [("LC_ALL", "C"), ("DRI_PRIME", "1"), ("WAYLAND_DISPLAY", "wayland-7")] {
+            let mut command = place.command("devices");
+            command.env_remove("XDG_RUNTIME_DIR").env(variable, value);
+            let run = Run::of(command.envs(session.map(|folder| ("XDG_RUNTIME_DIR", folder))));
+            assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{session:?} {variable}: {run:?}");
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -210,6 +210,39 @@ fn control_characters_in_options_are_escaped() {
     }
 }
 
+/// What a training advises at its end is run as it stands there.
+#[cfg(unix)]
+#[test]
+fn commands_that_are_advised_can_be_pasted_into_a_shell() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    let place = Workplace::new();
+    files::idx(&place, "data", 0);
+    let shell = |script: &str| Run::of(place.shell("exec bash -c \"$script\"").env("script", script));
+    if shell("true").code != 0 {
+        return eprintln!("SKIPPED commands_that_are_advised_can_be_pasted_into_a_shell: there is no bash");
+    }
+    let mut names: Vec<OsString> =
+        ["plain", "a run", "it's", "$HOME", "~", "#1", "a;b", "-run", "*", "a\\b", "Größe", NASTY]
+            .map(OsString::from)
+            .into();
+    // Elsewhere names of files are text.
+    names.extend(cfg!(target_os = "linux").then(|| OsString::from_vec(b"a\xff'b".into())));
+    for name in names {
+        let mut out = OsString::from("--out=");
+        out.push(&name);
+        let mut train = place.command("train --device cpu --data data --model linear --epochs 1");
+        let train = Run::of(train.arg(out));
+        assert!(train.code == 0, "{train:?}");
+        assert_visible(&train);
+        let advised = train.stdout.split('`').nth(1).unwrap_or_else(|| panic!("no advice: {train:?}"));
+        let evaluate = advised.strip_prefix("wgconv ").expect(advised);
+        let run = shell(&format!("\"$wgconv\" {evaluate} --device cpu"));
+        assert!(run.code == 0 && run.stdout.contains("test accuracy"), "{advised}: {run:?}");
+    }
+}
+
 /// Arguments that are not text.
 #[cfg(unix)]
 #[test]
@@ -236,6 +269,26 @@ fn arguments_that_are_not_unicode_are_refused_or_taken_as_paths() {
         assert_visible(&run);
         assert!(run.code == 1 || run.code == 2, "{run:?}");
     }
+    for (arguments, name) in [
+        (&["summary"][..], "<MODEL>"),
+        (&["train", "--data"], "--data <DATA>"),
+        (&["train", "--model"], "--model <MODEL>"),
+        (&["train", "--device"], "--device <DEVICE>"),
+        (&["train", "--freeze", "a", "--freeze"], "--freeze <PATTERN>"),
+        (&["lr-find", "--data"], "--data <DATA>"),
+        (&["evaluate", "run", "--data"], "--data <DATA>"),
+        (&["verify", "--only"], "--only <TEXT>"),
+        (&["conv", "case", "--out", "out", "--stride"], "--stride <STRIDE>"),
+    ] {
+        let run = Run::of(place.command("").args(arguments).arg(odd));
+        run.assert_error(
+            2,
+            &format!("error: {name}: expected text in UTF-8, found \"a\\xFF\\u{{1b}}[2Jb\"\n"),
+        );
+    }
+    // A path in front of it is not to blame.
+    let run = Run::of(place.command("train --out").arg(odd).arg("--model").arg(odd));
+    run.assert_error(2, "error: --model <MODEL>: expected text in UTF-8");
 
     files::doubling_conv(&place, "case");
     let run = Run::of(place.command("conv case --device cpu --out").arg(odd));

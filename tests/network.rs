@@ -40,6 +40,8 @@ fn residual() -> Network {
             left: 0,
             right: 1,
         }))
+        .pool(Pool::new(PoolKind::Average, [2, 2]).padding(Padding::Same).count_include_pad(false))
+        .pool(Pool::new(PoolKind::Max, [2, 2]).ceil_mode())
         .flatten()
         .dense(Dense::new(6).initialiser(Initialiser::Constant(0.1)))
         .activation(Activation::Tanh)
@@ -261,6 +263,15 @@ fn a_model_file_may_use_every_key() {
         type = "average_pool"
         kernel_size = 2
         [[layers]]
+        type = "average_pool"
+        kernel_size = 2
+        count_include_pad = false
+        ceil_mode = true
+        [[layers]]
+        type = "max_pool"
+        kernel_size = 3
+        ceil_mode = true
+        [[layers]]
         type = "flatten"
         [[layers]]
         type = "dense"
@@ -275,6 +286,8 @@ fn a_model_file_may_use_every_key() {
         .activation(Activation::Elu { alpha: 1.0 })
         .add("stem")
         .average_pool(2)
+        .pool(Pool::new(PoolKind::Average, [2, 2]).count_include_pad(false).ceil_mode())
+        .pool(Pool::new(PoolKind::Max, [3, 3]).ceil_mode())
         .flatten()
         .dense(Dense::new(10).initialiser(Initialiser::HeUniform))
         .build()

@@ -10,12 +10,13 @@ use proptest::test_runner::{Config, TestRng, TestRunner};
 use wgconv::gpu::{GpuExecutor, Preference, ShaderChecks};
 use wgconv::host::CpuExecutor;
 use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
-use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
+use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::ops::{Epilogue, Op, Prologue};
 use wgconv::plan::Executor;
 use wgconv::tensor::ImageShape;
 use wgconv::verify::cases::elementwise::ACTIVATIONS;
+use wgconv::verify::cases::pool::KINDS;
 use wgconv::verify::{Data, Trial};
 
 /// Windows of every kind: not square, even, with remainders, dilated, padded differently on each side.
@@ -49,10 +50,11 @@ fn convolutions() -> impl Strategy<Value = ConvGeometry> {
 
 fn pools() -> impl Strategy<Value = PoolGeometry> {
     let sizes = (1..4usize, 1..14usize, 1..14usize, 1..9usize);
-    (sizes, windows()).prop_filter_map(
+    (sizes, windows(), any::<bool>()).prop_filter_map(
         "the window fits and meets the input",
-        |((batch_size, height, width, channels), window)| {
-            PoolGeometry::new(batch_size, ImageShape { height, width, channels }, &window).ok()
+        |((batch_size, height, width, channels), window, ceil_mode)| {
+            let geometry = if ceil_mode { PoolGeometry::in_ceil_mode } else { PoolGeometry::new };
+            geometry(batch_size, ImageShape { height, width, channels }, &window).ok()
         },
     )
 }
@@ -121,7 +123,7 @@ fn every_pool_agrees_with_its_definition() {
             let both = |kind| -> [Box<dyn Op>; 2] {
                 [Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad::new(kind, geometry))]
             };
-            [PoolKind::Max, PoolKind::Average].into_iter().flat_map(both).collect()
+            KINDS.into_iter().flat_map(both).collect()
         })
     });
     if let Err(error) = result {

@@ -147,6 +147,41 @@ fn a_run_that_has_another_state_is_refused_in_one_line() {
 }
 
 #[test]
+fn figures_are_added_to_their_file_and_what_is_torn_is_dropped() {
+    let place = Workplace::new();
+    files::idx(&place, "data", 0);
+    place.train("--data data --epochs 2 --batch-size 8 --out run");
+    let path = place.path("run/metrics.jsonl");
+    let whole = place.read("run/metrics.jsonl");
+    let epochs = |text: &str| -> Vec<u64> {
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect(line));
+        lines.map(|line| line["epoch"].as_u64().unwrap()).collect()
+    };
+    // Another name of the same file sees every line, since nothing takes the file's place.
+    std::fs::hard_link(&path, place.path("same")).unwrap();
+    place.train("--resume run --epochs 3");
+    assert_eq!(epochs(&place.read("same")), [1, 2, 3]);
+    assert!(place.read("same").starts_with(&whole));
+    assert_eq!(place.read("same"), place.read("run/metrics.jsonl"));
+    let sound = place.read("run/metrics.jsonl");
+    let next = r#"{"epoch":4,"train/loss":0.5}"#;
+    let torn: [&[u8]; 5] = [b"{\"epoch\":4,\"tra", next.as_bytes(), b"{", b"\0\0\0\0", b"{\"a\":\"\xc3"];
+    for (torn, epoch) in torn.into_iter().zip(4..) {
+        let before = place.read("run/metrics.jsonl");
+        place.write("run/metrics.jsonl", [before.as_bytes(), torn].concat());
+        place.train(&format!("--resume run --epochs {epoch}"));
+        let text = place.read("run/metrics.jsonl");
+        assert_eq!(epochs(&text), (1..=epoch).collect::<Vec<_>>());
+        assert!(text.starts_with(&sound) && text.ends_with('\n'));
+    }
+    // Whole lines of epochs that the state knows nothing of, as a kill before the state leaves one.
+    let before = place.read("run/metrics.jsonl");
+    place.write("run/metrics.jsonl", format!("{before}{}\n", next.replace('4', "9")));
+    place.train("--resume run --epochs 9");
+    assert_eq!(epochs(&place.read("run/metrics.jsonl")), (1..=9).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_run_that_was_killed_after_its_last_epoch_is_done() {
     let place = Workplace::new();
     files::idx(&place, "data", 0);

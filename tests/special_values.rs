@@ -5,16 +5,19 @@ mod common;
 
 use std::sync::Arc;
 
+use wgconv::convolution;
 use wgconv::gpu::ShaderChecks;
-use wgconv::host::CpuExecutor;
+use wgconv::host::{CpuExecutor, ReferenceExecutor};
 use wgconv::ops::batch::{Advance, GatherBatch, NO_ROW};
+use wgconv::ops::conv::ConvGeometry;
 use wgconv::ops::loss::{NO_LABEL, SoftmaxCrossEntropy};
 use wgconv::ops::optimizer::{GradientNorm, Group, Groups, Optimizer, Sgd, Update, UpdateOptions};
 use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::ops::{Element, HostBuffer, Op, Operands};
 use wgconv::plan::{Executor, Plan};
-use wgconv::tensor::ImageShape;
+use wgconv::tensor::{ImageShape, Shape, Tensor};
+use wgconv::verify::cases::conv;
 
 const NAN: f64 = f64::NAN;
 const INFINITY: f64 = f64::INFINITY;
@@ -253,4 +256,87 @@ fn batches_of_several_parts_and_of_rows_without_an_image() {
         ];
         check(&mut executors, op, &given, &["input", "targets"]);
     }
+}
+
+/// Values from -1 to 1, without pattern.
+fn drawn(shape: Shape, seed: usize) -> Tensor {
+    let values = (0..shape.elements()).map(|i| ((i + seed) * 7919 % 251) as f32 / 125.0 - 1.0).collect();
+    Tensor::new(shape, values).unwrap()
+}
+
+/// The same with a value that is not finite at some places, the first and the last among them.
+fn spoilt(tensor: &Tensor, bad: f32, places: usize) -> Tensor {
+    let mut values = tensor.data().to_vec();
+    for place in 0..places {
+        let last = values.len() - 1;
+        values[place * last / (places - 1).max(1)] = if place == 1 { -bad } else { bad };
+    }
+    Tensor::new(tensor.shape().clone(), values).unwrap()
+}
+
+/// The three passes of a convolution; input, filters, grad_output.
+fn passes(
+    executor: &mut dyn Executor,
+    geometry: &ConvGeometry,
+    [input, filters, grad_output]: [&Tensor; 3],
+    bias: Option<&Tensor>,
+) -> [Tensor; 3] {
+    [
+        convolution::forward(executor, geometry, input, filters, bias).unwrap(),
+        convolution::grad_filters(executor, geometry, input, grad_output).unwrap(),
+        convolution::grad_input(executor, geometry, filters, grad_output).unwrap(),
+    ]
+}
+
+/// Where the definition has infinity and NaN, and nowhere else: the padding's zeros meet no infinite filter, and no value
+/// spreads to its neighbours.
+#[test]
+fn convolutions_of_infinity_and_nan() {
+    let mut executors = executors("convolutions_of_infinity_and_nan");
+    let on_gpus =
+        ["lenet 1", "four different sides", "groups and dilation", "depthwise", "3x3, odd channels"];
+    let mut not_finite = [0; 3];
+    for (name, geometry) in conv::geometries() {
+        if geometry.flops() > 4_000_000 {
+            continue;
+        }
+        let shapes = [geometry.input_shape(), geometry.filters_shape(), geometry.output_shape()];
+        let mut seed = 0;
+        let sound = shapes.map(|shape| {
+            seed += 1;
+            drawn(shape, seed)
+        });
+        let bias = drawn([geometry.out_channels].into(), 4);
+        for (bad, places) in [(f32::INFINITY, 1), (f32::INFINITY, 3), (f32::NAN, 1), (f32::NEG_INFINITY, 2)] {
+            for which in 0..4 {
+                let (mut given, mut bias) = (sound.clone(), bias.clone());
+                match which {
+                    3 => bias = spoilt(&bias, bad, places),
+                    _ => given[which] = spoilt(&given[which], bad, places),
+                }
+                let given = given.each_ref();
+                let defined = passes(&mut ReferenceExecutor::new(), &geometry, given, Some(&bias));
+                for (number, executor) in executors.iter_mut().enumerate() {
+                    if number > 0 && !on_gpus.contains(&name) {
+                        continue;
+                    }
+                    let found = passes(executor.as_mut(), &geometry, given, Some(&bias));
+                    for (pass, (defined, found)) in defined.iter().zip(&found).enumerate() {
+                        for (i, (&defined, &found)) in defined.data().iter().zip(found.data()).enumerate() {
+                            not_finite[pass] += usize::from(!defined.is_finite());
+                            let same = found == defined
+                                || (found - defined).abs() < 1e-4 * defined.abs().max(1.0)
+                                || defined.is_nan() && found.is_nan();
+                            assert!(
+                                same,
+                                "{name}, {bad} in operand {which}, pass {pass}[{i}] on {}: expected {defined}, found {found}",
+                                executor.device_name()
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(not_finite.iter().all(|&count| count > 1000), "{not_finite:?}");
 }

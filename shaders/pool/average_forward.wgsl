@@ -1,5 +1,5 @@
 // average_pool2d.forward, direct: every output value from its definition.
-// output[n,p,q,c] = sum over r,s of input[n,h,w,c] / (R*S); terms outside the input are zero.
+// output[n,p,q,c] = sum over r,s of input[n,h,w,c] / taps, as the file behind this one divides; terms outside the input are zero.
 // An invocation owns one output value; a workgroup owns 64 that follow one another in memory.
 // Defined in src/ops/pool/forward.rs.
 
@@ -37,7 +37,7 @@ fn main(
         }
     }
     if (IS_LAST_PART) {
-        sum /= f32(KERNEL_HEIGHT * KERNEL_WIDTH);
+        sum = mean(sum, p, q);
     }
     output[index] = sum;
 }

@@ -1,5 +1,6 @@
 // average_pool2d.grad_input, direct: every input value's gradient, gathered from the windows that saw it.
-// grad_input[n,h,w,c] = sum over r,s of grad_output[n,p,q,c] / (R*S), where p*stride = h + padding - r*dilation.
+// grad_input[n,h,w,c] = sum over r,s of grad_output[n,p,q,c] / taps, as the file behind this one divides, where
+// p*stride = h + padding - r*dilation.
 // An invocation owns one input value; a workgroup owns 64 that follow one another in memory.
 // Defined in src/ops/pool/grad.rs.
 
@@ -32,12 +33,12 @@ fn main(
         for (var s = FIRST_S; s < END_S; s++) {
             let q = output_column(w, s);
             if (q < OUT_WIDTH) {
-                sum += grad_output[output_index(n, p, q, c)];
+                sum += share(grad_output[output_index(n, p, q, c)], p, q);
             }
         }
     }
     if (IS_LAST_PART) {
-        sum /= f32(KERNEL_HEIGHT * KERNEL_WIDTH);
+        sum = total(sum);
     }
     grad_input[index] = sum;
 }

@@ -7,6 +7,7 @@ mod evaluate;
 mod interrupt;
 mod job;
 mod lr_find;
+mod not_text;
 mod options;
 mod summary;
 mod train;
@@ -16,6 +17,7 @@ mod verify;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use wgconv::Error;
 use wgconv::report::one_line;
@@ -86,22 +88,28 @@ pub fn run() -> ExitCode {
 
 /// Without a desktop session, keeps Mesa's Vulkan device-selection layer from asking the desktop which GPU it draws
 /// on: the layer would complain on stderr, once per call, that XDG_RUNTIME_DIR is not set. If the user sets that
-/// layer's own variables, the layer stays active.
+/// layer's own variables, the layer stays active, and finds no Wayland display at a path that it need not look for.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn ask_no_display_for_its_gpu() {
     use std::env::{set_var, var_os};
 
-    let has_session = var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
-    let is_asked = ["MESA_VK_DEVICE_SELECT", "DRI_PRIME"].iter().any(|variable| var_os(variable).is_some());
-    if !has_session && !is_asked {
-        // SAFETY: the program has just started, and no other thread exists that could read the environment.
-        unsafe { set_var("NODEVICE_SELECT", "1") };
+    let is_a_path = |variable: &str| var_os(variable).is_some_and(|path| Path::new(&path).is_absolute());
+    if is_a_path("XDG_RUNTIME_DIR") || is_a_path("WAYLAND_DISPLAY") {
+        return;
     }
+    let is_asked = ["MESA_VK_DEVICE_SELECT", "DRI_PRIME"].iter().any(|variable| var_os(variable).is_some());
+    let (variable, value) =
+        if is_asked { ("WAYLAND_DISPLAY", "/dev/null/none") } else { ("NODEVICE_SELECT", "1") };
+    // SAFETY: the program has just started, and no other thread exists that could read the environment.
+    unsafe { set_var(variable, value) };
 }
 
 /// Parses the command line; if it is wrong, prints a message and ends the program.
 fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
+        if error.kind() == ErrorKind::InvalidUtf8 {
+            not_text::name_the_argument();
+        }
         // The message repeats arguments unchanged: it is made again, from arguments that are safe for a terminal.
         let arguments = std::env::args_os().map(|argument| one_line(&argument.to_string_lossy()));
         Cli::try_parse_from(arguments).err().unwrap_or(error).exit()

@@ -184,7 +184,7 @@ impl Verify {
     fn command(&self, verdict: &Verdict, origin: Origin) -> String {
         let Verdict { op, case, implementation, .. } = verdict;
         let checks = if self.checks { " --checks" } else { "" };
-        let only = quoted(&format!("{op} ({case})"));
+        let only = quoted(format!("{op} ({case})"));
         format!(
             "wgconv verify {}{checks}{} --only {only} --implementation {implementation}",
             self.device,

@@ -84,11 +84,31 @@ impl Axis {
     /// # Errors
     /// [`Error::Invalid`] for a size of zero or beyond 2^31, and for a window larger than its padded input.
     pub fn pair(operation: &str, input_size: [usize; 2], options: &WindowOptions) -> Result<[Axis; 2]> {
-        let axis = |axis| Self::new(operation, axis, input_size[axis], options);
+        let axis = |axis| Self::new(operation, axis, input_size[axis], options, false);
         Ok([axis(0)?, axis(1)?])
     }
 
-    fn new(operation: &str, axis: usize, input: usize, options: &WindowOptions) -> Result<Axis> {
+    /// The same in PyTorch's `ceil_mode`: a rest of the padded input that is too short for another window gets one all
+    /// the same, which hangs over the end, unless it would start behind the input.
+    ///
+    /// # Errors
+    /// Those of [`Axis::pair`]; a window may be larger than its padded input, by less than the stride.
+    pub fn pair_in_ceil_mode(
+        operation: &str,
+        input_size: [usize; 2],
+        options: &WindowOptions,
+    ) -> Result<[Axis; 2]> {
+        let axis = |axis| Self::new(operation, axis, input_size[axis], options, true);
+        Ok([axis(0)?, axis(1)?])
+    }
+
+    fn new(
+        operation: &str,
+        axis: usize,
+        input: usize,
+        options: &WindowOptions,
+        ceil_mode: bool,
+    ) -> Result<Axis> {
         const LIMIT: usize = i32::MAX as usize;
         let word = ["height", "width"][axis];
         let (kernel, stride, dilation) =
@@ -114,15 +134,18 @@ impl Axis {
                 padded,
             ));
         }
-        if span > padded {
-            let expected = format!("a kernel that spans at most the padded input {word} of {padded}");
+        let beyond = if ceil_mode { stride as u64 - 1 } else { 0 };
+        let Some(rest) = (padded + beyond).checked_sub(span) else {
+            let room = if ceil_mode { format!(" and {beyond} beyond it") } else { String::new() };
+            let expected = format!("a kernel that spans at most the padded input {word} of {padded}{room}");
             return Err(Error::invalid(
                 operation,
                 expected,
                 format!("kernel {kernel}, dilation {dilation}: {span}"),
             ));
-        }
-        let output = ((padded - span) / stride as u64) as usize + 1;
+        };
+        let fitting = (rest / stride as u64) as usize + 1;
+        let output = if ceil_mode { fitting.min((input + before).div_ceil(stride)) } else { fitting };
         Ok(Axis { input, output, kernel, stride, dilation, padding_before: before, padding_after: after })
     }
 
@@ -135,17 +158,36 @@ impl Axis {
 
     /// The output positions whose windows meet input position `input`, each with the tap that meets it.
     pub fn meetings(&self, input: usize) -> impl Iterator<Item = (usize, usize)> {
-        let all = (0..self.output).flat_map(|position| (0..self.kernel).map(move |tap| (position, tap)));
-        all.filter(move |&(position, tap)| self.input_at(position, tap) == Some(input))
+        let place = input + self.padding_before;
+        // The last tap belongs to the first window.
+        (0..self.kernel).rev().filter_map(move |tap| {
+            let start = place.checked_sub(tap * self.dilation)?;
+            let position = start / self.stride;
+            (start.is_multiple_of(self.stride) && position < self.output).then_some((position, tap))
+        })
+    }
+
+    /// The input's positions, counted from where the padding begins.
+    pub fn inside(&self) -> Range<usize> {
+        self.padding_before..self.padding_before + self.input
+    }
+
+    /// The positions of the padded input, counted from where it begins.
+    pub fn padded(&self) -> Range<usize> {
+        0..self.padding_before + self.input + self.padding_after
     }
 
     /// The taps that lie inside the input at output position `position`; the others meet padding.
     pub fn taps_inside(&self, position: usize) -> Range<usize> {
+        self.taps_within(self.inside(), position)
+    }
+
+    /// The taps at output position `position` that lie within `places`, which are counted from where the padding begins.
+    pub fn taps_within(&self, places: Range<usize>, position: usize) -> Range<usize> {
         let start = position * self.stride;
-        let first = self.padding_before.saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
-        let end =
-            (self.input + self.padding_before).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
-        first..end.max(first)
+        let tap = |place: usize| place.saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
+        let first = tap(places.start);
+        first..tap(places.end).max(first)
     }
 
     /// The first output position whose taps all meet padding, where there is one.
@@ -239,6 +281,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_input_position_meets_the_windows_that_have_it() {
+        for [input, kernel, stride] in all([6, 4, 4]) {
+            for [dilation, before, after] in all([3, 5, 5]) {
+                let (top, bottom) = (before - 1, after - 1);
+                let options = WindowOptions {
+                    kernel_size: [kernel, 1],
+                    stride: [stride, 1],
+                    dilation: [dilation, 1],
+                    padding: Padding::Sides { top, bottom, left: 0, right: 0 },
+                };
+                let Ok([axis, _]) = Axis::pair("test", [input, 1], &options) else { continue };
+                for h in 0..input {
+                    let windows =
+                        (0..axis.output).flat_map(|position| (0..kernel).map(move |tap| (position, tap)));
+                    let meetings = windows.filter(|&(position, tap)| axis.input_at(position, tap) == Some(h));
+                    assert!(axis.meetings(h).eq(meetings), "{axis:?} at {h}");
+                }
+            }
+        }
+    }
+
     /// The same, by a visit of every window.
     fn first_in_padding_visited(axis: &Axis) -> Option<usize> {
         let meets_input =
@@ -259,11 +323,13 @@ mod tests {
                     dilation: [dilation, 1],
                     padding,
                 };
-                let Ok([axis, _]) = Axis::pair("test", [input, 1], &options) else { continue };
-                let visited = first_in_padding_visited(&axis);
-                assert_eq!(axis.first_in_padding(), visited, "{axis:?}");
-                axes += 1;
-                in_padding += usize::from(visited.is_some_and(|position| position > 0));
+                for pair in [Axis::pair, Axis::pair_in_ceil_mode] {
+                    let Ok([axis, _]) = pair("test", [input, 1], &options) else { continue };
+                    let visited = first_in_padding_visited(&axis);
+                    assert_eq!(axis.first_in_padding(), visited, "{axis:?}");
+                    axes += 1;
+                    in_padding += usize::from(visited.is_some_and(|position| position > 0));
+                }
             }
         }
         assert!(axes > 50_000 && in_padding > 5_000, "{axes} axes, {in_padding} beyond the first window");
@@ -311,6 +377,13 @@ mod tests {
             assert!(axis(sizes[0], sizes[1], sizes[2], sizes[3], Padding::Same).is_err(), "{sizes:?}");
         }
         assert!(axis(1, 1, 1, 1, Padding::Symmetric([huge; 2])).is_err());
+        let most = i32::MAX as usize;
+        let options = WindowOptions { stride: [most; 2], ..WindowOptions::new([most; 2]) };
+        let [hanging, _] = Axis::pair_in_ceil_mode("test", [1, 1], &options).unwrap();
+        assert_eq!((hanging.output, hanging.taps_inside(0)), (1, 0..1));
+        let options = WindowOptions { stride: [2; 2], ..WindowOptions::new([5; 2]) };
+        let message = Axis::pair_in_ceil_mode("test", [3, 3], &options).unwrap_err().to_string();
+        assert!(message.contains("the padded input height of 3 and 1 beyond it, found"), "{message}");
         assert!(axis(1 << 30, 1 << 30, 1, 1 << 30, Padding::Same).is_err());
     }
 }

@@ -32,7 +32,7 @@ impl Recorder {
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::File`] when the earlier figures cannot be read.
-    pub fn resume(mut run: RunFolder, basis: Basis, checkpoint: &Checkpoint) -> Result<Self> {
+    pub fn resume(run: RunFolder, basis: Basis, checkpoint: &Checkpoint) -> Result<Self> {
         run.keep_metrics(checkpoint.state.epochs)?;
         Ok(Recorder { run, basis, best: checkpoint.best })
     }

@@ -7,10 +7,11 @@ use rand::seq::index;
 use rand::{RngExt, SeedableRng};
 
 use super::cases::Case;
-use super::cases::pool::KINDS;
+use super::cases::pool::both_passes;
 use super::random::windows;
+use crate::Result;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
-use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
+use crate::ops::pool::PoolGeometry;
 use crate::ops::window::{Axis, Padding, WindowOptions};
 use crate::tensor::ImageShape;
 
@@ -31,10 +32,12 @@ const WIDE: [usize; 3] = [33, 18, 1];
 ///
 /// An axis is determined by its input, kernel, stride, dilation, and padding before and after. Each axis is combined
 /// with a few ordinary and odd partners as the other axis, in both orders; degenerate axes are also combined with each
-/// other.
+/// other. Axes whose last window hangs over the end of the padded input, which pools in ceil mode have, are combined with
+/// the partners too.
 #[derive(Clone, Debug)]
 pub struct Exhaustive {
     axes: Vec<Axis>,
+    hanging: Vec<Axis>,
     partners: Vec<Axis>,
     degenerate: Vec<Axis>,
 }
@@ -55,7 +58,7 @@ impl Exhaustive {
         // Input, kernel, stride, dilation, padding before and after.
         let partners = [[5, 3, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [6, 2, 3, 2, 0, 1]].map(axis);
         let partners = partners.into_iter().map(|axis| axis.expect("a window that fits")).collect();
-        Exhaustive { axes, partners, degenerate }
+        Exhaustive { axes, hanging: hanging_axes(), partners, degenerate }
     }
 
     /// Number of geometries.
@@ -70,7 +73,12 @@ impl Exhaustive {
 
     /// Number of geometries that combine an axis with a partner; they come first.
     fn partnered(&self) -> usize {
-        2 * self.axes.len() * self.partners.len()
+        2 * (self.axes.len() + self.hanging.len()) * self.partners.len()
+    }
+
+    /// Whether the geometry of this number is one of ceil mode.
+    fn is_in_ceil_mode(&self, number: usize) -> bool {
+        (2 * self.axes.len() * self.partners.len()..self.partnered()).contains(&number)
     }
 
     /// Height and width of the geometry of this number.
@@ -79,12 +87,13 @@ impl Exhaustive {
             let count = self.degenerate.len();
             return [self.degenerate[number / count], self.degenerate[number % count]];
         }
-        let axis = self.axes[number / 2 / self.partners.len()];
+        let place = number / 2 / self.partners.len();
+        let axis = *self.axes.get(place).unwrap_or_else(|| &self.hanging[place - self.axes.len()]);
         let partner = self.partners[number / 2 % self.partners.len()];
         if number.is_multiple_of(2) { [axis, partner] } else { [partner, axis] }
     }
 
-    /// Every pass of the convolutions and pools with the geometry of this number.
+    /// Every pass of the convolutions and pools with the geometry of this number; in ceil mode, of the pools alone.
     ///
     /// # Panics
     /// If there is no such geometry.
@@ -106,6 +115,12 @@ impl Exhaustive {
         let is_transformed = |axis: &Axis| (axis.kernel, axis.stride, axis.dilation) == (3, 1, 1);
         let wide = (is_transformed(&height) && is_transformed(&width)).then_some(WIDE);
         let described = windows(&height, &width);
+        if self.is_in_ceil_mode(number) {
+            let image = image(CHANNELS[row][0][0]);
+            let geometry = PoolGeometry::in_ceil_mode(BATCH_SIZE, image, &window);
+            let name = format!("small {number}: {BATCH_SIZE}x{image}, {described}, ceil mode");
+            return geometry.into_iter().flat_map(|geometry| both_passes(&name, geometry)).collect();
+        }
         let mut cases = Vec::new();
         for [in_channels, out_channels, groups] in CHANNELS[row].into_iter().chain(wide) {
             let image = image(in_channels);
@@ -122,10 +137,7 @@ impl Exhaustive {
         // A pool has no such geometry if a window would lie entirely in the padding.
         if let Ok(geometry) = PoolGeometry::new(BATCH_SIZE, image, &window) {
             let name = format!("small {number}: {BATCH_SIZE}x{image}, {described}");
-            for kind in KINDS {
-                cases.push(Case::new(&name, PoolForward { kind, geometry }));
-                cases.push(Case::new(&name, PoolGrad::new(kind, geometry)));
-            }
+            cases.extend(both_passes(&name, geometry));
         }
         cases
     }
@@ -142,46 +154,63 @@ impl Exhaustive {
     /// with a random partner, in a random order.
     pub fn sample_of_axes(&self, every: usize, seed: u64) -> Vec<usize> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let axes = self.axes.len() + self.hanging.len();
         let drawn = |first: usize| {
-            let axis = first + rng.random_range(0..every.min(self.axes.len() - first));
+            let axis = first + rng.random_range(0..every.min(axes - first));
             2 * (axis * self.partners.len() + rng.random_range(0..self.partners.len()))
                 + rng.random_range(0..2)
         };
-        (0..self.axes.len()).step_by(every).map(drawn).collect()
+        (0..axes).step_by(every).map(drawn).collect()
     }
 }
 
 /// The axis with this input, kernel, stride, dilation, and padding before and after; `None` if the kernel is too large.
-fn axis([input, kernel, stride, dilation, before, after]: [usize; 6]) -> Option<Axis> {
+fn axis(sizes: [usize; 6]) -> Option<Axis> {
+    axis_of(Axis::pair, sizes)
+}
+
+type Pair = fn(&str, [usize; 2], &WindowOptions) -> Result<[Axis; 2]>;
+
+fn axis_of(pair: Pair, [input, kernel, stride, dilation, before, after]: [usize; 6]) -> Option<Axis> {
     let window = WindowOptions {
         kernel_size: [kernel, 1],
         stride: [stride, 1],
         dilation: [dilation, 1],
         padding: Padding::Sides { top: before, bottom: after, left: 0, right: 0 },
     };
-    Axis::pair("exhaustive", [input, 1], &window).ok().map(|[axis, _]| axis)
+    pair("exhaustive", [input, 1], &window).ok().map(|[axis, _]| axis)
 }
 
 /// All axes of the range. Of axes that differ only in the padding after the last window, one is kept.
 fn axes() -> Vec<Axis> {
-    let [most_input, most_kernel, most_stride, most_dilation, most_padding] = MOST;
-    let mut axes = Vec::new();
     let mut seen = HashSet::new();
+    all_sizes().filter_map(axis).filter(|axis| seen.insert(Axis { padding_after: 0, ..*axis })).collect()
+}
+
+/// All axes of the range that ceil mode gives another window.
+fn hanging_axes() -> Vec<Axis> {
+    let hanging = |sizes| axis_of(Axis::pair_in_ceil_mode, sizes).filter(|&found| axis(sizes) != Some(found));
+    all_sizes().filter_map(hanging).collect()
+}
+
+/// The sizes of every axis of the range: input, kernel, stride, dilation, padding before and after.
+fn all_sizes() -> impl Iterator<Item = [usize; 6]> {
+    let [most_input, most_kernel, most_stride, most_dilation, most_padding] = MOST;
+    let mut sizes = Vec::new();
     for input in 1..=most_input {
         for kernel in 1..=most_kernel {
             for stride in 1..=most_stride {
                 for dilation in 1..=most_dilation {
                     for before in 0..=most_padding {
                         for after in 0..=most_padding {
-                            let axis = axis([input, kernel, stride, dilation, before, after]);
-                            axes.extend(axis.filter(|axis| seen.insert(Axis { padding_after: 0, ..*axis })));
+                            sizes.push([input, kernel, stride, dilation, before, after]);
                         }
                     }
                 }
             }
         }
     }
-    axes
+    sizes.into_iter()
 }
 
 /// Whether an axis has a single input or output position, a stride past the end of the input, or a window that lies
@@ -234,7 +263,7 @@ mod tests {
     fn an_axis_meets_every_partner_on_both_sides_and_degenerate_ones_meet_each_other() {
         let sweep = Exhaustive::new();
         let pairs: HashSet<[Axis; 2]> = (0..sweep.len()).map(|number| sweep.pair(number)).collect();
-        for &axis in &sweep.axes {
+        for &axis in sweep.axes.iter().chain(&sweep.hanging) {
             for &partner in &sweep.partners {
                 assert!(pairs.contains(&[axis, partner]) && pairs.contains(&[partner, axis]));
             }
@@ -255,7 +284,7 @@ mod tests {
         assert_ne!(sample, sweep.sample(1000, 4));
         assert!(sample.is_sorted_by(|a, b| a < b) && sample.len() == 1000);
         let axes = sweep.sample_of_axes(10, 3);
-        assert_eq!(axes.len(), sweep.axes.len().div_ceil(10));
+        assert_eq!(axes.len(), (sweep.axes.len() + sweep.hanging.len()).div_ceil(10));
         assert!(axes.is_sorted_by(|a, b| a < b) && axes.iter().all(|&number| number < sweep.partnered()));
         let of_axis = |number: usize| number / 2 / sweep.partners.len();
         assert!((0..).zip(&axes).all(|(tenth, &number)| of_axis(number) / 10 == tenth));

@@ -5,11 +5,11 @@ use rand::{RngExt, SeedableRng};
 
 use super::cases::Case;
 use super::cases::elementwise::ACTIVATIONS;
-use super::cases::pool::KINDS;
+use super::cases::pool::both_passes;
 use crate::ops::bias::{BiasForward, BiasGrad};
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
-use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
+use crate::ops::pool::PoolGeometry;
 use crate::ops::window::{Axis, Padding, WindowOptions};
 use crate::ops::{Epilogue, Prologue};
 use crate::tensor::ImageShape;
@@ -77,12 +77,14 @@ fn pool(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
     let channels = rng.random_range(1..=20);
     let (batch_size, mut image) = images(rng, channels);
     let window = window(rng, &mut image);
-    let geometry = PoolGeometry::new(batch_size, image, &window).ok()?;
-    let name = format!("random {seed}: {batch_size}x{image}, {}", windows(&geometry.height, &geometry.width));
-    let cases = KINDS.into_iter().flat_map(|kind| {
-        [Case::new(&name, PoolForward { kind, geometry }), Case::new(&name, PoolGrad::new(kind, geometry))]
-    });
-    Some(cases.collect())
+    let (geometry, mode) = match rng.random_bool(0.5) {
+        true => (PoolGeometry::in_ceil_mode(batch_size, image, &window), ", ceil mode"),
+        false => (PoolGeometry::new(batch_size, image, &window), ""),
+    };
+    let geometry = geometry.ok()?;
+    let described = windows(&geometry.height, &geometry.width);
+    let name = format!("random {seed}: {batch_size}x{image}, {described}{mode}");
+    Some(both_passes(&name, geometry).collect())
 }
 
 fn dense(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {

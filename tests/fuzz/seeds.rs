@@ -148,6 +148,8 @@ stride = 2
 [[layers]]
 type = "average_pool"
 kernel_size = [2, 3]
+ceil_mode = true
+count_include_pad = false
 
 [[layers]]
 type = "flatten"

@@ -1,5 +1,5 @@
 """Writes what tests/golden.rs and tests/golden_network.rs expect, computed by PyTorch: pytorch.safetensors,
-optimizers.safetensors, losses.safetensors, network.safetensors, normalised_network.safetensors and, for
+pools.safetensors, optimizers.safetensors, losses.safetensors, network.safetensors, normalised_network.safetensors and, for
 tests/batch_norm.rs, batch_norm.safetensors.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
@@ -110,6 +110,42 @@ def pool(name, kind, input, kernel_size, stride, padding=(0, 0, 0, 0), dilation=
     input = uniform(*input) if "ties" not in name else torch.randint(-1, 2, input).double()
     window = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation, "padding": padding}
     add("pool", f"{kind}, {name}", {**window, "kind": kind}, *differentiated(function, {"input": input}))
+
+
+def edge_pool(name, kind, input, kernel_size, stride, padding=(0, 0), dilation=(1, 1), ceil_mode=False, counts=True):
+    """A pool with PyTorch's own padding, and what it makes of the edge."""
+
+    def function(input):
+        if kind == "max":
+            return F.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
+        return F.avg_pool2d(input, kernel_size, stride, padding, ceil_mode, counts)
+
+    rows, columns = padding
+    window = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation}
+    settings = {**window, "padding": (rows, rows, columns, columns), "kind": kind}
+    settings |= {"ceil_mode": ceil_mode, "count_include_pad": counts}
+    name = f"{kind}{', ceil mode' * ceil_mode}{', padding left out' * (not counts)}, {name}"
+    add("edge_pool", name, settings, *differentiated(function, {"input": uniform(*input)}))
+
+
+def edge_pools():
+    for kind, ceil_mode, counts in (
+        ("max", True, True),
+        ("average", True, True),
+        ("average", True, False),
+        ("average", False, False),
+    ):
+        edge = {"kind": kind, "ceil_mode": ceil_mode, "counts": counts}
+        edge_pool("touching, a tail", input=(2, 3, 7, 9), kernel_size=(2, 2), stride=(2, 2), **edge)
+        edge_pool("overlapping, padded", input=(2, 2, 6, 7), kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), **edge)
+        edge_pool("not square", input=(1, 3, 8, 6), kernel_size=(4, 3), stride=(3, 2), padding=(2, 1), **edge)
+        edge_pool("a window behind the input", input=(1, 2, 6, 7), kernel_size=(2, 2), stride=(3, 4), padding=(1, 1), **edge)
+        edge_pool("stride beyond the window", input=(2, 2, 9, 8), kernel_size=(2, 1), stride=(4, 3), **edge)
+        edge_pool("one value", input=(1, 1, 1, 1), kernel_size=(3, 2), stride=(3, 2), padding=(1, 1), **edge)
+        if ceil_mode:
+            edge_pool("larger than the input", input=(2, 2, 3, 4), kernel_size=(4, 6), stride=(2, 3), **edge)
+    dilated = {"kind": "max", "dilation": (2, 3), "ceil_mode": True}
+    edge_pool("dilation", input=(2, 2, 9, 10), kernel_size=(3, 2), stride=(4, 3), padding=(1, 1), **dilated)
 
 
 def pools():
@@ -468,6 +504,10 @@ if __name__ == "__main__":
     for make in (convolutions, pools, activations, cross_entropies, linears, descents):
         make()
     save("pytorch.safetensors", tensors, cases)
+    torch.manual_seed(5)
+    tensors, cases = {}, {}
+    edge_pools()
+    save("pools.safetensors", tensors, cases)
     torch.manual_seed(3)
     tensors, cases = {}, {}
     optimizers()

@@ -12,7 +12,7 @@ use wgconv::{Error, Result};
 use self::display::Display;
 use super::Outcome;
 use super::job::{Job, JobOptions};
-use super::options::quoted;
+use super::options::quoted_path;
 
 /// Train a network on labelled images
 // A negative number is refused as a value, not as an unknown option.
@@ -132,8 +132,8 @@ impl Train {
 
     fn train(&self, mut trainer: Trainer, mut recorder: Recorder, job: Job) -> Result<Outcome> {
         let output = self.job.output;
-        let path = recorder.run().path().display().to_string();
-        output.say(format_args!("results: {path}"))?;
+        let path = recorder.run().path().to_path_buf();
+        output.say(format_args!("results: {}", path.display()))?;
         output.say("")?;
         // The executor now holds the images.
         drop(job);
@@ -146,7 +146,7 @@ impl Train {
         if let Some(step) = display.stopped_at {
             output.say(format_args!(
                 "stopped at step {step}; the weights are saved, `wgconv train --resume {}` goes on",
-                quoted(&path)
+                quoted_path(&path)
             ))?;
             return Ok(Outcome::Interrupted);
         }
@@ -158,7 +158,7 @@ impl Train {
         output.say(format_args!(
             "best test accuracy {:.2} %; `wgconv evaluate {}` measures it again",
             100.0 * recorder.best().map_or(0.0, |best| best.test.accuracy()),
-            quoted(&path)
+            quoted_path(&path)
         ))?;
         Ok(Outcome::Done)
     }

@@ -1,6 +1,9 @@
 //! Two-dimensional convolution and its gradients.
 //!
 //! The bias and its gradient are operations of their own, [`bias`](super::bias).
+//!
+//! Where a value is infinite or NaN, the fast implementations may give NaN beside it that the definition does not have;
+//! [`convolution`](crate::convolution) says where, and gives the definition's answer.
 
 mod cpu;
 mod forward;

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::cpu::GradToLargest;
 use super::winners::{window_loops, winners};
-use super::{PoolGeometry, PoolKind, winner};
+use super::{PoolGeometry, PoolKind, complete_average, divisor, winner};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::activation::{Activation, Saved};
@@ -19,8 +19,8 @@ use crate::tensor::position;
 /// Max: `grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c]`, over the windows whose winner is h,w.
 /// The winner is found again from the input: the first of equal values in row-major order, and the first NaN
 /// where there is one.
-/// Average: `grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c] / (R*S)`, over the windows that
-/// meet h,w.
+/// Average: `grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c] / taps`, over the windows that meet h,w,
+/// with the taps that count in each, as in [`PoolForward`](super::PoolForward).
 ///
 /// A maximum's input is read anyway; where it is an activation's output, its gradient may go on to the activation's input
 /// at once: `grad_input[n,h,w,c] * derivative(input[n,h,w,c])`.
@@ -69,7 +69,7 @@ impl Op for PoolGrad {
     fn name(&self) -> &'static str {
         match self.kind {
             PoolKind::Max => "max_pool2d.grad_input",
-            PoolKind::Average => "average_pool2d.grad_input",
+            PoolKind::Average | PoolKind::AverageInside => "average_pool2d.grad_input",
         }
     }
 
@@ -79,7 +79,7 @@ impl Op for PoolGrad {
         let grad_input = Operand::write("grad_input", self.geometry.input_shape());
         match self.kind {
             PoolKind::Max => vec![input, grad_output, grad_input],
-            PoolKind::Average => vec![grad_output, grad_input],
+            PoolKind::Average | PoolKind::AverageInside => vec![grad_output, grad_input],
         }
     }
 
@@ -107,7 +107,7 @@ impl Op for PoolGrad {
                     }
                 }
             }
-            PoolKind::Average => {
+            PoolKind::Average | PoolKind::AverageInside => {
                 let [grad_output, grad_input] = operands.all();
                 let grad_input = grad_input.reals_mut();
                 grad_input.fill(0.0);
@@ -117,12 +117,12 @@ impl Op for PoolGrad {
                         for q in 0..geometry.width.output {
                             for c in 0..geometry.channels {
                                 let grad = grad_output.next().expect("a gradient for every output");
+                                let taps = divisor(geometry, self.kind, [p, q]);
                                 for r in 0..geometry.height.kernel {
                                     let Some(h) = geometry.height.input_at(p, r) else { continue };
                                     for s in 0..geometry.width.kernel {
                                         let Some(w) = geometry.width.input_at(q, s) else { continue };
-                                        grad_input[geometry.input_index(n, h, w, c)] +=
-                                            grad / geometry.taps() as f64;
+                                        grad_input[geometry.input_index(n, h, w, c)] += grad / taps;
                                     }
                                 }
                             }
@@ -145,7 +145,9 @@ impl Op for PoolGrad {
         let grads = windows.map(|window| match self.kind {
             PoolKind::Max if winner(geometry, |i| read(0, i), window) != index => 0.0,
             PoolKind::Max => read(1, output_index(window)),
-            PoolKind::Average => read(0, output_index(window)) / geometry.taps() as f64,
+            PoolKind::Average | PoolKind::AverageInside => {
+                read(0, output_index(window)) / divisor(geometry, self.kind, [window[1], window[2]])
+            }
         });
         let grad: f64 = grads.sum();
         Some(self.activation.map_or(grad, |activation| grad * activation.derivative(read(0, index))))
@@ -179,18 +181,18 @@ impl Op for PoolGrad {
                         }
                     });
                 }
-                PoolKind::Average => {
+                PoolKind::Average | PoolKind::AverageInside => {
                     let [grad_output, grad_input] = operands.all();
                     let sources = grad_output.reals().par_chunks(out_elements);
                     let images = grad_input.reals_mut().par_chunks_mut(in_elements).zip(sources);
                     images.for_each(|(grad_input, grad_output)| {
                         grad_input.fill(0.0);
-                        geometry.for_each_window(|window, pixels| {
+                        geometry.for_each_average(self.kind, |window, pixels, taps| {
                             let grad_output = &grad_output[window * channels..][..channels];
                             for pixel in pixels.iter() {
                                 let grad_input = &mut grad_input[pixel * channels..][..channels];
                                 for (sum, grad) in grad_input.iter_mut().zip(grad_output) {
-                                    *sum += grad / geometry.taps() as f32;
+                                    *sum += grad / taps as f32;
                                 }
                             }
                         });
@@ -209,9 +211,10 @@ impl Op for PoolGrad {
             complete(&mut call);
             window_loops(geometry).launches(&call, device)
         };
-        if self.kind == PoolKind::Average {
+        if self.kind != PoolKind::Max {
             let source = shader!("pool/average_grad.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
-            return vec![Implementation::of_calls("direct", launches(source, &|_| ()), Vec::new())];
+            let calls = launches(source, &|call| complete_average(call, geometry, self.kind));
+            return vec![Implementation::of_calls("direct", calls, Vec::new())];
         }
         let cells = max_by_cells(geometry, device).map(|mut call| {
             self.finish(&mut call);
@@ -244,7 +247,7 @@ impl Op for PoolGrad {
                 let prologue = self.activation.and_then(Prologue::of).unwrap_or_default();
                 prologue.precision(Precision::sum_of_products(self.geometry.taps()))
             }
-            PoolKind::Average => self.geometry.average_precision(),
+            PoolKind::Average | PoolKind::AverageInside => self.geometry.average_precision(self.kind),
         }
     }
 }

@@ -4,12 +4,12 @@ use crate::ops::bias::BiasGrad;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 use crate::ops::norm::{BatchNormGradParameters, BatchNormStatistics};
-use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
+use crate::ops::pool::PoolGeometry;
 use crate::ops::window::{Padding, WindowOptions};
 use crate::tensor::ImageShape;
 
 use super::Case;
-use super::pool::KINDS;
+use super::pool::both_passes;
 
 /// A convolution of an input `[batch, height, width, channels]`.
 fn conv(
@@ -58,10 +58,7 @@ pub fn one_an_op() -> Vec<Case> {
         Case::new("140,001 rows", BatchNormStatistics { rows: 140_001, channels: 2 }),
         Case::new("140,001 rows", BatchNormGradParameters { rows: 140_001, channels: 2, epsilon: 0.5 }),
     ];
-    for kind in KINDS {
-        cases.push(Case::new("67,600 taps", PoolForward { kind, geometry: window }));
-        cases.push(Case::new("67,600 taps", PoolGrad::new(kind, window)));
-    }
+    cases.extend(both_passes("67,600 taps", window));
     cases
 }
 
@@ -89,10 +86,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("67,200 taps of 65 windows", pool([200, 400, 1], [200, 336], 1, 0)),
         ("90,000 taps, most in the padding", pool([150, 150, 1], [300, 300], 160, 150)),
     ] {
-        for kind in KINDS {
-            cases.push(Case::new(name, PoolForward { kind, geometry }));
-            cases.push(Case::new(name, PoolGrad::new(kind, geometry)));
-        }
+        cases.extend(both_passes(name, geometry));
     }
     cases
 }
