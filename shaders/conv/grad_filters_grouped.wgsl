@@ -1,4 +1,4 @@
-// conv2d.grad_filters, grouped: for groups of few channels, depthwise among them.
+// conv2d.grad_filters, grouped: for groups of few channels, including depthwise.
 // grad_filters[k,r,s,c] = sum over n,p,q of grad_output[n,p,q,k] * input[n,h,w,c].
 // An invocation owns TAPS neighbouring taps of a packet of input channels (a tap group) in a packet of filters, in every
 // PLACES-th strip of a slice; a strip is STRIP neighbouring positions, whose COLUMNS input columns are read once for all
@@ -15,17 +15,17 @@ alias APacket = Packet;
 const PLACE: u32 = LANES * TAP_LANES;
 const INVOCATIONS: u32 = PLACE * PLACES;
 
-// Strips of a slice.
+// Number of strips in a slice.
 override SLICE_STRIPS: u32;
 
 override PACKETS: u32 = OUT_CHANNELS / WIDTH;
 override STRIPS: u32 = (OUT_WIDTH + STRIP - 1u) / STRIP;
-// Packets of a group's input; a packet of depthwise channels has only its own.
+// Number of packets of a group's input; a packet of depthwise channels reads only itself.
 override GROUP_PACKETS: u32 = max(GROUP_IN_CHANNELS / WIDTH, 1u);
 override TAP_BLOCKS: u32 = (KERNEL_WIDTH + TAPS - 1u) / TAPS;
 override TAP_GROUPS: u32 = KERNEL_HEIGHT * TAP_BLOCKS * GROUP_PACKETS;
 override FILTER: u32 = KERNEL_HEIGHT * KERNEL_WIDTH * GROUP_IN_CHANNELS;
-// From a weight of a packet to the next: in depthwise convolutions that is another filter.
+// Distance from one weight of a packet to the next: in depthwise convolutions they belong to different filters.
 override CHANNEL_STEP: u32 = select(1u, FILTER, GROUP_IN_CHANNELS == 1u);
 
 var<workgroup> partial: array<Packet, BATCH * INVOCATIONS>;
@@ -36,7 +36,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    // Workgroups of the same slice are neighbours: they read the same pixels.
+    // Consecutive workgroups share a slice, so that they read the same pixels.
     let packet_blocks = (PACKETS + LANES - 1u) / LANES;
     let blocks = packet_blocks * ((TAP_GROUPS + TAP_LANES - 1u) / TAP_LANES);
     let number = workgroup.y * workgroups.x + workgroup.x;
@@ -50,7 +50,7 @@ fn main(
     let group = number % blocks / packet_blocks * TAP_LANES + invocation / LANES % TAP_LANES;
     let c = group % GROUP_PACKETS * WIDTH;
     let first_s = group / GROUP_PACKETS % TAP_BLOCKS * TAPS;
-    // Past the last row in tap groups past the last one.
+    // For tap groups past the last one, r is past the last row.
     let r = group / (GROUP_PACKETS * TAP_BLOCKS);
     let channel = k / GROUP_OUT_CHANNELS * GROUP_IN_CHANNELS + c;
 
@@ -85,7 +85,7 @@ fn main(
         }
     }
 
-    // The places' sums, BATCH of them at a time, are added two by two.
+    // Adds the sums of the places as a tree, BATCH sums at a time.
     for (var first = 0u; first < TAPS * PARTS; first += BATCH) {
         for (var i = 0u; i < TAPS * PARTS; i++) {
             if (i >= first && i < first + BATCH) {
@@ -102,7 +102,7 @@ fn main(
             }
         }
         workgroupBarrier();
-        // One invocation a tap group, a packet and a sum.
+        // One invocation stores each sum of each tap group and packet.
         for (var b = place; b < BATCH && first + b < TAPS * PARTS; b += PLACES) {
             let s = first_s + (first + b) / PARTS;
             if (packet < PACKETS && r < KERNEL_HEIGHT && s < KERNEL_WIDTH) {

@@ -14,7 +14,7 @@ const PLACE: u32 = LANES * TAP_LANES;
 const INVOCATIONS: u32 = PLACE * PLACES;
 const SUMS: u32 = TAPS * QUADS;
 
-// Strips of a slice.
+// Number of strips in a slice.
 override SLICE_STRIPS: u32;
 
 override STRIPS: u32 = (OUT_WIDTH + STRIP - 1u) / STRIP;
@@ -29,7 +29,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    // Workgroups of the same slice are neighbours: they read the same pixels.
+    // Consecutive workgroups share a slice, so that they read the same pixels.
     let filter_blocks = (OUT_CHANNELS + 4u * LANES * QUADS - 1u) / (4u * LANES * QUADS);
     let blocks = filter_blocks * ((TAP_GROUPS + TAP_LANES - 1u) / TAP_LANES);
     let number = workgroup.y * workgroups.x + workgroup.x;
@@ -42,7 +42,7 @@ fn main(
     let group = number % blocks / filter_blocks * TAP_LANES + invocation / LANES % TAP_LANES;
     let c = group % IN_CHANNELS;
     let first_s = group / IN_CHANNELS % TAP_BLOCKS * TAPS;
-    // Past the last row in tap groups past the last one.
+    // For tap groups past the last one, r is past the last row.
     let r = group / (IN_CHANNELS * TAP_BLOCKS);
 
     var sums: array<vec4<f32>, SUMS>;
@@ -80,7 +80,7 @@ fn main(
         }
     }
 
-    // The places' sums, BATCH of them at a time, are added two by two.
+    // Adds the sums of the places as a tree, BATCH sums at a time.
     for (var first = 0u; first < SUMS; first += BATCH) {
         for (var i = 0u; i < SUMS; i++) {
             if (i >= first && i < first + BATCH) {
@@ -97,7 +97,7 @@ fn main(
             }
         }
         workgroupBarrier();
-        // One invocation a tap group, its filters and a sum.
+        // One invocation stores each sum of each tap group and its filters.
         for (var b = place; b < BATCH && first + b < SUMS; b += PLACES) {
             let values = partial[b * INVOCATIONS + invocation % PLACE];
             let s = first_s + (first + b) / QUADS;

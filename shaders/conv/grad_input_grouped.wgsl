@@ -1,8 +1,9 @@
-// conv2d.grad_input, grouped: for groups of few channels, depthwise among them.
+// conv2d.grad_input, grouped: for groups of few channels, including depthwise.
 // grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c], over the filters k of c's group.
-// An invocation owns a packet of input channels in a strip of STRIP columns, a multiple of the stride: which of the
-// COLUMNS output columns meets which input column at which tap is the same for every strip, so that nothing is left of the
-// stride. A workgroup stages the weights of its LANES packets, STAGED_ROWS filter rows at a time.
+// An invocation owns a packet of input channels in a strip of STRIP columns, a multiple of the stride. At which tap
+// each of the COLUMNS output columns meets each input column is therefore the same for every strip, so that no test of
+// the stride is left along the width. A workgroup stages the weights of its LANES packets, STAGED_ROWS filter rows at a
+// time.
 // Defined in src/ops/conv/grad_input.rs and launched by src/ops/conv/gpu/grouped.rs, which appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> filters: array<f32>;
@@ -11,16 +12,16 @@
 
 // The packets of prologue/plain_packet.wgsl.
 alias APacket = Packet;
-// One more than there are lanes: weights that are neighbours in memory meet different banks.
+// One more than the number of lanes, so that weights that are neighbours in memory lie in different banks.
 const PITCH: u32 = LANES + 1u;
 
-// Output column j of a strip meets, at tap t, its input column i where i + LEAD = j * stride + t * dilation.
+// Output column j of a strip meets its input column i at tap t if i + LEAD = j * stride + t * dilation.
 override LEAD: u32;
 // First output column of the first strip; may wrap.
 override FIRST_COLUMN: u32;
-// Along each axis, from one tap that an input position meets to the next, stride / gcd(stride, dilation), and the inverse
-// of dilation / gcd modulo that: the first tap of the positions with (position + padding) % stride = phase is
-// phase / gcd * inverse % step, where gcd divides the phase; else they meet none.
+// For each axis, the step from one tap that an input position meets to the next, stride / gcd(stride, dilation), and
+// the inverse of dilation / gcd modulo that step. If gcd divides phase = (position + padding) % stride, the first tap
+// of the position is phase / gcd * inverse % step; otherwise the position meets no tap.
 override ROW_STEP: u32;
 override ROW_INVERSE: u32;
 override TAP_STEP: u32;
@@ -28,10 +29,10 @@ override TAP_INVERSE: u32;
 
 override DIVISOR: u32 = STRIDE_WIDTH / TAP_STEP;
 override FILTER_TAPS: u32 = KERNEL_HEIGHT * KERNEL_WIDTH;
-// Packets of a group's output; a packet of depthwise channels has only its own.
+// Number of packets of a group's output; a packet of depthwise channels reads only itself.
 override GROUP_PACKETS: u32 = max(GROUP_OUT_CHANNELS / WIDTH, 1u);
 override PACKET_WEIGHTS: u32 = GROUP_OUT_CHANNELS / GROUP_PACKETS;
-// From a channel's weight to the next channel's: in depthwise convolutions that is another filter.
+// Distance from one channel's weight to the next: in depthwise convolutions they belong to different filters.
 override CHANNEL_STEP: u32 = select(1u, FILTER_TAPS * GROUP_OUT_CHANNELS, GROUP_IN_CHANNELS == 1u);
 
 // [STAGED_ROWS,S,K/groups,LANES]
@@ -52,7 +53,7 @@ fn main(
     let has_taps = place.has_strip && reach % (STRIDE_HEIGHT / ROW_STEP) == 0u;
     let first_tap_row = reach % STRIDE_HEIGHT / (STRIDE_HEIGHT / ROW_STEP) * ROW_INVERSE % ROW_STEP;
     var sums: array<Packet, STRIP>;
-    // STAGED_ROWS is a multiple of ROW_STEP, or all rows.
+    // STAGED_ROWS is a multiple of ROW_STEP, or the number of all rows.
     for (var first_r = 0u; first_r < KERNEL_HEIGHT; first_r += STAGED_ROWS) {
         let end_r = min(first_r + STAGED_ROWS, KERNEL_HEIGHT);
         stage(place.first_packet, first_r, (end_r - first_r) * KERNEL_WIDTH, invocation);
@@ -100,7 +101,7 @@ fn main(
     }
 }
 
-// Brings the weights of `count` taps, from row first_r on, into workgroup memory.
+// Copies the weights of `count` taps, from row first_r on, to workgroup memory.
 fn stage(first_packet: u32, first_r: u32, count: u32, invocation: u32) {
     workgroupBarrier();
     for (var i = invocation; i < count * GROUP_OUT_CHANNELS * LANES; i += INVOCATIONS) {
