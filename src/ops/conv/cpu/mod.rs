@@ -17,16 +17,16 @@ pub use winograd_filters::WinogradFilters;
 
 use crate::ops::op::CpuForm;
 
-/// Name of the forms that read windows where they lie.
+/// Name of the forms that read windows in place.
 pub const DIRECT: &str = "direct";
 
-/// Name of the form that computes whole patches of the input and adds them up.
+/// Name of the form that computes whole patches of the input's gradient and adds them.
 pub const PATCHES: &str = "patches";
 
-/// Name of the forms by Winograd's convolution.
+/// Name of the forms that use Winograd's convolution.
 pub const WINOGRAD: &str = "winograd_4x4";
 
-/// Puts Winograd's convolution among the `others`, where it can be done: first, if it is expected to pay.
+/// Adds Winograd's convolution to the `others` if it is possible: as the first if it is expected to pay off.
 pub fn with_winograd(others: Vec<CpuForm>, correlation: Correlation<'_>) -> Vec<CpuForm> {
     let mut forms = others;
     if let Some(winograd) = WinogradCorrelation::new(correlation) {

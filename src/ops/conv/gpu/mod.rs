@@ -1,4 +1,5 @@
-//! The GPU kernels of convolutions beside the plain ones: for few channels, in strips, and by Winograd's convolution.
+//! The GPU kernels of convolutions besides the direct and tiled ones: for few channels, in strips, and with Winograd's
+//! convolution.
 
 pub mod grouped;
 mod partial_sums;

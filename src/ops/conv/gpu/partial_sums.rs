@@ -1,35 +1,35 @@
-//! Long sums over positions, cut into slices that workgroups sum side by side.
+//! Long sums over positions, split into slices that workgroups sum in parallel.
 
 use crate::device::DeviceProfile;
 use crate::ops::gemm::most_slices;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, grid, shader};
 
-/// Workgroups that keep a multiprocessor busy.
+/// Number of workgroups that keep a multiprocessor busy.
 const WORKGROUPS_PER_MULTIPROCESSOR: usize = 4;
 
-/// Multiprocessors of a device that does not say.
+/// Number of multiprocessors assumed if the device does not report it.
 const USUAL_MULTIPROCESSORS: usize = 32;
 
-/// Steps that an invocation takes at least: with fewer, adding up the slices costs more than they save.
+/// The smallest number of steps of an invocation: with fewer, adding the slices costs more than they save.
 const FEWEST_STEPS: usize = 4;
 
 /// A kernel that sums over positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartialSums {
-    /// Sums.
+    /// Number of sums.
     pub elements: usize,
-    /// Workgroups that all sums take.
+    /// Number of workgroups for all sums.
     pub blocks: usize,
-    /// Steps of a sum.
+    /// Number of steps of a sum.
     pub steps: usize,
-    /// Steps that the invocations of a workgroup take side by side.
+    /// Number of steps that the invocations of a workgroup take in parallel.
     pub side_by_side: usize,
-    /// Iterations of an invocation's loops in a step, at most.
+    /// The largest number of iterations of an invocation's loops per step.
     pub trips: usize,
 }
 
 impl PartialSums {
-    /// Slices that keep `device` busy.
+    /// Number of slices that keep `device` busy.
     pub fn slices(&self, device: &DeviceProfile) -> usize {
         let multiprocessors = device.multiprocessors.map_or(USUAL_MULTIPROCESSORS, |count| count as usize);
         let wanted = (multiprocessors * WORKGROUPS_PER_MULTIPROCESSOR).div_ceil(self.blocks);
@@ -40,10 +40,10 @@ impl PartialSums {
     }
 }
 
-/// Invocations of a workgroup that adds slices.
+/// Number of invocations in a workgroup that adds slices.
 const INVOCATIONS: usize = 256;
 
-/// Invocations that keep a device busy.
+/// Number of invocations that keep a device busy.
 const ENOUGH_INVOCATIONS: usize = 32 << 10;
 
 /// An implementation whose `call` writes `slices` partial sums of its `elements` results, the operand of number

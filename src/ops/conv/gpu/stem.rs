@@ -1,5 +1,5 @@
-//! Convolutions of images with few channels, such as a network's first one: a matrix product would read them in crumbs,
-//! and has hardly any columns in the input's gradient.
+//! Convolutions of images with few channels, such as a network's first one: a matrix product would read only a few
+//! contiguous values at a time, and has very few columns in the input's gradient.
 
 use super::partial_sums::{PartialSums, in_partial_sums};
 use super::strip::{InputColumns, Limits, Strip};
@@ -11,22 +11,22 @@ use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, grid, shader};
 use crate::ops::prologue::Prologue;
 
-/// Channels, at most; more of them are read in fours.
+/// The largest number of channels; more are read in quads.
 const MOST_CHANNELS: usize = 4;
 
-/// Channels for the input's gradient, at most: a matrix product takes eight or more.
+/// The largest number of channels for the input's gradient: matrix products handle eight or more.
 const MOST_GRAD_CHANNELS: usize = 7;
 
-/// Lanes of filters in a workgroup, at most: eight of them read 128 bytes side by side.
+/// The largest number of lanes of filters in a workgroup: eight of them read 128 contiguous bytes.
 const MOST_LANES: usize = 8;
 
-/// Sums of an invocation, at most: they lie in registers.
+/// The largest number of sums of an invocation, which are held in registers.
 const MOST_SUMS: usize = 64;
 
-/// Products of a position, a tap and a channel that an invocation of the input's gradient writes out, at most.
+/// The largest number of unrolled products of a position, a tap and a channel in the input's gradient.
 const MOST_GRAD_PRODUCTS: usize = 84;
 
-/// Iterations of the loops that bring four weights to workgroup memory.
+/// Number of iterations of the loops that copy four weights to workgroup memory.
 const STAGING_TRIPS: usize = 5;
 
 const NAME: &str = "stem";
@@ -35,7 +35,7 @@ fn is_stem(geometry: &ConvGeometry, most_channels: usize) -> bool {
     geometry.groups == 1 && geometry.in_channels <= most_channels
 }
 
-/// `source` with the files that say what a packet of output channels is, and the convolution's sizes.
+/// `source` with the files that define a packet of output channels and the convolution's sizes.
 fn complete(mut source: Source, geometry: &ConvGeometry) -> Source {
     let packet = match geometry.out_channels.is_multiple_of(4) {
         true => shader!("conv/packet_quads.wgsl"),
@@ -46,10 +46,10 @@ fn complete(mut source: Source, geometry: &ConvGeometry) -> Source {
     source
 }
 
-/// Fours of filters that an invocation of the forward pass or of the filters' gradient may own.
+/// Numbers of quads of filters that an invocation of the forward pass or of the filters' gradient may own.
 const QUADS: [usize; 2] = [2, 1];
 
-/// The forward pass; none where channels are many, or windows too large.
+/// The forward pass; `None` if there are many channels, or windows are too large.
 pub fn forward(
     geometry: &ConvGeometry,
     epilogue: &Epilogue,
@@ -104,7 +104,7 @@ pub fn forward(
     Some(Implementation::of(NAME, call))
 }
 
-/// What an invocation of the filters' gradient owns.
+/// The part of the filters' gradient that an invocation owns.
 #[derive(Clone, Copy, Debug)]
 struct Owned {
     quads: usize,
@@ -120,8 +120,8 @@ impl Owned {
         candidates.min_by_key(|owned| owned.cost(geometry))
     }
 
-    /// Instructions of all invocations for a row of positions: loads with their addresses count eight, and gradients
-    /// are read by every tap group.
+    /// Number of instructions of all invocations for a row of positions: a load with its address counts as eight, and
+    /// every tap group reads the gradients.
     fn cost(&self, geometry: &ConvGeometry) -> usize {
         let Owned { quads, strip } = self;
         let loads = 8 * (strip.positions * quads + strip.columns);
@@ -138,7 +138,7 @@ impl Owned {
     }
 }
 
-/// The filters' gradient; none where channels are many, or windows too large.
+/// The filters' gradient; `None` if there are many channels, or windows are too large.
 pub fn grad_filters(
     geometry: &ConvGeometry,
     prologue: &Prologue,
@@ -194,7 +194,7 @@ pub fn grad_filters(
     Some(in_partial_sums(NAME, call, 2, partial.elements, slices))
 }
 
-/// The input's gradient; none where channels are many, or windows or strides too large.
+/// The input's gradient; `None` if there are many channels, or windows or strides are too large.
 pub fn grad_input(
     geometry: &ConvGeometry,
     prologue: &Prologue,
@@ -264,19 +264,19 @@ pub fn grad_input(
     Some(Implementation::of(NAME, call))
 }
 
-/// Weights of the input's gradient that lie in workgroup memory at a time.
+/// The weights of the input's gradient that are in workgroup memory at a time.
 #[derive(Clone, Copy, Debug)]
 struct Staging {
-    /// Fours of filters: a multiple of the lanes.
+    /// Number of quads of filters: a multiple of the lanes.
     quads: usize,
-    /// Rows of taps: a multiple of a step, or all.
+    /// Number of rows of taps: a multiple of a step, or all.
     rows: usize,
-    /// Fours of weights.
+    /// Number of quads of weights.
     memory: usize,
 }
 
 impl Staging {
-    /// As few stages as `room` fours of weights allow; none if that is too little.
+    /// As few stages as `room` quads of weights allow; `None` if that is too little.
     fn new(geometry: &ConvGeometry, lanes: usize, row_step: usize, room: usize) -> Option<Self> {
         let kernel_height = geometry.height.kernel;
         let row_weights = geometry.width.kernel * geometry.in_channels;

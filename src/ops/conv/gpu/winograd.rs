@@ -1,4 +1,4 @@
-//! Winograd's convolution: windows of 3x3, a tile of outputs at a time, in fewer products than the definition has.
+//! Winograd's convolution: windows of 3x3, a tile of outputs at a time, with fewer products than the definition has.
 
 use crate::device::DeviceProfile;
 use crate::ops::conv::ConvGeometry;
@@ -10,27 +10,27 @@ use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, 
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
 
-/// The pass that is done, and what is done to its values on the way.
+/// The pass, with its epilogue or prologue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum WinogradPass {
-    /// Operands: input, filters, output, then the epilogue's.
+    /// The forward pass. Operands: input, filters, output, then the epilogue's.
     Forward(Epilogue),
-    /// A forward pass of its own: grad_output takes the input's place, the filters are turned by 180 degrees and
-    /// sum over k, and the padding is 2 less the convolution's. Operands: filters, grad_output, grad_input, then the
-    /// prologue's.
+    /// The input's gradient, which is a forward pass: grad_output takes the input's place, the filters are rotated by
+    /// 180 degrees and summed over k, and the padding is 2 minus the convolution's. Operands: filters, grad_output,
+    /// grad_input, then the prologue's.
     GradInput(Prologue),
-    /// The forward pass transposed: products of patches and tiles of grad_output, summed over all tiles. Operands:
-    /// input, grad_output, grad_filters, then the prologue's.
+    /// The filters' gradient, which is the transpose of the forward pass: products of patches and tiles of grad_output,
+    /// summed over all tiles. Operands: input, grad_output, grad_filters, then the prologue's.
     GradFilters(Prologue),
 }
 
-/// The outputs that one patch makes.
+/// The outputs that are computed from one patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct OutputTile {
     name: &'static str,
     height: usize,
     width: usize,
-    /// Fewest channels, in and out, that make the transforms worth their while.
+    /// The smallest number of channels, in and out, with which the transforms pay off.
     fewest_channels: usize,
 }
 
@@ -46,7 +46,7 @@ const LARGE_TILES: [OutputTile; 4] = [
 /// Smaller images than this leave most of a tile idle.
 const SHORTEST_AXIS: usize = 4;
 
-/// Scratch memory against the tensors of the operation, at most.
+/// The largest ratio of the scratch memory to the tensors of the operation.
 const MOST_GROWTH: usize = 8;
 
 // The scratch buffers: both factors of the products, and what comes of them.
@@ -55,7 +55,7 @@ const B: usize = 1;
 const PRODUCTS: usize = 2;
 const SLICES: usize = 3;
 
-/// Sizes of one pass in one kind of tile.
+/// Sizes of one pass with one kind of tile.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct PassInTiles<'a> {
     geometry: &'a ConvGeometry,
@@ -70,7 +70,7 @@ impl OutputTile {
 }
 
 impl PassInTiles<'_> {
-    /// Positions along an axis of what lies in tiles.
+    /// Number of positions along an axis of the tensor that is split into tiles.
     fn positions(&self, axis: &Axis) -> usize {
         match self.pass {
             WinogradPass::Forward(_) | WinogradPass::GradFilters(_) => axis.output,
@@ -78,13 +78,13 @@ impl PassInTiles<'_> {
         }
     }
 
-    /// Tiles down and across an image.
+    /// Number of tiles down and across an image.
     fn tiles(&self) -> [usize; 2] {
         let (height, width) = (self.positions(&self.geometry.height), self.positions(&self.geometry.width));
         [height.div_ceil(self.tile.height), width.div_ceil(self.tile.width)]
     }
 
-    /// Tiles of all images.
+    /// Number of tiles of all images.
     fn all_tiles(&self) -> usize {
         self.tiles().into_iter().product::<usize>() * self.geometry.batch_size
     }
@@ -100,7 +100,7 @@ impl PassInTiles<'_> {
         Product { m, n, k, parts }
     }
 
-    /// Elements of both factors and of the products.
+    /// Number of elements of both factors and of the products.
     fn workspace(&self) -> Option<[usize; 3]> {
         let Product { m, n, k, parts } = self.product();
         let elements = |rows: usize, columns: usize| rows.checked_mul(columns)?.checked_mul(parts);
@@ -113,7 +113,7 @@ impl PassInTiles<'_> {
             .map(|shape| shape.elements())
     }
 
-    /// Whether there is something to gain, and memory for it.
+    /// Whether the pass may be faster this way, and there is memory for it.
     fn is_offered(&self, device: &DeviceProfile) -> bool {
         let ConvGeometry { height, width, groups, .. } = self.geometry;
         let fits_axis = |axis: &Axis| is_in_reach(axis) && self.positions(axis) >= SHORTEST_AXIS;
@@ -137,10 +137,10 @@ impl PassInTiles<'_> {
             && workspace.iter().sum::<usize>() <= growth
     }
 
-    /// Expected time in multiply-adds of one multiprocessor, next to which [`implicit_gemm_cost`] stands.
+    /// Expected time in multiply-adds of one multiprocessor, to be compared with [`implicit_gemm_cost`].
     ///
-    /// The transforms take as long as what they read and write takes to travel; the product takes as long as its
-    /// multiply-adds, or as its operands take to travel where that is longer.
+    /// The transforms are bound by memory traffic; the product takes the time of its multiply-adds or of the traffic of
+    /// its operands, whichever is longer.
     fn cost(&self, device: &DeviceProfile) -> Option<f64> {
         let [input, filters, output] = self.tensors();
         let factors_and_products: usize = self.workspace()?.into_iter().sum();
@@ -224,7 +224,7 @@ impl PassInTiles<'_> {
         }
     }
 
-    /// Launches a transform of `rows` times `channels`, in the packets that the channels allow.
+    /// Launches a transform of `rows` times `channels` values, in the widest packets that the channels allow.
     fn transform(&self, files: Source, rows: usize, channels: usize, bindings: [Binding; 2]) -> KernelCall {
         let quads = is_quads(channels);
         let mut source = files
@@ -293,15 +293,15 @@ fn is_quads(channels: usize) -> bool {
     channels.is_multiple_of(4)
 }
 
-/// Expected time of the same pass as one product of patches that never lie in memory.
+/// Expected time of the same pass as an implicit matrix product, whose patches are not stored in memory.
 fn implicit_gemm_cost(geometry: &ConvGeometry, product: &Product, device: &DeviceProfile) -> Option<f64> {
     let tensors = [geometry.input_shape(), geometry.filters_shape(), geometry.output_shape()];
     let elements = tensors.iter().map(|shape| shape.elements()).sum();
     Some(product.cost(device)?.max(travel(elements, device)) + LAUNCH)
 }
 
-/// Puts Winograd's convolution among the `tiled` ways to do a pass, whose `product` they compute: the tile that is
-/// expected to be fastest at the head or next to it, so that a trial of the first few decides.
+/// Adds Winograd's convolution to the `tiled` implementations of a pass, which compute `product`. The tile that is
+/// expected to be fastest comes first or second, so that a trial of the first few decides.
 pub fn with_winograd(
     tiled: Vec<Implementation>,
     product: &Product,
