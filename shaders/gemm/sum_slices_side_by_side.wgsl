@@ -1,7 +1,7 @@
 // Second pass of a sum in many slices: result[i] = sum over slices of slices[slice][i].
-// The order depends on the sizes alone, so the same data give the same bits.
+// The order depends only on the sizes, so that the same data give the same bits.
 // An invocation owns one result in every LANES-th slice; a workgroup owns INVOCATIONS / LANES results that follow one
-// another in memory, and adds its lanes two by two.
+// another in memory, and adds its lanes as a tree.
 // Launched by src/ops/conv/gpu/few_channels/tap_groups.rs, which also appends INVOCATIONS and LANES as const lines.
 
 @group(0) @binding(0) var<storage, read> slices: array<f32>;

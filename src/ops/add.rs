@@ -13,7 +13,7 @@ use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 /// a, b -> sum, all `[elements]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Add {
-    /// Elements of each tensor.
+    /// Number of elements of each tensor.
     pub elements: usize,
 }
 

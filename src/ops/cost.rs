@@ -1,15 +1,15 @@
-//! What work costs on a GPU, as estimates count it: in multiply-adds of one multiprocessor.
+//! Estimates of the cost of work on a GPU, in multiply-adds of one multiprocessor.
 
 use crate::device::{DeviceKind, DeviceProfile};
 
-/// Multiply-adds that a GPU does while one f32 travels to memory or back: about 30 operations a byte lie between
-/// the rates of today's GPUs, in f32, and their memories' bandwidth.
+/// Multiply-adds that a GPU does in the time of moving one f32 to or from memory: today's GPUs do about 30 f32
+/// operations per byte of memory bandwidth.
 pub const MULTIPLY_ADDS_PER_ELEMENT: f64 = 40.0;
 
-/// What a launch and the wait for the one before it cost, in multiply-adds of one multiprocessor: some 2 us.
+/// Cost of a launch and of the wait for the one before it, in multiply-adds of one multiprocessor: about 2 us.
 pub const LAUNCH: f64 = 500e3;
 
-/// Multiprocessors of a device, or as many as devices of its kind have.
+/// Number of multiprocessors of a device, or the usual number for its kind.
 pub fn multiprocessors(device: &DeviceProfile) -> usize {
     match (device.multiprocessors, device.kind) {
         (Some(known), _) => known as usize,
@@ -19,7 +19,7 @@ pub fn multiprocessors(device: &DeviceProfile) -> usize {
     }
 }
 
-/// What elements on their way to memory or back cost, in multiply-adds of one multiprocessor.
+/// Cost of moving elements to or from memory, in multiply-adds of one multiprocessor.
 pub fn travel(elements: usize, device: &DeviceProfile) -> f64 {
     elements as f64 * MULTIPLY_ADDS_PER_ELEMENT / multiprocessors(device) as f64
 }

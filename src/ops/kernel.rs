@@ -13,9 +13,8 @@ pub struct Implementation {
     pub calls: Vec<KernelCall>,
     /// Numbers of elements of the scratch buffers, of 32 bits each.
     pub workspace: Vec<usize>,
-    /// Whether small integers give an exact answer, where the operation's
-    /// [`Precision`](super::Precision) says so: not where the way rounds on the road, as through fractions
-    /// that have no finite binary form.
+    /// Whether small integers give an exact answer, if the operation's [`Precision`](super::Precision) says so. An
+    /// implementation that rounds intermediate results, such as fractions without a finite binary form, does not.
     pub exact_on_integers: bool,
     /// What it is expected to cost, by the rules that offer it.
     pub cost: Cost,
@@ -60,7 +59,7 @@ pub struct KernelCall {
     pub source: Source,
     /// Values of the source's `override` declarations, by name; all of them, and no others.
     pub constants: Vec<(&'static str, Constant)>,
-    /// What is bound: entry `i` becomes `@binding(i)` of group 0.
+    /// The bindings: entry `i` becomes `@binding(i)` of group 0.
     pub bindings: Vec<Binding>,
     /// Number of workgroups along x, y and z.
     pub workgroups: [u32; 3],
@@ -69,17 +68,17 @@ pub struct KernelCall {
 /// Every kernel's entry point.
 pub const ENTRY_POINT: &str = "main";
 
-/// Invocations in a workgroup of the kernels that own one element an invocation.
+/// Number of invocations in a workgroup of kernels in which an invocation owns one element.
 pub const WORKGROUP_SIZE: u32 = 64;
 
-/// The most workgroups that every device takes along one axis.
+/// The largest number of workgroups along one axis that every device supports.
 pub const MAX_WORKGROUPS_PER_AXIS: u32 = 65_535;
 
 /// The constant of `shaders/grid.wgsl` for a launch in one piece.
 pub const FROM_THE_FIRST_WORKGROUP: (&str, Constant) = ("FIRST_WORKGROUP", Constant::U32(0));
 
 impl KernelCall {
-    /// A launch of so many workgroups, numbered by `workgroup_number` of `shaders/grid.wgsl`.
+    /// A launch of this number of workgroups, numbered by `workgroup_number` of `shaders/grid.wgsl`.
     pub fn new(
         source: Source,
         mut constants: Vec<(&'static str, Constant)>,
@@ -90,8 +89,8 @@ impl KernelCall {
         KernelCall { source, constants, bindings, workgroups: grid(workgroups) }
     }
 
-    /// A launch with an invocation for each of `elements`, numbered by `global_index` of
-    /// `shaders/grid.wgsl`; operands `0..operands` are bound in order.
+    /// A launch with one invocation per element, numbered by `global_index` of `shaders/grid.wgsl`; operands
+    /// `0..operands` are bound in order.
     pub fn elementwise(
         source: Source,
         constants: Vec<(&'static str, Constant)>,
@@ -104,9 +103,9 @@ impl KernelCall {
 }
 
 impl KernelCall {
-    /// The same work as launches of about equal length one after the other, `wanted` of them or a few more; one where
-    /// the kernel does not number its workgroups with `shaders/grid.wgsl`, and no more than it has workgroups along
-    /// x and y. No workgroup runs in two of them.
+    /// The same work as consecutive launches of about equal length: `wanted` of them or a few more, but no more than
+    /// there are workgroups along x and y, and a single one if the kernel does not number its workgroups with
+    /// `shaders/grid.wgsl`. Every workgroup runs in exactly one launch.
     pub fn in_pieces(self, wanted: usize) -> Vec<KernelCall> {
         let [x, y, z] = self.workgroups;
         let workgroups = x as usize * y as usize;
@@ -126,8 +125,8 @@ impl KernelCall {
     }
 }
 
-/// Folds a number of workgroups into x and y, since an axis takes 65,535 at most. The kernel finds its
-/// number again as `y * num_workgroups.x + x`, and leaves when it is past the end.
+/// Folds a number of workgroups into x and y, since an axis has at most 65,535. The kernel computes its number as `y *
+/// num_workgroups.x + x`, and returns if that is past the end.
 pub fn grid(workgroups: usize) -> [u32; 3] {
     let limit = MAX_WORKGROUPS_PER_AXIS as usize;
     let rows = workgroups.div_ceil(limit).max(1);
@@ -170,15 +169,15 @@ impl From<f32> for Constant {
     }
 }
 
-/// What stands behind one `@binding`.
+/// The buffer of one `@binding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binding {
     /// The operation's operand of this number.
     Operand(usize),
     /// The implementation's scratch buffer of this number.
     Workspace(usize),
-    /// The operation's operands from number `first` to number `last`, which lie side by side as
-    /// [`side_by_side`](super::span::side_by_side) lays them: one array, with zeros between the tensors.
+    /// The operation's operands from number `first` to number `last`, which lie side by side as described in
+    /// [`side_by_side`](super::span::side_by_side): one array, with zeros between the tensors.
     Span {
         /// The number of the first.
         first: usize,
@@ -194,15 +193,15 @@ impl Binding {
     }
 }
 
-/// A kernel's WGSL: whole files one after the other, then `const` lines for the sizes that WGSL does not
-/// take as overrides. Nothing stands before the first file, so its line numbers in messages stay true.
+/// A kernel's WGSL: whole files one after another, then `const` lines for the sizes for which WGSL does not accept
+/// overrides. Nothing precedes the first file, so that its line numbers in messages are correct.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
     /// The first file, below `shaders/`: the kernel's name.
     pub name: &'static str,
     /// Contents of the files.
     pub files: Vec<&'static str>,
-    /// Register-tile sizes and the like.
+    /// Sizes of register tiles and similar constants.
     pub sizes: Vec<(&'static str, u32)>,
 }
 

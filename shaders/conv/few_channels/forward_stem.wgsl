@@ -1,8 +1,8 @@
 // conv2d.forward, stem: for images of few channels.
 // output[n,p,q,k] = sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c].
-// An invocation owns QUADS times four filters at a strip of STRIP positions: the COLUMNS input values under TAPS taps of a
-// channel are read once for all of them. A workgroup owns LANES times that many filters in PLACES strips, and stages
-// their weights STAGED_ROWS filter rows at a time.
+// An invocation owns QUADS times four filters at a strip of STRIP positions: the COLUMNS input values under TAPS taps
+// of a channel are read once for all positions. A workgroup owns LANES times that many filters in PLACES strips, and
+// stages their weights STAGED_ROWS filter rows at a time.
 // Defined in src/ops/conv/forward.rs; src/ops/conv/gpu/few_channels/stem.rs appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
@@ -11,7 +11,7 @@
 
 const INVOCATIONS: u32 = LANES * PLACES;
 const BLOCK: u32 = LANES * QUADS;
-// One more than there are quads: weights that are neighbours in memory meet different banks.
+// One more than the number of quads, so that weights that are neighbours in memory lie in different banks.
 const PITCH: u32 = BLOCK + 1u;
 
 override FILTER: u32 = KERNEL_HEIGHT * KERNEL_WIDTH * IN_CHANNELS;
@@ -26,7 +26,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    // Workgroups of the same positions are neighbours: they read the same pixels.
+    // Consecutive workgroups share positions, so that they read the same pixels.
     let number = workgroup_number(workgroup, workgroups);
     let blocks = (OUT_CHANNELS + 4u * BLOCK - 1u) / (4u * BLOCK);
     let first_quad = number % blocks * BLOCK;
@@ -37,7 +37,7 @@ fn main(
     for (var first_r = 0u; first_r < KERNEL_HEIGHT; first_r += STAGED_ROWS) {
         let end_r = min(first_r + STAGED_ROWS, KERNEL_HEIGHT);
         stage(first_quad, first_r, (end_r - first_r) * ROW_WEIGHTS, invocation);
-        // Rows and channels are one loop, so that drivers do not write it out: registers are few.
+        // Rows and channels share one loop, so that drivers do not unroll it, which would take too many registers.
         for (var line = 0u; line < (end_r - first_r) * IN_CHANNELS; line++) {
             let c = line % IN_CHANNELS;
             let h = input_row(strip.p, first_r + line / IN_CHANNELS);
@@ -79,7 +79,7 @@ fn main(
     }
 }
 
-// Brings `count` weights of each filter, from row first_r on, into workgroup memory. Filters past the last one repeat it.
+// Copies `count` weights of each filter, from row first_r on, to workgroup memory. Filters past the last one repeat it.
 fn stage(first_quad: u32, first_r: u32, count: u32, invocation: u32) {
     workgroupBarrier();
     for (var i = invocation; i < count * BLOCK; i += INVOCATIONS) {

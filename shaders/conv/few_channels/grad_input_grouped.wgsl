@@ -1,4 +1,4 @@
-// conv2d.grad_input, grouped: for groups of few channels, depthwise among them.
+// conv2d.grad_input, grouped: for groups of few channels, including depthwise.
 // grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c], over the filters k of c's group.
 // An invocation owns a packet of input channels in a strip of STRIP columns. A workgroup stages the weights of its LANES
 // packets, STAGED_ROWS filter rows at a time.
@@ -10,14 +10,14 @@
 
 // The packets of prologue/plain_packet.wgsl.
 alias APacket = Packet;
-// One more than there are lanes: weights that are neighbours in memory meet different banks.
+// One more than the number of lanes, so that weights that are neighbours in memory lie in different banks.
 const PITCH: u32 = LANES + 1u;
 
 override FILTER_TAPS: u32 = KERNEL_HEIGHT * KERNEL_WIDTH;
-// Packets of a group's output; a packet of depthwise channels has only its own.
+// Number of packets of a group's output; a packet of depthwise channels reads only itself.
 override GROUP_PACKETS: u32 = max(GROUP_OUT_CHANNELS / WIDTH, 1u);
 override PACKET_WEIGHTS: u32 = GROUP_OUT_CHANNELS / GROUP_PACKETS;
-// From a channel's weight to the next channel's: in depthwise convolutions that is another filter.
+// Distance from one channel's weight to the next: in depthwise convolutions they belong to different filters.
 override CHANNEL_STEP: u32 = select(1u, FILTER_TAPS * GROUP_OUT_CHANNELS, GROUP_IN_CHANNELS == 1u);
 
 // [STAGED_ROWS,S,K/groups,LANES]
@@ -37,7 +37,7 @@ fn main(
     let reach = h + PADDING_TOP;
     let has_taps = place.has_strip && row_has_taps(reach);
     var sums: array<Packet, STRIP>;
-    // STAGED_ROWS is a multiple of ROW_STEP, or all rows.
+    // STAGED_ROWS is a multiple of ROW_STEP, or the number of all rows.
     for (var first_r = 0u; first_r < KERNEL_HEIGHT; first_r += STAGED_ROWS) {
         let end_r = min(first_r + STAGED_ROWS, KERNEL_HEIGHT);
         stage(place.first_packet, first_r, (end_r - first_r) * KERNEL_WIDTH, invocation);
@@ -85,7 +85,7 @@ fn main(
     }
 }
 
-// Brings the weights of `count` taps, from row first_r on, into workgroup memory.
+// Copies the weights of `count` taps, from row first_r on, to workgroup memory.
 fn stage(first_packet: u32, first_r: u32, count: u32, invocation: u32) {
     workgroupBarrier();
     for (var i = invocation; i < count * GROUP_OUT_CHANNELS * LANES; i += INVOCATIONS) {

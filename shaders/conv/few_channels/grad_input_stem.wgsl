@@ -1,8 +1,8 @@
 // conv2d.grad_input, stem: for images of few channels.
 // grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c].
-// LANES invocations own all channels of a strip of STRIP columns: each takes every LANES-th four filters, and their sums are
-// added. A workgroup owns PLACES strips, and stages the weights of STAGED_QUADS times four filters, STAGED_ROWS filter rows
-// at a time.
+// LANES invocations own all channels of a strip of STRIP columns: each takes every LANES-th quad of filters, and their
+// sums are added. A workgroup owns PLACES strips, and stages the weights of STAGED_QUADS times four filters, STAGED_ROWS
+// filter rows at a time.
 // Defined in src/ops/conv/grad_input.rs; src/ops/conv/gpu/few_channels/stem.rs appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> filters: array<f32>;
@@ -10,10 +10,10 @@
 @group(0) @binding(2) var<storage, read_write> grad_input: array<f32>;
 
 const INVOCATIONS: u32 = LANES * PLACES;
-// Sums of an invocation, [STRIP,CHANNELS], and fours of them.
+// Number of sums of an invocation, [STRIP,CHANNELS], and of quads of them.
 const SUMS: u32 = STRIP * CHANNELS;
 const SUM_QUADS: u32 = (SUMS + 3u) / 4u;
-// One more than needed: weights that are neighbours in memory, and sums of neighbours, meet different banks.
+// One more than needed, so that weights that are neighbours in memory, and sums of neighbours, lie in different banks.
 const PITCH: u32 = STAGED_QUADS + 1u;
 const SUM_PITCH: u32 = LANES + 1u;
 
@@ -39,7 +39,7 @@ fn main(
     let has_taps = n < BATCH_SIZE && row_has_taps(reach);
     var sums: array<f32, 4u * SUM_QUADS>;
     for (var first_k = 0u; first_k < OUT_CHANNELS; first_k += 4u * STAGED_QUADS) {
-        // STAGED_ROWS is a multiple of ROW_STEP, or all rows.
+        // STAGED_ROWS is a multiple of ROW_STEP, or the number of all rows.
         for (var first_r = 0u; first_r < KERNEL_HEIGHT; first_r += STAGED_ROWS) {
             let end_r = min(first_r + STAGED_ROWS, KERNEL_HEIGHT);
             stage(first_k, first_r, (end_r - first_r) * KERNEL_WIDTH * CHANNELS, invocation);
@@ -80,7 +80,7 @@ fn main(
         }
     }
 
-    // Each lane adds up four sums of all lanes, BATCH fours at a time.
+    // Each lane adds four of the sums over all lanes, BATCH quads at a time.
     for (var first = 0u; first < SUM_QUADS; first += BATCH) {
         workgroupBarrier();
         for (var i = 0u; i < SUM_QUADS; i++) {
@@ -106,13 +106,13 @@ fn main(
     }
 }
 
-// sum + the dot product of grads and weights.
+// Returns sum + the dot product of grads and weights.
 fn add_products(grads: vec4<f32>, weights: vec4<f32>, sum: f32) -> f32 {
     return fma(grads.w, weights.w, fma(grads.z, weights.z, fma(grads.y, weights.y, fma(grads.x, weights.x, sum))));
 }
 
-// Brings `count` weights of STAGED_QUADS times four filters, from filter first_k and row first_r on, into workgroup
-// memory; zero for filters past the last one.
+// Copies `count` weights of STAGED_QUADS times four filters, from filter first_k and row first_r on, to workgroup
+// memory; zeros for filters past the last one.
 fn stage(first_k: u32, first_r: u32, count: u32, invocation: u32) {
     workgroupBarrier();
     for (var i = invocation; i < count * STAGED_QUADS; i += INVOCATIONS) {

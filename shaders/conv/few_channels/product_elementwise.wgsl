@@ -1,4 +1,4 @@
-// A packet of channels times its weights, one by one: depthwise in fours, or a channel at a time.
+// The elementwise product of a packet of channels and its weights: four depthwise channels, or one channel, at a time.
 // Appended to the forward pass and to the gradient of the input by src/ops/conv/gpu/few_channels/grouped.rs.
 
 alias Weights = Packet;

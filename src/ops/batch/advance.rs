@@ -6,13 +6,13 @@ use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 
 /// Counts a training step: `step[0] += 1`, if `loss[step]` is finite.
 ///
-/// Training so stays at the step that went bad, where the host finds it. A step past the end stays too.
+/// The counter thus stays at a step whose loss is not finite, where the host finds it, and past the last step.
 ///
 /// # Shapes
 /// loss `[steps]`, step `[1]` (in place).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advance {
-    /// Losses that are kept, one a training step.
+    /// Number of losses that are kept, one per training step.
     pub steps: usize,
 }
 
@@ -49,7 +49,7 @@ impl Op for Advance {
         vec![Implementation::of("direct", call)]
     }
 
-    /// None: it counts.
+    /// None: counting is not floating-point arithmetic.
     fn flops(&self) -> u64 {
         0
     }

@@ -15,13 +15,13 @@ use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Valuewise};
 /// bias `[K]`; output `[rows,K]`, changed in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BiasForward {
-    /// Pixels of a batch of images, or samples of a dense layer.
+    /// Number of pixels in a batch of images, or of samples of a dense layer.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
 }
 
-/// Elements that a core takes at a time.
+/// Number of elements that a core takes at a time.
 const CHUNK_ELEMENTS: usize = 16 << 10;
 
 impl Op for BiasForward {

@@ -19,22 +19,22 @@ use crate::ops::rows::{INVOCATIONS, RowSlices, chunk_rows};
 /// grad_output `[rows,K]` -> grad_bias `[K]`, then activated `[rows,K]` if there is a [`Prologue`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BiasGrad {
-    /// Pixels of a batch of images, or samples of a dense layer.
+    /// Number of pixels in a batch of images, or of samples of a dense layer.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
-    /// What happens to each value of grad_output as it is read.
+    /// The function applied to each value of grad_output as it is read.
     pub prologue: Prologue,
 }
 
 /// The number of `activated` among the operands.
 const ACTIVATED: usize = 2;
 
-/// Workgroups that keep a large GPU busy.
+/// Number of workgroups that keep a large GPU busy.
 const ENOUGH_WORKGROUPS: usize = 256;
 
 impl BiasGrad {
-    /// The gradient for `grad_output` as it is.
+    /// The gradient without a prologue.
     pub fn new(rows: usize, channels: usize) -> Self {
         BiasGrad { rows, channels, prologue: Prologue::NONE }
     }
@@ -49,7 +49,7 @@ impl BiasGrad {
         (0..self.rows).map(|row| grad_output(row * self.channels + k)).sum()
     }
 
-    /// Slices of rows, each summed by workgroups of its own; a second pass adds the slices.
+    /// The implementation in which workgroups sum slices of the rows, and a second pass adds the slices.
     fn sliced(&self, device: &DeviceProfile) -> Option<Implementation> {
         let BiasGrad { rows, channels, .. } = *self;
         let RowSlices { width, blocks, slices } = RowSlices::new(rows, channels, ENOUGH_WORKGROUPS, device)?;

@@ -11,7 +11,7 @@ use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
-/// Convolution, with a bias and an activation where the epilogue has them.
+/// Convolution, with a bias and an activation if the epilogue has them.
 ///
 /// `output[n,p,q,k] = activation(bias[k] + sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c])`,
 /// with `h = p*stride - padding + r*dilation`; terms outside the input are zero.
@@ -23,12 +23,12 @@ use crate::ops::prologue::Prologue;
 pub struct ConvForward {
     /// The sizes.
     pub geometry: ConvGeometry,
-    /// What happens to each value before it is stored.
+    /// The function applied to each value before it is stored.
     pub epilogue: Epilogue,
 }
 
 impl ConvForward {
-    /// The convolution alone.
+    /// The convolution without an epilogue.
     pub fn new(geometry: ConvGeometry) -> Self {
         ConvForward { geometry, epilogue: Epilogue::NONE }
     }
@@ -38,7 +38,7 @@ impl ConvForward {
         ConvForward { epilogue, ..self }
     }
 
-    /// The definition of output `index`, from what lies in the other operands.
+    /// The definition of output `index`, from the values of the other operands.
     fn output_at(
         &self,
         index: usize,

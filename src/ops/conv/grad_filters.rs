@@ -22,12 +22,12 @@ use crate::ops::prologue::Prologue;
 pub struct ConvGradFilters {
     /// The sizes.
     pub geometry: ConvGeometry,
-    /// What happens to each value of grad_output as it is read.
+    /// The function applied to each value of grad_output as it is read.
     pub prologue: Prologue,
 }
 
 impl ConvGradFilters {
-    /// The gradient for `grad_output` as it is.
+    /// The gradient without a prologue.
     pub fn new(geometry: ConvGeometry) -> Self {
         ConvGradFilters { geometry, prologue: Prologue::NONE }
     }
@@ -39,7 +39,7 @@ impl ConvGradFilters {
 }
 
 impl ConvGradFilters {
-    /// The definition of the gradient of weight `index`, from what lies in the other operands.
+    /// The definition of the gradient of weight `index`, from the values of the other operands.
     fn grad_at(&self, index: usize, input: impl Fn(usize) -> f64, grad_output: impl Fn(usize) -> f64) -> f64 {
         let geometry = &self.geometry;
         let [k, r, s, c] = geometry.filters_position(index);

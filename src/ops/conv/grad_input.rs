@@ -19,9 +19,9 @@ use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the input.
 ///
-/// `grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c]`,
-/// over the windows p,q with `h = p*stride - padding + r*dilation`: the same products as in the forward
-/// pass, each handed back to the input value that it was made from.
+/// `grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c]`, over the windows p,q with `h =
+/// p*stride - padding + r*dilation`: the same products as in the forward pass, each added to the gradient of the input
+/// value that it contains.
 ///
 /// # Shapes
 /// filters `[K,R,S,C/groups]`, grad_output `[N,P,Q,K]` -> grad_input `[N,H,W,C]`, then activated `[N,P,Q,K]` if
@@ -30,12 +30,12 @@ use crate::ops::prologue::Prologue;
 pub struct ConvGradInput {
     /// The sizes.
     pub geometry: ConvGeometry,
-    /// What happens to each value of grad_output as it is read.
+    /// The function applied to each value of grad_output as it is read.
     pub prologue: Prologue,
 }
 
 impl ConvGradInput {
-    /// The gradient for `grad_output` as it is.
+    /// The gradient without a prologue.
     pub fn new(geometry: ConvGeometry) -> Self {
         ConvGradInput { geometry, prologue: Prologue::NONE }
     }
@@ -47,8 +47,8 @@ impl ConvGradInput {
 }
 
 impl ConvGradInput {
-    /// Whether vectors of input channels would be all but empty, and those of whole patches are not. With groups, patches
-    /// are too short to be worth adding up.
+    /// Whether vectors of input channels would be mostly empty, but vectors of whole patches are not. With groups,
+    /// patches are too short to be worth adding.
     fn suits_patches(&self) -> bool {
         let vectors = |values: usize| values.div_ceil(lanes());
         let window = self.geometry.height.kernel * self.geometry.width.kernel;
@@ -56,7 +56,7 @@ impl ConvGradInput {
             && window * vectors(self.geometry.group_in_channels()) > 2 * vectors(self.geometry.taps())
     }
 
-    /// The operands as forms take them that sum over windows.
+    /// The operands of the forms that sum over windows.
     fn on_cpu<'a>(
         &self,
         operands: &'a mut Operands<f32>,
@@ -71,7 +71,8 @@ impl ConvGradInput {
         }
     }
 
-    /// An image at a time: strips of `grad_output * filters`, added back where their patches came from.
+    /// Computes one image at a time: strips of `grad_output * filters`, whose patches are added at their places in the
+    /// image.
     fn run_in_patches(&self, operands: &mut Operands<f32>) {
         let geometry = &self.geometry;
         let ([filters, grad_output, grad_input], more) = operands.split();
@@ -167,7 +168,7 @@ impl Op for ConvGradInput {
         }
     }
 
-    /// Gathered from the windows that met the value, where [`Op::define`] hands each product back.
+    /// Gathers the products from the windows that contain the value, whereas [`Op::define`] scatters them.
     fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
         let geometry = &self.geometry;
         let [n, h, w, channel] = geometry.input_position(index);
@@ -245,7 +246,7 @@ impl Op for ConvGradInput {
     }
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
-        // A value goes to as many input positions as its window has.
+        // A value contributes to as many input positions as its window has.
         let window = self.geometry.height.kernel * self.geometry.width.kernel;
         let reads = window * reads_of_a(self.geometry.group_in_channels());
         let op = ConvGradInput { prologue: before, ..*self };

@@ -19,5 +19,5 @@ pub use geometry::ConvGeometry;
 pub use grad_filters::ConvGradFilters;
 pub use grad_input::ConvGradInput;
 
-/// Operands of each pass; that of an epilogue or a prologue comes after them.
+/// Number of operands of each pass; that of an epilogue or a prologue comes after them.
 const OPERANDS: usize = 3;

@@ -12,7 +12,7 @@ use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
-/// A dense layer, with a bias and an activation where the epilogue has them.
+/// A dense layer, with a bias and an activation if the epilogue has them.
 ///
 /// `output[n,o] = activation(bias[o] + sum over i of input[n,i] * weight[o,i])`
 ///
@@ -22,7 +22,7 @@ use crate::ops::prologue::Prologue;
 pub struct DenseForward {
     /// The sizes.
     pub size: DenseSize,
-    /// What happens to each value before it is stored.
+    /// The function applied to each value before it is stored.
     pub epilogue: Epilogue,
 }
 
@@ -30,7 +30,7 @@ pub struct DenseForward {
 const BIAS: usize = 3;
 
 impl DenseForward {
-    /// The product alone.
+    /// The product without an epilogue.
     pub fn new(size: DenseSize) -> Self {
         DenseForward { size, epilogue: Epilogue::NONE }
     }
@@ -40,7 +40,7 @@ impl DenseForward {
         DenseForward { epilogue, ..self }
     }
 
-    /// The definition of output `index`, from what lies in the other operands.
+    /// The definition of output `index`, from the values of the other operands.
     fn output_at(
         &self,
         index: usize,

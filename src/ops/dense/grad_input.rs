@@ -22,7 +22,7 @@ use crate::ops::prologue::Prologue;
 pub struct DenseGradInput {
     /// The sizes.
     pub size: DenseSize,
-    /// What happens to each value of grad_output as it is read.
+    /// The function applied to each value of grad_output as it is read.
     pub prologue: Prologue,
 }
 
@@ -30,7 +30,7 @@ pub struct DenseGradInput {
 const ACTIVATED: usize = 3;
 
 impl DenseGradInput {
-    /// The gradient for `grad_output` as it is.
+    /// The gradient without a prologue.
     pub fn new(size: DenseSize) -> Self {
         DenseGradInput { size, prologue: Prologue::NONE }
     }
@@ -40,7 +40,7 @@ impl DenseGradInput {
         DenseGradInput { prologue, ..self }
     }
 
-    /// The definition of the gradient of input `index`, from what lies in the other operands.
+    /// The definition of the gradient of input `index`, from the values of the other operands.
     fn grad_at(
         &self,
         index: usize,

@@ -22,7 +22,7 @@ use crate::ops::prologue::Prologue;
 pub struct DenseGradWeight {
     /// The sizes.
     pub size: DenseSize,
-    /// What happens to each value of grad_output as it is read.
+    /// The function applied to each value of grad_output as it is read.
     pub prologue: Prologue,
 }
 
@@ -30,7 +30,7 @@ pub struct DenseGradWeight {
 const ACTIVATED: usize = 3;
 
 impl DenseGradWeight {
-    /// The gradient for `grad_output` as it is.
+    /// The gradient without a prologue.
     pub fn new(size: DenseSize) -> Self {
         DenseGradWeight { size, prologue: Prologue::NONE }
     }
@@ -40,7 +40,7 @@ impl DenseGradWeight {
         DenseGradWeight { prologue, ..self }
     }
 
-    /// The definition of the gradient of weight `index`, from what lies in the other operands.
+    /// The definition of the gradient of weight `index`, from the values of the other operands.
     fn grad_at(&self, index: usize, input: impl Fn(usize) -> f64, grad_output: impl Fn(usize) -> f64) -> f64 {
         let DenseSize { batch_size, in_features, out_features } = self.size;
         let (o, i) = (index / in_features, index % in_features);

@@ -30,16 +30,16 @@ pub use winograd_filters::WinogradFilters;
 
 use crate::ops::op::CpuForm;
 
-/// Name of the forms that read windows where they lie.
+/// Name of the forms that read windows in place.
 pub const DIRECT: &str = "direct";
 
-/// Name of the form that computes whole patches of the input and adds them up.
+/// Name of the form that computes whole patches of the input's gradient and adds them.
 pub const PATCHES: &str = "patches";
 
-/// Name of the forms by Winograd's convolution.
+/// Name of the forms that use Winograd's convolution.
 pub const WINOGRAD: &str = "winograd_4x4";
 
-/// Takes in a form that not every geometry has, or that suits only some: first where it is the best guess, else last.
+/// Adds a form that not every geometry has: as the first if it is the best guess, otherwise as the last.
 pub fn add_form<'a>(forms: &mut Vec<CpuForm<'a>>, form: CpuForm<'a>, is_best: bool) {
     forms.insert(if is_best { 0 } else { forms.len() }, form);
 }

@@ -1,4 +1,5 @@
-//! The GPU kernels of convolutions beside the plain ones: for few channels, as matrix products, and by Winograd's convolution.
+//! The GPU kernels of convolutions besides the direct ones: for few channels, as matrix products, and with Winograd's
+//! convolution.
 
 mod few_channels;
 mod products;

@@ -1,8 +1,8 @@
-//! Winograd's convolution: windows of 3x3, a tile of outputs at a time, in fewer products than the definition has.
+//! Winograd's convolution: windows of 3x3, a tile of outputs at a time, with fewer products than the definition has.
 //!
-//! The input's gradient is a forward pass of its own: grad_output takes the input's place, the filters are turned by 180
-//! degrees and sum over k, and the padding is 2 less the convolution's. The filters' gradient is the forward pass
-//! transposed: products of patches and tiles of grad_output, summed over all tiles.
+//! The input's gradient is a forward pass: grad_output takes the input's place, the filters are rotated by 180 degrees and
+//! summed over k, and the padding is 2 minus the convolution's. The filters' gradient is the transpose of the forward
+//! pass: products of patches and tiles of grad_output, summed over all tiles.
 
 use super::FusedPass;
 use crate::device::DeviceProfile;
@@ -14,13 +14,13 @@ use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, 
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
 
-/// The outputs that one patch makes.
+/// The outputs that are computed from one patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct OutputTile {
     name: &'static str,
     height: usize,
     width: usize,
-    /// Fewest channels, in and out, that make the transforms worth their while.
+    /// The smallest number of channels, in and out, with which the transforms pay off.
     fewest_channels: usize,
 }
 
@@ -36,7 +36,7 @@ const LARGE_TILES: [OutputTile; 4] = [
 /// Smaller images than this leave most of a tile idle.
 const SHORTEST_AXIS: usize = 4;
 
-/// Scratch memory against the tensors of the operation, at most.
+/// The largest ratio of the scratch memory to the tensors of the operation.
 const MOST_GROWTH: usize = 8;
 
 // The scratch buffers: both factors of the products, and what comes of them.
@@ -45,7 +45,7 @@ const B: usize = 1;
 const PRODUCTS: usize = 2;
 const SLICES: usize = 3;
 
-/// Sizes of one pass in one kind of tile.
+/// Sizes of one pass with one kind of tile.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct PassInTiles<'a> {
     geometry: &'a ConvGeometry,
@@ -60,7 +60,7 @@ impl OutputTile {
 }
 
 impl PassInTiles<'_> {
-    /// Positions along an axis of what lies in tiles.
+    /// Number of positions along an axis of the tensor that is split into tiles.
     fn positions(&self, axis: &Axis) -> usize {
         match self.pass {
             FusedPass::Forward(_) | FusedPass::GradFilters(_) => axis.output,
@@ -68,13 +68,13 @@ impl PassInTiles<'_> {
         }
     }
 
-    /// Tiles down and across an image.
+    /// Number of tiles down and across an image.
     fn tiles(&self) -> [usize; 2] {
         let (height, width) = (self.positions(&self.geometry.height), self.positions(&self.geometry.width));
         [height.div_ceil(self.tile.height), width.div_ceil(self.tile.width)]
     }
 
-    /// Tiles of all images.
+    /// Number of tiles of all images.
     fn all_tiles(&self) -> usize {
         self.tiles().into_iter().product::<usize>() * self.geometry.batch_size
     }
@@ -90,7 +90,7 @@ impl PassInTiles<'_> {
         Product { m, n, k, parts }
     }
 
-    /// Elements of both factors and of the products.
+    /// Number of elements of both factors and of the products.
     fn workspace(&self) -> Option<[usize; 3]> {
         let Product { m, n, k, parts } = self.product();
         let elements = |rows: usize, columns: usize| rows.checked_mul(columns)?.checked_mul(parts);
@@ -103,7 +103,7 @@ impl PassInTiles<'_> {
             .map(|shape| shape.elements())
     }
 
-    /// Whether there is something to gain, and memory for it.
+    /// Whether the pass may be faster this way, and there is memory for it.
     fn is_offered(&self, device: &DeviceProfile) -> bool {
         let ConvGeometry { height, width, groups, .. } = self.geometry;
         let fits_axis = |axis: &Axis| is_in_reach(axis) && self.positions(axis) >= SHORTEST_AXIS;
@@ -125,10 +125,11 @@ impl PassInTiles<'_> {
             && workspace.iter().sum::<usize>() <= growth
     }
 
-    /// Expected time in multiply-adds of one multiprocessor, next to which that of [`products`](super::products::products) stands.
+    /// Expected time in multiply-adds of one multiprocessor, to be compared with that of
+    /// [`products`](super::products::products).
     ///
-    /// The transforms take as long as what they read and write takes to travel; the product takes as long as its
-    /// multiply-adds, or as its operands take to travel where that is longer.
+    /// The transforms are bound by memory traffic; the product takes the time of its multiply-adds or of the traffic of
+    /// its operands, whichever is longer.
     fn cost(&self, device: &DeviceProfile) -> Option<f64> {
         let [input, filters, output] = self.tensors();
         let factors_and_products: usize = self.workspace()?.into_iter().sum();
@@ -212,7 +213,7 @@ impl PassInTiles<'_> {
         }
     }
 
-    /// Launches a transform of `rows` times `channels`, in the packets that the channels allow.
+    /// Launches a transform of `rows` times `channels` values, in the widest packets that the channels allow.
     fn transform(&self, files: Source, rows: usize, channels: usize, bindings: [Binding; 2]) -> KernelCall {
         let quads = is_quads(channels);
         let mut source = files
@@ -281,7 +282,7 @@ fn is_quads(channels: usize) -> bool {
     channels.is_multiple_of(4)
 }
 
-/// Winograd's convolution for a pass; none where there is nothing to gain.
+/// Winograd's convolution for a pass; empty if there is nothing to gain.
 pub fn implementations(
     geometry: &ConvGeometry,
     pass: FusedPass,

@@ -1,4 +1,4 @@
-//! Convolutions of groups with few channels, depthwise ones among them: no matrix product fills a tile there.
+//! Convolutions of groups with few channels, including depthwise ones, for which matrix products do not fill a tile.
 
 use super::packet::Packet;
 use super::strip::{Limits, Strip, even_parts};
@@ -11,17 +11,17 @@ use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
 use crate::ops::prologue::Prologue;
 
-/// Channels of a group, at most: with more of them the tiles of a matrix product are filled.
+/// The largest number of channels of a group: more fill the tiles of a matrix product.
 const MOST_GROUP_CHANNELS: usize = 16;
 
-/// Neighbouring strips of a row that a workgroup owns, at most: their windows share columns, and those of
+/// The largest number of neighbouring strips of a row that a workgroup owns: their windows share columns, and those of
 /// neighbouring rows share rows.
 const MOST_STRIP_LANES: usize = 4;
 
-/// Bytes of a pixel that a workgroup reads, at least where it has as many: a cache line.
+/// The smallest number of bytes of a pixel that a workgroup reads, if the pixel has as many: a cache line.
 const LINE_BYTES: usize = 128;
 
-/// Sums of an invocation of the filters' gradient, at most: they lie in registers.
+/// The largest number of sums of an invocation of the filters' gradient, which are held in registers.
 const MOST_SUMS: usize = 48;
 
 /// How a kernel sees the channels.
@@ -36,7 +36,7 @@ enum Channels {
 }
 
 impl Channels {
-    /// None where groups are not small.
+    /// `None` if groups are not small.
     fn of_small_groups(geometry: &ConvGeometry) -> Option<Self> {
         let (group_in, group_out) = (geometry.group_in_channels(), geometry.group_out_channels());
         if geometry.groups == 1 || group_in.max(group_out) > MOST_GROUP_CHANNELS {
@@ -50,27 +50,27 @@ impl Channels {
         }
     }
 
-    /// What moves at a time.
+    /// The channels that are moved at a time.
     fn packet(self) -> Packet {
         if self == Channels::Scalars { Packet::Scalar } else { Packet::Quad }
     }
 
-    /// Channels of a packet.
+    /// Number of channels of a packet.
     fn width(self) -> usize {
         self.packet().width()
     }
 
-    /// Packets of `channels` that a workgroup owns.
+    /// Number of packets of `channels` channels that a workgroup owns.
     fn lanes(self, channels: usize) -> usize {
         even_parts(channels / self.width(), LINE_BYTES / (4 * self.width()))
     }
 
-    /// Packets of a group of `channels`.
+    /// Number of packets of a group of `channels` channels.
     fn group_packets(self, channels: usize) -> usize {
         (channels / self.width()).max(1)
     }
 
-    /// Sums of a tap between two packets.
+    /// Number of sums of a tap for a pair of packets.
     fn sums(self) -> usize {
         if self == Channels::Quads { 16 } else { self.width() }
     }
@@ -100,7 +100,7 @@ fn name(geometry: &ConvGeometry) -> &'static str {
     if geometry.is_depthwise() { "depthwise" } else { "grouped" }
 }
 
-/// The forward pass; none where groups are not small, or windows too large.
+/// The forward pass; `None` if groups are not small, or windows too large.
 pub fn forward(
     geometry: &ConvGeometry,
     epilogue: &Epilogue,
@@ -124,7 +124,7 @@ pub fn forward(
     Some(Implementation::of(name(geometry), call))
 }
 
-/// The input's gradient; none where groups are not small, or windows or strides too large.
+/// The input's gradient; `None` if groups are not small, or windows or strides too large.
 pub fn grad_input(
     geometry: &ConvGeometry,
     prologue: &Prologue,
@@ -150,18 +150,18 @@ pub fn grad_input(
     Some(Implementation::of(name(geometry), call))
 }
 
-/// What a kernel of `shaders/conv/few_channels/strips.wgsl` writes, and the weights that it takes for that.
+/// The tensor that a kernel of `shaders/conv/few_channels/strips.wgsl` writes, and the weights that it needs.
 struct Written {
     channels: usize,
     width: usize,
-    /// Rows of all images.
+    /// Number of rows of all images.
     rows: usize,
-    /// Packets of weights that a packet of channels takes for a row of taps.
+    /// Number of packets of weights that a packet of channels needs for a row of taps.
     row_weights: usize,
-    /// Rows of taps are staged in multiples of this, or all together.
+    /// Rows of taps are staged in multiples of this, or all at once.
     row_step: usize,
     strip: Strip,
-    /// Iterations of the loops over a tap's products.
+    /// Number of iterations of the loops over a tap's products.
     tap_trips: usize,
 }
 
@@ -201,8 +201,8 @@ impl Written {
         Some(KernelCall::new(source, constants, Binding::operands(OPERANDS), workgroups))
     }
 
-    /// Iterations of an invocation's loops, at most: each row of taps is staged, in packets of its channels, and then
-    /// multiplied, packet by packet of the group.
+    /// The largest number of iterations of an invocation's loops: each row of taps is staged, in packets of its
+    /// channels, and then multiplied, packet by packet of the group.
     fn trips(&self, geometry: &ConvGeometry, channels: Channels) -> usize {
         let (kernel_height, kernel_width) = (geometry.height.kernel, geometry.width.kernel);
         let group_packets = self.row_weights.div_ceil(kernel_width);
@@ -210,7 +210,7 @@ impl Written {
         kernel_height * (2 + staging + group_packets * (1 + self.strip.trips(kernel_width, self.tap_trips)))
     }
 
-    /// Packets of a workgroup, and the rows of taps whose weights lie in workgroup memory at a time.
+    /// Number of packets of a workgroup, and of rows of taps whose weights are in workgroup memory at a time.
     fn staging(
         &self,
         kernel_height: usize,
@@ -235,7 +235,7 @@ impl Written {
     }
 }
 
-/// The filters' gradient; none where groups are not small, or windows too large.
+/// The filters' gradient; `None` if groups are not small, or windows too large.
 pub fn grad_filters(
     geometry: &ConvGeometry,
     prologue: &Prologue,

@@ -1,5 +1,5 @@
-//! Convolutions of images with few channels, such as a network's first one: a matrix product would read them in crumbs,
-//! and has hardly any columns in the input's gradient.
+//! Convolutions of images with few channels, such as a network's first one: a matrix product would read only a few
+//! contiguous values at a time, and has very few columns in the input's gradient.
 
 use super::packet::Packet;
 use super::strip::{Limits, Strip};
@@ -12,22 +12,22 @@ use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
 use crate::ops::prologue::Prologue;
 
-/// Channels, at most; more of them are read in fours.
+/// The largest number of channels; more are read in quads.
 const MOST_CHANNELS: usize = 4;
 
-/// Channels for the input's gradient, at most: a matrix product takes eight or more.
+/// The largest number of channels for the input's gradient: matrix products handle eight or more.
 const MOST_GRAD_CHANNELS: usize = 7;
 
-/// Lanes of filters in a workgroup, at most: eight of them read 128 bytes side by side.
+/// The largest number of lanes of filters in a workgroup: eight of them read 128 contiguous bytes.
 const MOST_LANES: usize = 8;
 
-/// Sums of an invocation, at most: they lie in registers.
+/// The largest number of sums of an invocation, which are held in registers.
 const MOST_SUMS: usize = 64;
 
-/// Products of a position, a tap and a channel that an invocation of the input's gradient writes out, at most.
+/// The largest number of unrolled products of a position, a tap and a channel in the input's gradient.
 const MOST_GRAD_PRODUCTS: usize = 84;
 
-/// Iterations of the loops that bring four weights to workgroup memory.
+/// Number of iterations of the loops that copy four weights to workgroup memory.
 const STAGING_TRIPS: usize = 5;
 
 const NAME: &str = "stem";
@@ -36,10 +36,10 @@ fn is_stem(geometry: &ConvGeometry, most_channels: usize) -> bool {
     geometry.groups == 1 && geometry.in_channels <= most_channels
 }
 
-/// Fours of filters that an invocation of the forward pass or of the filters' gradient may own.
+/// Numbers of quads of filters that an invocation of the forward pass or of the filters' gradient may own.
 const QUADS: [usize; 2] = [2, 1];
 
-/// The forward pass; none where channels are many, or windows too large.
+/// The forward pass; `None` if there are many channels, or windows are too large.
 pub fn forward(
     geometry: &ConvGeometry,
     epilogue: &Epilogue,
@@ -83,7 +83,7 @@ pub fn forward(
     Some(Implementation::of(NAME, call))
 }
 
-/// What an invocation of the filters' gradient owns.
+/// The part of the filters' gradient that an invocation owns.
 #[derive(Clone, Copy, Debug)]
 struct Owned {
     quads: usize,
@@ -99,8 +99,8 @@ impl Owned {
         candidates.min_by_key(|owned| owned.cost(geometry))
     }
 
-    /// Instructions of all invocations for a row of positions: loads with their addresses count eight, and gradients
-    /// are read by every tap group.
+    /// Number of instructions of all invocations for a row of positions: a load with its address counts as eight, and
+    /// every tap group reads the gradients.
     fn cost(&self, geometry: &ConvGeometry) -> usize {
         let Owned { quads, strip } = self;
         let loads = 8 * (strip.positions * quads + strip.columns);
@@ -111,7 +111,7 @@ impl Owned {
     }
 }
 
-/// The filters' gradient; none where channels are many, or windows too large.
+/// The filters' gradient; `None` if there are many channels, or windows are too large.
 pub fn grad_filters(
     geometry: &ConvGeometry,
     prologue: &Prologue,
@@ -137,7 +137,7 @@ pub fn grad_filters(
     Some(groups.implementation(NAME, source, Packet::of(geometry.out_channels), prologue, device))
 }
 
-/// The input's gradient; none where channels are many, or windows or strides too large.
+/// The input's gradient; `None` if there are many channels, or windows or strides are too large.
 pub fn grad_input(
     geometry: &ConvGeometry,
     prologue: &Prologue,
@@ -200,19 +200,19 @@ pub fn grad_input(
     Some(Implementation::of(NAME, call))
 }
 
-/// Weights of the input's gradient that lie in workgroup memory at a time.
+/// The weights of the input's gradient that are in workgroup memory at a time.
 #[derive(Clone, Copy, Debug)]
 struct Staging {
-    /// Fours of filters: a multiple of the lanes.
+    /// Number of quads of filters: a multiple of the lanes.
     quads: usize,
-    /// Rows of taps: a multiple of a step, or all.
+    /// Number of rows of taps: a multiple of a step, or all.
     rows: usize,
-    /// Fours of weights.
+    /// Number of quads of weights.
     memory: usize,
 }
 
 impl Staging {
-    /// As few stages as `room` fours of weights allow; none if that is too little.
+    /// As few stages as `room` quads of weights allow; `None` if that is too little.
     fn new(geometry: &ConvGeometry, lanes: usize, room: usize) -> Option<Self> {
         let row_step = Phases::new(&geometry.height).tap_step;
         let kernel_height = geometry.height.kernel;
