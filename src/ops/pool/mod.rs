@@ -10,17 +10,17 @@ pub use forward::PoolForward;
 pub use geometry::PoolGeometry;
 pub use grad::PoolGrad;
 
-/// What a pool takes from a window.
+/// The function that a pool computes of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PoolKind {
-    /// The largest value; the padding has none. A NaN is larger than any number.
+    /// The largest value, without the padding. A NaN counts as larger than any number.
     Max,
-    /// The mean over all taps of the window; the padding's are zeros.
+    /// The mean over all taps of the window, with zeros for the padding.
     Average,
 }
 
-/// By definition, where the largest value of a window lies in the input: the first one in row-major order,
-/// and the first NaN if there is one.
+/// By definition, the index in the input of a window's largest value: the first one in row-major order, or the first
+/// NaN if there is one.
 fn winner(geometry: &PoolGeometry, input: impl Fn(usize) -> f64, [n, p, q, c]: [usize; 4]) -> usize {
     let mut winner = None;
     for r in 0..geometry.height.kernel {
