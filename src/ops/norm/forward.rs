@@ -1,4 +1,4 @@
-//! Normalising by given statistics.
+//! Normalisation with given statistics.
 
 use rayon::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::rows::chunk_rows;
 
-/// Normalises each channel, by the statistics of a batch or by running ones.
+/// Normalises each channel with the statistics of a batch, or with running statistics.
 ///
 /// `output[row,k] = (input[row,k] - mean[k]) / sqrt(variance[k] + epsilon) * weight[k] + bias[k]`
 ///
@@ -20,13 +20,13 @@ use crate::ops::rows::chunk_rows;
 /// input `[rows,K]`, mean `[K]`, variance `[K]` -> output `[rows,K]`; then weight `[K]` and bias `[K]` if there are any.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormForward {
-    /// Pixels of a batch of maps, or samples of flat features.
+    /// Number of pixels in a batch of feature maps, or of samples of flat features.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
-    /// What keeps the divisor from zero.
+    /// Added to the variance, to keep the divisor away from zero.
     pub epsilon: f32,
-    /// Whether there are a weight and a bias.
+    /// Whether there is a weight and a bias.
     pub affine: bool,
 }
 
@@ -35,7 +35,7 @@ const WEIGHT: usize = 4;
 const BIAS: usize = 5;
 
 impl BatchNormForward {
-    /// The definition of one value; `at` reads one of channel `k` from the operand of a number.
+    /// The definition of one value; `at(operand, k)` reads the value of channel `k` from the operand of this number.
     fn output_at(&self, input: f64, k: usize, at: impl Fn(usize, usize) -> f64) -> f64 {
         let normalised = (input - at(1, k)) * inverse_deviation(at(2, k), self.epsilon);
         if self.affine { normalised * at(WEIGHT, k) + at(BIAS, k) } else { normalised }
@@ -126,7 +126,7 @@ impl Op for BatchNormForward {
         vec![Implementation::of("direct", direct)]
     }
 
-    /// A difference, a product, and a multiply-add, as if the deviations cost nothing.
+    /// A difference, a product and a multiply-add per value; work per channel is not counted.
     fn flops(&self) -> u64 {
         4 * self.rows as u64 * self.channels as u64
     }

@@ -1,4 +1,4 @@
-//! The gradient of the input, through the statistics of its batch as well.
+//! The gradient of the input, including that through the statistics of its batch.
 
 use rayon::prelude::*;
 
@@ -20,21 +20,21 @@ use crate::ops::rows::chunk_rows;
 /// ```
 ///
 /// The gradients of the weight and the bias are those of [`BatchNormGradParameters`](super::BatchNormGradParameters),
-/// whether or not there are any: without `affine` the weight is one.
+/// which are needed even if there are no such parameters: without `affine` the weight is one.
 ///
 /// # Shapes
 /// input `[rows,K]`, mean `[K]`, variance `[K]`, grad_output `[rows,K]`, grad_weight `[K]`, grad_bias `[K]` -> grad_input
 /// `[rows,K]`; then weight `[K]` if there is one.
 ///
 /// # Source
-/// Ioffe and Szegedy 2015, section 3, with the sums collected.
+/// Ioffe and Szegedy 2015, section 3, with the sums combined.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormGradInput {
-    /// Pixels of a batch of maps, or samples of flat features.
+    /// Number of pixels in a batch of feature maps, or of samples of flat features.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
-    /// What keeps the divisor from zero.
+    /// Added to the variance, to keep the divisor away from zero.
     pub epsilon: f32,
     /// Whether there is a weight.
     pub affine: bool,
@@ -44,7 +44,7 @@ pub struct BatchNormGradInput {
 const WEIGHT: usize = 7;
 
 impl BatchNormGradInput {
-    /// The definition of one value; `at` reads one from the operand of a number.
+    /// The definition of one value; `at` reads a value from the operand of a number.
     fn grad_at(&self, index: usize, at: impl Fn(usize, usize) -> f64) -> f64 {
         let (k, rows) = (index % self.channels, self.rows as f64);
         let inverse = inverse_deviation(at(2, k), self.epsilon);
@@ -147,7 +147,7 @@ impl Op for BatchNormGradInput {
         vec![Implementation::of("direct", direct)]
     }
 
-    /// Three differences and three products, as if what belongs to a channel cost nothing.
+    /// Three differences and three products per value; work per channel is not counted.
     fn flops(&self) -> u64 {
         6 * self.rows as u64 * self.channels as u64
     }

@@ -1,4 +1,4 @@
-//! The gradients of the weight and the bias, which the gradient of the input needs too.
+//! The gradients of the weight and the bias, which the gradient of the input also needs.
 
 use rayon::prelude::*;
 
@@ -24,11 +24,11 @@ use crate::ops::rows::chunk_rows;
 /// input `[rows,K]`, mean `[K]`, variance `[K]`, grad_output `[rows,K]` -> grad_weight `[K]`, grad_bias `[K]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormGradParameters {
-    /// Pixels of a batch of maps, or samples of flat features.
+    /// Number of pixels in a batch of feature maps, or of samples of flat features.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
-    /// What keeps the divisor from zero.
+    /// Added to the variance, to keep the divisor away from zero.
     pub epsilon: f32,
 }
 

@@ -18,22 +18,23 @@ use crate::ops::rows::chunk_rows;
 /// variance[k] = sum over rows of (input[row,k] - mean[k])^2 / rows
 /// ```
 ///
-/// No form subtracts large sums from each other, so that a mean far from zero costs no digits of the variance.
+/// No implementation subtracts large sums from each other, so that the variance loses no digits if the mean is far from
+/// zero.
 ///
 /// # Shapes
 /// input `[rows,K]` -> mean `[K]`, variance `[K]`.
 ///
 /// # Source
-/// Chan, Golub and LeVeque 1979, for adding up the moments of parts.
+/// Chan, Golub and LeVeque 1979, for combining the moments of parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchNormStatistics {
-    /// Pixels of a batch of maps, or samples of flat features.
+    /// Number of pixels in a batch of feature maps, or of samples of flat features.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
 }
 
-/// Channels that a core adds up at a time.
+/// Number of channels that a core sums at a time.
 const CHUNK_CHANNELS: usize = 256;
 
 impl BatchNormStatistics {
@@ -47,8 +48,8 @@ impl BatchNormStatistics {
         [mean, average(&|x| (x - mean).powi(2))]
     }
 
-    /// Means of a chunk of rows, and sums of squared differences from them. The means are first found roughly; what they
-    /// lack is known after the differences from them have been summed.
+    /// Means of a chunk of rows, and sums of squared differences from them. The means are computed roughly at first,
+    /// and corrected once the differences from them have been summed.
     fn moments_of_chunk(&self, input: &[f32], means: &mut [f32], squares: &mut [f32]) {
         let elements = loop_elements(self.channels);
         let rows = (input.len() / self.channels) as f32;
@@ -133,7 +134,7 @@ impl Op for BatchNormStatistics {
                     let first = chunk * CHUNK_CHANNELS;
                     mean.fill(0.0);
                     variance.fill(0.0);
-                    // Seen from one of them, means lie near zero.
+                    // Relative to one of them, means are close to zero.
                     let origins = &means[first..];
                     let moments = means.chunks_exact(channels).zip(squares.chunks_exact(channels));
                     for (number, (means, squares)) in moments.enumerate() {
@@ -191,8 +192,8 @@ impl Op for BatchNormStatistics {
         4 * self.rows as u64 * self.channels as u64
     }
 
-    /// Roundings of sums as large as the number of their terms, divided by it: of random sign, they grow with its square
-    /// root.
+    /// The rounding errors of sums as large as the number of their terms, divided by that number: since their signs are
+    /// random, they grow with its square root.
     fn precision(&self) -> Precision {
         Precision::approximate(4.0 + (self.rows as f64).sqrt() / 8.0)
     }

@@ -1,4 +1,4 @@
-//! The norm of all gradients, by which they are clipped.
+//! The norm of all gradients, for clipping.
 
 use std::ops::Range;
 
@@ -10,16 +10,16 @@ use crate::ops::kernel::{Binding, Implementation, KernelCall, WORKGROUP_SIZE, sh
 use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
 use crate::ops::span::side_by_side;
 
-/// What all gradients together are scaled by, so that their norm is at most `max_norm`.
+/// The factor that scales all gradients so that their common norm is at most `max_norm`.
 ///
 /// ```text
 /// norm = sqrt(sum over all gradients and i of gradient[i]^2)
 /// clip_scale = min(1, max_norm / (norm + 1e-6))
 /// ```
 ///
-/// A norm that is not finite, while the loss is, becomes `loss[step]`: no scale would save the step, and in this way it
-/// ends as a step whose loss is not finite does, loudly and with the parameters intact. PyTorch would spread the NaN.
-/// In f32 the squares overflow for norms beyond 1.8e19, which count as infinite.
+/// If the norm is not finite but the loss is, the norm is written to `loss[step]`: no scale would save the step, which
+/// is then treated like one whose loss is not finite, with an error and with the parameters intact. PyTorch would
+/// spread the NaN. In f32 the squares overflow for norms above 1.8e19, which count as infinite.
 ///
 /// # Shapes
 /// For parameters of `E1`, `E2`, .. values, each gradient; they lie side by side. Then step `[1]`, loss `[steps]` (in
@@ -32,24 +32,24 @@ pub struct GradientNorm {
     elements: Vec<usize>,
     steps: usize,
     max_norm: f32,
-    // How many chunks the tensors before each one have, for the CPU.
+    // For the CPU, the number of chunks in the tensors before each one.
     chunks_before: Vec<usize>,
 }
 
-/// What PyTorch adds to the norm.
+/// The value that PyTorch adds to the norm.
 const EPSILON: f64 = 1e-6;
 
-/// Quads that a workgroup sums.
+/// Number of quads that a workgroup sums.
 const PART_QUADS: usize = 16 * WORKGROUP_SIZE as usize;
 
-/// Values that a core sums at a time.
+/// Number of values that a core sums at a time.
 const CHUNK: usize = 4096;
 
-/// Sums that a core adds up side by side.
+/// Number of partial sums that a core computes in parallel.
 const LANES: usize = 16;
 
 impl GradientNorm {
-    /// The scale of gradients of so many values each, in a run of at most `steps` steps.
+    /// The scale of gradients with these numbers of elements, in a run of at most `steps` steps.
     pub fn new(elements: Vec<usize>, max_norm: f32, steps: usize) -> Self {
         let chunks = elements.iter().scan(0, |sum, elements| {
             let before = *sum;
@@ -136,7 +136,7 @@ impl Op for GradientNorm {
         })
     }
 
-    /// The sums of parts, in a launch for each span that the device can bind, and then their sum.
+    /// The sums of parts, with one launch per span that the device can bind, and then their sum.
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         const QUAD: usize = 4;
         let tensors = self.elements.len();
@@ -172,7 +172,7 @@ impl Op for GradientNorm {
         2 * self.elements.iter().sum::<usize>() as u64
     }
 
-    /// All terms have one sign, and few are added at a time.
+    /// All terms have the same sign, and few are added at a time.
     fn precision(&self) -> Precision {
         Precision::approximate(8.0)
     }

@@ -18,9 +18,9 @@ use crate::{Error, Result};
 pub struct UpdateOptions {
     /// The optimizer.
     pub optimizer: Optimizer,
-    /// What the groups of parameters differ in.
+    /// The options of each group of parameters.
     pub groups: Groups,
-    /// Above this norm of all gradients together, they are scaled down to it.
+    /// If the norm of all gradients together is above this, they are scaled down to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
 }
@@ -42,7 +42,7 @@ impl UpdateOptions {
 
 /// One step of an optimizer on all parameters of a network at once.
 ///
-/// With the `direction` that [`Optimizer`] makes of a gradient `g`, and with each group's factor and decay:
+/// With the `direction` that [`Optimizer`] computes from a gradient `g`, and with each group's factor and decay:
 ///
 /// ```text
 /// rate = rate_factor * learning_rate
@@ -52,14 +52,14 @@ impl UpdateOptions {
 /// parameter -= rate * direction(g)
 /// ```
 ///
-/// If `loss[step]` is not finite nothing changes, so that training stops with its weights intact; a step past the end
+/// If `loss[step]` is not finite, nothing changes, so that training stops with its weights intact; a step past the end
 /// changes nothing either.
 ///
 /// # Shapes
-/// For parameters of `E1`, `E2`, .. values: each parameter (in place), each gradient, then each parameter's first state
-/// and each one's second (in place, zero at first), as far as the optimizer has them. Each of these kinds lies side by
-/// side, sorted by groups. Then schedule `[steps,4]` of [`Optimizer::schedule_row`], step `[1]`, loss `[steps]`, and with
-/// clipping clip_scale `[1]`, which [`GradientNorm`](super::GradientNorm) writes.
+/// For parameters of `E1`, `E2`, .. values: each parameter (in place), each gradient, then the first state of each
+/// parameter, and the second of each (in place, zero at first), if the optimizer has them. The tensors of each of these
+/// kinds lie side by side, sorted by groups. Then schedule `[steps,4]` of [`Optimizer::schedule_row`], step `[1]`, loss
+/// `[steps]`, and with clipping clip_scale `[1]`, which [`GradientNorm`](super::GradientNorm) writes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
     options: UpdateOptions,
@@ -73,10 +73,10 @@ struct Tensor {
     elements: usize,
 }
 
-/// The number of the first state's binding; those before it are the same for every optimizer.
+/// The number of the first state's binding; those before it are the same for all optimizers.
 const FIRST_STATE: u32 = 5;
 
-/// Values that a core updates at a time.
+/// Number of values that a core updates at a time.
 const CHUNK: usize = 4096;
 
 impl Update {
@@ -86,7 +86,7 @@ impl Update {
     /// As [`UpdateOptions::check`].
     ///
     /// # Panics
-    /// When there are no parameters, or they are not sorted by groups.
+    /// If there are no parameters, or they are not sorted by groups.
     pub fn new(options: UpdateOptions, parameters: &[(Group, usize)], steps: usize) -> Result<Self> {
         options.check()?;
         assert!(!parameters.is_empty(), "an update without parameters");
@@ -103,12 +103,12 @@ impl Update {
         self.options.clip_norm.is_some()
     }
 
-    /// Operands that come once for each parameter: the parameters, their gradients and their states.
+    /// Number of operands per parameter: the parameter, its gradient and its states.
     fn kinds(&self) -> usize {
         2 + self.optimizer().states().len()
     }
 
-    /// The operands, by what they are.
+    /// The operands, sorted by kind.
     fn sorted<'a, T>(&'a self, operands: &'a mut Operands<T>) -> Sorted<'a, T> {
         let (tensors, others) = operands.as_mut_slice().split_at_mut(self.kinds() * self.tensors.len());
         let mut kinds = tensors.chunks_exact_mut(self.tensors.len());
@@ -183,7 +183,7 @@ impl Update {
     }
 }
 
-/// The operands of an update, by what they are.
+/// The operands of an update, sorted by kind.
 struct Sorted<'a, T> {
     tensors: Tensors<'a, T>,
     schedule: &'a HostBuffer<T>,
@@ -193,7 +193,7 @@ struct Sorted<'a, T> {
 }
 
 impl<T: Copy> Sorted<'_, T> {
-    /// What holds for this step; none if it must change nothing.
+    /// The schedule's row for this step; `None` if the step must change nothing.
     fn now(&self, is_finite: impl Fn(T) -> bool) -> Option<Now<T>> {
         let (step, loss) = (self.step.indices()[0] as usize, self.loss.reals());
         (step < loss.len() && is_finite(loss[step])).then(|| Now::of(self.schedule.reals(), step))
@@ -204,7 +204,7 @@ impl<T: Copy> Sorted<'_, T> {
     }
 }
 
-/// Some of the parameters, with their gradients and the states that the optimizer has.
+/// A part of the parameters, with their gradients and the states that the optimizer has.
 struct Tensors<'a, T> {
     tensors: &'a [Tensor],
     parameters: &'a mut [HostBuffer<T>],
@@ -213,7 +213,7 @@ struct Tensors<'a, T> {
 }
 
 impl<'a> Tensors<'a, f32> {
-    /// Calls `work` with all of them in pieces, on all cores.
+    /// Calls `work` with all tensors in pieces, on all cores.
     fn in_pieces(self, terms: &(impl Fn(Group) -> Terms + Sync), work: &(impl Fn(Piece<'_>) + Sync)) {
         let elements: usize = self.tensors.iter().map(|tensor| tensor.elements).sum();
         match self.tensors {
@@ -235,7 +235,7 @@ impl<'a> Tensors<'a, f32> {
             }
             tensors => {
                 let [left, right] = self.split_at(tensors.len() / 2);
-                // Sharing out costs more than a few small tensors do.
+                // For a few small tensors, splitting the work would cost more than the work.
                 if elements <= CHUNK {
                     left.in_pieces(terms, work);
                     right.in_pieces(terms, work);
@@ -276,7 +276,7 @@ fn in_chunks(piece: Piece<'_>, work: &(impl Fn(Piece<'_>) + Sync)) {
 }
 
 impl Op for Update {
-    /// The optimizer's.
+    /// The optimizer's name.
     fn name(&self) -> &'static str {
         self.optimizer().name()
     }
@@ -367,7 +367,7 @@ impl Op for Update {
         })
     }
 
-    /// A launch for each span that the device can bind.
+    /// One launch per span that the device can bind.
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         let sizes: Vec<usize> = self.tensors.iter().map(|tensor| tensor.elements).collect();
         let spans = side_by_side(&sizes, device.largest_buffer());
@@ -375,13 +375,13 @@ impl Op for Update {
         vec![Implementation::of_calls("side_by_side", calls, Vec::new())]
     }
 
-    /// A fused multiply-add for the decay and one for the step, beside the optimizer's own.
+    /// A fused multiply-add for the decay and one for the step, in addition to the optimizer's own.
     fn flops(&self) -> u64 {
         let elements: usize = self.tensors.iter().map(|tensor| tensor.elements).sum();
         (4 + u64::from(self.clips()) + self.optimizer().flops()) * elements as u64
     }
 
-    /// Exact where factors and decays are sixteenths: their products with small integers are short.
+    /// Exact if factors and decays are multiples of 1/16, whose products with small integers have few digits.
     fn precision(&self) -> Precision {
         let groups = self.options.groups.all();
         let is_short = |value: f32| (value * 16.0).fract() == 0.0;
@@ -460,7 +460,7 @@ mod tests {
         );
     }
 
-    /// Coupled decay goes through the moments and then is about as long as a gradient; decoupled decay does not.
+    /// Coupled decay goes through the moments, and then has about the size of a gradient; decoupled decay does not.
     #[test]
     fn decay_is_coupled_or_decoupled() {
         let adam = Adam { betas: [0.0, 0.0], epsilon: 1e-8 };
@@ -481,7 +481,7 @@ mod tests {
         }
     }
 
-    /// What a device cannot bind at once is updated in several launches, each with its share of the groups.
+    /// Parameters that a device cannot bind at once are updated in several launches, each with its part of the groups.
     #[test]
     fn large_networks_take_several_launches() {
         let parameters = [(Group::Weight, 100), (Group::Weight, 60), (Group::Bias, 1), (Group::Bias, 300)];

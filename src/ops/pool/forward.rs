@@ -29,12 +29,12 @@ pub struct PoolForward {
 }
 
 impl PoolForward {
-    /// A launch with an invocation for each output value, which binds the operands.
+    /// A launch with one invocation per output value, which binds the operands.
     fn elementwise(&self, source: Source, constants: Vec<(&'static str, Constant)>) -> KernelCall {
         KernelCall::elementwise(source, constants, 2, self.geometry.output_shape().elements())
     }
 
-    /// The maximum in one launch; where windows are too large for that, the winners first, and then their values.
+    /// The maximum in one launch; if windows are too large for that, the winners first, and then their values.
     fn max(&self, device: &DeviceProfile) -> Implementation {
         let mut calls = winners(&self.geometry, device);
         if calls.len() == 1 {
@@ -139,7 +139,7 @@ impl Op for PoolForward {
         }]
     }
 
-    /// A comparison or an addition for each tap.
+    /// One comparison or addition per tap.
     fn flops(&self) -> u64 {
         self.geometry.output_shape().elements() as u64 * self.geometry.taps() as u64
     }

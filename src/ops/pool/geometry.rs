@@ -12,16 +12,16 @@ const OPERATION: &str = "pool2d";
 
 /// The sizes of a two-dimensional pool: checked, and therefore consistent.
 ///
-/// Window p,q meets, at tap r,s, the input position `h = p*stride - padding + r*dilation`, likewise w from q
-/// and s, in each channel by itself. Every window meets at least one position of the input.
+/// At tap r,s, window p,q contains the input position `h = p*stride - padding + r*dilation`, likewise w from q and s,
+/// separately in each channel. Every window contains at least one position of the input.
 ///
 /// # Shapes
 /// input `[N,H,W,C]`, output `[N,P,Q,C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolGeometry {
-    /// N: images.
+    /// N: number of images.
     pub batch_size: usize,
-    /// C: channels of the input and of the output.
+    /// C: number of channels of the input and of the output.
     pub channels: usize,
     /// H, R and P.
     pub height: Axis,
@@ -33,8 +33,8 @@ impl PoolGeometry {
     /// Checks the sizes of a pool.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a size of zero, for a window larger than its padded input, for a window that
-    /// meets nothing but padding, and for a tensor of 2^31 elements or more.
+    /// [`Error::Invalid`] for a size of zero, for a window larger than its padded input, for a window that lies
+    /// entirely in the padding, and for a tensor of 2^31 elements or more.
     pub fn new(batch_size: usize, image: ImageShape, window: &WindowOptions) -> Result<Self> {
         Self::of_axes(batch_size, image, Axis::pair(OPERATION, [image.height, image.width], window)?)
     }
@@ -87,7 +87,7 @@ impl PoolGeometry {
         [self.batch_size, self.height.output, self.width.output, self.channels].into()
     }
 
-    /// R*S: taps of the window.
+    /// R*S: number of taps of the window.
     pub fn taps(&self) -> usize {
         self.height.kernel * self.width.kernel
     }
@@ -115,7 +115,7 @@ impl PoolGeometry {
         Precision { exact_on_integers, ..Precision::sum_of_products(self.taps()) }
     }
 
-    /// Where `input[n,h,w,c]` lies in memory.
+    /// Index of `input[n,h,w,c]` in memory.
     pub(super) fn input_index(&self, n: usize, h: usize, w: usize, c: usize) -> usize {
         ((n * self.height.input + h) * self.width.input + w) * self.channels + c
     }
@@ -171,8 +171,8 @@ impl PoolGeometry {
         }
     }
 
-    /// The overrides that `shaders/conv/geometry.wgsl` declares: the windows of a pool lie as those of a
-    /// depthwise convolution do.
+    /// The overrides that `shaders/conv/geometry.wgsl` declares: the windows of a pool are placed like those of a
+    /// depthwise convolution.
     pub fn constants(&self) -> Vec<(&'static str, Constant)> {
         let PoolGeometry { batch_size, channels, height, width } = *self;
         let depthwise = ConvGeometry {
@@ -187,7 +187,7 @@ impl PoolGeometry {
     }
 }
 
-/// The pixels under a window, those in the padding left out.
+/// The pixels under a window, without those in the padding.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pixels {
     first: usize,
@@ -285,10 +285,10 @@ mod tests {
         assert!(pool(4, 3, 1, 1, 3).is_err());
         assert!(pool(4, 1, 1, 1, 1).is_err());
         assert!(pool(3, 2, 1, 2, 1).is_ok());
-        // The taps of the first window stand on both sides of the input.
+        // The taps of the first window are on both sides of the input.
         let error = pool(1, 2, 1, 2, 1).unwrap_err().to_string();
         assert!(error.contains("window 0 meets padding alone"), "{error}");
-        // A tail of padding that no window reaches is dropped.
+        // Padding at the end that no window reaches is dropped.
         assert!(pool(4, 2, 4, 1, 2).is_err());
         assert!(pool(5, 2, 6, 1, 1).is_ok());
     }

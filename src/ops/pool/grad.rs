@@ -16,14 +16,13 @@ use crate::tensor::position;
 
 /// Gradient of the loss with respect to the input of a pool.
 ///
-/// Max: `grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c]`, over the windows whose winner is h,w.
-/// The winner is found again from the input: the first of equal values in row-major order, and the first NaN
-/// where there is one.
-/// Average: `grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c] / taps`, over the windows that meet h,w,
-/// with the taps that count in each, as in [`PoolForward`](super::PoolForward).
+/// Max: `grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c]`, over the windows whose winner is h,w. The winner
+/// is determined again from the input: the first of equal values in row-major order, or the first NaN if there is one.
+/// Average: `grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c] / taps`, over the windows that contain h,w, with
+/// each window's number of taps as in [`PoolForward`](super::PoolForward).
 ///
-/// A maximum's input is read anyway; where it is an activation's output, its gradient may go on to the activation's input
-/// at once: `grad_input[n,h,w,c] * derivative(input[n,h,w,c])`.
+/// The gradient of a maximum reads its input anyway; if that is an activation's output, the result may be the gradient
+/// of the activation's input instead: `grad_input[n,h,w,c] * derivative(input[n,h,w,c])`.
 ///
 /// # Shapes
 /// input `[N,H,W,C]` (max only), grad_output `[N,P,Q,C]` -> grad_input `[N,H,W,C]`; see [`PoolGeometry`].
@@ -36,7 +35,7 @@ pub struct PoolGrad {
     activation: Option<Activation>,
 }
 
-/// Number of the input of a maximum among the operands.
+/// Number of a maximum's input among the operands.
 const INPUT: usize = 0;
 
 impl PoolGrad {
@@ -45,15 +44,15 @@ impl PoolGrad {
         PoolGrad { kind, geometry, activation: None }
     }
 
-    /// The gradient of the input of an activation whose output is the pool's input; none where the activation saves
-    /// something else, where there is one already, or where the pool does not read its input.
+    /// The gradient of the input of an activation whose output is the pool's input; `None` if the activation saves
+    /// something else, if there is an activation already, or if the pool does not read its input.
     pub fn through(self, activation: Activation) -> Option<Self> {
         let fits = self.kind == PoolKind::Max && self.activation.is_none();
         (fits && activation.saves() == Saved::Output)
             .then_some(PoolGrad { activation: Some(activation), ..self })
     }
 
-    /// The kernel's source with what it does to each gradient.
+    /// Adds the function for each gradient to the kernel's source.
     fn finish(&self, call: &mut KernelCall) {
         let Some(activation) = self.activation else {
             call.source.files.extend(shader!("pool/grad_as_it_is.wgsl").files);
@@ -133,12 +132,12 @@ impl Op for PoolGrad {
         }
     }
 
-    /// Gathered from the windows that met the value, where [`Op::define`] hands each gradient back.
+    /// Gathers the gradients from the windows that contain the value, whereas [`Op::define`] scatters them.
     fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
         let geometry = &self.geometry;
         let PoolGeometry { batch_size, channels, height, width } = *geometry;
         let [n, h, w, c] = position([batch_size, height.input, width.input, channels], index);
-        // A window with one tap at the position has no other there.
+        // A window has at most one tap at a position.
         let windows = height.meetings(h).flat_map(|(p, _)| width.meetings(w).map(move |(q, _)| [n, p, q, c]));
         let output_index =
             |[n, p, q, c]: [usize; 4]| ((n * height.output + p) * width.output + q) * channels + c;
@@ -252,15 +251,15 @@ impl Op for PoolGrad {
     }
 }
 
-/// Length of the cells along an axis, each with all positions from the start of a window to that of the next;
-/// none where windows overlap, or are wider than the positions that they meet.
+/// Length of the cells along an axis, each of which has all positions from the start of a window to that of the next;
+/// `None` if windows overlap, are dilated, or are longer than a cell.
 fn cell(axis: &Axis) -> Option<usize> {
     let length = if axis.output == 1 { axis.input + axis.padding_before } else { axis.stride };
     let meets_neighbours = axis.dilation == 1 || axis.kernel == 1;
     (meets_neighbours && axis.kernel <= length).then_some(length)
 }
 
-/// The kernel that reads each input once: a cell at a time, where windows do not overlap and are not too large.
+/// The kernel that reads each input once, one cell at a time; `None` if windows overlap or are too large.
 fn max_by_cells(geometry: &PoolGeometry, device: &DeviceProfile) -> Option<KernelCall> {
     let PoolGeometry { batch_size, channels, height, width } = geometry;
     let (cell_height, cell_width) = (cell(height)?, cell(width)?);

@@ -15,13 +15,13 @@ use std::ops::Range;
 use super::window::Axis;
 use crate::ops::kernel::{KernelCall, shader};
 
-/// What a pool takes from a window.
+/// The function that a pool computes of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PoolKind {
-    /// The largest value; the padding has none. A NaN is larger than any number.
+    /// The largest value, without the padding. A NaN counts as larger than any number.
     Max,
-    /// The mean over the taps of the window within the padded input; the padding's are zeros, and count. PyTorch's
-    /// `avg_pool2d` by default.
+    /// The mean over the taps of the window within the padded input, with zeros for the padding: PyTorch's `avg_pool2d` by
+    /// default.
     Average,
     /// The mean over the taps of the window inside the input; the padding does not count. PyTorch's with
     /// `count_include_pad=False`, and Keras's and TensorFlow's.
@@ -66,8 +66,8 @@ fn complete_average(call: &mut KernelCall, geometry: &PoolGeometry, kind: PoolKi
     ]);
 }
 
-/// By definition, where the largest value of a window lies in the input: the first one in row-major order,
-/// and the first NaN if there is one.
+/// By definition, the index in the input of a window's largest value: the first one in row-major order, or the first
+/// NaN if there is one.
 fn winner(geometry: &PoolGeometry, input: impl Fn(usize) -> f64, [n, p, q, c]: [usize; 4]) -> usize {
     let mut winner = None;
     for r in 0..geometry.height.kernel {
