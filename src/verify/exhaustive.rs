@@ -33,7 +33,7 @@ const WIDE: [usize; 3] = [33, 18, 1];
 /// An axis is determined by its input, kernel, stride, dilation, and padding before and after. Each axis is combined
 /// with a few ordinary and odd partners as the other axis, in both orders; degenerate axes are also combined with each
 /// other. Axes whose last window hangs over the end of the padded input, which pools in ceil mode have, are combined with
-/// the partners too.
+/// one partner each.
 #[derive(Clone, Debug)]
 pub struct Exhaustive {
     axes: Vec<Axis>,
@@ -71,14 +71,19 @@ impl Exhaustive {
         self.len() == 0
     }
 
-    /// Number of geometries that combine an axis with a partner; they come first.
+    /// Number of geometries that combine an axis with each partner; they come first.
+    fn with_each_partner(&self) -> usize {
+        2 * self.axes.len() * self.partners.len()
+    }
+
+    /// Number of geometries that combine an axis with a partner, those of ceil mode last.
     fn partnered(&self) -> usize {
-        2 * (self.axes.len() + self.hanging.len()) * self.partners.len()
+        self.with_each_partner() + self.hanging.len()
     }
 
     /// Whether the geometry of this number is one of ceil mode.
     fn is_in_ceil_mode(&self, number: usize) -> bool {
-        (2 * self.axes.len() * self.partners.len()..self.partnered()).contains(&number)
+        (self.with_each_partner()..self.partnered()).contains(&number)
     }
 
     /// Height and width of the geometry of this number.
@@ -87,8 +92,10 @@ impl Exhaustive {
             let count = self.degenerate.len();
             return [self.degenerate[number / count], self.degenerate[number % count]];
         }
-        let place = number / 2 / self.partners.len();
-        let axis = *self.axes.get(place).unwrap_or_else(|| &self.hanging[place - self.axes.len()]);
+        let axis = match number.checked_sub(self.with_each_partner()) {
+            Some(hanging) => self.hanging[hanging],
+            None => self.axes[number / 2 / self.partners.len()],
+        };
         let partner = self.partners[number / 2 % self.partners.len()];
         if number.is_multiple_of(2) { [axis, partner] } else { [partner, axis] }
     }
@@ -157,6 +164,9 @@ impl Exhaustive {
         let axes = self.axes.len() + self.hanging.len();
         let drawn = |first: usize| {
             let axis = first + rng.random_range(0..every.min(axes - first));
+            if let Some(hanging) = axis.checked_sub(self.axes.len()) {
+                return self.with_each_partner() + hanging;
+            }
             2 * (axis * self.partners.len() + rng.random_range(0..self.partners.len()))
                 + rng.random_range(0..2)
         };
@@ -263,10 +273,15 @@ mod tests {
     fn an_axis_meets_every_partner_on_both_sides_and_degenerate_ones_meet_each_other() {
         let sweep = Exhaustive::new();
         let pairs: HashSet<[Axis; 2]> = (0..sweep.len()).map(|number| sweep.pair(number)).collect();
-        for &axis in sweep.axes.iter().chain(&sweep.hanging) {
+        for &axis in &sweep.axes {
             for &partner in &sweep.partners {
                 assert!(pairs.contains(&[axis, partner]) && pairs.contains(&[partner, axis]));
             }
+        }
+        for &hanging in &sweep.hanging {
+            let meets =
+                |&partner: &Axis| pairs.contains(&[hanging, partner]) || pairs.contains(&[partner, hanging]);
+            assert!(sweep.partners.iter().any(meets));
         }
         let first = [sweep.degenerate[0], *sweep.degenerate.last().unwrap()];
         assert!(pairs.contains(&first) && pairs.contains(&[first[1], first[0]]));
@@ -286,7 +301,10 @@ mod tests {
         let axes = sweep.sample_of_axes(10, 3);
         assert_eq!(axes.len(), (sweep.axes.len() + sweep.hanging.len()).div_ceil(10));
         assert!(axes.is_sorted_by(|a, b| a < b) && axes.iter().all(|&number| number < sweep.partnered()));
-        let of_axis = |number: usize| number / 2 / sweep.partners.len();
+        let of_axis = |number: usize| match number.checked_sub(sweep.with_each_partner()) {
+            Some(hanging) => sweep.axes.len() + hanging,
+            None => number / 2 / sweep.partners.len(),
+        };
         assert!((0..).zip(&axes).all(|(tenth, &number)| of_axis(number) / 10 == tenth));
     }
 }
