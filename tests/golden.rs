@@ -405,7 +405,7 @@ fn steps_of_sgd_match_pytorch() {
         let groups = Groups::with_weight_decay(weight_decay);
         let gradients = case.given.remove("gradients").expect("gradients");
         case.given.insert("parameter_gradients".into(), gradients);
-        let options = UpdateOptions { optimizer, groups, clip_norm: None };
+        let options = UpdateOptions { optimizer, groups, clip_norm: None, average: None };
         let descent = Descent { options, words: vec![("parameter", Group::Weight)] };
         [
             case.compare(&descent.run::<f64>(&case), DEFINITION_TOLERANCE),
@@ -429,7 +429,7 @@ fn descent(case: &Case) -> Descent {
     let bias = GroupOptions { rate_factor: bias_factor, weight_decay: bias };
     let groups = Groups { weight, bias, ..Groups::default() };
     Descent {
-        options: UpdateOptions { optimizer, groups, clip_norm },
+        options: UpdateOptions { optimizer, groups, clip_norm, average: None },
         words: vec![("weight", Group::Weight), ("bias", Group::Bias)],
     }
 }

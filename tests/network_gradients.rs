@@ -299,7 +299,7 @@ fn updates_of_a_network_match_the_reference() {
     ] {
         for clip_norm in [None, Some(0.1)] {
             let groups = Groups { weight, bias, ..Groups::default() };
-            let update = UpdateOptions { optimizer, groups, clip_norm };
+            let update = UpdateOptions { optimizer, groups, clip_norm, average: None };
             let expected = updated(ReferenceExecutor::new(), network, update);
             assert_same("CPU", network, &expected, &updated(CpuExecutor::new(), network, update));
             for checks in [ShaderChecks::Off, ShaderChecks::On] {

@@ -28,7 +28,7 @@ fn network(data: &DataSplits) -> Network {
 }
 
 fn settings() -> TrainSettings {
-    TrainSettings { batch_size: 8, ..TrainSettings::default() }
+    TrainSettings { batch_size: 8, ema: Some(0.9), ..TrainSettings::default() }
 }
 
 type Outcome = (Vec<Vec<f32>>, Vec<Option<Evaluation>>, TrainState);

@@ -212,7 +212,7 @@ fn a_loss_that_is_not_finite_stops_the_training() {
         let nesterov = Optimizer::Sgd(Sgd { momentum: 0.5, nesterov: true });
         for optimizer in Optimizer::all().into_iter().chain([nesterov]) {
             let groups = Groups::with_weight_decay(0.25);
-            let options = UpdateOptions { optimizer, groups, clip_norm: Some(1.0) };
+            let options = UpdateOptions { optimizer, groups, clip_norm: Some(1.0), average: None };
             let op = Update::new(options, &[(Group::Weight, 2), (Group::Bias, 1)], 2).unwrap();
             let tensors = [[2.0, -1.0], [3.0, 4.0], [1.0, 0.25], [0.5, 4.0]];
             let kinds = &tensors[..2 + optimizer.states().len()];

@@ -54,5 +54,7 @@ fn main(
     } else {
         kept *= 1.0 - rate * decay;
     }
-    parameter[index] = kept - rate * direction(index, g, row.y, row.zw);
+    let after = kept - rate * direction(index, g, row.y, row.zw);
+    parameter[index] = after;
+    keep_average(index, after);
 }

@@ -22,8 +22,8 @@ pub struct Evaluate {
     /// `synthetic` or a folder [default: the data that the run was trained on]
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
-    /// Which of the run's weights [default: best, or last if the run ended before there was a best]
-    #[arg(long, value_parser = ["best", "last"])]
+    /// Which of the run's weights; ema are the moving averages of train --ema [default: best, or last if there is no best]
+    #[arg(long, value_parser = ["best", "last", "ema"])]
     weights: Option<String>,
     /// Images in a batch [default: the run's, or all if there are fewer]
     #[arg(long, value_name = "N")]

@@ -51,13 +51,16 @@ impl Recorder {
         let state = trainer.state()?;
         let weights = state.weights(trainer.network())?;
         let best = report.test.map(|test| Best::of(self.best, report.epoch, test)).or(self.best);
-        let save = |name| {
-            self.run.save(name, trainer.network(), &weights).map_err(|error| after(report.step, error))
+        let save = |name, weights| {
+            self.run.save(name, trainer.network(), weights).map_err(|error| after(report.step, error))
         };
         if best.is_some_and(|best| best.epoch == report.epoch) {
-            save("best")?;
+            save("best", &weights)?;
         }
-        save("last")?;
+        save("last", &weights)?;
+        if let Some(averages) = state.averages(trainer.network())? {
+            save("ema", &averages)?;
+        }
         if let Some(test) = &report.test {
             self.run.log(&metrics(report, test))?;
         }

@@ -93,8 +93,8 @@ fn is_there(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// A run's folder: `config.toml`, `model.toml`, `metrics.jsonl`, `best.safetensors`, `last.safetensors`, and
-/// `state.safetensors`, from which it can be resumed.
+/// A run's folder: `config.toml`, `model.toml`, `metrics.jsonl`, the weights `best.safetensors`, `last.safetensors` and,
+/// with moving averages, `ema.safetensors`; and `state.safetensors`, from which the run can be resumed.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -263,7 +263,7 @@ impl RunFolder {
         write_durably(&self.path.join("config.toml"), config.as_bytes())
     }
 
-    /// Writes `best.safetensors` or `last.safetensors`; see [`save_weights`]. Weights that are not finite are not
+    /// Writes the weights of this name, such as `last.safetensors`; see [`save_weights`]. Weights that are not finite are not
     /// written.
     ///
     /// # Errors
@@ -276,7 +276,7 @@ impl RunFolder {
         save_weights(&self.weights_path(name), weights)
     }
 
-    /// Reads `best.safetensors` or `last.safetensors`; see [`load_weights`].
+    /// Reads the weights of this name, such as `last.safetensors`; see [`load_weights`].
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::File`] when the file is missing or damaged, or its weights are not those of
@@ -285,7 +285,7 @@ impl RunFolder {
         load_weights(&self.weights_path(name), network)
     }
 
-    /// Whether `best.safetensors` or `last.safetensors` exists.
+    /// Whether there are weights of this name, such as `last.safetensors`.
     pub fn has(&self, name: &str) -> bool {
         self.weights_path(name).exists()
     }

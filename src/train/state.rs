@@ -12,6 +12,7 @@ use super::settings::TrainSettings;
 use crate::data::{DataSplits, Dataset};
 use crate::files::write_durably;
 use crate::network::{Network, Variable, Weights};
+use crate::ops::optimizer::AVERAGE;
 use crate::{Error, Result};
 
 /// The state of a training between two steps.
@@ -33,9 +34,31 @@ impl TrainState {
     /// # Errors
     /// [`Error::Invalid`] for a state of another network; [`Error::Memory`] when there is too little memory.
     pub fn weights(&self, network: &Network) -> Result<Weights> {
+        self.weights_from(network, |variable| self.variables.get(&variable.name))
+    }
+
+    /// The moving averages of the network's variables, rounded to f32, and the values of those that have none; `None`
+    /// if the training keeps no averages.
+    ///
+    /// # Errors
+    /// As [`TrainState::weights`].
+    pub fn averages(&self, network: &Network) -> Result<Option<Weights>> {
+        let average = |variable: &Variable| self.variables.get(&format!("{}.{AVERAGE}", variable.name));
+        if network.variables().all(|variable| average(variable).is_none()) {
+            return Ok(None);
+        }
+        let values = |variable: &Variable| average(variable).or_else(|| self.variables.get(&variable.name));
+        self.weights_from(network, values).map(Some)
+    }
+
+    fn weights_from<'a>(
+        &self,
+        network: &Network,
+        values: impl Fn(&Variable) -> Option<&'a Vec<f64>>,
+    ) -> Result<Weights> {
         let of_variable = |variable: &Variable| {
             let name = &variable.name;
-            let values = self.variables.get(name);
+            let values = values(variable);
             let values =
                 values.ok_or_else(|| Error::invalid("state", format!("values of {name}"), "none"))?;
             let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();

@@ -11,6 +11,7 @@ use super::state::TrainState;
 use super::{feed, nonfinite};
 use crate::data::{DataSplits, Normalisation};
 use crate::network::{Network, Variable, Weights};
+use crate::ops::optimizer::{AVERAGE, UpdateOptions};
 use crate::ops::{Element, HostBuffer};
 use crate::plan::{
     BufferId, EvaluateOptions, Executor, Memory, Mode, Pending, Plan, Prepared, Prologues, TrainOptions,
@@ -220,12 +221,19 @@ impl Trainer {
         feed::read_weights(self.executor.as_mut(), &self.plan, self.prepared, &self.network)
     }
 
-    /// Replaces the value of every variable.
+    /// Replaces the value of every variable, from which its moving average, if one is kept, goes on.
     ///
     /// # Errors
     /// [`Error::Invalid`] for weights that are not the network's.
     pub fn set_weights(&mut self, weights: &Weights) -> Result<()> {
-        feed::write_weights(self.executor.as_mut(), &self.plan, self.prepared, &self.network, weights)
+        let executor = self.executor.as_mut();
+        feed::write_weights(executor, &self.plan, self.prepared, &self.network, weights)?;
+        self.network.variables().try_for_each(|variable| {
+            let Some(average) = self.plan.find(&format!("{}.{AVERAGE}", variable.name)) else {
+                return Ok(());
+            };
+            executor.write(self.prepared, average, &HostBuffer::real(weights.values(variable)?))
+        })
     }
 
     pub(super) fn write(&mut self, name: &str, content: HostBuffer<f32>) -> Result<()> {
@@ -338,9 +346,10 @@ impl Trainer {
     /// The buffers whose content lasts from step to step: the variables and the optimizer's state.
     fn lasting_buffers(&self) -> Vec<(String, BufferId)> {
         let variables = self.network.variables().map(|variable| variable.name.clone());
-        let states = self.options.update.optimizer.states();
+        let UpdateOptions { optimizer, average, .. } = &self.options.update;
         let of_variable = |variable: &Variable| {
-            states.iter().map(|state| format!("{}.{state}", variable.name)).collect::<Vec<_>>()
+            let states = optimizer.states().iter().chain(average.map(|_| &AVERAGE));
+            states.map(|state| format!("{}.{state}", variable.name)).collect::<Vec<_>>()
         };
         let names = variables.chain(self.network.variables().flat_map(of_variable));
         names.filter_map(|name| self.plan.find(&name).map(|buffer| (name, buffer))).collect()

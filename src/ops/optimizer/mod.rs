@@ -20,7 +20,7 @@ pub use lion::Lion;
 pub use rmsprop::RmsProp;
 pub use rule::{Decay, Now, Piece, Rule};
 pub use sgd::Sgd;
-pub use update::{Update, UpdateOptions};
+pub use update::{AVERAGE, Update, UpdateOptions};
 
 use std::ops::Deref;
 use std::str::FromStr;

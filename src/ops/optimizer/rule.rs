@@ -130,6 +130,8 @@ pub struct Piece<'a> {
     pub(super) gradient: &'a [f32],
     /// The states that the optimizer has; the others are empty.
     pub(super) states: [&'a mut [f32]; MOST_STATES],
+    /// The parameter's moving average; empty if none is kept.
+    pub(super) average: &'a mut [f32],
     pub(super) terms: Terms,
 }
 
@@ -178,13 +180,13 @@ impl<'a> Piece<'a> {
 
     /// Steps along the `direction` of each gradient, which changes the first state.
     pub(super) fn step_with_state(self, direction: impl Fn(f32, &mut f32) -> f32) {
-        let Piece { parameter, gradient, states: [state, _], terms } = self;
+        let Piece { parameter, gradient, states: [state, _], terms, .. } = self;
         terms.step(parameter.iter_mut().zip(gradient).zip(state), direction);
     }
 
     /// Steps along the `direction` of each gradient, which changes both states.
     pub(super) fn step_with_two_states(self, direction: impl Fn(f32, &mut f32, &mut f32) -> f32) {
-        let Piece { parameter, gradient, states: [first, second], terms } = self;
+        let Piece { parameter, gradient, states: [first, second], terms, .. } = self;
         let states = first.iter_mut().zip(second);
         terms.step(parameter.iter_mut().zip(gradient).zip(states), |g, (first, second)| {
             direction(g, first, second)
@@ -192,16 +194,28 @@ impl<'a> Piece<'a> {
     }
 
     pub(super) fn split_at(self, middle: usize) -> [Piece<'a>; 2] {
-        let Piece { parameter, gradient, states: [first, second], terms } = self;
-        let halves = |state: &'a mut [f32]| {
-            let middle = middle.min(state.len());
-            state.split_at_mut(middle)
+        let Piece { parameter, gradient, states: [first, second], average, terms } = self;
+        let halves = |kept: &'a mut [f32]| {
+            let middle = middle.min(kept.len());
+            kept.split_at_mut(middle)
         };
         let (parameter, gradient) = (parameter.split_at_mut(middle), gradient.split_at(middle));
-        let (first, second) = (halves(first), halves(second));
+        let (first, second, average) = (halves(first), halves(second), halves(average));
         [
-            Piece { parameter: parameter.0, gradient: gradient.0, states: [first.0, second.0], terms },
-            Piece { parameter: parameter.1, gradient: gradient.1, states: [first.1, second.1], terms },
+            Piece {
+                parameter: parameter.0,
+                gradient: gradient.0,
+                states: [first.0, second.0],
+                average: average.0,
+                terms,
+            },
+            Piece {
+                parameter: parameter.1,
+                gradient: gradient.1,
+                states: [first.1, second.1],
+                average: average.1,
+                terms,
+            },
         ]
     }
 }

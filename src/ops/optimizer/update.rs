@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::rule::{Decay, MOST_STATES, Now, Piece, Terms};
 use super::{Group, Groups, Optimizer};
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, WORKGROUP_SIZE, shader};
 use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
 use crate::ops::span::{Span, side_by_side};
 use crate::{Error, Result};
@@ -23,6 +23,9 @@ pub struct UpdateOptions {
     /// If the norm of all gradients together is above this, they are scaled down to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
+    /// The share that the moving average of each parameter keeps in a step; without it, there are no averages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average: Option<f32>,
 }
 
 impl UpdateOptions {
@@ -33,8 +36,11 @@ impl UpdateOptions {
     pub fn check(&self) -> Result<()> {
         self.optimizer.check()?;
         self.groups.check(self.optimizer.name())?;
-        match self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
-            Some(norm) => Err(Error::invalid("gradient clipping", "a finite norm above 0", norm)),
+        if let Some(norm) = self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+            return Err(Error::invalid("gradient clipping", "a finite norm above 0", norm));
+        }
+        match self.average.filter(|kept| !(*kept > 0.0 && *kept < 1.0)) {
+            Some(kept) => Err(Error::invalid("average of weights", "a share above 0 and below 1", kept)),
             None => Ok(()),
         }
     }
@@ -50,6 +56,7 @@ impl UpdateOptions {
 /// g = g + weight_decay * parameter              where weight decay is coupled
 /// parameter -= rate * weight_decay * parameter  where it is decoupled
 /// parameter -= rate * direction(g)
+/// average += (1 - kept) * (parameter - average) with averages, of which a step keeps the share `kept`
 /// ```
 ///
 /// If `loss[step]` is not finite, nothing changes, so that training stops with its weights intact; a step past the end
@@ -57,8 +64,9 @@ impl UpdateOptions {
 ///
 /// # Shapes
 /// For parameters of `E1`, `E2`, .. values: each parameter (in place), each gradient, then the first state of each
-/// parameter, and the second of each (in place, zero at first), if the optimizer has them. The tensors of each of these
-/// kinds lie side by side, sorted by groups. Then schedule `[steps,4]` of [`Optimizer::schedule_row`], step `[1]`, loss
+/// parameter, and the second of each (in place, zero at first), if the optimizer has them, and the average of each (in
+/// place, at first the parameter's value), if averages are kept. The tensors of each of these kinds lie side by side,
+/// sorted by groups. Then schedule `[steps,4]` of [`Optimizer::schedule_row`], step `[1]`, loss
 /// `[steps]`, and with clipping clip_scale `[1]`, which [`GradientNorm`](super::GradientNorm) writes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
@@ -73,8 +81,14 @@ struct Tensor {
     elements: usize,
 }
 
+/// The name of the operands that are averages.
+pub const AVERAGE: &str = "average";
+
 /// The number of the first state's binding; those before it are the same for all optimizers.
 const FIRST_STATE: u32 = 5;
+
+/// Number of buffers that a kernel can bind on every device.
+const MOST_BINDINGS: usize = 8;
 
 /// Number of values that a core updates at a time.
 const CHUNK: usize = 4096;
@@ -103,9 +117,14 @@ impl Update {
         self.options.clip_norm.is_some()
     }
 
-    /// Number of operands per parameter: the parameter, its gradient and its states.
+    /// The share of a parameter that its average takes in, if averages are kept.
+    fn average_share(&self) -> Option<f32> {
+        self.options.average.map(|kept| 1.0 - kept)
+    }
+
+    /// Number of operands per parameter: the parameter, its gradient, its states and its average.
     fn kinds(&self) -> usize {
-        2 + self.optimizer().states().len()
+        2 + self.optimizer().states().len() + usize::from(self.options.average.is_some())
     }
 
     /// The operands, sorted by kind.
@@ -117,7 +136,10 @@ impl Update {
             tensors: &self.tensors,
             parameters: kind(),
             gradients: kind(),
-            states: std::array::from_fn(|_| kind()),
+            states: std::array::from_fn(|state| {
+                if state < self.optimizer().states().len() { kind() } else { Default::default() }
+            }),
+            averages: kind(),
         };
         Sorted {
             tensors,
@@ -136,9 +158,8 @@ impl Update {
         names.into_iter().zip(values.map(Constant::from))
     }
 
-    /// The launch that updates the parameters of one span.
-    fn call(&self, span: &Span) -> KernelCall {
-        const QUAD: usize = 4;
+    /// The launches that update the parameters of one span: one, unless it would bind too many buffers.
+    fn calls(&self, span: &Span) -> Vec<KernelCall> {
         let all = self.tensors.len();
         let first_beyond = |group: Group| {
             let tensors = &self.tensors[span.tensors.clone()];
@@ -146,8 +167,9 @@ impl Update {
             number.map_or(span.elements, |number| span.offsets[number]) / QUAD
         };
         let groups = self.options.groups.all();
+        let quads = span.elements / QUAD;
         let mut constants: Vec<(&'static str, Constant)> = vec![
-            ("QUADS", (span.elements / QUAD).into()),
+            ("QUADS", quads.into()),
             ("FIRST_BIAS", first_beyond(Group::Weight).into()),
             ("FIRST_NORM", first_beyond(Group::Bias).into()),
             ("STEPS", self.steps.into()),
@@ -165,7 +187,8 @@ impl Update {
         };
         let single = |number: usize| Binding::Operand(self.kinds() * all + number);
         let mut bindings = vec![of_kind(0), of_kind(1), single(0), single(1), single(2)];
-        bindings.extend((2..self.kinds()).map(of_kind));
+        let average = 2 + self.optimizer().states().len();
+        bindings.extend((2..average).map(of_kind));
         debug_assert_eq!(bindings.len(), FIRST_STATE as usize + self.optimizer().states().len());
 
         let mut source = self.optimizer().source();
@@ -178,9 +201,42 @@ impl Update {
         } else {
             add(shader!("optimizer/gradient_as_it_is.wgsl"));
         }
-        let call = KernelCall::elementwise(source, constants, 0, span.elements / QUAD);
-        KernelCall { bindings, ..call }
+        let Some(share) = self.average_share() else {
+            source.files.extend(shader!("optimizer/no_average.wgsl").files);
+            return vec![launch(source, constants, bindings, quads)];
+        };
+        let with_average = |mut call: KernelCall| {
+            call.source.files.extend(shader!("optimizer/average.wgsl").files);
+            call.source.sizes.push(("AVERAGE_BINDING", call.bindings.len() as u32));
+            call.constants.push(("AVERAGE_SHARE", share.into()));
+            call.bindings.push(of_kind(average));
+            call
+        };
+        if bindings.len() < MOST_BINDINGS {
+            return vec![with_average(launch(source, constants, bindings, quads))];
+        }
+        source.files.extend(shader!("optimizer/no_average.wgsl").files);
+        let apart = launch(
+            shader!("optimizer/average_apart.wgsl", "float_bits.wgsl", "grid.wgsl"),
+            vec![("QUADS", quads.into()), ("STEPS", self.steps.into())],
+            vec![of_kind(0), single(1), single(2)],
+            quads,
+        );
+        vec![launch(source, constants, bindings, quads), with_average(apart)]
     }
+}
+
+/// Number of values that an invocation updates.
+const QUAD: usize = 4;
+
+/// A launch with one invocation per quad of values.
+fn launch(
+    source: Source,
+    constants: Vec<(&'static str, Constant)>,
+    bindings: Vec<Binding>,
+    quads: usize,
+) -> KernelCall {
+    KernelCall::new(source, constants, bindings, quads.div_ceil(WORKGROUP_SIZE as usize))
 }
 
 /// The operands of an update, sorted by kind.
@@ -210,6 +266,7 @@ struct Tensors<'a, T> {
     parameters: &'a mut [HostBuffer<T>],
     gradients: &'a [HostBuffer<T>],
     states: [&'a mut [HostBuffer<T>]; MOST_STATES],
+    averages: &'a mut [HostBuffer<T>],
 }
 
 impl<'a> Tensors<'a, f32> {
@@ -222,12 +279,13 @@ impl<'a> Tensors<'a, f32> {
                 fn reals(buffers: &mut [HostBuffer<f32>]) -> &mut [f32] {
                     buffers.first_mut().map_or(&mut [], HostBuffer::reals_mut)
                 }
-                let Tensors { parameters, gradients, states, .. } = self;
+                let Tensors { parameters, gradients, states, averages, .. } = self;
                 in_chunks(
                     Piece {
                         parameter: reals(parameters),
                         gradient: gradients[0].reals(),
                         states: states.map(reals),
+                        average: reals(averages),
                         terms: terms(group),
                     },
                     work,
@@ -247,21 +305,30 @@ impl<'a> Tensors<'a, f32> {
     }
 
     fn split_at(self, middle: usize) -> [Self; 2] {
-        let Tensors { tensors, parameters, gradients, states: [first, second] } = self;
-        let halves = |state: &'a mut [HostBuffer<f32>]| {
-            let middle = middle.min(state.len());
-            state.split_at_mut(middle)
+        let Tensors { tensors, parameters, gradients, states: [first, second], averages } = self;
+        let halves = |kept: &'a mut [HostBuffer<f32>]| {
+            let middle = middle.min(kept.len());
+            kept.split_at_mut(middle)
         };
         let (tensors, parameters) = (tensors.split_at(middle), parameters.split_at_mut(middle));
-        let (gradients, first, second) = (gradients.split_at(middle), halves(first), halves(second));
-        let left = (tensors.0, parameters.0, gradients.0, [first.0, second.0]);
-        let right = (tensors.1, parameters.1, gradients.1, [first.1, second.1]);
-        [left, right].map(|(tensors, parameters, gradients, states)| Tensors {
-            tensors,
-            parameters,
-            gradients,
-            states,
-        })
+        let gradients = gradients.split_at(middle);
+        let (first, second, averages) = (halves(first), halves(second), halves(averages));
+        [
+            Tensors {
+                tensors: tensors.0,
+                parameters: parameters.0,
+                gradients: gradients.0,
+                states: [first.0, second.0],
+                averages: averages.0,
+            },
+            Tensors {
+                tensors: tensors.1,
+                parameters: parameters.1,
+                gradients: gradients.1,
+                states: [first.1, second.1],
+                averages: averages.1,
+            },
+        ]
     }
 }
 
@@ -299,6 +366,9 @@ impl Op for Update {
                 if has_sign { operand } else { operand.without_sign() }
             }));
         }
+        if self.options.average.is_some() {
+            operands.extend(one_each(&self.tensors, |shape| Operand::update(AVERAGE, shape)));
+        }
         operands.extend([
             Operand::read("schedule", [self.steps, Now::<f32>::SIZE]).without_sign(),
             Operand::read("step", [1]).indices(self.steps as u32),
@@ -318,7 +388,7 @@ impl Op for Update {
         let Some(now) = sorted.now(f64::is_finite) else { return };
         let clip_scale = sorted.clip_scale();
         let optimizer = self.optimizer();
-        let Tensors { tensors, parameters, gradients, mut states } = sorted.tensors;
+        let Tensors { tensors, parameters, gradients, mut states, averages } = sorted.tensors;
         for (number, tensor) in tensors.iter().enumerate() {
             let options = self.options.groups.of(tensor.group);
             let rate = f64::from(options.rate_factor) * now.learning_rate;
@@ -340,6 +410,10 @@ impl Op for Update {
                 *parameter -= rate * optimizer.define(&now, g, &mut before[..kept]);
                 for (state, of_tensors) in before.iter().zip(&mut states[..kept]) {
                     of_tensors[number].reals_mut()[i] = *state;
+                }
+                if let Some(kept) = self.options.average {
+                    let average = &mut averages[number].reals_mut()[i];
+                    *average += (1.0 - f64::from(kept)) * (*parameter - *average);
                 }
             }
         }
@@ -363,7 +437,15 @@ impl Op for Update {
                 }
             };
             let optimizer = self.optimizer();
-            sorted.tensors.in_pieces(&terms, &|piece| optimizer.run_on_cpu(&now, piece));
+            let share = self.average_share().unwrap_or_default();
+            sorted.tensors.in_pieces(&terms, &|piece| {
+                let Piece { parameter, gradient, states, average, terms } = piece;
+                let step = Piece { parameter: &mut *parameter, gradient, states, average: &mut [], terms };
+                optimizer.run_on_cpu(&now, step);
+                for (average, parameter) in average.iter_mut().zip(parameter) {
+                    *average += share * (*parameter - *average);
+                }
+            });
         })
     }
 
@@ -371,21 +453,26 @@ impl Op for Update {
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         let sizes: Vec<usize> = self.tensors.iter().map(|tensor| tensor.elements).collect();
         let spans = side_by_side(&sizes, device.largest_buffer());
-        let calls = spans.iter().map(|span| self.call(span)).collect();
+        let calls = spans.iter().flat_map(|span| self.calls(span)).collect();
         vec![Implementation::of_calls("side_by_side", calls, Vec::new())]
     }
 
-    /// A fused multiply-add for the decay and one for the step, in addition to the optimizer's own.
+    /// A fused multiply-add for the decay and one for the step, a difference and a fused multiply-add for the average, in
+    /// addition to the optimizer's own.
     fn flops(&self) -> u64 {
         let elements: usize = self.tensors.iter().map(|tensor| tensor.elements).sum();
-        (4 + u64::from(self.clips()) + self.optimizer().flops()) * elements as u64
+        let average = if self.options.average.is_some() { 3 } else { 0 };
+        (4 + u64::from(self.clips()) + self.optimizer().flops() + average) * elements as u64
     }
 
     /// Exact if factors and decays are multiples of 1/16, whose products with small integers have few digits.
     fn precision(&self) -> Precision {
         let groups = self.options.groups.all();
         let is_short = |value: f32| (value * 16.0).fract() == 0.0;
-        let mut factors = groups.iter().flat_map(|group| [group.rate_factor, group.weight_decay]);
+        let mut factors = groups
+            .iter()
+            .flat_map(|group| [group.rate_factor, group.weight_decay])
+            .chain(self.options.average);
         let exact_on_integers = self.optimizer().is_exact_on_integers() && factors.all(is_short);
         let largest = groups.iter().fold(1.0, |largest: f32, group| largest.max(group.rate_factor));
         let term_error = f64::from(largest) * self.optimizer().error();
@@ -399,7 +486,11 @@ mod tests {
     use crate::ops::optimizer::{Adam, AdamW, GroupOptions, Sgd};
 
     fn options(optimizer: Optimizer, weight_decay: f32) -> UpdateOptions {
-        UpdateOptions { optimizer, groups: Groups::with_weight_decay(weight_decay), clip_norm: None }
+        UpdateOptions {
+            optimizer,
+            groups: Groups::with_weight_decay(weight_decay),
+            ..UpdateOptions::default()
+        }
     }
 
     #[test]
@@ -415,6 +506,9 @@ mod tests {
         for clip_norm in [0.0, -1.0, f32::INFINITY, f32::NAN].map(Some) {
             assert!(UpdateOptions { clip_norm, ..good }.check().is_err(), "{clip_norm:?}");
         }
+        for average in [0.0, 1.0, -0.5, f32::NAN].map(Some) {
+            assert!(UpdateOptions { average, ..good }.check().is_err(), "{average:?}");
+        }
     }
 
     #[test]
@@ -425,6 +519,7 @@ mod tests {
             optimizer: Optimizer::AdamW(AdamW::default()),
             groups: Groups { bias, ..Groups::default() },
             clip_norm: Some(2.0),
+            average: None,
         };
         assert_eq!(toml::from_str::<UpdateOptions>(text).unwrap(), expected);
         assert_eq!(toml::from_str::<UpdateOptions>("").unwrap(), UpdateOptions::default());

@@ -83,10 +83,18 @@ fn optimizers() -> Vec<Case> {
         ("decoupled decay", Optimizer::Lion(Lion::default()), groups, false, 2, &odd),
         ("clipping", Optimizer::Lion(Lion::default()), practice, true, 2, &large),
     ];
+    let averaged = [
+        ("average", plain, Groups::default(), false, 3, &lenet),
+        ("average, momentum", sgd(0.5, false), groups, false, 4, &odd),
+        ("average", Optimizer::Adam(adam), practice, false, 3, &large),
+        ("average and clipping", Optimizer::AdamW(AdamW(adam)), practice, true, 3, &large),
+        ("average and clipping", Optimizer::Lion(Lion::default()), groups, true, 2, &odd),
+    ];
+    let rows =
+        rows.into_iter().map(|row| (row, None)).chain(averaged.into_iter().map(|row| (row, Some(0.75))));
     let mut cases: Vec<Case> = rows
-        .into_iter()
-        .map(|(name, optimizer, groups, clips, steps, parameters)| {
-            let options = UpdateOptions { optimizer, groups, clip_norm: clips.then_some(1.0) };
+        .map(|((name, optimizer, groups, clips, steps, parameters), average)| {
+            let options = UpdateOptions { optimizer, groups, clip_norm: clips.then_some(1.0), average };
             let op = Update::new(options, parameters, steps);
             Case::new(name, op.unwrap_or_else(|error| panic!("{name}: {error}")))
         })
