@@ -2,7 +2,7 @@
 
 use crate::device::{DeviceKind, DeviceProfile};
 
-/// Multiply-adds that a GPU does in the time of moving one f32 to or from memory: today's GPUs do about 30 f32
+/// Multiply-adds that a GPU does in the time of moving one f32 to or from memory: today's GPUs do about 20 f32
 /// operations per byte of memory bandwidth.
 pub const MULTIPLY_ADDS_PER_ELEMENT: f64 = 40.0;
 

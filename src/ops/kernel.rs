@@ -74,6 +74,9 @@ pub const WORKGROUP_SIZE: u32 = 64;
 /// The largest number of workgroups along one axis that every device supports.
 pub const MAX_WORKGROUPS_PER_AXIS: u32 = 65_535;
 
+/// The most buffers that every device can bind to a kernel.
+pub const MAX_BINDINGS: usize = 8;
+
 /// The constant of `shaders/grid.wgsl` for a launch in one piece.
 pub const FROM_THE_FIRST_WORKGROUP: (&str, Constant) = ("FIRST_WORKGROUP", Constant::U32(0));
 

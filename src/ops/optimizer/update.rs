@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::rule::{Decay, MOST_STATES, Now, Piece, Terms};
 use super::{Group, Groups, Optimizer};
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, WORKGROUP_SIZE, shader};
+use crate::ops::kernel::{
+    Binding, Constant, Implementation, KernelCall, MAX_BINDINGS, Source, WORKGROUP_SIZE, shader,
+};
 use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
 use crate::ops::span::{Span, side_by_side};
 use crate::{Error, Result};
@@ -87,9 +89,6 @@ pub const AVERAGE: &str = "average";
 /// The number of the first state's binding; those before it are the same for all optimizers.
 const FIRST_STATE: u32 = 5;
 
-/// Number of buffers that a kernel can bind on every device.
-const MOST_BINDINGS: usize = 8;
-
 /// Number of values that a core updates at a time.
 const CHUNK: usize = 4096;
 
@@ -122,9 +121,14 @@ impl Update {
         self.options.average.map(|kept| 1.0 - kept)
     }
 
-    /// Number of operands per parameter: the parameter, its gradient, its states and its average.
+    /// Number of operands per parameter before its average: the parameter, its gradient and its states.
+    fn kinds_before_average(&self) -> usize {
+        2 + self.optimizer().states().len()
+    }
+
+    /// Number of operands per parameter.
     fn kinds(&self) -> usize {
-        2 + self.optimizer().states().len() + usize::from(self.options.average.is_some())
+        self.kinds_before_average() + usize::from(self.options.average.is_some())
     }
 
     /// The operands, sorted by kind.
@@ -187,7 +191,7 @@ impl Update {
         };
         let single = |number: usize| Binding::Operand(self.kinds() * all + number);
         let mut bindings = vec![of_kind(0), of_kind(1), single(0), single(1), single(2)];
-        let average = 2 + self.optimizer().states().len();
+        let average = self.kinds_before_average();
         bindings.extend((2..average).map(of_kind));
         debug_assert_eq!(bindings.len(), FIRST_STATE as usize + self.optimizer().states().len());
 
@@ -212,7 +216,7 @@ impl Update {
             call.bindings.push(of_kind(average));
             call
         };
-        if bindings.len() < MOST_BINDINGS {
+        if bindings.len() < MAX_BINDINGS {
             return vec![with_average(launch(source, constants, bindings, quads))];
         }
         source.files.extend(shader!("optimizer/no_average.wgsl").files);

@@ -29,15 +29,15 @@ pub struct TapGroups<'a> {
     pub geometry: &'a ConvGeometry,
     /// Output positions, and the taps that are worked on together.
     pub strip: Strip,
-    /// Packets of input channels of a filter.
+    /// Number of packets of input channels of a filter.
     pub packets: usize,
-    /// Filters, in the bundles of which an invocation owns one.
+    /// Number of bundles of filters; an invocation owns one.
     pub filters: usize,
-    /// Bundles of filters that a workgroup owns.
+    /// Number of bundles that a workgroup owns.
     pub lanes: usize,
-    /// Sums of an invocation, in the units that it shares with others.
+    /// Number of vectors of sums of an invocation.
     pub sums: usize,
-    /// Bytes of such a unit.
+    /// Bytes of such a vector.
     pub sum_bytes: usize,
     /// Iterations of an invocation's loops for a strip, at most.
     pub trips: usize,
