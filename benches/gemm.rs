@@ -106,13 +106,14 @@ fn time_product(case: &ConvCase, pass: Pass) -> wgconv::Result<f64> {
 /// Milliseconds of the pass itself.
 fn time_convolution(case: &ConvCase, pass: Pass) -> wgconv::Result<f64> {
     let op = pass.op(case.geometry);
+    let form = op.cpu_forms().swap_remove(0);
     let buffers =
         op.operands().iter().map(|operand| HostBuffer::real(random(operand.shape.elements()))).collect();
     let mut operands = Operands::new(buffers);
     let timing = time(BUDGET, |times| {
         let start = Instant::now();
         for _ in 0..times {
-            op.run_on_cpu(&mut operands);
+            form.run(&mut operands);
         }
         Ok(start.elapsed())
     })?;

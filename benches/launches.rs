@@ -20,8 +20,8 @@ use wgconv::device::DeviceProfile;
 use wgconv::executors::OpenOptions;
 use wgconv::gpu::Tuning;
 use wgconv::ops::kernel::{Binding, Implementation, KernelCall, Source};
-use wgconv::ops::{Element, HostBuffer, Op, Operand, Operands, Precision};
-use wgconv::plan::{Allocation, Executor, Plan, Prologues};
+use wgconv::ops::{CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision};
+use wgconv::plan::{Allocation, Plan, Prologues, Workbench};
 
 /// Launches of the empty kernel.
 const LAUNCHES: usize = 1000;
@@ -106,7 +106,7 @@ fn medians<const N: usize>(
 
 /// Time of the host, of both, and of the device by its own clock.
 fn three_times(
-    executor: &mut dyn Executor,
+    executor: &mut dyn Workbench,
     prepared: wgconv::plan::Prepared,
     times: usize,
 ) -> wgconv::Result<[Duration; 3]> {
@@ -134,7 +134,9 @@ impl Op for Empty {
         vec![if self.writes { Operand::update("data", [64]) } else { Operand::read("data", [64]) }]
     }
     fn define(&self, _: &mut Operands<f64>) {}
-    fn run_on_cpu(&self, _: &mut Operands<f32>) {}
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|_| {})
+    }
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
         // The condition never holds, and no compiler knows.
         let (name, body) = match self.writes {
@@ -161,7 +163,7 @@ impl Op for Empty {
     }
 }
 
-fn empty_launches(executor: &mut dyn Executor, op: Empty) -> wgconv::Result<Value> {
+fn empty_launches(executor: &mut dyn Workbench, op: Empty) -> wgconv::Result<Value> {
     executor.clear();
     let prepared = executor.prepare(Arc::new(Plan::of_op(Box::new(op))))?;
     let [host, wall, gpu] = medians(|| three_times(executor, prepared, LAUNCHES))?;
@@ -175,7 +177,7 @@ fn empty_launches(executor: &mut dyn Executor, op: Empty) -> wgconv::Result<Valu
     }))
 }
 
-fn step(executor: &mut dyn Executor, plan: &Arc<Plan>, batch_size: usize) -> wgconv::Result<Value> {
+fn step(executor: &mut dyn Workbench, plan: &Arc<Plan>, batch_size: usize) -> wgconv::Result<Value> {
     executor.clear();
     let prepared = executor.prepare(plan.clone())?;
     for (number, content) in contents(plan).iter().enumerate() {
@@ -219,7 +221,7 @@ struct Census {
 }
 
 impl Census {
-    fn new(plan: &Plan, executor: &mut dyn Executor, profile: &DeviceProfile) -> Self {
+    fn new(plan: &Plan, executor: &mut dyn Workbench, profile: &DeviceProfile) -> Self {
         let chosen: Vec<Implementation> = plan
             .steps()
             .map(|step| {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use shared::{contents, training_plan};
 use wgconv::bench::Timing;
-use wgconv::ops::Operands;
+use wgconv::ops::{CpuForm, Operands};
 use wgconv::plan::Prologues;
 
 const BUDGET: Duration = Duration::from_secs(5);
@@ -29,17 +29,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     let plan = training_plan(model, batch_size, 1 << 20, Prologues::Everywhere)?;
     let mut buffers = contents(&plan);
-    let mut times = vec![Vec::new(); plan.steps().count()];
+    let forms: Vec<CpuForm<'_>> = plan.steps().map(|step| step.op.cpu_forms().swap_remove(0)).collect();
+    let mut times = vec![Vec::new(); forms.len()];
     let mut steps = Vec::new();
     rayon::scope(|_| {
         let start = Instant::now();
         while start.elapsed() < BUDGET {
             let step_start = Instant::now();
-            for (step, times) in plan.steps().zip(&mut times) {
+            for ((step, form), times) in plan.steps().zip(&forms).zip(&mut times) {
                 let start = Instant::now();
                 let given = step.operands.iter().map(|id| std::mem::take(&mut buffers[id.index()]));
                 let mut operands = Operands::new(given.collect());
-                step.op.run_on_cpu(&mut operands);
+                form.run(&mut operands);
                 for (id, buffer) in step.operands.iter().zip(operands.into_buffers()) {
                     buffers[id.index()] = buffer;
                 }
@@ -49,14 +50,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     });
     println!("{:>9}{:>10}  {:24}{:14}operands", "ms", "GFLOP/s", "operation", "form");
-    for (step, times) in plan.steps().zip(times) {
+    for ((step, form), times) in plan.steps().zip(&forms).zip(times) {
         let milliseconds = Timing::of(times).median;
         let shapes: Vec<String> = step.operands.iter().map(|&id| plan.buffer(id).shape.to_string()).collect();
         println!(
             "{milliseconds:9.4}{:10.1}  {:24}{:14}{}",
             step.op.flops() as f64 / milliseconds / 1e6,
             step.op.name(),
-            step.op.cpu_forms()[0].name,
+            form.name,
             shapes.join(" "),
         );
     }

@@ -1,6 +1,6 @@
 // add, direct: every element from its definition.
 // sum[i] = a[i] + b[i].
-// An invocation owns one element; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one element; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/add.rs.
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;

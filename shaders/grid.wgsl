@@ -1,6 +1,6 @@
-// Numbering of invocations in kernels that own one element an invocation.
-// Workgroups are folded into x and y, since an axis takes 65,535 at most; the last row may run past the end.
-// A launch that would take long is done in pieces, each from a workgroup of its own on.
+// Numbering of invocations in kernels in which an invocation owns one element.
+// Workgroups are folded into x and y, since an axis has at most 65,535; the last row may extend past the end.
+// A launch that would take long is split into pieces, each of which starts at its FIRST_WORKGROUP.
 
 const WORKGROUP_SIZE: u32 = 64u;
 

@@ -1,11 +1,11 @@
-// A part of a sum that is too long for one launch: each launch runs through a part of the loops, and goes on from what
-// the one before it left in memory. A kernel without one of the loops leaves its bounds unread.
+// A part of a sum that is too long for one launch: each launch runs a part of the loops, and continues from the result
+// that the launch before it left in memory. A kernel without one of the loops does not read its bounds.
 // Set by src/ops/parts.rs.
 
 override PART: u32;
 override PARTS: u32;
 
-// Rows and columns of a window, and the terms at one tap.
+// Bounds for the rows and columns of a window, and for the terms at one tap.
 override FIRST_R: u32;
 override END_R: u32;
 override FIRST_S: u32;

@@ -2,9 +2,18 @@
 //!
 //! Layouts are the internal ones: input `[N,H,W,C]`, filters `[K,R,S,C/groups]`, output `[N,P,Q,K]`;
 //! [`Tensor::permuted`] converts from and to PyTorch's.
+//!
+//! Infinities and NaN have the definition's effect, in each of the tensors and on every device: they reach the results
+//! whose terms they are in, and no others. For that the tensors are looked through once, and where a value is not finite
+//! the pass takes an implementation that is slower. The steps of a [`Plan`] do without: there the zeros of the padding
+//! may meet an infinite filter and give NaN at the edge, and neighbours of a value that is not finite may be NaN. A training
+//! stops at a loss that is not finite.
+
+mod literal;
 
 use std::sync::Arc;
 
+use self::literal::Literal;
 use crate::ops::bias::BiasGrad;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::{Element, Epilogue, HostBuffer, Op};
@@ -28,7 +37,7 @@ pub fn forward(
 ) -> Result<Tensor> {
     let epilogue = Epilogue { bias: bias.is_some(), activation: None };
     let given: Vec<&Tensor> = [input, filters].into_iter().chain(bias).collect();
-    run(executor, ConvForward::new(*geometry).with_epilogue(epilogue), &given)
+    convolve(executor, ConvForward::new(*geometry).with_epilogue(epilogue), &given, filters)
 }
 
 /// Gradient of the loss with respect to the filters; see [`ConvGradFilters`].
@@ -41,7 +50,7 @@ pub fn grad_filters(
     input: &Tensor,
     grad_output: &Tensor,
 ) -> Result<Tensor> {
-    run(executor, ConvGradFilters::new(*geometry), &[input, grad_output])
+    convolve(executor, ConvGradFilters::new(*geometry), &[input, grad_output], grad_output)
 }
 
 /// Gradient of the loss with respect to the input; see [`ConvGradInput`].
@@ -54,7 +63,7 @@ pub fn grad_input(
     filters: &Tensor,
     grad_output: &Tensor,
 ) -> Result<Tensor> {
-    run(executor, ConvGradInput::new(*geometry), &[filters, grad_output])
+    convolve(executor, ConvGradInput::new(*geometry), &[filters, grad_output], filters)
 }
 
 /// Gradient of the loss with respect to the bias: `grad_bias[k] = sum over n,p,q of grad_output[n,p,q,k]`.
@@ -108,6 +117,21 @@ fn matrix(geometry: &ConvGeometry) -> (usize, usize) {
 
 fn expect_shape(what: &str, expected: &Shape, found: &Shape) -> Result<()> {
     if expected == found { Ok(()) } else { Err(Error::invalid(what, expected.to_string(), found)) }
+}
+
+/// Runs a pass of a convolution: to the letter where a value is not finite. `at_padding` is the one of the `given` factors
+/// that an implementation may multiply by zeros which stand for the padding of the other.
+fn convolve(
+    executor: &mut dyn Executor,
+    op: impl Op + 'static,
+    given: &[&Tensor],
+    at_padding: &Tensor,
+) -> Result<Tensor> {
+    let is_finite = |tensor: &Tensor| tensor.data().iter().all(|value| value.is_finite());
+    match given.iter().all(|tensor| is_finite(tensor)) {
+        true => run(executor, op, given),
+        false => run(executor, Literal { op, is_finite_at_padding: is_finite(at_padding) }, given),
+    }
 }
 
 /// Runs one operation: `given` are the operands that it reads, in order; the result is the one that it writes.

@@ -4,13 +4,13 @@ use crate::device::{DeviceChoice, DeviceKind};
 use crate::files::CacheFolder;
 use crate::gpu::{Adapter, GpuExecutor, ShaderChecks, Tuning, adapters, install_advice};
 use crate::host::{CpuExecutor, ReferenceExecutor};
-use crate::plan::Executor;
+use crate::plan::{Executor, Workbench};
 use crate::{Error, Result};
 
 /// An executor, and why it was chosen.
 pub struct Opened {
     /// The executor.
-    pub executor: Box<dyn Executor>,
+    pub executor: Box<dyn Workbench>,
     /// One line: the device, and the reason for it.
     pub reason: String,
 }
@@ -71,7 +71,7 @@ pub fn open(choice: &DeviceChoice, allow_software: bool) -> Result<Opened> {
 /// Those of [`choose`]; [`Error::Device`] when the driver refuses.
 pub fn open_with(choice: &DeviceChoice, options: &OpenOptions) -> Result<Opened> {
     let (chosen, reason) = choose(choice, options.allow_software)?;
-    let executor: Box<dyn Executor> = match chosen {
+    let executor: Box<dyn Workbench> = match chosen {
         Chosen::Cpu => Box::new(CpuExecutor::new()),
         Chosen::Reference => Box::new(ReferenceExecutor::new()),
         Chosen::Gpu(adapter) => Box::new(options.open_gpu(&adapter)?),

@@ -1,4 +1,4 @@
-//! Writing files completely or not at all, reading whole files, and the cache folder.
+//! Writing files completely or not at all, adding to them, reading whole files, and the cache folder.
 
 mod slug;
 mod write;
@@ -9,8 +9,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use slug::slug;
+pub use write::{append_durably, check_writable, is_standard_output, write_atomically, write_durably};
 pub(crate) use write::{check_folder, sync_folder};
-pub use write::{check_writable, is_standard_output, write_atomically, write_durably};
 
 use crate::{Error, Result};
 

@@ -27,7 +27,7 @@
 //! let mut trainer = Trainer::new(device.executor, network, &digits, settings)?;
 //! for _ in 0..5 {
 //!     let epoch = trainer.run_epoch(|_| std::ops::ControlFlow::Continue(()))?;
-//!     let test = epoch.test.expect("a whole epoch ends with an evaluation");
+//!     let test = epoch.evaluation.expect("a whole epoch ends with an evaluation");
 //!     println!("epoch {}: {:.1} % of the test images", epoch.epoch, 100.0 * test.accuracy());
 //! }
 //! assert!(trainer.evaluate()?.accuracy() > 0.8);
@@ -64,6 +64,7 @@
 //! | `cpu` | how, on the CPU: SIMD, panels, matrix products, scratch memory |
 //! | [`host`] | the executors in host memory: the CPU in f32, and the reference, which runs the definitions in f64 |
 //! | [`train`] | the loop: settings, schedules, epochs, figures, checkpoints, runs that can be resumed |
+//! | [`predict`] | asking a trained network about images |
 //! | `verify`, `bench` | whether what is fast gives the definition's answer; how fast it is |
 //! | `report` | what a person looks at |
 //! | [`files`], `host_memory` | files that are there whole or not at all; refusals in place of crashes |
@@ -86,6 +87,7 @@ pub mod layers;
 pub mod network;
 pub mod ops;
 pub mod plan;
+pub mod predict;
 #[doc(hidden)]
 pub mod report;
 pub mod tensor;
@@ -101,6 +103,7 @@ pub use network::{Network, NetworkBuilder, Weights};
 pub use ops::activation::Activation;
 pub use ops::optimizer::Optimizer;
 pub use plan::{Executor, Plan};
+pub use predict::{Prediction, Predictor};
 pub use tensor::{ImageShape, Shape, Tensor};
 pub use train::{Evaluation, Schedule, TrainSettings, Trainer};
 

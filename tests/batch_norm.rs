@@ -1,7 +1,7 @@
-//! Batch normalisation takes PyTorch's steps, and does what no single operation shows: statistics that outlive a step,
-//! steps that went bad, evaluation.
+//! Batch normalisation takes the same steps as PyTorch, and has the properties that no single operation shows:
+//! statistics that outlive a step, bad steps without effect, evaluation.
 //!
-//! tests/golden/make.py made the values: in float64, with gradients through autograd.
+//! The values are from tests/golden/make.py: in float64, with gradients through autograd.
 
 mod common;
 #[path = "golden/file.rs"]
@@ -21,20 +21,22 @@ use wgconv::ops::norm::{
 };
 use wgconv::ops::optimizer::UpdateOptions;
 use wgconv::ops::{Element, HostBuffer, Op, Operands};
-use wgconv::plan::{DataParts, Executor, LossOptions, Plan, TrainOptions, predict_plan, train_plan};
+use wgconv::plan::{
+    DataParts, Executor, LossOptions, Plan, TrainOptions, Workbench, predict_plan, train_plan,
+};
 use wgconv::tensor::ImageShape;
 
 /// Both sides compute in float64.
 const DEFINITION_TOLERANCE: f64 = 1e-12;
-/// Relative to the largest value; f32 sums in another order.
+/// Relative to the largest value: f32, and sums in another order.
 const TOLERANCE: f64 = 1e-5;
 /// A mean of 1000 is itself rounded in f32.
 const TOLERANCE_FAR_FROM_ZERO: f64 = 2e-4;
 
-fn executors(test: &str) -> Vec<Box<dyn Executor>> {
-    let mut executors: Vec<Box<dyn Executor>> = vec![Box::new(CpuExecutor::new())];
+fn executors(test: &str) -> Vec<Box<dyn Workbench>> {
+    let mut executors: Vec<Box<dyn Workbench>> = vec![Box::new(CpuExecutor::new())];
     for checks in [ShaderChecks::Off, ShaderChecks::On] {
-        executors.extend(common::gpu(test, checks).map(|gpu| Box::new(gpu) as Box<dyn Executor>));
+        executors.extend(common::gpu(test, checks).map(|gpu| Box::new(gpu) as Box<dyn Workbench>));
     }
     executors
 }
@@ -67,13 +69,13 @@ struct Settings {
     steps: usize,
 }
 
-/// Tensors by the names that operands have.
+/// Tensors by the names of operands.
 type Tensors = HashMap<String, HostBuffer<f64>>;
 
-/// A way to run an operation: what its operands hold, before and after.
+/// Runs an operation: from the content of its operands before to that after.
 type RunOp<'a> = dyn FnMut(Box<dyn Op>, Vec<HostBuffer<f64>>) -> Vec<HostBuffer<f64>> + 'a;
 
-/// A case of the file, and the way to run an operation.
+/// A case of the file, and the function that runs operations.
 struct Case<'a, 'b> {
     settings: &'a Settings,
     given: Tensors,
@@ -83,7 +85,7 @@ struct Case<'a, 'b> {
 }
 
 impl Case<'_, '_> {
-    /// Runs an operation on tensors that have its operands' names.
+    /// Runs an operation on the tensors with the names of its operands.
     fn apply(&mut self, op: impl Op + 'static, tensors: &mut Tensors) {
         let declared = op.operands();
         let given = declared.iter().map(|operand| match tensors.get(operand.name) {
@@ -94,7 +96,7 @@ impl Case<'_, '_> {
         tensors.extend(declared.iter().map(|operand| operand.name.to_string()).zip(found));
     }
 
-    /// What the layer does in each step, and then in an evaluation: everything that PyTorch computed.
+    /// The results of the layer in each step, and then in an evaluation: everything that PyTorch computed.
     fn steps(mut self) -> HashMap<String, Vec<f64>> {
         let &Settings { eps: epsilon, momentum, affine, steps, .. } = self.settings;
         let (rows, channels) = (self.rows, self.channels);
@@ -165,21 +167,21 @@ fn compare(run: &mut RunOp<'_>, tolerance: impl Fn(&str) -> f64) -> f64 {
 }
 
 #[test]
-fn steps_and_evaluation_are_pytorchs() {
+fn steps_and_evaluation_match_pytorch() {
     let worst = compare(&mut |op, given| defined(op.as_ref(), given), |_| DEFINITION_TOLERANCE);
     println!("definitions: {worst:.1e}");
     let tolerance = |name: &str| match name {
         "means far from zero" => TOLERANCE_FAR_FROM_ZERO,
         _ => TOLERANCE,
     };
-    for mut executor in executors("steps_and_evaluation_are_pytorchs") {
+    for mut executor in executors("steps_and_evaluation_match_pytorch") {
         let worst = compare(&mut |op, given| run_on(executor.as_mut(), op, &given), tolerance);
         println!("{}: {worst:.1e}", executor.device_name());
     }
 }
 
-/// In every implementation, over several slices and chunks: the variance of values around 10,000 keeps its digits, where
-/// a difference of squares would have none left.
+/// In every implementation, over several slices and chunks, the variance of values around 10,000 keeps its digits. A
+/// difference of squares would lose all of them.
 #[test]
 fn a_mean_far_from_zero_costs_the_variance_no_digits() {
     const MEAN: f64 = 10_000.0;
@@ -273,7 +275,7 @@ fn a_bad_step_leaves_running_statistics_as_they_were() {
             assert_eq!(before, after, "{device}");
         }
     }
-    // The loss of these is finite, and the norm of their gradients is not, in f32.
+    // In f32 the loss of these weights is finite, and the norm of their gradients is not.
     executors.pop();
     for executor in &mut executors {
         let [before, after] = statistics_around_a_step(executor.as_mut(), 1e30, Some(1.0));
@@ -283,7 +285,7 @@ fn a_bad_step_leaves_running_statistics_as_they_were() {
     }
 }
 
-/// An image's output is the same to the last bit, whichever others are in the batch.
+/// An image's output is the same to the last bit, whichever other images are in the batch.
 #[test]
 fn evaluation_is_independent_of_the_batch() {
     let network = Network::builder("test", IMAGE).batch_norm().flatten().build().unwrap();

@@ -29,7 +29,7 @@ fn a_file_of_cases_is_read_by_its_column_names() {
     assert_eq!((cases[0].geometry.height.output, cases[0].geometry.width.output), (79, 341));
     assert_eq!(cases[1].name, "8x64x56x56 k64 3x3 p1");
 
-    // Another order, every column there may be, and a mark of the byte order.
+    // Another order, every possible column, and a byte order mark.
     let (_folder, path) = file(
         "\u{feff}name, groups, dilation_width, dilation_height, stride_width, stride_height, pad_width, pad_height, \
          kernel_width, kernel_height, out_channels, in_width, in_height, in_channels, batch\n\
@@ -51,7 +51,7 @@ fn a_bad_file_of_cases_is_refused_with_its_line() {
     let good = "4,1,16,16,32,5,5,0,0,2,2";
     let files = [
         (String::new(), "expected a line of column names"),
-        (format!("{HEADER}\n"), "expected a line a convolution"),
+        (format!("{HEADER}\n"), "expected one line per convolution"),
         (format!("{HEADER}\n{good}\n4,1\n"), "line 3: expected 11 values, one per column, found 2"),
         (format!("{HEADER}\n{good},1\n"), "line 2: expected 11 values, one per column, found 12"),
         (format!("{HEADER}\n{good}\n4,1,16,16,32,5,five,0,0,2,2\n"), "found kernel_width \"five\""),
@@ -106,7 +106,7 @@ fn deepbench_is_all_there() {
 }
 
 #[test]
-fn a_name_that_was_there_before_gets_a_number() {
+fn a_repeated_name_gets_a_number() {
     let sizes = suite("small").unwrap()[0].sizes;
     let given = ["a", "b", "a", "a #2", "a"];
     let cases = given.map(|name| ConvCase::new(sizes).unwrap().named(name));
@@ -114,7 +114,7 @@ fn a_name_that_was_there_before_gets_a_number() {
     assert_eq!(names, ["a", "b", "a #2", "a #2 #2", "a #3"]);
 }
 
-/// A row as the program writes that prints CSV columns as text.
+/// A row as written by a program that prints the columns of a CSV file as text.
 fn foreign(batch: usize, pass: &str, ms: f64) -> String {
     let names = HEADER.split(',').map(str::trim);
     let values = [batch, 1, 9, 9, 8, 3, 3, 1, 1, 1, 1];
@@ -134,7 +134,7 @@ fn ours(batch: usize, pass: &str, ms: f64) -> String {
 }
 
 #[test]
-fn a_comparison_pairs_the_same_work_whoever_measured_it() {
+fn a_comparison_pairs_the_same_work_of_different_programs() {
     let a = [
         "{\"ceilings\":{\"gflops\":100}}\n".into(),
         ours(1, "forward", 2.0),
@@ -170,7 +170,7 @@ fn a_comparison_pairs_the_same_work_whoever_measured_it() {
     // 2*N*K*P*Q*C*R*S in 2 milliseconds.
     let gflops = comparison.work[0].gflops(0).unwrap();
     assert!((gflops / (2.0 * 8.0 * 81.0 * 9.0 / 2e6) - 1.0).abs() < 1e-12, "{gflops}");
-    // The root of 2 * 18 is 6.
+    // The square root of 2 * 18 is 6.
     assert_eq!(comparison.passes().collect::<Vec<_>>(), [Pass::Forward, Pass::GradInput]);
     let (mean, count) = comparison.geometric_mean(Pass::Forward, 1).unwrap();
     assert!((mean - 6.0).abs() < 1e-12 && count == 2, "{mean}");
@@ -228,7 +228,7 @@ fn three_files_are_compared_with_the_first_and_need_not_have_the_same_rows() {
     let (mean, count) = comparison.geometric_mean(Pass::Forward, 1).unwrap();
     assert!((mean - 8.0).abs() < 1e-12 && count == 1);
     let (mean, count) = comparison.geometric_mean(Pass::Forward, 2).unwrap();
-    // The root of 1/2 * 4.
+    // The square root of 1/2 * 4.
     assert!((mean - 2f64.sqrt()).abs() < 1e-12 && count == 2);
 
     let arguments: Vec<&str> =
@@ -240,7 +240,7 @@ fn three_files_are_compared_with_the_first_and_need_not_have_the_same_rows() {
         assert!(heading.contains(column), "{stdout}");
     }
     let row = stdout.lines().find(|line| line.starts_with("1x1x9x9")).unwrap();
-    // A dash for the milliseconds, the GFLOP/s and the ratio that Burn has not.
+    // A dash for the milliseconds, the GFLOP/s and the ratio, which Burn does not have.
     assert_eq!(row.split_whitespace().filter(|&cell| cell == "-").count(), 3, "{stdout}");
     assert!(
         stdout.contains("   8.00 burn/ours, cases: 1") && stdout.contains("   1.41 torch/ours, cases: 2")
@@ -279,7 +279,7 @@ fn bench(arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_wgconv"))
         .arg("bench")
         .args(arguments)
-        // Nothing is left in the folder of whoever runs the tests.
+        // Nothing may be left in the cache folder of the user who runs the tests.
         .env("WGCONV_CACHE", "")
         .stdin(Stdio::null())
         .output()
@@ -326,7 +326,7 @@ fn a_row_says_what_was_measured_and_where() {
     assert_eq!((summaries, lines.len()), (3, 7));
 }
 
-/// The commit of the checkout that this was built in, perhaps with changes; null where there is no git.
+/// The commit of the checkout in which this was built, possibly with changes; null without git.
 fn assert_commit(commit: &Value) {
     let git = Command::new("git").args(["rev-parse", "--show-prefix"]).output();
     if git.is_ok_and(|output| output.status.success() && output.stdout.trim_ascii().is_empty()) {
@@ -380,7 +380,7 @@ fn a_row_says_who_chose_the_implementation_and_by_which_clock() {
     assert_eq!(rows("--device 0 --pass forward --implementation direct"), [row("flag", "direct")]);
     let all = rows("--device 0 --pass forward --all-implementations");
     assert!(all.len() > 1 && all.iter().all(|(by, _)| by == "flag"), "{all:?}");
-    // On a busy machine there may be too little time for some.
+    // On a busy machine, the time may not suffice for all of them.
     let tuned = rows("--device 0");
     assert!(tuned.len() == 3 && tuned.iter().any(|(by, _)| by == "tuning"), "{tuned:?}");
     assert_eq!(rows("--device cpu --pass forward"), [row("rules", "direct")]);

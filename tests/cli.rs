@@ -1,4 +1,4 @@
-//! The command line: what each command gives, and how it refuses what it cannot do.
+//! The command line: the output of each command, and its errors for bad input.
 
 #[path = "common/workplace.rs"]
 mod workplace;
@@ -133,9 +133,9 @@ mod train {
         }
     }
 
-    /// The update of an epoch's last step is seen by nobody before the evaluation.
+    /// The evaluation is the first to use the weights of an epoch's last step.
     #[test]
-    fn weights_without_a_finite_loss_replace_none_that_have_one() {
+    fn weights_without_a_finite_loss_do_not_replace_good_ones() {
         let place = Workplace::new();
         let common =
             "train --device cpu --limit 64 --batch-size 64 --model linear --momentum 0 --weight-decay 4";
@@ -147,7 +147,7 @@ mod train {
             1,
             "try a smaller learning rate; these weights are not saved, last.safetensors is that",
         );
-        // What the good epochs left is what a run of just these leaves.
+        // The files are those of a run of only the good epochs.
         place.train(&format!(
             "{} --epochs {epochs} --learning-rate 1 --out b",
             common.trim_start_matches("train --device cpu")
@@ -220,7 +220,7 @@ mod train {
     }
 
     #[test]
-    fn output_folders_that_cannot_be_are_refused() {
+    fn impossible_output_folders_are_refused() {
         let place = Workplace::new();
         files::idx(&place, "data", 0);
         place.write("file", "");
@@ -232,7 +232,7 @@ mod train {
             #[cfg(target_os = "linux")]
             ("/proc/nowhere/run", 1, "cannot create /proc/nowhere/run: "),
         ] {
-            // Data that are not there tell that the folder is looked at first.
+            // The same error with missing data shows that the folder is checked first.
             for data in ["data", "nowhere"] {
                 let command = format!("train --device cpu --model linear --data {data} --out {out}");
                 place.assert_refused(&command, code, culprit);
@@ -436,7 +436,7 @@ mod summary {
     use super::*;
 
     #[test]
-    fn presets_and_files_are_summed_up() {
+    fn presets_and_files_are_summarised() {
         let place = Workplace::new();
         let layers = ["type = \"flatten\"", "type = \"dense\"; units = 5"];
         place.write("mine.toml", files::model("input = [2, 3, 4]", &layers));
@@ -566,7 +566,7 @@ mod devices {
 mod caches {
     use super::*;
 
-    /// Trains in a moment on the first adapter, with `WGCONV_CACHE` as given; none without an adapter.
+    /// Trains briefly on the first adapter, with this `WGCONV_CACHE`; `None` without an adapter.
     fn train(place: &Workplace, cache: Option<&str>, more: &str) -> Option<Run> {
         wgconv::gpu::adapters().first()?;
         files::idx(place, "data", 0);
@@ -592,14 +592,14 @@ mod caches {
     }
 
     #[test]
-    fn what_was_measured_is_kept_and_said_once() {
+    fn measurements_are_kept_and_reported_once() {
         let place = Workplace::new();
         let Some(first) = train(&place, Some("cache"), "") else { return };
         assert!(first.stderr.starts_with("tuned ") && first.stderr.contains(" operations in "), "{first:?}");
         assert!(first.stderr.contains("(cached in cache/tuning-"), "{first:?}");
         let is_tuning = |name: &String| name.starts_with("tuning-") && name.ends_with(".json");
         assert_eq!(names(&place.path("cache")).iter().filter(|name| is_tuning(name)).count(), 1);
-        // On a busy machine it may take more than one start until there is nothing left to say.
+        // On a busy machine, it may take more than one start until everything is measured.
         let mut silent = Vec::new();
         for number in 0..12 {
             let run = train(&place, Some("cache"), &format!("--out {number}")).unwrap();
@@ -652,13 +652,13 @@ mod conv {
         serialize(views, None).unwrap()
     }
 
-    /// Asserts what `wgconv conv` makes of a case: values worked out by hand.
+    /// Asserts the answers of `wgconv conv` to a case, whose values were computed by hand.
     #[track_caller]
     fn assert_answers(options: &str, case: &[Tensor], expected: &[Tensor]) {
         let place = Workplace::new();
         place.write("case.safetensors", file(case, Dtype::F32));
-        let run =
-            place.run(&format!("conv case.safetensors --device cpu --json --out out.safetensors {options}"));
+        let device = if options.contains("--device") { "" } else { " --device cpu" };
+        let run = place.run(&format!("conv case.safetensors --json --out out.safetensors {options}{device}"));
         assert_eq!(run.code, 0, "{run:?}");
         let answers = tensors(&place.path("out.safetensors"));
         let expected: BTreeMap<_, _> = expected
@@ -750,6 +750,54 @@ mod conv {
     }
 
     #[test]
+    fn tensors_with_other_names_are_refused_with_what_they_may_stand_for() {
+        const INPUT: Tensor = ("input", &[1, 1, 1, 1], &[1.]);
+        const FILTERS: Tensor = ("filters", &[1, 1, 1, 1], &[1.]);
+        let place = Workplace::new();
+        for (names, found) in [
+            (&["grad_out"][..], "grad_out: did you mean grad_output?"),
+            (&["Bias"], "Bias: did you mean bias?"),
+            (&["inputs", "filter"], "filter: did you mean filters?; inputs: did you mean input?"),
+            (&["y", "grad_outputs"], "grad_outputs: did you mean grad_output?; y"),
+        ] {
+            let others = names.iter().map(|&name| -> Tensor { (name, &[1, 1, 1, 1], &[1.]) });
+            let case: Vec<Tensor> = [INPUT, FILTERS].into_iter().chain(others).collect();
+            place.write("case.safetensors", file(&case, Dtype::F32));
+            let expected = format!(
+                "case.safetensors: expected no tensors but input, filters, bias, grad_output, found {found}\n"
+            );
+            place.assert_refused("conv case.safetensors --out out --device cpu", 1, &expected);
+        }
+    }
+
+    /// Padded: the first filter value meets the input at the last of four positions alone, and the padding at the others.
+    #[test]
+    fn an_infinite_filter_meets_no_padding() {
+        let infinite = f32::INFINITY;
+        let filters = [infinite, 1., 1., 1., 1., 1., 1., 1., 1.];
+        for device in ["cpu", "reference"] {
+            assert_answers(
+                &format!("--padding 1 --device {device}"),
+                &[
+                    ("input", &[1, 1, 2, 2], &[1., 2., 3., 4.]),
+                    ("filters", &[1, 1, 3, 3], &filters),
+                    ("grad_output", &[1, 1, 2, 2], &[1., infinite, 1., 1.]),
+                ],
+                &[
+                    ("output", &[1, 1, 2, 2], &[10., 10., 10., infinite]),
+                    (
+                        "grad_filters",
+                        &[1, 1, 3, 3],
+                        &[1., 3., 2., infinite, infinite, 6., infinite, infinite, 4.],
+                    ),
+                    ("grad_input", &[1, 1, 2, 2], &[infinite, infinite, infinite, infinite]),
+                    ("grad_bias", &[1], &[infinite]),
+                ],
+            );
+        }
+    }
+
+    #[test]
     fn bad_cases_are_refused() {
         const INPUT: Tensor = ("input", &[1, 2, 4, 4], &[1.; 32]);
         const FILTERS: Tensor = ("filters", &[2, 2, 3, 3], &[1.; 36]);
@@ -802,7 +850,7 @@ mod conv {
         ] {
             let command = format!("conv {case} --out {out} --device cpu");
             place.assert_refused(&command, 1, culprit);
-            // Nothing was opened, nothing computed: the answers would have been listed.
+            // Nothing was computed, or the answers would have been listed.
             assert_eq!(place.run(&command).stdout, "", "{command}");
         }
     }
@@ -821,7 +869,7 @@ mod verify {
     }
 
     #[test]
-    fn json_has_an_object_a_verdict_and_the_totals_last() {
+    fn json_has_one_object_per_verdict_and_the_totals_last() {
         let run = Workplace::new().run("verify --device cpu --only pool2d.forward --json");
         assert_eq!(run.code, 0, "{run:?}");
         let objects = run.json();
@@ -838,7 +886,7 @@ mod verify {
     }
 
     #[test]
-    fn what_names_nothing_is_refused() {
+    fn names_of_nothing_are_refused() {
         let place = Workplace::new();
         for arguments in [
             "--only nothing",
@@ -850,7 +898,7 @@ mod verify {
         }
     }
 
-    /// Runs a command as a verdict names it.
+    /// Runs the command of a verdict.
     #[cfg(unix)]
     fn repeat(command: &str) -> Run {
         let arguments = command.trim_start().strip_prefix("wgconv ").expect(command);
@@ -860,14 +908,14 @@ mod verify {
 
     #[cfg(unix)]
     #[test]
-    fn the_command_of_a_verdict_repeats_it_alone() {
+    fn the_command_of_a_verdict_repeats_only_that_verdict() {
         let run = Workplace::new().run("verify --device cpu --random 12 --seed 3 --json");
         let mut objects = run.json();
         objects.pop();
         let mut repeated = std::collections::BTreeSet::new();
         for verdict in &objects {
             let command = verdict["command"].as_str().unwrap();
-            // One of the table and one drawn for each operation.
+            // For each operation, one case of the table and one random case.
             if !repeated.insert((verdict["op"].as_str().unwrap(), command.contains("--random"))) {
                 continue;
             }
@@ -883,10 +931,10 @@ mod verify {
         assert!(repeated.len() > 25, "{repeated:?}");
     }
 
-    /// Of many random windows some meet nothing but padding.
+    /// Among many random windows, some lie entirely in the padding.
     #[cfg(unix)]
     #[test]
-    fn what_is_mistrusted_is_shown_with_its_command() {
+    fn mistrusted_answers_are_shown_with_their_command() {
         let run = Workplace::new().run("verify --device cpu --random 300 --only conv2d.forward");
         assert_eq!(run.code, 0, "{run:?}");
         let mut lines = run.stdout.lines().skip_while(|line| !line.starts_with("MISTRUSTED "));
@@ -937,7 +985,7 @@ fn help_names_every_command_and_how_to_start() {
 
 /// `wgconv ... | head -1` must not end in a panic, nor end a training.
 #[test]
-fn a_reader_that_went_away_stops_nothing() {
+fn a_closed_pipe_stops_no_command() {
     let place = Workplace::new();
     files::idx(&place, "data", 0);
     let nobody = || std::io::pipe().unwrap().1;

@@ -1,4 +1,4 @@
-//! Each format loads right, and each kind of damage is refused in one clear line.
+//! Each format loads correctly, and each kind of damage is refused in one clear line.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -26,7 +26,7 @@ fn load_from(folder: &TempDir) -> DataSplits {
     load(folder.path().to_str().unwrap(), &LoadOptions::seed(3)).unwrap()
 }
 
-/// Asserts that the folder is refused in the one line `message`, where paths are relative to it.
+/// Asserts that the folder is refused with the single line `message`, in which paths are relative to it.
 #[track_caller]
 fn assert_refused(folder: &TempDir, message: &str) {
     let error = load(folder.path().to_str().unwrap(), &LoadOptions::seed(3)).unwrap_err().to_string();
@@ -159,7 +159,7 @@ mod idx {
     }
 
     #[test]
-    fn files_at_odds_are_refused() {
+    fn inconsistent_files_are_refused() {
         let folder = valid();
         write(&folder, "train-labels-idx1-ubyte", labels(&[1, 2]));
         assert_refused(&folder, "train-labels-idx1-ubyte: expected 3 labels, one per image, found 2");
@@ -185,7 +185,7 @@ mod idx {
 mod cifar {
     use super::*;
 
-    /// A row whose planes are filled with 10, 20 and 30, but for the second pixel: 11, 21 and 31.
+    /// A row whose planes are filled with 10, 20 and 30, except for the second pixel: 11, 21 and 31.
     fn row(labels: &[u8]) -> Vec<u8> {
         let plane = |value: u8| [vec![value, value + 1], vec![value; 1022]].concat();
         [labels.to_vec(), plane(10), plane(20), plane(30)].concat()
@@ -275,7 +275,7 @@ mod folders {
     }
 
     #[test]
-    fn given_splits_load_with_classes_taking_turns() {
+    fn given_splits_load_with_interleaved_classes() {
         let data = load_from(&valid());
         assert_eq!(data.train.image, ImageShape { height: 2, width: 3, channels: 1 });
         assert_eq!(data.train.classes, ["ant", "cat"]);
@@ -386,7 +386,7 @@ mod folders {
         let folder = valid();
         let mut png = fs::read(folder.path().join("train/cat/1.png")).unwrap();
         png[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
-        // The header chunk ends in its checksum.
+        // The header chunk ends with its checksum.
         let mut checksum = flate2::Crc::new();
         checksum.update(&png[12..29]);
         png[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
@@ -413,7 +413,7 @@ fn synthetic_digits_are_balanced_and_normalisable() {
     );
 }
 
-/// The published files; `WGCONV_DATA` names a folder that holds `mnist/`.
+/// Uses the published files: `WGCONV_DATA` names a folder that contains `mnist/`.
 #[test]
 fn mnist_loads() {
     let Ok(root) = std::env::var("WGCONV_DATA") else {
@@ -424,7 +424,7 @@ fn mnist_loads() {
     assert_eq!((data.train.len(), data.test.len()), (60_000, 10_000));
     assert_eq!(data.train.labels[..5], [5, 0, 4, 1, 9]);
     assert_eq!(data.train.classes.len(), 10);
-    // The figures that everyone quotes: mean 0.1307, deviation 0.3081.
+    // The well-known figures: mean 0.1307, deviation 0.3081.
     let figures = Normalisation::measure(&data.train);
     assert!((figures.mean[0] / 255.0 - 0.1307).abs() < 5e-5, "{figures:?}");
     assert!((figures.deviation[0] / 255.0 - 0.3081).abs() < 5e-5, "{figures:?}");

@@ -12,7 +12,7 @@ use wgconv::ops::HostBuffer;
 use wgconv::ops::batch::Advance;
 use wgconv::ops::conv::{ConvForward, ConvGeometry};
 use wgconv::ops::window::WindowOptions;
-use wgconv::plan::{Executor, Plan, Prepared, TimedBy};
+use wgconv::plan::{Executor, Plan, Prepared, TimedBy, Workbench};
 use wgconv::tensor::ImageShape;
 
 fn convolution(executor: &mut dyn Executor) -> Prepared {
@@ -21,8 +21,8 @@ fn convolution(executor: &mut dyn Executor) -> Prepared {
     executor.prepare(Arc::new(Plan::of_op(Box::new(op)))).unwrap()
 }
 
-/// The time that the executor gives for some runs, and the host's around them; the runs last a while.
-fn times(executor: &mut dyn Executor, prepared: Prepared) -> [Duration; 2] {
+/// The executor's time for a number of runs, large enough to take at least 200 ms, and the host's time around them.
+fn times(executor: &mut dyn Workbench, prepared: Prepared) -> [Duration; 2] {
     executor.time(prepared, 1).unwrap();
     let mut runs = 1;
     loop {
@@ -50,7 +50,7 @@ fn the_devices_time_lies_within_the_hosts() {
         assert_eq!(gpu.timed_by(), TimedBy::GpuTimestamps);
     }
 
-    // Many more launches than one submission holds: the first and the last of them count.
+    // Several submissions, all of which count, from the first to the last.
     let start = Instant::now();
     gpu.time(prepared, 3).unwrap();
     let few = gpu.time(prepared, 3).unwrap();
@@ -76,7 +76,7 @@ fn without_timestamps_the_hosts_clock_counts() {
 fn work_in_many_submissions_is_done_once_and_in_order() {
     const TEST: &str = "work_in_many_submissions_is_done_once_and_in_order";
     let Some(mut gpu) = common::gpu(TEST, ShaderChecks::Off) else { return };
-    // So many that they take several submissions, by their number.
+    // More launches than fit in one submission.
     const RUNS: usize = 20_000;
     let plan = Arc::new(Plan::of_op(Box::new(Advance { steps: 2 * RUNS })));
     let prepared = gpu.prepare(plan.clone()).unwrap();

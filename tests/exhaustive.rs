@@ -1,5 +1,5 @@
-//! Every small geometry, degenerate ones in pairs: exactly the definition's answer on integers, in every pass and form of
-//! the CPU, and a sample of it in every implementation of the GPU.
+//! Every small geometry, with degenerate axes in pairs, gives the definition's answer, exactly so on integers where an
+//! operation can be exact: all of them in every pass and form on the CPU, and a sample in every implementation on the GPU.
 
 mod common;
 
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wgconv::gpu::{GpuExecutor, ShaderChecks};
 use wgconv::host::CpuExecutor;
-use wgconv::plan::Executor;
+use wgconv::plan::Workbench;
 use wgconv::verify::cases::Case;
 use wgconv::verify::{Data, Exhaustive, Status, verify};
 
-/// What came out: failures, and the number of trials.
+/// The outcome: failures, and the number of trials.
 #[derive(Default)]
 struct Found {
     failures: Vec<String>,
@@ -19,11 +19,12 @@ struct Found {
 }
 
 impl Found {
-    /// Verifies cases on integers.
-    fn verify(&mut self, cases: impl IntoIterator<Item = Case>, executor: &mut dyn Executor) {
+    /// Verifies cases on integers, or on reals where an operation is exact on none, such as an average of three values.
+    fn verify(&mut self, cases: impl IntoIterator<Item = Case>, executor: &mut dyn Workbench) {
         for case in cases {
             let implementations = executor.implementations(case.op.as_ref());
-            for verdict in verify(case, Data::Integers, executor, &implementations) {
+            let data = if case.op.precision().exact_on_integers { Data::Integers } else { Data::Reals };
+            for verdict in verify(case, data, executor, &implementations) {
                 self.trials += usize::from(verdict.status != Status::Skipped);
                 if verdict.status == Status::Failed {
                     self.failures.push(verdict.to_string());
@@ -34,9 +35,9 @@ impl Found {
     }
 }
 
-/// Calls `work` for every chunk of `length` numbers below `count`, on a thread for each core with an executor of its own:
-/// operations as small as these are not worth sharing out. None may have failed.
-fn on_all_cores<E: Executor + Send>(
+/// Calls `work` for every chunk of `length` numbers below `count`, on one thread per core, each with an executor of its
+/// own: operations as small as these are not worth splitting. Asserts that no trial has failed.
+fn on_all_cores<E: Workbench + Send>(
     count: usize,
     length: usize,
     open: impl Fn() -> E + Sync,
@@ -76,7 +77,8 @@ fn every_small_geometry_is_right_on_the_cpu() {
     });
 }
 
-/// Each geometry takes kernels of its own, which take long to compile: a tenth of the axes, with one number of groups each.
+/// Every geometry needs kernels of its own, which take long to compile: hence a tenth of the axes, each with one number
+/// of groups.
 #[test]
 fn a_tenth_of_the_axes_is_right_on_the_gpu() {
     const PASSES: usize = 3;

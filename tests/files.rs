@@ -1,4 +1,4 @@
-//! Files that the command line writes: where they go, what they replace, what a killed run leaves.
+//! Files that the command line writes: where they are written, what they replace, what a killed run leaves.
 
 #[path = "common/workplace.rs"]
 mod workplace;
@@ -7,7 +7,7 @@ use std::fs;
 
 use workplace::{Workplace, files, tensors};
 
-/// What `wgconv conv` makes of [`files::doubling_conv`].
+/// Asserts the answer of `wgconv conv` to [`files::doubling_conv`].
 #[track_caller]
 fn assert_doubled(place: &Workplace, name: &str) {
     assert_eq!(tensors(&place.path(name))["output"], (vec![1; 4], vec![6.0]));
@@ -52,7 +52,7 @@ mod run_folders {
     }
 
     #[test]
-    fn folders_that_cannot_be_are_refused_before_the_data_are_loaded() {
+    fn impossible_folders_are_refused_before_the_data_are_loaded() {
         let place = Workplace::new();
         let (name, deep) = (too_long(), "d/".repeat(2050));
         let mut outs = vec![
@@ -75,7 +75,7 @@ mod run_folders {
     }
 
     #[test]
-    fn numbers_of_a_configuration_that_cannot_be_are_refused() {
+    fn impossible_numbers_in_a_configuration_are_refused() {
         let place = Workplace::new();
         files::idx(&place, "data", 0);
         place.train("--data data --model linear --epochs 1 --limit 40 --batch-size 20 --out run");
@@ -146,7 +146,7 @@ mod run_folders {
     }
 
     #[test]
-    fn a_folder_may_be_told_with_a_slash_or_a_dot_at_its_end() {
+    fn a_folder_may_end_with_a_slash_or_a_dot() {
         let place = Workplace::new();
         files::idx(&place, "data", 0);
         for (out, folder) in [("a/", "a"), ("b/c/", "b/c"), ("d/.", "d")] {
@@ -222,7 +222,7 @@ mod conv {
     }
 
     #[test]
-    fn files_that_cannot_be_are_refused_before_anything_is_computed() {
+    fn impossible_files_are_refused_before_anything_is_computed() {
         let place = place();
         symlink("nowhere", place.path("dangling")).unwrap();
         for (out, culprit) in [
@@ -238,7 +238,7 @@ mod conv {
     }
 
     #[test]
-    fn what_a_killed_process_has_left_is_removed() {
+    fn remains_of_a_killed_process_are_removed() {
         let place = place();
         place.write(".wgconv-abcdef.tmp", "half a fi");
         place.write(".wgconv-notes", "somebody's");

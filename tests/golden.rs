@@ -1,6 +1,6 @@
-//! The definitions, and the fast forms on the CPU, give PyTorch's values.
+//! The definitions and the fast forms on the CPU give PyTorch's values.
 //!
-//! tests/golden/make.py made them: every case runs in PyTorch in float64, with gradients through autograd.
+//! The values are from tests/golden/make.py: every case was run in PyTorch in float64, with gradients through autograd.
 
 #[path = "golden/file.rs"]
 mod file;
@@ -35,13 +35,13 @@ struct Case {
     computed: file::Tensors,
 }
 
-/// What a convolution and a pool have in common in the file.
+/// The settings in the file that convolutions and pools share.
 #[derive(Deserialize)]
 struct Window {
     kernel_size: [usize; 2],
     stride: [usize; 2],
     dilation: [usize; 2],
-    /// Top, bottom, left and right; none where PyTorch was told "same".
+    /// Top, bottom, left and right; `None` if PyTorch was given "same".
     padding: Option<[usize; 4]>,
 }
 
@@ -58,7 +58,7 @@ impl Window {
     }
 }
 
-/// Tensors by the names that operands have.
+/// Tensors by the names of operands.
 type Tensors<T> = HashMap<String, HostBuffer<T>>;
 
 impl Case {
@@ -98,15 +98,15 @@ impl Case {
         (batch_size, ImageShape { height, width, channels })
     }
 
-    /// What PyTorch was given.
+    /// The tensors that PyTorch was given.
     fn given<T: Arithmetic>(&self) -> Tensors<T> {
         let convert = |&value: &f64| T::from_f32(value as f32);
         let given = self.given.iter();
         given.map(|(name, stored)| (name.clone(), stored.inside().map_reals(convert))).collect()
     }
 
-    /// The largest difference between `found` and what PyTorch computed, relative to values beyond 1; or the
-    /// first one that is too large.
+    /// The largest difference between `found` and PyTorch's values, relative for values above 1; or the first one that
+    /// is too large.
     fn compare<T: Arithmetic + Into<f64>>(&self, found: &Tensors<T>, tolerance: f64) -> Result<f64, String> {
         let mut largest: f64 = 0.0;
         for (name, stored) in &self.computed {
@@ -133,13 +133,13 @@ impl Case {
     }
 }
 
-/// Runs an operation on tensors that have its operands' names. What it writes need not be there before.
+/// Runs an operation on the tensors with the names of its operands. Those that it writes need not exist before.
 fn apply<T: Arithmetic>(op: &dyn Op, tensors: &mut Tensors<T>) {
     let declared = op.operands();
     let buffers = declared.iter().map(|operand| {
         let elements = operand.shape.elements();
         let fresh = || match (operand.access, operand.element) {
-            // An element left out shows.
+            // So that a missing element shows.
             (Access::Write, Element::Real) => HostBuffer::real(vec![T::from_f32(f32::NAN); elements]),
             (Access::Write | Access::ReadWrite, element) => HostBuffer::zeros(element, elements),
             (Access::Read, _) => panic!("{}: no {}", op.name(), operand.name),
@@ -149,27 +149,30 @@ fn apply<T: Arithmetic>(op: &dyn Op, tensors: &mut Tensors<T>) {
         buffer
     });
     let mut operands = Operands::new(buffers.collect());
-    T::run(op, T::forms(op)[0].name, &mut operands);
+    T::forms(op)[0].run(&mut operands);
     for (operand, buffer) in declared.iter().zip(operands.into_buffers()) {
         tensors.insert(operand.name.to_string(), buffer);
     }
 }
 
-/// What PyTorch was given, after `ops` have run on it one after another.
+/// The tensors after `ops` have run, in order, on those that PyTorch was given.
 fn run<T: Arithmetic>(case: &Case, ops: &[Box<dyn Op>]) -> Tensors<T> {
     let mut tensors = case.given();
     ops.iter().for_each(|op| apply(op.as_ref(), &mut tensors));
     tensors
 }
 
-/// How far the answers of `ops` in f32, one after another, may be off.
+/// The tolerance for the answers of `ops` in f32, run one after another.
 fn cpu_tolerance(ops: &[Box<dyn Op>]) -> f64 {
     ops.iter().map(|op| op.precision().bound()).sum()
 }
 
-/// Runs the operations that `ops` makes of each of `count` cases, by definition and on the CPU.
+/// Runs the operations that `ops` returns for each of `count` cases, by definition and on the CPU.
 fn check(kind: &str, count: usize, ops: impl Fn(&Case) -> Vec<Box<dyn Op>>) {
-    let cases = Case::all(kind);
+    check_cases(Case::all(kind), kind, count, ops);
+}
+
+fn check_cases(cases: Vec<Case>, kind: &str, count: usize, ops: impl Fn(&Case) -> Vec<Box<dyn Op>>) {
     assert_eq!(cases.len(), count, "{kind}: number of cases");
     let results = cases.iter().map(|case| {
         let ops = ops(case);
@@ -192,7 +195,7 @@ fn report(kind: &str, results: Vec<[Result<f64, String>; 2]>) {
     );
 }
 
-/// Rows and channels of an output, as its bias sees it.
+/// The bias operations for an output of `rows` and `channels`.
 fn bias(rows: usize, channels: usize) -> (BiasForward, BiasGrad) {
     (BiasForward { rows, channels }, BiasGrad::new(rows, channels))
 }
@@ -215,27 +218,36 @@ fn convolution(case: &Case) -> Vec<Box<dyn Op>> {
 }
 
 #[test]
-fn convolutions_are_pytorchs() {
+fn convolutions_match_pytorch() {
     check("conv", 21, convolution);
 }
 
 #[test]
-fn pools_are_pytorchs() {
-    check("pool", 17, |case| {
-        let (batch_size, image) = case.images();
-        let kind = match case.settings["kind"].as_str() {
-            Some("max") => PoolKind::Max,
-            Some("average") => PoolKind::Average,
-            other => panic!("{}: {other:?}", case.name),
-        };
-        let geometry = PoolGeometry::new(batch_size, image, &case.settings::<Window>().options());
-        let geometry = geometry.unwrap_or_else(|error| panic!("{}: {error}", case.name));
-        vec![Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad::new(kind, geometry))]
+fn pools_match_pytorch() {
+    check("pool", 17, |case| pool(case, true, false));
+    let edges = Case::all_of("pools.safetensors", "edge_pool");
+    check_cases(edges, "edge_pool", 28, |case| {
+        let said = |key: &str| case.settings[key].as_bool().expect("true or false");
+        pool(case, said("count_include_pad"), said("ceil_mode"))
     });
 }
 
+fn pool(case: &Case, count_include_pad: bool, ceil_mode: bool) -> Vec<Box<dyn Op>> {
+    let (batch_size, image) = case.images();
+    let kind = match case.settings["kind"].as_str() {
+        Some("max") => PoolKind::Max,
+        Some("average") if count_include_pad => PoolKind::Average,
+        Some("average") => PoolKind::AverageInside,
+        other => panic!("{}: {other:?}", case.name),
+    };
+    let geometry = if ceil_mode { PoolGeometry::in_ceil_mode } else { PoolGeometry::new };
+    let geometry = geometry(batch_size, image, &case.settings::<Window>().options());
+    let geometry = geometry.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    vec![Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad::new(kind, geometry))]
+}
+
 #[test]
-fn activations_are_pytorchs() {
+fn activations_match_pytorch() {
     check("activation", 7, |case| {
         let parameter = || case.settings["parameter"].as_f64().expect("a parameter") as f32;
         let activation = match case.settings["name"].as_str() {
@@ -257,14 +269,14 @@ fn activations_are_pytorchs() {
 }
 
 #[test]
-fn cross_entropy_is_pytorchs() {
+fn cross_entropy_matches_pytorch() {
     check("cross_entropy", 5, |case| {
         let [batch_size, classes] = case.sizes("logits");
         vec![Box::new(SoftmaxCrossEntropy::new(batch_size, classes, 1).unwrap())]
     });
 }
 
-/// A case of smoothed labels or class weights; `smoothing` in place of its own.
+/// The operation of a case of smoothed labels or class weights, with `smoothing` in place of its own.
 fn shared_cross_entropy(case: &Case, smoothing: f32) -> Vec<Box<dyn Op>> {
     let [batch_size, classes] = case.sizes("logits");
     let op = SoftmaxCrossEntropy::new(batch_size, classes, 1).unwrap().with_smoothing(smoothing).unwrap();
@@ -273,7 +285,7 @@ fn shared_cross_entropy(case: &Case, smoothing: f32) -> Vec<Box<dyn Op>> {
 }
 
 #[test]
-fn smoothed_labels_and_class_weights_are_pytorchs() {
+fn smoothed_labels_and_class_weights_match_pytorch() {
     let cases = Case::all_of("losses.safetensors", "shared_cross_entropy");
     assert_eq!(cases.len(), 11);
     let compare = |case: &Case, ops: &[Box<dyn Op>]| {
@@ -282,7 +294,7 @@ fn smoothed_labels_and_class_weights_are_pytorchs() {
     };
     let results = cases.iter().map(|case| {
         let smoothing = case.settings["smoothing"].as_f64().expect("a smoothing") as f32;
-        // The check itself: a little more smoothing is seen.
+        // A negative control: slightly more smoothing is noticed.
         let wrong = compare(case, &shared_cross_entropy(case, smoothing + 0.01));
         assert!(wrong.iter().all(|result| result.is_err()), "{}: {wrong:?}", case.name);
         compare(case, &shared_cross_entropy(case, smoothing))
@@ -291,7 +303,7 @@ fn smoothed_labels_and_class_weights_are_pytorchs() {
 }
 
 #[test]
-fn dense_layers_are_pytorchs() {
+fn dense_layers_match_pytorch() {
     check("dense", 3, |case| {
         let ([batch_size, in_features], [out_features]) = (case.sizes("input"), case.sizes("bias"));
         let size = DenseSize::new(batch_size, in_features, out_features).unwrap();
@@ -306,10 +318,10 @@ fn dense_layers_are_pytorchs() {
     });
 }
 
-/// What an optimizer is told of a case.
+/// The optimizer of a case.
 struct Descent {
     options: UpdateOptions,
-    /// Names of the parameters, as they lie in memory.
+    /// Names and groups of the parameters, in their order in memory.
     words: Vec<(&'static str, Group)>,
 }
 
@@ -373,12 +385,12 @@ impl Descent {
 
 fn run_one<T: Arithmetic>(op: &dyn Op, buffers: Vec<HostBuffer<T>>) -> Vec<HostBuffer<T>> {
     let mut operands = Operands::new(buffers);
-    T::run(op, T::forms(op)[0].name, &mut operands);
+    T::forms(op)[0].run(&mut operands);
     operands.into_buffers()
 }
 
 #[test]
-fn steps_of_sgd_are_pytorchs() {
+fn steps_of_sgd_match_pytorch() {
     #[derive(Deserialize)]
     struct Settings {
         momentum: f64,
@@ -393,7 +405,7 @@ fn steps_of_sgd_are_pytorchs() {
         let groups = Groups::with_weight_decay(weight_decay);
         let gradients = case.given.remove("gradients").expect("gradients");
         case.given.insert("parameter_gradients".into(), gradients);
-        let options = UpdateOptions { optimizer, groups, clip_norm: None };
+        let options = UpdateOptions { optimizer, groups, clip_norm: None, average: None };
         let descent = Descent { options, words: vec![("parameter", Group::Weight)] };
         [
             case.compare(&descent.run::<f64>(&case), DEFINITION_TOLERANCE),
@@ -417,16 +429,16 @@ fn descent(case: &Case) -> Descent {
     let bias = GroupOptions { rate_factor: bias_factor, weight_decay: bias };
     let groups = Groups { weight, bias, ..Groups::default() };
     Descent {
-        options: UpdateOptions { optimizer, groups, clip_norm },
+        options: UpdateOptions { optimizer, groups, clip_norm, average: None },
         words: vec![("weight", Group::Weight), ("bias", Group::Bias)],
     }
 }
 
-/// In f64 the schedule alone is rounded, to f32.
+/// In f64, only the schedule is rounded to f32.
 const TOLERANCES_OF_50_STEPS: [f64; 2] = [1e-6, 1e-5];
 
 #[test]
-fn fifty_steps_of_every_optimizer_are_pytorchs() {
+fn fifty_steps_of_every_optimizer_match_pytorch() {
     let cases = Case::all_of("optimizers.safetensors", "optimizer");
     assert_eq!(cases.len(), 20);
     for optimizer in Optimizer::all() {
@@ -448,7 +460,7 @@ fn fifty_steps_of_every_optimizer_are_pytorchs() {
     }
 }
 
-/// The check itself: another decay, another group's factor, no clipping, another beta are all seen.
+/// A negative control: another decay, bias factor or clipping norm, or AdamW in place of Adam, is noticed.
 #[test]
 fn wrong_optimizers_are_caught() {
     let cases = Case::all_of("optimizers.safetensors", "optimizer");
@@ -471,7 +483,7 @@ fn wrong_optimizers_are_caught() {
             );
         }
         for options in wrong {
-            // Gradients are divided by their own size: their factor does not show.
+            // These optimizers divide gradients by their own size, so that a common factor does not show.
             let is_blind = options.clip_norm != right.clip_norm && right.optimizer.name() != "sgd";
             let descent = Descent { options, ..descent(case) };
             let [in_f64, in_f32] = [
@@ -485,7 +497,7 @@ fn wrong_optimizers_are_caught() {
     assert!(caught > 40, "{caught} caught");
 }
 
-/// The check itself: what PyTorch computed, changed a little anywhere, is no longer found.
+/// A negative control: a small change anywhere in PyTorch's values is noticed.
 #[test]
 fn wrong_values_are_caught() {
     for mut case in Case::all("conv") {

@@ -1,6 +1,6 @@
 //! A whole network takes the same steps as PyTorch: losses and final weights, on every executor.
 //!
-//! tests/golden/make.py trained it in float64, from weights, images and labels that the file holds.
+//! tests/golden/make.py trained it in float64, from the weights, images and labels in the file.
 
 mod common;
 #[path = "golden/file.rs"]
@@ -21,7 +21,7 @@ use wgconv::plan::{
 };
 use wgconv::tensor::{ImageShape, Shape, Tensor};
 
-/// Of the losses, and of the weights relative to their largest; f32 sums in another order.
+/// For the losses, and for the weights relative to the largest: f32, and sums in another order.
 const TOLERANCE: f64 = 1e-5;
 /// Both sides compute in float64.
 const REFERENCE_TOLERANCE: f64 = 1e-12;
@@ -35,7 +35,7 @@ struct Settings {
     momentum: f32,
 }
 
-/// What PyTorch trained, ready to be trained here.
+/// A training of PyTorch's, to be repeated here.
 struct Training {
     file: File,
     settings: Settings,
@@ -55,7 +55,7 @@ struct Trained {
 /// Builds a network for images of a shape.
 type Build = fn(ImageShape) -> Network;
 
-/// The networks of make.py: the file of each, and what it is here.
+/// The networks of make.py: the file of each, and the function that builds it.
 const NETWORKS: [(&str, Build); 2] =
     [("network.safetensors", lenet), ("normalised_network.safetensors", normalised)];
 
@@ -94,7 +94,7 @@ fn tensor(stored: &Stored) -> Tensor {
 }
 
 impl Training {
-    /// What a trainer runs, of each network.
+    /// The training of each network.
     fn all() -> Vec<Training> {
         Training::all_with(|plan| plan.fused(Prologues::WhereTheyPay))
     }
@@ -127,17 +127,17 @@ impl Training {
         self.plan.find(name).unwrap_or_else(|| panic!("no buffer {name}"))
     }
 
-    /// PyTorch's tensor of a parameter, before training.
+    /// PyTorch's value of a parameter before training.
     fn initial(&self, parameter: &Variable) -> &Stored {
         &self.file.given[&format!("initial/{}", parameter.name)]
     }
 
-    /// The same after training.
+    /// PyTorch's value of a parameter after training.
     fn trained(&self, parameter: &Variable) -> &Stored {
         &self.file.computed[&format!("final/{}", parameter.name)]
     }
 
-    /// Takes all steps.
+    /// Runs all steps.
     fn run(&self, executor: &mut dyn Executor) -> Prepared {
         let Settings { mean, deviation, learning_rate, .. } = &self.settings;
         let prepared = executor.prepare(self.plan.clone()).unwrap();
@@ -163,7 +163,7 @@ impl Training {
         prepared
     }
 
-    /// Takes all steps in host memory; losses keep all their digits.
+    /// Runs all steps in host memory, without rounding the losses.
     fn run_on_host<T: Arithmetic + Into<f64>>(&self, mut executor: HostExecutor<T>) -> Trained {
         let prepared = self.run(&mut executor);
         let losses = executor.buffer(prepared, self.buffer("train/loss"));
@@ -190,7 +190,7 @@ impl Training {
             let found: Vec<f64> = found.data().iter().map(|&value| value.into()).collect();
             weights = weights.max(largest_difference(&parameter.name, expected.values.reals(), &found)?);
         }
-        // The weights come back in f32, wherever they were trained.
+        // All executors return the weights in f32.
         let weights_tolerance = tolerance.max(f32::EPSILON.into());
         if losses > tolerance || weights > weights_tolerance {
             return Err(format!(
@@ -201,7 +201,7 @@ impl Training {
     }
 }
 
-/// Largest difference, relative to the largest value that was expected.
+/// The largest difference, relative to the largest expected value.
 fn largest_difference(what: &str, expected: &[f64], found: &[f64]) -> Result<f64, String> {
     assert_eq!(expected.len(), found.len(), "{what}");
     if let Some(value) = found.iter().find(|value| !value.is_finite()) {
@@ -249,8 +249,8 @@ fn the_gpu_trains_as_pytorch_does() {
     }
 }
 
-/// The comparison itself: a loss or a weight that is a little off, and the columns of the first dense layer in
-/// the wrong order, do not pass.
+/// A negative control: a loss or a weight that is slightly off, or the columns of the first dense layer in the wrong
+/// order, do not pass.
 #[test]
 fn another_training_is_caught() {
     let mut training = Training::all().remove(0);
@@ -264,7 +264,7 @@ fn another_training_is_caught() {
         *wrong.weights[number].data_mut().last_mut().unwrap() += 1e-3;
         assert!(training.compare(&wrong, TOLERANCE).is_err());
     }
-    // Columns over (h, w, c), as if PyTorch laid maps flat as wgconv does.
+    // Columns in (h, w, c) order, as if PyTorch flattened feature maps as wgconv does.
     let columns = training.file.given.get_mut("initial/dense1.weight").unwrap();
     let shape = columns.sizes.clone();
     columns.sizes = vec![shape[0], 6, 3, 2];

@@ -1,5 +1,5 @@
-//! The definitions of gradients match central differences of the definitions of what they are gradients of,
-//! in f64; a wrong gradient fails.
+//! In f64, the definitions of gradients match central differences of the definitions of the forward operations; a wrong
+//! gradient fails.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,15 +15,15 @@ use wgconv::ops::pool::{PoolForward, PoolGrad};
 use wgconv::ops::{Element, Epilogue, HostBuffer, Op, Operand, Operands};
 use wgconv::verify::cases::{self, conv, dense, elementwise, norm, pool, training};
 
-/// Half the distance of the two points of a difference.
+/// Half the distance between the two points of a central difference.
 const DISTANCE: f64 = 1e-5;
 
-/// Differences of right gradients stay a hundred times below this.
+/// Right gradients stay at least a hundred times below this.
 const TOLERANCE: f64 = 1e-6;
 
-/// A gradient with what it is a gradient of, each of them one operation or several, one after another. Operands are
-/// paired by their words: `gradient` reads operands of `forward` and `grad_` + `output`, and writes `grad_` +
-/// `variable`; a gradient that starts behind an activation knows the output as `activated`.
+/// A gradient and its forward pass, each one operation or a sequence of several. Operands are matched by name:
+/// `gradient` reads operands of `forward` and `grad_` + `output`, and writes `grad_` + `variable`; a gradient that
+/// starts after an activation reads the output as `activated`.
 struct Pair {
     name: String,
     forward: Vec<Box<dyn Op>>,
@@ -32,7 +32,7 @@ struct Pair {
     variable: &'static str,
 }
 
-/// What operands hold, by their words.
+/// The content of operands, by name.
 type Tensors = HashMap<&'static str, HostBuffer<f64>>;
 
 impl Pair {
@@ -57,7 +57,7 @@ impl Pair {
         Pair { name, forward, gradient, output, variable }
     }
 
-    /// What the operands of `forward` hold, and the weights of its output in the loss: always the same.
+    /// The content of the operands of `forward`, and the weights of its output in the loss: the same in every call.
     fn data(&self) -> (Tensors, HostBuffer<f64>) {
         let mut rng = ChaCha8Rng::seed_from_u64(11);
         let mut given = Tensors::new();
@@ -67,7 +67,7 @@ impl Pair {
         }
         let output = &operands[position(&operands, self.output)];
         let mut gradient = self.gradient.iter().flat_map(|op| op.operands());
-        // A loss has no gradient given: its own is 1.
+        // A loss is given no gradient: its own is 1.
         let ones = || HostBuffer::real(vec![1.0; output.shape.elements()]);
         let takes_weights = gradient.any(|operand| operand.name == self.grad_output());
         let weights = if takes_weights { fill(output, &mut rng) } else { ones() };
@@ -78,7 +78,7 @@ impl Pair {
         format!("grad_{}", self.output)
     }
 
-    /// The definition of `op`; what it writes need not be there before.
+    /// Runs the definition of `op`; tensors that it writes need not exist before.
     fn define(&self, op: &dyn Op, tensors: &mut Tensors, grad_output: Option<&HostBuffer<f64>>) {
         let declared = op.operands();
         let buffers = declared.iter().map(|operand| {
@@ -126,7 +126,7 @@ impl Pair {
             dot(self.run_forward(tensors)[self.output].reals(), weights.reals())
         };
         let mut rng = ChaCha8Rng::seed_from_u64(13);
-        // A gradient may be zero by right: that of the only class.
+        // A right gradient may be zero: that of a single class.
         let size = dot(grad, grad).sqrt().max(1e-3);
         let differences = (0..3).map(|_| {
             let direction: Vec<f64> = grad.iter().map(|_| rng.random_range(-1.0..1.0)).collect();
@@ -217,8 +217,8 @@ fn position(operands: &[Operand], name: &str) -> usize {
     found.unwrap_or_else(|| panic!("no operand {name} among {operands:?}"))
 }
 
-/// Evenly spaced reals in a random order: no two are near each other and none is near zero, so that no
-/// difference steps over a kink.
+/// Evenly spaced reals in a random order: no two are close to each other and none is close to zero, so that no
+/// difference steps across a kink.
 fn fill(operand: &Operand, rng: &mut ChaCha8Rng) -> HostBuffer<f64> {
     let elements = operand.shape.elements();
     match operand.element {
@@ -238,7 +238,7 @@ fn fill(operand: &Operand, rng: &mut ChaCha8Rng) -> HostBuffer<f64> {
     }
 }
 
-/// Values for an operand that is only written: an element left out shows.
+/// Values for an operand that is only written, so that a missing element shows.
 fn nothing_yet(operand: &Operand) -> HostBuffer<f64> {
     match operand.element {
         Element::Real => HostBuffer::real(vec![f64::NAN; operand.shape.elements()]),
@@ -250,7 +250,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// A gradient multiplied by 1.01, and one that lies an element too far: `None` where that changes nothing.
+/// The gradient multiplied by 1.01, and the gradient shifted by one element: `None` if that changes nothing.
 fn spoilt(right: &[f64]) -> [Option<Vec<f64>>; 2] {
     let scaled: Vec<f64> = right.iter().map(|grad| 1.01 * grad).collect();
     let mut shifted = right.to_vec();

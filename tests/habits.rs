@@ -1,4 +1,4 @@
-//! How the command line behaves where its surroundings are unusual: signals, threads, closed streams, missing folders.
+//! How the command line behaves in unusual environments: signals, threads, closed streams, missing folders.
 
 #[path = "common/workplace.rs"]
 mod workplace;
@@ -43,7 +43,7 @@ fn a_number_of_threads_that_is_out_of_range_is_refused_wherever_it_comes_from() 
     assert!(run.code == 0 && run.stdout.contains("2 threads"), "{run:?}");
 }
 
-/// A stack larger than the address space is a thread that cannot start.
+/// A thread cannot start with a stack larger than the address space.
 #[cfg(target_os = "linux")]
 #[test]
 fn threads_that_cannot_start_are_a_failure_in_one_line() {
@@ -70,10 +70,16 @@ fn a_device_without_a_name_is_refused() {
 }
 
 #[test]
-fn nobody_complains_when_adapters_are_listed_without_a_session() {
+fn listing_adapters_without_a_session_prints_no_warning() {
     let place = Workplace::new();
-    let run = Run::of(place.command("devices").env_remove("XDG_RUNTIME_DIR"));
-    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
+    for session in [None, Some(""), Some("run"), Some("/nonexistent")] {
+        for (variable, value) in [("LC_ALL", "C"), ("DRI_PRIME", "1"), ("WAYLAND_DISPLAY", "wayland-7")] {
+            let mut command = place.command("devices");
+            command.env_remove("XDG_RUNTIME_DIR").env(variable, value);
+            let run = Run::of(command.envs(session.map(|folder| ("XDG_RUNTIME_DIR", folder))));
+            assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{session:?} {variable}: {run:?}");
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -84,8 +90,8 @@ mod signals {
 
     use super::*;
 
-    /// Starts a training behind `prefix`, sends the signals once steps are under way, and gives the exit code, the last
-    /// line of stdout and all of stderr.
+    /// Starts a training in a shell, after `prefix`, sends the signals once steps are running, and returns the exit
+    /// code, the last line of stdout and all of stderr.
     fn train(prefix: &str, ignored: &[&str], heeded: &str) -> (Option<i32>, String, String) {
         let place = Workplace::new();
         let script = format!(
@@ -101,7 +107,7 @@ mod signals {
         assert!(stdout.any(|line| line.starts_with("    1  ")));
         for signal in ignored {
             kill(signal);
-            // Two more epochs: whoever heeds the signal stops in the first.
+            // Two more epochs: a run that heeds the signal stops in the first.
             assert!(stdout.nth(1).is_some_and(|line| line.starts_with("    ")), "{signal} was heeded");
         }
         kill(heeded);
@@ -113,7 +119,7 @@ mod signals {
     }
 
     #[test]
-    fn what_the_parent_ignores_stays_ignored_and_the_rest_is_heeded() {
+    fn signals_that_the_parent_ignores_stay_ignored_and_others_are_heeded() {
         for (prefix, ignored, heeded) in [
             ("exec", &[][..], "-INT"),
             ("exec", &[], "-TERM"),
@@ -133,7 +139,7 @@ mod signals {
 
 #[cfg(unix)]
 #[test]
-fn missing_surroundings_are_no_panic() {
+fn missing_surroundings_cause_no_panic() {
     let place = Workplace::new();
     files::doubling_conv(&place, "case");
     for (script, code) in [

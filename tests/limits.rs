@@ -1,4 +1,4 @@
-//! What is too large is refused in one line, before memory or time is spent on it.
+//! Input that is too large is refused in one line, before memory or time is spent on it.
 
 mod common;
 #[path = "common/workplace.rs"]
@@ -16,7 +16,7 @@ use workplace::{Run, Workplace};
 mod sizes {
     use super::*;
 
-    /// Two pools and a convolution over the longest image that there can be.
+    /// Two pools and a convolution over the longest possible image.
     const LONGEST: &str = r#"
 name = "longest"
 input = [1, 1, 2147483647]
@@ -37,7 +37,7 @@ type = "flatten"
 "#;
 
     #[test]
-    fn the_longest_axes_are_summed_up_at_once() {
+    fn the_longest_axes_are_summarised_at_once() {
         let workplace = Workplace::new();
         workplace.write("longest.toml", LONGEST);
         let run = workplace.run("summary longest.toml");
@@ -69,7 +69,7 @@ mod data {
 
     use super::*;
 
-    /// Asserts that the first rows are those of all data, for numbers of rows on both sides of what there is.
+    /// Asserts that loading the first rows gives the first rows of all data, for more and fewer rows than there are.
     #[track_caller]
     fn assert_same_rows(source: &str) {
         let all = load(source, &LoadOptions::seed(3)).unwrap();
@@ -91,13 +91,13 @@ mod data {
     }
 
     #[test]
-    fn the_first_rows_are_those_of_all_data() {
+    fn loading_a_few_rows_gives_the_first_of_all_rows() {
         let workplace = Workplace::new();
         for (prefix, folder) in [("", "idx"), ("emnist-letters-", "emnist")] {
             for (set, rows) in [("train", 5u32), ("test", 3)] {
                 let images = idx(0x803, &[rows, 2, 3], (0..rows * 6).map(|value| value as u8));
                 workplace.write(&format!("{folder}/{prefix}{set}-images-idx3-ubyte"), images);
-                // The largest label comes last: it is one of the classes however few rows are used.
+                // The largest label comes last: its class must exist however few rows are used.
                 let labels = idx(0x801, &[rows], 0..rows as u8);
                 let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
                 gzip.write_all(&labels).unwrap();
@@ -139,7 +139,7 @@ mod data {
         }
         let source = workplace.path("");
         let first = |rows| first(source.to_str().unwrap(), 0, rows);
-        // Those that are used decide whether there are colours.
+        // The images that are used decide whether the dataset is in colour.
         assert_eq!(first(2).unwrap().train.image.channels, 1);
         assert_eq!(*first(2).unwrap().test.images, [7; 12]);
         assert_eq!(first(3).unwrap().train.image.channels, 3);
@@ -151,7 +151,7 @@ mod data {
     }
 
     #[test]
-    fn formats_of_images_are_converted_to_that_of_all() {
+    fn image_formats_are_converted_to_a_common_one() {
         use image::{DynamicImage, ImageBuffer};
         let workplace = Workplace::new();
         fs::create_dir_all(workplace.path("gray/a")).unwrap();
@@ -164,7 +164,7 @@ mod data {
         let mut pixels = [data.train.images.to_vec(), data.test.images.to_vec()].concat();
         pixels.sort_unstable();
         assert_eq!((data.train.image.channels, pixels), (1, vec![0x12, 0x12, 0xff, 0xff]));
-        // Beside a colour, they are the same three times.
+        // Beside a colour image, grey values are repeated three times.
         let colour = ImageBuffer::from_pixel(2, 1, image::Rgba([0x01u8, 0x02, 0x03, 0x80]));
         save(colour.into(), "gray/a/3.png");
         let data = load(workplace.path("gray").to_str().unwrap(), &LoadOptions::default()).unwrap();
@@ -219,7 +219,7 @@ mod files {
     }
 
     #[test]
-    fn pipes_that_nobody_writes_to_are_not_waited_for() {
+    fn pipes_without_a_writer_are_not_waited_for() {
         let workplace = Workplace::new();
         let pipe = workplace.path("pipe.toml");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -235,7 +235,7 @@ mod files {
     }
 }
 
-/// Address space is limited here as a shell does it, which macOS ignores and Windows cannot.
+/// The address space is limited through the shell, which macOS ignores and Windows does not support.
 #[cfg(target_os = "linux")]
 mod memory {
     use std::sync::Arc;
@@ -248,7 +248,7 @@ mod memory {
 
     use super::*;
 
-    /// 64 maps of the size of the image.
+    /// 64 feature maps of the image's size.
     const WIDE: &str = r#"
 name = "wide"
 [[layers]]
@@ -268,7 +268,8 @@ units = 10
             Run::of(&mut self.shell(&format!("ulimit -v {}; exec $wgconv {arguments}", mebibytes << 10)))
         }
 
-        /// Asserts that the command ends with 1 and one line on stderr: `start`, what is needed and what is left.
+        /// Asserts that the command exits with 1 and one line on stderr: `start`, the memory needed and the memory
+        /// left.
         #[track_caller]
         fn assert_too_large(&self, mebibytes: u64, arguments: &str, start: &str, advice: &str) {
             let run = self.run_in(mebibytes, arguments);
@@ -326,7 +327,7 @@ units = 10
             "64x64x256x256 k1 1x1, forward: conv2d.forward needs ",
             "a smaller batch",
         );
-        // It can be timed, and the definition wants a multiple.
+        // Timing it fits, but the definition needs several times as much memory.
         let arguments = format!("{common} -n 16 -c 16 --verify");
         let start = "16x16x256x256 k1 1x1, forward: the definition of conv2d.forward needs ";
         workplace.assert_too_large(1000, &arguments, start, "a smaller batch");
@@ -335,7 +336,7 @@ units = 10
     #[test]
     fn scratch_memory_that_does_not_fit_is_refused_while_a_plan_runs() {
         let workplace = Workplace::new();
-        // The filters have room; four times as much, in which to transform them, has not.
+        // The filters fit; the scratch memory for transforming them, four times as large, does not.
         let run = workplace.run_in(
             1550,
             "bench --device cpu --threads 2 --budget 0 --warm-cache --pass forward --implementation winograd_4x4 \
@@ -352,7 +353,7 @@ units = 10
         let workplace = Workplace::new();
         let path = workplace.path("large.png");
         image::GrayImage::new(4096, 4096).save(&path).unwrap();
-        // No more than the header: whoever decodes it says that it is broken.
+        // Only the header: a decoder would report a damaged file.
         let header = fs::read(path).unwrap()[..64].to_vec();
         for number in 0..100 {
             workplace.write(&format!("data/a/{number}.png"), &header);
@@ -369,7 +370,7 @@ units = 10
         let mut executor = CpuExecutor::new();
         let add = |elements| Arc::new(Plan::of_op(Box::new(Add { elements })));
         let most = i32::MAX as usize;
-        // Nobody wants a machine that has this much to give it.
+        // A machine with enough memory skips this check.
         if wgconv::host_memory::available().is_some_and(|available| available < 3 * 4 * most as u64) {
             let error = executor.prepare(add(most)).unwrap_err().to_string();
             assert!(error.starts_with("a plan needs 24576 MiB of memory, and "), "{error}");
@@ -391,8 +392,8 @@ units = 10
 }
 
 #[test]
-fn a_gpus_limits_are_looked_at_before_anything_is_measured() {
-    /// More values than any buffer holds, and few enough to be counted in 32 bits.
+fn a_gpus_limits_are_checked_before_anything_is_measured() {
+    /// More values than any buffer holds, but few enough for 32-bit counts.
     const WIDEST: &str = r#"
 name = "widest"
 [[layers]]
@@ -408,9 +409,9 @@ type = "flatten"
 type = "dense"
 units = 10
 "#;
-    let Some(gpu) = common::gpu("a_gpus_limits_are_looked_at", ShaderChecks::Off) else { return };
+    let Some(gpu) = common::gpu("a_gpus_limits_are_checked", ShaderChecks::Off) else { return };
     if gpu.max_buffer_bytes() > 8_000_000_000 {
-        return eprintln!("SKIPPED a_gpus_limits_are_looked_at: {} holds everything", gpu.device_name());
+        return eprintln!("SKIPPED a_gpus_limits_are_checked: {} holds everything", gpu.device_name());
     }
     let workplace = Workplace::new();
     workplace.write("widest.toml", WIDEST);
@@ -419,8 +420,8 @@ units = 10
                  -n 10000 -c 1 -H 28 -W 28 -k 270 -y 1 -x 1";
     for arguments in [train, bench] {
         let run = workplace.run(arguments);
-        // Tuning and what it rejects would be lines of their own.
-        let lines: Vec<&str> = run.stderr.lines().filter(|line| !line.contains("XDG_RUNTIME_DIR")).collect();
+        // Notices of tuning would be additional lines.
+        let lines: Vec<&str> = run.stderr.lines().collect();
         let refused = lines.len() == 1 && lines[0].contains(" needs 8075 MiB, and a buffer holds at most ");
         assert!(refused && run.code == 1, "{arguments}: {run:?}");
     }

@@ -1,5 +1,5 @@
-//! Every operation, case and implementation, on the GPU and on the CPU, gives the definition's answer:
-//! exactly on small integers, within a bound that grows with the summed length on reals.
+//! Every implementation of every operation, in every case, on the GPU and on the CPU, gives the definition's answer:
+//! exactly on small integers, and on reals within a bound that grows with the length of the sums.
 
 mod common;
 
@@ -9,8 +9,8 @@ use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::gpu::{Preference, ShaderChecks};
 use wgconv::host::CpuExecutor;
 use wgconv::ops::kernel::Implementation;
-use wgconv::ops::{HostBuffer, Op, Operand, Operands, Precision};
-use wgconv::plan::Executor;
+use wgconv::ops::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
+use wgconv::plan::{Executor, Workbench};
 use wgconv::verify::cases::{self, Case};
 use wgconv::verify::{Data, Trial};
 
@@ -22,7 +22,7 @@ fn trial(case: Case, data: Data) -> Option<(String, Trial)> {
 }
 
 /// Runs every case on `executor`, in each of the implementations that `names` lists for it.
-fn run_all<E: Executor>(
+fn run_all<E: Workbench>(
     executor: &mut E,
     names: impl Fn(&mut E, &Trial) -> Vec<String>,
     choose: impl Fn(&mut E, &str),
@@ -85,7 +85,7 @@ fn the_gpu_matches_the_definitions_with_shader_checks() {
     gpu_matches("the_gpu_matches_the_definitions_with_shader_checks", ShaderChecks::On);
 }
 
-/// An operation that offers other implementations than its own.
+/// An operation with other implementations than its own.
 struct Offering<F>(Box<dyn Op>, F);
 
 impl<F> std::fmt::Debug for Offering<F> {
@@ -111,8 +111,8 @@ impl<F: Fn(&dyn Op, &DeviceProfile) -> Vec<Implementation> + Send + Sync + 'stat
         self.0.define(operands);
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.0.run_on_cpu(operands);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        self.0.cpu_forms()
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
@@ -128,7 +128,7 @@ impl<F: Fn(&dyn Op, &DeviceProfile) -> Vec<Implementation> + Send + Sync + 'stat
     }
 }
 
-/// An operation whose launches are all cut into pieces.
+/// An operation whose launches are all split into pieces.
 fn in_pieces(op: Box<dyn Op>) -> Box<dyn Op> {
     Box::new(Offering(op, |op: &dyn Op, device: &DeviceProfile| {
         let mut implementations = op.implementations(device);
@@ -140,13 +140,13 @@ fn in_pieces(op: Box<dyn Op>) -> Box<dyn Op> {
     }))
 }
 
-/// An operation that offers what it would on another device.
+/// An operation with the implementations that it would have on another device.
 fn on_device(op: Box<dyn Op>, device: DeviceProfile) -> Box<dyn Op> {
     Box::new(Offering(op, move |op: &dyn Op, _: &DeviceProfile| op.implementations(&device)))
 }
 
-/// GPUs of one multiprocessor and of many, with the limits of `device`, choose large tiles and small ones: all are
-/// proved on whatever device there is, each tile for each operation that has it.
+/// With one multiprocessor and with many, operations choose large and small tiles. On the device at hand and within its
+/// limits, this tests each tile in each operation that has it.
 #[test]
 fn kernels_for_other_devices_match_the_definitions() {
     let Some(mut gpu) = common::gpu("kernels_for_other_devices_match_the_definitions", ShaderChecks::Off)
@@ -223,36 +223,57 @@ fn spans_in_parts_match_the_definitions() {
     assert!(cut > 20, "only {cut} operations were cut");
 }
 
-/// A convolution that would run for seconds is cut into launches that each do a part of the workgroups.
+/// Work that would run for seconds is split into launches, each of which runs a part of the workgroups: every kernel, as this
+/// device and a GPU choose it.
 #[test]
-fn convolutions_in_pieces_match_the_definitions() {
-    let Some(mut gpu) = common::gpu("convolutions_in_pieces_match_the_definitions", ShaderChecks::Off) else {
+fn kernels_in_pieces_match_the_definitions() {
+    let Some(mut gpu) = common::gpu("kernels_in_pieces_match_the_definitions", ShaderChecks::Off) else {
         return;
     };
-    let mut cut = 0;
-    let wanted = ["lenet 2", "stride, odd input", "groups and dilation", "several tiles, ragged"];
-    for case in cases::all().into_iter().filter(|case| wanted.contains(&case.name.as_str())) {
-        let name = case.to_string();
-        let calls = |op: &dyn Op, device: &DeviceProfile| {
-            op.implementations(device).iter().map(|implementation| implementation.calls.len()).sum::<usize>()
-        };
-        let whole = calls(case.op.as_ref(), gpu.profile());
-        let op = in_pieces(case.op);
-        cut += usize::from(calls(op.as_ref(), gpu.profile()) > whole);
-        let implementations = op.implementations(gpu.profile());
-        let trial = Trial::new(op, Data::Reals, 7).expect("reals suit every operation");
-        for implementation in implementations {
-            gpu.clear();
-            gpu.set_preference(Preference::Named(implementation.name.into()));
-            let answer = trial.run(&mut gpu).expect("a device that works");
-            assert!(answer.is_ok(), "{name}, {}: {}", implementation.name, answer.unwrap_err());
+    let of_a_gpu = DeviceProfile { kind: DeviceKind::DiscreteGpu, ..gpu.profile().clone() };
+    let mut seen = HashSet::new();
+    let mut cut = HashSet::new();
+    for device in [gpu.profile().clone(), of_a_gpu] {
+        for case in cases::all() {
+            let name = case.to_string();
+            let mut news = Vec::new();
+            for implementation in case.op.implementations(&device) {
+                let mut is_news = false;
+                for call in &implementation.calls {
+                    // A product is done in tiles, or as a rasteriser does it best.
+                    let is_tiled = call.source.sizes.iter().any(|&(name, _)| name == "THREAD_M");
+                    let kernel = (call.source.name, is_tiled);
+                    seen.insert(kernel);
+                    is_news |= call.workgroups[0] > 1 && cut.insert(kernel);
+                }
+                news.extend(is_news.then_some(implementation.name));
+            }
+            if news.is_empty() {
+                continue;
+            }
+            let op = in_pieces(on_device(case.op, device.clone()));
+            let trial = Trial::new(op, Data::Reals, 7).expect("reals suit every operation");
+            for implementation in news {
+                gpu.clear();
+                gpu.set_preference(Preference::Named(implementation.into()));
+                let answer = trial.run(&mut gpu).expect("a device that works");
+                assert!(answer.is_ok(), "{name}, {implementation}: {}", answer.unwrap_err());
+            }
         }
     }
-    assert!(cut >= 3 * wanted.len(), "only {cut} operations were cut");
+    let whole: Vec<&str> = seen.difference(&cut).map(|&(name, _)| name).collect();
+    let lonely = [
+        "batch/advance.wgsl",
+        "loss/softmax_cross_entropy_total.wgsl",
+        "loss/total_weight.wgsl",
+        "optimizer/gradient_norm_total.wgsl",
+    ];
+    assert!(whole.iter().all(|name| lonely.contains(name)), "no case cuts {whole:?}");
+    println!("{} kernels in pieces passed on {}", cut.len(), gpu.profile().name);
 }
 
-/// Where an operation is defined element by element, that is the whole definition's answer; and whatever leaves a
-/// device a choice is defined so, since the tuner checks on a sample what it compares the others with.
+/// A definition of single elements agrees with that of the whole operation. Every operation with a choice of
+/// implementations has one, since the tuner uses it to check a sample of its reference's answer.
 #[test]
 fn definitions_of_elements_agree_with_those_of_the_whole() {
     const MOST: usize = 300;
@@ -279,7 +300,7 @@ fn definitions_of_elements_agree_with_those_of_the_whole() {
                 break;
             };
             let expected = answer[index];
-            // Sums in another order, in f64.
+            // Only the order of the sums differs, in f64.
             assert!((found - expected).abs() < 1e-9, "{name}[{index}]: expected {expected}, found {found}");
             checked += 1;
         }
@@ -287,7 +308,7 @@ fn definitions_of_elements_agree_with_those_of_the_whole() {
     println!("{checked} elements agree");
 }
 
-/// The check itself: a wrong element, a NaN, an infinity, an element left out and a changed input all fail.
+/// A negative control: a wrong element, a NaN, an infinity, a missing element and a changed input all fail.
 #[test]
 fn wrong_answers_are_caught() {
     for data in DATA {
@@ -320,8 +341,8 @@ fn wrong_answers_are_caught() {
     }
 }
 
-/// How the work on the CPU is shared out must not show: the answer of every form has the same bits on one thread and
-/// on several.
+/// The division of work between the threads of the CPU must not show: the answer of every form has the same bits on one
+/// thread and on several.
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let pools = [1, 3].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
@@ -342,7 +363,7 @@ fn the_number_of_threads_changes_no_bit() {
         for form in case.op.cpu_forms() {
             let [one, several] = [&pools[0], &pools[1]].map(|pool| {
                 let mut operands = Operands::new(given.clone());
-                pool.install(|| case.op.run_on_cpu_in(form.name, &mut operands));
+                pool.install(|| form.run(&mut operands));
                 operands.into_buffers()
             });
             for (one, several) in one.iter().zip(&several) {

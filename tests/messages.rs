@@ -1,4 +1,4 @@
-//! What reaches a terminal: text from outside is visible, short and on one line, whatever is in it.
+//! Text from outside reaches a terminal visible, short and on one line, whatever is in it.
 
 #[path = "common/workplace.rs"]
 mod workplace;
@@ -8,21 +8,21 @@ use std::fs;
 
 use workplace::{Run, Workplace, files};
 
-/// Clears a screen, breaks the line in two ways, and turns the order of letters around.
+/// Clears the screen, breaks the line in two ways, and reverses the order of letters.
 const NASTY: &str = "a\u{1b}[2Jb\nc\u{2028}d\u{202e}e\u{9b}f";
 
-/// How it is shown.
+/// Its escaped form.
 const SHOWN: &str = "a\\u{1b}[2Jb\\nc\\u{2028}d\\u{202e}e\\u{9b}f";
 
 const HEADER: &str = "name,batch,in_channels,in_height,in_width,out_channels,kernel_height,kernel_width,\
                       pad_height,pad_width,stride_height,stride_width\n";
 
-/// Runs the binary with arguments that hold spaces or worse.
+/// Runs the binary with arguments that may contain spaces or control characters.
 fn run(place: &Workplace, arguments: &[&str]) -> Run {
     Run::of(place.command("").args(arguments))
 }
 
-/// Asserts that everything that the binary wrote can be seen, in lines of a sane length.
+/// Asserts that all output of the binary is visible, in lines of reasonable length.
 #[track_caller]
 fn assert_visible(run: &Run) {
     for text in [&run.stdout, &run.stderr] {
@@ -32,7 +32,7 @@ fn assert_visible(run: &Run) {
     }
 }
 
-/// Asserts one visible line of an error that shows the nasty text.
+/// Asserts that the error is one visible line that shows the escaped text.
 #[track_caller]
 fn assert_shown(run: &Run, code: i32) {
     assert_visible(run);
@@ -46,7 +46,7 @@ fn safetensors(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn names_of_tensors_are_shown_as_they_are_not_obeyed() {
+fn control_characters_in_names_of_tensors_are_escaped() {
     let place = Workplace::new();
     files::idx(&place, "data", 0);
     place.train("--data data --model linear --epochs 1 --out run");
@@ -64,7 +64,7 @@ fn names_of_tensors_are_shown_as_they_are_not_obeyed() {
 
 #[cfg(unix)]
 #[test]
-fn paths_and_names_of_classes_are_shown_as_they_are_not_obeyed() {
+fn control_characters_in_paths_and_names_of_classes_are_escaped() {
     let place = Workplace::new();
     files::idx(&place, NASTY, 0);
     files::doubling_conv(&place, "case");
@@ -99,9 +99,9 @@ fn paths_and_names_of_classes_are_shown_as_they_are_not_obeyed() {
 }
 
 #[test]
-fn names_of_layers_and_models_are_shown_as_they_are_not_obeyed() {
+fn control_characters_in_names_of_layers_and_models_are_escaped() {
     let place = Workplace::new();
-    // A model file refuses control characters, and layers other names than of letters and digits.
+    // Model files may not contain control characters, and names of layers consist of letters and digits.
     let (nasty, shown) = ("d\u{202e}e\u{2028}f", "d\\u{202e}e\\u{2028}f");
     let long = "x".repeat(70_000);
     for (name, layer, shown) in [(nasty, "flat", shown), (&long, &long, "xxx…xxx")] {
@@ -129,7 +129,7 @@ fn names_of_layers_and_models_are_shown_as_they_are_not_obeyed() {
 }
 
 #[test]
-fn names_of_cases_are_shown_as_they_are_not_obeyed() {
+fn control_characters_in_names_of_cases_are_escaped() {
     let place = Workplace::new();
     let nasty = NASTY.replace('\n', "\r");
     let long = "x".repeat(70_000);
@@ -151,7 +151,7 @@ fn names_of_cases_are_shown_as_they_are_not_obeyed() {
 }
 
 #[test]
-fn values_of_json_are_shown_as_they_are_not_obeyed() {
+fn control_characters_in_json_are_escaped() {
     let place = Workplace::new();
     let row = |case: serde_json::Value| {
         let row = serde_json::json!({
@@ -177,7 +177,7 @@ fn values_of_json_are_shown_as_they_are_not_obeyed() {
 }
 
 #[test]
-fn values_of_options_are_shown_as_they_are_not_obeyed() {
+fn control_characters_in_options_are_escaped() {
     let place = Workplace::new();
     files::doubling_conv(&place, "case");
     for arguments in [
@@ -199,7 +199,7 @@ fn values_of_options_are_shown_as_they_are_not_obeyed() {
             assert_visible(&run);
             run.assert_error(2, "");
         }
-        // Usage and advice follow.
+        // Lines on usage and advice follow.
         for arguments in [
             &["train", "--epochs", nasty][..],
             &["train", "--optimizer", nasty],
@@ -216,7 +216,40 @@ fn values_of_options_are_shown_as_they_are_not_obeyed() {
     }
 }
 
-/// Arguments that are no text.
+/// What a training advises at its end is run as it stands there.
+#[cfg(unix)]
+#[test]
+fn commands_that_are_advised_can_be_pasted_into_a_shell() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    let place = Workplace::new();
+    files::idx(&place, "data", 0);
+    let shell = |script: &str| Run::of(place.shell("exec bash -c \"$script\"").env("script", script));
+    if shell("true").code != 0 {
+        return eprintln!("SKIPPED commands_that_are_advised_can_be_pasted_into_a_shell: there is no bash");
+    }
+    let mut names: Vec<OsString> =
+        ["plain", "a run", "it's", "$HOME", "~", "#1", "a;b", "-run", "*", "a\\b", "Größe", NASTY]
+            .map(OsString::from)
+            .into();
+    // Elsewhere names of files are text.
+    names.extend(cfg!(target_os = "linux").then(|| OsString::from_vec(b"a\xff'b".into())));
+    for name in names {
+        let mut out = OsString::from("--out=");
+        out.push(&name);
+        let mut train = place.command("train --device cpu --data data --model linear --epochs 1");
+        let train = Run::of(train.arg(out));
+        assert!(train.code == 0, "{train:?}");
+        assert_visible(&train);
+        let advised = train.stdout.split('`').nth(1).unwrap_or_else(|| panic!("no advice: {train:?}"));
+        let evaluate = advised.strip_prefix("wgconv ").expect(advised);
+        let run = shell(&format!("\"$wgconv\" {evaluate} --device cpu"));
+        assert!(run.code == 0 && run.stdout.contains("test accuracy"), "{advised}: {run:?}");
+    }
+}
+
+/// Arguments that are not text.
 #[cfg(unix)]
 #[test]
 fn arguments_that_are_not_unicode_are_refused_or_taken_as_paths() {
@@ -242,6 +275,26 @@ fn arguments_that_are_not_unicode_are_refused_or_taken_as_paths() {
         assert_visible(&run);
         assert!(run.code == 1 || run.code == 2, "{run:?}");
     }
+    for (arguments, name) in [
+        (&["summary"][..], "<MODEL>"),
+        (&["train", "--data"], "--data <DATA>"),
+        (&["train", "--model"], "--model <MODEL>"),
+        (&["train", "--device"], "--device <DEVICE>"),
+        (&["train", "--freeze", "a", "--freeze"], "--freeze <PATTERN>"),
+        (&["lr-find", "--data"], "--data <DATA>"),
+        (&["evaluate", "run", "--data"], "--data <DATA>"),
+        (&["verify", "--only"], "--only <TEXT>"),
+        (&["conv", "case", "--out", "out", "--stride"], "--stride <STRIDE>"),
+    ] {
+        let run = Run::of(place.command("").args(arguments).arg(odd));
+        run.assert_error(
+            2,
+            &format!("error: {name}: expected text in UTF-8, found \"a\\xFF\\u{{1b}}[2Jb\"\n"),
+        );
+    }
+    // A path in front of it is not to blame.
+    let run = Run::of(place.command("train --out").arg(odd).arg("--model").arg(odd));
+    run.assert_error(2, "error: --model <MODEL>: expected text in UTF-8");
 
     files::doubling_conv(&place, "case");
     let run = Run::of(place.command("conv case --device cpu --out").arg(odd));

@@ -1,4 +1,4 @@
-//! Networks: what the builder infers, what it refuses, and the way through model files and back.
+//! Networks: what the builder infers and refuses, and round trips through model files.
 
 use wgconv::layers::{Conv2d, Dense, Pool};
 use wgconv::network::presets::{lenet, linear, vgg_mini};
@@ -40,6 +40,8 @@ fn residual() -> Network {
             left: 0,
             right: 1,
         }))
+        .pool(Pool::new(PoolKind::Average, [2, 2]).padding(Padding::Same).count_include_pad(false))
+        .pool(Pool::new(PoolKind::Max, [2, 2]).ceil_mode())
         .flatten()
         .dense(Dense::new(6).initialiser(Initialiser::Constant(0.1)))
         .activation(Activation::Tanh)
@@ -118,7 +120,7 @@ fn layers_read_what_they_are_told_to() {
 }
 
 #[test]
-fn names_are_unique_whatever_the_user_took() {
+fn names_are_unique_whatever_the_user_chose() {
     let network =
         start().conv2d(conv(2, 1)).conv2d(conv(2, 1)).named("conv1").conv2d(conv(2, 1)).build().unwrap();
     let names: Vec<_> = network.layers().iter().map(|layer| layer.name.as_str()).collect();
@@ -216,7 +218,7 @@ fn the_builder_says_which_layer_needs_what() {
 }
 
 #[test]
-fn a_network_survives_the_way_to_a_file_and_back() {
+fn a_network_survives_a_round_trip_through_a_file() {
     let presets = PRESETS.iter().map(|preset| (preset.build)(COLOURS, 7).unwrap());
     for network in presets.chain([residual()]) {
         let text = network.to_toml();
@@ -228,7 +230,7 @@ fn a_network_survives_the_way_to_a_file_and_back() {
 }
 
 #[test]
-fn floats_survive_the_way_to_a_file_and_back() {
+fn floats_survive_a_round_trip_through_a_file() {
     for alpha in [f32::MIN_POSITIVE, f32::from_bits(1), f32::MAX, 0.1, 1.0 / 3.0, 1e-7, 16777216.0] {
         let network = start().activation(Activation::Elu { alpha }).build().unwrap();
         assert_eq!(NetworkFile::parse(&network.to_toml()).unwrap().build(None).unwrap(), network);
@@ -261,6 +263,15 @@ fn a_model_file_may_use_every_key() {
         type = "average_pool"
         kernel_size = 2
         [[layers]]
+        type = "average_pool"
+        kernel_size = 2
+        count_include_pad = false
+        ceil_mode = true
+        [[layers]]
+        type = "max_pool"
+        kernel_size = 3
+        ceil_mode = true
+        [[layers]]
         type = "flatten"
         [[layers]]
         type = "dense"
@@ -275,6 +286,8 @@ fn a_model_file_may_use_every_key() {
         .activation(Activation::Elu { alpha: 1.0 })
         .add("stem")
         .average_pool(2)
+        .pool(Pool::new(PoolKind::Average, [2, 2]).count_include_pad(false).ceil_mode())
+        .pool(Pool::new(PoolKind::Max, [3, 3]).ceil_mode())
         .flatten()
         .dense(Dense::new(10).initialiser(Initialiser::HeUniform))
         .build()
@@ -360,7 +373,7 @@ fn a_wrong_model_file_gives_one_line_that_says_where() {
     for (text, expected) in cases {
         assert_eq!(NetworkFile::parse(&text).unwrap_err().to_string(), expected, "{text}");
     }
-    // All types, whichever there are.
+    // The message lists all types, from the first to the last.
     let message = NetworkFile::parse(&layer("type = \"convd\"")).unwrap_err().to_string();
     assert!(message.starts_with("layer 2: expected type conv2d, dense, "), "{message}");
     assert!(message.ends_with(", sequence, found \"convd\""), "{message}");

@@ -1,5 +1,5 @@
-//! Gradients of whole networks: the reference's match central differences in f64, the others' match the
-//! reference's, and a wrong gradient is caught.
+//! Gradients of whole networks: those of the reference match central differences in f64, those of the other executors
+//! match the reference, and a wrong gradient is caught.
 
 mod common;
 
@@ -43,8 +43,8 @@ fn networks() -> Vec<Network> {
         .dense(10)
         .build()
         .unwrap();
-    // Activations behind a bias, behind none and behind a pool, one behind another, and outputs with two
-    // readers, before the activation (conv2) and behind it (leaky_relu1).
+    // Activations after a bias, without a bias, after a pool and after another activation, and outputs with two
+    // readers, before the activation (conv2) and after it (leaky_relu1).
     let branching = Network::builder("branching", IMAGE)
         .conv2d(Conv2d::new(5, [1, 1]).without_bias())
         .activation(Activation::LeakyRelu { slope: 0.1 })
@@ -60,7 +60,7 @@ fn networks() -> Vec<Network> {
         .dense(10)
         .build()
         .unwrap();
-    // Normalised maps and flat features, with a scale and a shift that are learnt or not.
+    // Normalised feature maps and flat features, with and without a trained scale and shift.
     let normalised = Network::builder("normalised", IMAGE)
         .conv2d(Conv2d::new(5, [3, 3]).same().without_bias())
         .batch_norm()
@@ -77,7 +77,7 @@ fn networks() -> Vec<Network> {
     vec![small_lenet, residual, branching, normalised]
 }
 
-/// What has a gradient: statistics have none.
+/// The variables with a gradient: statistics have none.
 fn trained(network: &Network) -> impl Iterator<Item = &Variable> {
     network.variables().filter(|variable| variable.is_trained())
 }
@@ -199,7 +199,7 @@ fn the_reference_matches_central_differences() {
         let worst = probe.worst(&network, &gradients);
         assert!(worst < 1e-5, "{}: {worst:e}", network.name());
 
-        // The check itself: gradients that are one per cent too large, or of the wrong element, must fail.
+        // A negative control: gradients that are one per cent too large, or of the wrong element, must fail.
         let scaled: Vec<Vec<f64>> =
             gradients.iter().map(|gradient| gradient.iter().map(|value| value * 1.01).collect()).collect();
         assert!(probe.worst(&network, &scaled) > 5e-3);
@@ -211,7 +211,7 @@ fn the_reference_matches_central_differences() {
     }
 }
 
-/// Relative error in the Euclidean norm, parameter by parameter.
+/// Bounds the relative error of each parameter, in the Euclidean norm.
 fn assert_same(device: &str, network: &Network, expected: &[Vec<f32>], found: &[Vec<f32>]) {
     for ((parameter, expected), found) in trained(network).zip(expected).zip(found) {
         let norm =
@@ -223,7 +223,7 @@ fn assert_same(device: &str, network: &Network, expected: &[Vec<f32>], found: &[
     }
 }
 
-/// However few the steps, the loss and every gradient are the same, up to the rounding of f64.
+/// However many steps are fused, the loss and every gradient are the same up to the rounding of f64.
 #[test]
 fn fusion_changes_no_gradient() {
     for network in networks() {
@@ -281,11 +281,11 @@ fn updated<E: Executor>(executor: E, network: &Network, update: UpdateOptions) -
     read.map(HostBuffer::into_reals).collect()
 }
 
-/// With groups and clipping, whatever the optimizer. Lion is left out: its steps show the sign of a gradient's last bit.
+/// With groups and clipping, and every optimizer except Lion, whose steps depend on the sign of a gradient's last bit.
 #[test]
 fn updates_of_a_network_match_the_reference() {
     const TEST: &str = "updates_of_a_network_match_the_reference";
-    // Divisors that stay away from the gradients' rounding.
+    // Large enough to keep divisors well above the rounding errors of the gradients.
     let adam = Adam { epsilon: 1e-2, ..Adam::default() };
     let network = &networks()[0];
     let weight = GroupOptions { rate_factor: 1.0, weight_decay: 0.01 };
@@ -299,7 +299,7 @@ fn updates_of_a_network_match_the_reference() {
     ] {
         for clip_norm in [None, Some(0.1)] {
             let groups = Groups { weight, bias, ..Groups::default() };
-            let update = UpdateOptions { optimizer, groups, clip_norm };
+            let update = UpdateOptions { optimizer, groups, clip_norm, average: None };
             let expected = updated(ReferenceExecutor::new(), network, update);
             assert_same("CPU", network, &expected, &updated(CpuExecutor::new(), network, update));
             for checks in [ShaderChecks::Off, ShaderChecks::On] {

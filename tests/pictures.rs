@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tempfile::TempDir;
-use wgconv::data::{Colour, DataSplits, Fit, LoadOptions, Normalisation, Preprocessing, load, load_for};
+use wgconv::data::{
+    Colour, DataSplits, Fit, HeldOut, LoadOptions, Normalisation, Preprocessing, load, load_for,
+};
 use wgconv::tensor::ImageShape;
 
 #[derive(Deserialize)]
@@ -255,7 +257,7 @@ fn a_validation_folder_is_the_validation_set() {
     let data = place.load(default()).unwrap();
     let validation = data.validation.as_ref().unwrap();
     assert_eq!((data.train.len(), validation.len(), data.test.len()), (12, 4, 0));
-    assert_eq!(data.held_out(), validation);
+    assert_eq!(data.held_out(), (HeldOut::Validation, validation));
     assert_eq!((data.notes, data.warnings), (vec![], vec![]));
     let error = place.load(LoadOptions { validation: Some(0.2), ..default() }).unwrap_err();
     assert_eq!(error, "validation: expected no share, since the data have a validation set, found 0.2");

@@ -1,4 +1,4 @@
-//! Random geometries: whatever fits together, every implementation of every pass gives the definition's
+//! Random geometries: for all sizes that fit together, every implementation of every pass gives the definition's
 //! answer, exactly on small integers.
 
 mod common;
@@ -10,15 +10,16 @@ use proptest::test_runner::{Config, TestRng, TestRunner};
 use wgconv::gpu::{GpuExecutor, Preference, ShaderChecks};
 use wgconv::host::CpuExecutor;
 use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
-use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
+use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::ops::{Epilogue, Op, Prologue};
 use wgconv::plan::Executor;
 use wgconv::tensor::ImageShape;
 use wgconv::verify::cases::elementwise::ACTIVATIONS;
+use wgconv::verify::cases::pool::KINDS;
 use wgconv::verify::{Data, Trial};
 
-/// Windows of every kind: not square, even, with remainders, dilated, padded on each side by itself.
+/// Windows of every kind: not square, even, with remainders, dilated, padded differently on each side.
 fn windows() -> impl Strategy<Value = WindowOptions> {
     let pair = |most: usize| [1..=most, 1..=most];
     let sides = (0..4usize, 0..4usize, 0..4usize, 0..4usize);
@@ -49,16 +50,17 @@ fn convolutions() -> impl Strategy<Value = ConvGeometry> {
 
 fn pools() -> impl Strategy<Value = PoolGeometry> {
     let sizes = (1..4usize, 1..14usize, 1..14usize, 1..9usize);
-    (sizes, windows()).prop_filter_map(
+    (sizes, windows(), any::<bool>()).prop_filter_map(
         "the window fits and meets the input",
-        |((batch_size, height, width, channels), window)| {
-            PoolGeometry::new(batch_size, ImageShape { height, width, channels }, &window).ok()
+        |((batch_size, height, width, channels), window, ceil_mode)| {
+            let geometry = if ceil_mode { PoolGeometry::in_ceil_mode } else { PoolGeometry::new };
+            geometry(batch_size, ImageShape { height, width, channels }, &window).ok()
         },
     )
 }
 
-/// Runs the operations that `ops` makes on the CPU and on the GPU, in every implementation: on integers those that
-/// are exact there, on reals the others.
+/// Runs the operations that `ops` returns, on the CPU and on the GPU, in every implementation: those that are exact on
+/// integers with integers, the others with reals.
 fn check(gpu: &mut Option<GpuExecutor>, ops: impl Fn() -> Vec<Box<dyn Op>>) -> Result<(), TestCaseError> {
     let trials = Data::ALL.into_iter().flat_map(|data| ops().into_iter().map(move |op| (data, op)));
     for (data, op) in trials {
@@ -86,7 +88,7 @@ fn check(gpu: &mut Option<GpuExecutor>, ops: impl Fn() -> Vec<Box<dyn Op>>) -> R
     Ok(())
 }
 
-/// The same cases in every run, so that a failure can be met again.
+/// Runs the same cases every time, so that a failure can be reproduced.
 fn runner(cases: u32) -> TestRunner {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(config.rng_algorithm);
@@ -121,7 +123,7 @@ fn every_pool_agrees_with_its_definition() {
             let both = |kind| -> [Box<dyn Op>; 2] {
                 [Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad::new(kind, geometry))]
             };
-            [PoolKind::Max, PoolKind::Average].into_iter().flat_map(both).collect()
+            KINDS.into_iter().flat_map(both).collect()
         })
     });
     if let Err(error) = result {

@@ -1,7 +1,7 @@
-//! Going on where a training was stopped: the same bits as if it had never stopped, whatever stopped it; and fine-tuning.
+//! Resuming a training gives the same bits as if it had never stopped, whatever stopped it; and fine-tuning.
 //!
-//! `WGCONV_KILLS=20 cargo test --test resume` kills as many runs at random moments as it says, on each device; a few by
-//! default.
+//! `WGCONV_KILLS=20 cargo test --test resume` kills that many runs on each device at random moments; the default is a
+//! few.
 
 mod common;
 #[path = "common/workplace.rs"]
@@ -28,23 +28,23 @@ fn network(data: &DataSplits) -> Network {
 }
 
 fn settings() -> TrainSettings {
-    TrainSettings { batch_size: 8, ..TrainSettings::default() }
+    TrainSettings { batch_size: 8, ema: Some(0.9), ..TrainSettings::default() }
 }
 
 type Outcome = (Vec<Vec<f32>>, Vec<Option<Evaluation>>, TrainState);
 
-/// Losses, figures and state after `epochs` epochs in all.
+/// Losses, figures and state after a total of `epochs` epochs.
 fn train(trainer: &mut Trainer, epochs: usize) -> Outcome {
     let (mut losses, mut tests) = (Vec::new(), Vec::new());
     while trainer.epochs_done() < epochs {
         let report = trainer.run_epoch(|_| ControlFlow::Continue(())).unwrap();
         losses.push(report.losses);
-        tests.push(report.test);
+        tests.push(report.evaluation);
     }
     (losses, tests, trainer.state().unwrap())
 }
 
-/// Stops after some steps of the first epoch, saves, and goes on with another trainer.
+/// Stops after a few steps of the first epoch, saves, and resumes with another trainer.
 fn assert_resumes_exactly(executor: impl Fn() -> Box<dyn Executor>) {
     let data = digits();
     let basis = Basis::new(&network(&data), &settings(), &data);
@@ -53,7 +53,7 @@ fn assert_resumes_exactly(executor: impl Fn() -> Box<dyn Executor>) {
 
     let mut stopped = start();
     let report = stopped.run_epoch(|_| ControlFlow::Break(())).unwrap();
-    assert!(report.test.is_none() && report.losses.len() < expected.0[0].len(), "stopped too late");
+    assert!(report.evaluation.is_none() && report.losses.len() < expected.0[0].len(), "stopped too late");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.safetensors");
     let written = Checkpoint { state: stopped.state().unwrap(), best: None, basis };
@@ -68,23 +68,23 @@ fn assert_resumes_exactly(executor: impl Fn() -> Box<dyn Executor>) {
     assert_eq!((losses, tests), (expected.0, expected.1), "{name}");
     assert_eq!(end, expected.2, "{name}");
 
-    // The stopped one goes on just as well.
+    // The trainer that was stopped can continue, too.
     assert_eq!(train(&mut stopped, 3).2, expected.2, "{name}");
 }
 
 #[test]
-fn training_goes_on_from_the_middle_of_an_epoch_on_the_cpu() {
+fn training_resumes_from_the_middle_of_an_epoch_on_the_cpu() {
     assert_resumes_exactly(|| Box::new(CpuExecutor::new()));
 }
 
 #[test]
-fn training_goes_on_from_the_middle_of_an_epoch_on_the_reference() {
+fn training_resumes_from_the_middle_of_an_epoch_on_the_reference() {
     assert_resumes_exactly(|| Box::new(ReferenceExecutor::new()));
 }
 
 #[test]
-fn training_goes_on_from_the_middle_of_an_epoch_on_a_gpu() {
-    const TEST: &str = "training_goes_on_from_the_middle_of_an_epoch_on_a_gpu";
+fn training_resumes_from_the_middle_of_an_epoch_on_a_gpu() {
+    const TEST: &str = "training_resumes_from_the_middle_of_an_epoch_on_a_gpu";
     if common::gpu(TEST, ShaderChecks::Off).is_some() {
         assert_resumes_exactly(|| {
             Box::new(common::gpu(TEST, ShaderChecks::Off).expect("it was there before"))
@@ -93,7 +93,7 @@ fn training_goes_on_from_the_middle_of_an_epoch_on_a_gpu() {
 }
 
 #[test]
-fn what_a_run_was_made_of_is_compared() {
+fn the_settings_and_data_of_a_run_are_compared() {
     let data = digits();
     let before = Basis::new(&network(&data), &settings(), &data);
     assert!(before.differences(&before).is_empty());
@@ -144,6 +144,41 @@ fn a_run_that_has_another_state_is_refused_in_one_line() {
     assert!(forced.stdout.contains("other than when the run was stopped: learning_rate 0.02, now 0.5"));
     assert!(place.read("run/config.toml").contains("learning_rate = 0.5"));
     assert_eq!(place.read("run/metrics.jsonl").lines().count(), 2);
+}
+
+#[test]
+fn figures_are_added_to_their_file_and_what_is_torn_is_dropped() {
+    let place = Workplace::new();
+    files::idx(&place, "data", 0);
+    place.train("--data data --epochs 2 --batch-size 8 --out run");
+    let path = place.path("run/metrics.jsonl");
+    let whole = place.read("run/metrics.jsonl");
+    let epochs = |text: &str| -> Vec<u64> {
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect(line));
+        lines.map(|line| line["epoch"].as_u64().unwrap()).collect()
+    };
+    // Another name of the same file sees every line, since nothing takes the file's place.
+    std::fs::hard_link(&path, place.path("same")).unwrap();
+    place.train("--resume run --epochs 3");
+    assert_eq!(epochs(&place.read("same")), [1, 2, 3]);
+    assert!(place.read("same").starts_with(&whole));
+    assert_eq!(place.read("same"), place.read("run/metrics.jsonl"));
+    let sound = place.read("run/metrics.jsonl");
+    let next = r#"{"epoch":4,"train/loss":0.5}"#;
+    let torn: [&[u8]; 5] = [b"{\"epoch\":4,\"tra", next.as_bytes(), b"{", b"\0\0\0\0", b"{\"a\":\"\xc3"];
+    for (torn, epoch) in torn.into_iter().zip(4..) {
+        let before = place.read("run/metrics.jsonl");
+        place.write("run/metrics.jsonl", [before.as_bytes(), torn].concat());
+        place.train(&format!("--resume run --epochs {epoch}"));
+        let text = place.read("run/metrics.jsonl");
+        assert_eq!(epochs(&text), (1..=epoch).collect::<Vec<_>>());
+        assert!(text.starts_with(&sound) && text.ends_with('\n'));
+    }
+    // Whole lines of epochs that the state knows nothing of, as a kill before the state leaves one.
+    let before = place.read("run/metrics.jsonl");
+    place.write("run/metrics.jsonl", format!("{before}{}\n", next.replace('4', "9")));
+    place.train("--resume run --epochs 9");
+    assert_eq!(epochs(&place.read("run/metrics.jsonl")), (1..=9).collect::<Vec<_>>());
 }
 
 #[test]
@@ -223,7 +258,7 @@ mod kills {
     use super::common;
     use super::workplace::{Workplace, files};
 
-    /// What a run has left that does not tell the time.
+    /// The files of a run without the times in them.
     fn result(place: &Workplace, run: &str) -> (Vec<u8>, Vec<u8>, Vec<Value>) {
         let weights = |name: &str| std::fs::read(place.path(&format!("{run}/{name}.safetensors"))).unwrap();
         let lines = place.read(&format!("{run}/metrics.jsonl"));
@@ -241,7 +276,7 @@ mod kills {
         run.join("state.safetensors").exists()
     }
 
-    /// Starts a run, sends it `signal` at a random moment, and goes on with what it left, until it is done.
+    /// Starts a run, sends it `signal` at a random moment, and resumes it, until it has finished.
     fn assert_survives(device: &str, signal: rustix::process::Signal, times: usize, seed: u64) {
         let place = Workplace::new();
         files::idx(&place, "data", 0);
@@ -272,13 +307,13 @@ mod kills {
                 let status = child.wait().unwrap();
                 match status.code() {
                     Some(0) => break,
-                    // By the signal, or after it: whatever else ends a run is a fault.
+                    // Ended by the signal or after handling it; any other end is a fault.
                     None | Some(130) => kills += 1,
                     Some(code) => panic!("{run} ends with {code}, seed {seed}"),
                 }
                 command = match has_state(&place.path(&run)) {
                     true => place.command(&format!("train {device} --no-tune --resume {run}")),
-                    // Nothing to go on from: whatever is left is in nobody's way.
+                    // There is nothing to resume yet, and the remains must not prevent a new start.
                     false => {
                         let _ = std::fs::remove_dir_all(place.path(&run));
                         place.command(&start(&run))
@@ -294,18 +329,18 @@ mod kills {
     }
 
     #[test]
-    fn a_run_that_is_killed_at_any_moment_goes_on_on_the_cpu() {
+    fn a_run_that_is_killed_at_any_moment_resumes_on_the_cpu() {
         assert_survives("--device cpu", rustix::process::Signal::KILL, kills(), 1);
     }
 
     #[test]
-    fn a_run_that_is_interrupted_at_any_moment_goes_on_on_the_cpu() {
+    fn a_run_that_is_interrupted_at_any_moment_resumes_on_the_cpu() {
         assert_survives("--device cpu", rustix::process::Signal::INT, kills(), 2);
     }
 
     #[test]
-    fn a_run_that_is_killed_at_any_moment_goes_on_on_a_gpu() {
-        let test = "a_run_that_is_killed_at_any_moment_goes_on_on_a_gpu";
+    fn a_run_that_is_killed_at_any_moment_resumes_on_a_gpu() {
+        let test = "a_run_that_is_killed_at_any_moment_resumes_on_a_gpu";
         if common::gpu(test, wgconv::gpu::ShaderChecks::Off).is_some() {
             assert_survives("--device gpu --allow-software", rustix::process::Signal::KILL, kills(), 3);
         }

@@ -31,14 +31,14 @@ use wgconv::verify::cases;
 /// Buffers that every device lets a kernel bind.
 const MAX_BINDINGS: usize = 8;
 
-/// A kernel that serves any operation has names of its own for what it binds itself. No other is excused from
-/// naming its operands.
+/// A kernel that serves every operation has its own names for its bindings. All other kernels must use the names of
+/// operands.
 const GENERIC: [(&str, &[&str]); 2] = [
     ("gemm/sum_slices.wgsl", &["slices", "result"]),
     ("gemm/sum_slices_side_by_side.wgsl", &["slices", "result"]),
 ];
 
-/// The smallest device there is, a large one, and a software rasteriser, which has kernels of its own.
+/// The smallest possible device, a large one, and a software rasteriser, which has kernels of its own.
 fn devices() -> [DeviceProfile; 3] {
     let portable = DeviceProfile::portable();
     let large = DeviceProfile {
@@ -59,7 +59,7 @@ fn devices() -> [DeviceProfile; 3] {
     [portable, large, software]
 }
 
-/// Checks everything that an implementation promises; the error says what is wrong.
+/// Checks all rules for an implementation; the error says which one is broken.
 fn check(op: &dyn Op, implementation: &Implementation, device: &DeviceProfile) -> Result<(), String> {
     let operands = op.operands();
     let spans = op.side_by_side();
@@ -116,7 +116,7 @@ fn check_call(
     check_limits(call, &module, device)
 }
 
-/// Spans are as large as the device can bind, and no operand is bound in two ways.
+/// Checks that spans are no larger than the device can bind, and that no operand is bound with two kinds of access.
 fn check_spans(
     operands: &[Operand],
     spans: &[Range<usize>],
@@ -128,7 +128,7 @@ fn check_spans(
             Binding::Span { first, last } => {
                 let elements: usize = elements_of(&operands[first..=last]);
                 let (bytes, most) = (Element::Real.bytes(elements), device.largest_buffer());
-                // A tensor that is too large by itself is refused when the plan is prepared.
+                // A single tensor that is too large is refused when the plan is prepared.
                 if first < last && bytes > most {
                     return Err(format!("a span of {bytes} bytes, expected at most {most}"));
                 }
@@ -142,12 +142,12 @@ fn check_spans(
     Ok(())
 }
 
-/// Elements of the span of tensors that lie side by side.
+/// Number of elements of a span of tensors that lie side by side.
 fn elements_of(operands: &[Operand]) -> usize {
     operands.iter().map(|operand| padded(operand.shape.elements())).sum()
 }
 
-/// Bindings are numbered from 0, and each has its operand's name, elements and access.
+/// Checks that bindings are numbered from 0, and that each has its operand's name, element type and access.
 fn check_bindings(
     operands: &[Operand],
     spans: &[Range<usize>],
@@ -226,7 +226,7 @@ fn check_bindings(
                 expected_name.unwrap_or_default()
             ));
         }
-        // Scratch memory holds whatever its kernels agree on, in 32 bits.
+        // Scratch memory may hold any type of 32 bits that its kernels agree on.
         let scalars = match expected_element {
             Some(Element::Real) => vec![Scalar::F32],
             Some(Element::Index | Element::Byte) => vec![Scalar::U32],
@@ -242,7 +242,7 @@ fn check_bindings(
     Ok(())
 }
 
-/// The type, if it is a scalar.
+/// The scalar type, if the type is a scalar.
 fn scalar(module: &Module, ty: Handle<Type>) -> Option<Scalar> {
     match module.types[ty].inner {
         TypeInner::Scalar(scalar) => Some(scalar),
@@ -250,7 +250,7 @@ fn scalar(module: &Module, ty: Handle<Type>) -> Option<Scalar> {
     }
 }
 
-/// The scalars of an array's elements, and their number in each: one, or those of a vector.
+/// The scalar type of an array's elements, and the number of scalars per element: one, or those of a vector.
 fn element(module: &Module, ty: Handle<Type>) -> Option<(Scalar, usize)> {
     match module.types[ty].inner {
         TypeInner::Scalar(scalar) => Some((scalar, 1)),
@@ -259,7 +259,7 @@ fn element(module: &Module, ty: Handle<Type>) -> Option<(Scalar, usize)> {
     }
 }
 
-/// The overrides without a default are exactly the constants that are supplied, type by type.
+/// Checks that the overrides without a default are exactly the constants that are supplied, with the same types.
 fn check_constants(call: &KernelCall, module: &Module) -> Result<(), String> {
     let declared: BTreeMap<&str, Option<Scalar>> = module
         .overrides
@@ -293,7 +293,7 @@ fn check_constants(call: &KernelCall, module: &Module) -> Result<(), String> {
     }
 }
 
-/// Workgroups, their invocations and their memory keep within what the device has.
+/// Checks that the workgroups, their invocations and their memory keep within the device's limits.
 fn check_limits(call: &KernelCall, module: &Module, device: &DeviceProfile) -> Result<(), String> {
     if call.workgroups.iter().any(|count| !(1..=MAX_WORKGROUPS_PER_AXIS).contains(count)) {
         return Err(format!("{:?} workgroups do not fit an axis", call.workgroups));
@@ -399,8 +399,35 @@ fn every_shader_is_used_by_a_case() {
     });
     let mut files = shader_files();
     assert_eq!(orphans(&files, &used), Vec::<&str>::new());
-    files.insert("forgotten.wgsl".into(), "// A kernel that nobody launches.".into());
+    files.insert("forgotten.wgsl".into(), "// A kernel that is never launched.".into());
     assert_eq!(orphans(&files, &used), ["forgotten.wgsl"]);
+}
+
+/// Some drivers reset a device that works on one launch for seconds: whatever has more than one workgroup can be cut.
+#[test]
+fn every_kernel_of_several_workgroups_can_be_cut_into_pieces() {
+    for_each_implementation(|case, _, implementation| {
+        for call in &implementation.calls {
+            let what = format!("{case}, {}: {}", implementation.name, call.source.name);
+            let workgroups: u32 = call.workgroups.iter().product();
+            assert_eq!(call.workgroups[2], 1, "{what}: workgroups are counted through");
+            if workgroups == 1 {
+                continue;
+            }
+            let pieces = call.clone().in_pieces(2);
+            assert!(pieces.len() >= 2, "{what} cannot be cut");
+            let done: u32 = pieces.iter().flat_map(|piece| &piece.workgroups[..1]).sum();
+            assert_eq!(done, workgroups, "{what}");
+            let numbers = ["workgroup_number(workgroup, workgroups)", "global_index(workgroup, workgroups,"];
+            let files = call.source.files.iter().filter(|text| !text.contains("fn workgroup_number"));
+            let uses = files.filter(|text| numbers.iter().any(|number| text.contains(number))).count();
+            assert!(uses > 0, "{what} does not number its workgroups");
+        }
+    });
+    for (name, text) in shader_files().into_iter().filter(|(name, _)| name != "grid.wgsl") {
+        let found = ["workgroup.x", "workgroup.y", "workgroup.z"].into_iter().find(|own| text.contains(own));
+        assert_eq!(found, None, "{name} numbers its workgroups by itself");
+    }
 }
 
 #[test]
@@ -498,8 +525,7 @@ fn wrong_spans_are_reported() {
             call.bindings[0] = Binding::Operand(2);
             replace(call, "parameter: array<vec4<f32>>", "parameter: array<f32>");
             replace(call, "before = parameter[index]", "before = vec4(parameter[index])");
-            replace(call, "parameter[index] = kept", "parameter[index] = (kept");
-            replace(call, "row.zw);", "row.zw)).x;");
+            replace(call, "parameter[index] = after;", "parameter[index] = after.x;");
         }),
         ("parameter has writes: true, expected Read", |call| call.bindings.swap(0, 1)),
         ("no call binds Operand(0)", |call| call.bindings[0] = Binding::Span { first: 1, last: 2 }),
@@ -542,7 +568,7 @@ fn a_generic_kernel_is_excused_by_name_alone() {
     assert!(error.contains("binding 0 is parts, expected slices"), "{error}");
 }
 
-/// Kernels count with 32 bits, however large the buffers are that a device binds.
+/// Kernels use 32-bit indices, however large the buffers are that a device can bind.
 #[test]
 fn scratch_memory_stays_within_reach_of_32_bit_indices() {
     let device = DeviceProfile {

@@ -1,20 +1,23 @@
-//! What the table of cases cannot draw: ties, NaN and infinity, rows that show nothing, a step past the end.
-//! The CPU and the GPU give the definition's answer there too.
+//! The CPU and the GPU give the definition's answer also for data that the table of cases does not draw: ties, NaN and
+//! infinity, rows without an image, a step past the end.
 
 mod common;
 
 use std::sync::Arc;
 
+use wgconv::convolution;
 use wgconv::gpu::ShaderChecks;
-use wgconv::host::CpuExecutor;
+use wgconv::host::{CpuExecutor, ReferenceExecutor};
 use wgconv::ops::batch::{Advance, GatherBatch, NO_ROW};
+use wgconv::ops::conv::ConvGeometry;
 use wgconv::ops::loss::{NO_LABEL, SoftmaxCrossEntropy};
 use wgconv::ops::optimizer::{GradientNorm, Group, Groups, Optimizer, Sgd, Update, UpdateOptions};
 use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::ops::{Element, HostBuffer, Op, Operands};
 use wgconv::plan::{Executor, Plan};
-use wgconv::tensor::ImageShape;
+use wgconv::tensor::{ImageShape, Shape, Tensor};
+use wgconv::verify::cases::conv;
 
 const NAN: f64 = f64::NAN;
 const INFINITY: f64 = f64::INFINITY;
@@ -35,7 +38,7 @@ fn index(values: &[u32]) -> HostBuffer<f64> {
     HostBuffer::index(values.to_vec())
 }
 
-/// The numbers of `buffer`, whatever they are.
+/// The values of a buffer of any element type.
 fn numbers(buffer: &HostBuffer<f64>) -> Vec<f64> {
     match buffer.element() {
         Element::Real => buffer.reals().to_vec(),
@@ -44,7 +47,7 @@ fn numbers(buffer: &HostBuffer<f64>) -> Vec<f64> {
     }
 }
 
-/// Runs `op` everywhere; operands named in `compared` must hold what the definition leaves in them.
+/// Runs `op` on all executors; operands named in `compared` must then equal the definition's.
 fn check<O: Op + Clone + 'static>(
     executors: &mut [Box<dyn Executor>],
     op: O,
@@ -134,7 +137,7 @@ fn losses_of_rows_without_label_and_of_logits_that_are_not_finite() {
     check_loss(&logits, &[NO_LABEL; 3], 0, &all);
     check_loss(&logits, &[1, 1, 0], 2, &all);
     check_loss(&[80.0, -90.0, 100.0, 99.0], &[1, 0], 0, &all);
-    // Of what goes wrong only the loss is promised: it stops the training.
+    // With logits that are not finite, only the loss is specified, since it stops the training.
     for bad in [NAN, INFINITY] {
         check_loss(&[1.0, bad, 2.0, 1.0], &[0, 0], 1, &all[..2]);
         check_loss(&[bad, 0.0, 2.0, 1.0], &[0, 0], 1, &all[..2]);
@@ -145,8 +148,8 @@ fn losses_of_rows_without_label_and_of_logits_that_are_not_finite() {
 }
 
 #[test]
-fn losses_of_smoothed_labels_and_of_batches_that_weigh_nothing() {
-    let mut executors = executors("losses_of_smoothed_labels_and_of_batches_that_weigh_nothing");
+fn losses_of_smoothed_labels_and_of_batches_without_weight() {
+    let mut executors = executors("losses_of_smoothed_labels_and_of_batches_without_weight");
     let mut check_loss =
         |smoothing: f32, weights: Option<&[f64]>, logits: &[f64], targets: &[u32], compared: &[&str]| {
             let op = SoftmaxCrossEntropy::new(targets.len(), logits.len() / targets.len(), 2).unwrap();
@@ -171,7 +174,7 @@ fn losses_of_smoothed_labels_and_of_batches_that_weigh_nothing() {
         check_loss(*smoothing, weights, &logits, &[0, NO_LABEL, 2], &all);
         check_loss(*smoothing, weights, &logits, &[1, 1, 0], &all);
         check_loss(*smoothing, weights, &logits, &[NO_LABEL; 3], &all);
-        // A batch that weighs nothing, and one row of it that is not finite.
+        // A batch with a total weight of zero, and the same with a row that is not finite.
         check_loss(*smoothing, weights, &logits, &[1, NO_LABEL, 1], &all);
         let bad = [&logits[..8], &[NAN]].concat();
         let compared = if weights.is_some() { &all[..] } else { &all[..2] };
@@ -181,7 +184,7 @@ fn losses_of_smoothed_labels_and_of_batches_that_weigh_nothing() {
             check_loss(*smoothing, weights, &[bad, 0.0, 0.5, 2.0, 1.0, 3.0], &[2, 0], &all[..2]);
             check_loss(*smoothing, weights, &[1.0, bad, 0.5, 2.0, 1.0, 3.0], &[NO_LABEL, 0], &all);
         }
-        // A row of weight 0 that is not finite, beside one that weighs something.
+        // A row of weight 0 that is not finite, beside a row with weight.
         for bad in [NAN, INFINITY] {
             check_loss(*smoothing, weights, &[1.0, bad, 2.0, 2.0, 1.0, 3.0], &[1, 0], &all[..2]);
         }
@@ -192,7 +195,7 @@ fn losses_of_smoothed_labels_and_of_batches_that_weigh_nothing() {
             &[1, 0],
             &all[..2],
         );
-        // A class that is out of the question: without a share in the loss where its weight is 0.
+        // A class with a logit of -infinity: it contributes nothing to the loss if its weight is 0.
         check_loss(*smoothing, weights, &[1.0, -INFINITY, 0.5, 2.0, 1.0, 3.0], &[2, 0], &all[..2]);
         check_loss(*smoothing, weights, &[-INFINITY, 1.0, 0.5, 2.0, 1.0, 3.0], &[2, 0], &all[..2]);
         check_loss(*smoothing, weights, &[-INFINITY; 6], &[2, 0], &all[..2]);
@@ -209,7 +212,7 @@ fn a_loss_that_is_not_finite_stops_the_training() {
         let nesterov = Optimizer::Sgd(Sgd { momentum: 0.5, nesterov: true });
         for optimizer in Optimizer::all().into_iter().chain([nesterov]) {
             let groups = Groups::with_weight_decay(0.25);
-            let options = UpdateOptions { optimizer, groups, clip_norm: Some(1.0) };
+            let options = UpdateOptions { optimizer, groups, clip_norm: Some(1.0), average: None };
             let op = Update::new(options, &[(Group::Weight, 2), (Group::Bias, 1)], 2).unwrap();
             let tensors = [[2.0, -1.0], [3.0, 4.0], [1.0, 0.25], [0.5, 4.0]];
             let kinds = &tensors[..2 + optimizer.states().len()];
@@ -223,7 +226,7 @@ fn a_loss_that_is_not_finite_stops_the_training() {
     }
 }
 
-/// It ends as a step whose loss is not finite does.
+/// The step is then treated like one whose loss is not finite.
 #[test]
 fn a_norm_that_is_not_finite_becomes_the_loss() {
     let mut executors = executors("a_norm_that_is_not_finite_becomes_the_loss");
@@ -237,8 +240,8 @@ fn a_norm_that_is_not_finite_becomes_the_loss() {
 }
 
 #[test]
-fn batches_of_several_parts_and_of_rows_that_show_nothing() {
-    let mut executors = executors("batches_of_several_parts_and_of_rows_that_show_nothing");
+fn batches_of_several_parts_and_of_rows_without_an_image() {
+    let mut executors = executors("batches_of_several_parts_and_of_rows_without_an_image");
     let image = ImageShape { height: 1, width: 3, channels: 1 };
     for (first_row, step) in [(0, 0), (0, 1), (3, 0), (3, 1), (0, 2), (3, u32::MAX)] {
         let op = GatherBatch { batch_size: 4, image, classes: 10, steps: 2, rows: 3, first_row };
@@ -253,4 +256,87 @@ fn batches_of_several_parts_and_of_rows_that_show_nothing() {
         ];
         check(&mut executors, op, &given, &["input", "targets"]);
     }
+}
+
+/// Values from -1 to 1, without pattern.
+fn drawn(shape: Shape, seed: usize) -> Tensor {
+    let values = (0..shape.elements()).map(|i| ((i + seed) * 7919 % 251) as f32 / 125.0 - 1.0).collect();
+    Tensor::new(shape, values).unwrap()
+}
+
+/// The same with a value that is not finite at some places, the first and the last among them.
+fn spoilt(tensor: &Tensor, bad: f32, places: usize) -> Tensor {
+    let mut values = tensor.data().to_vec();
+    for place in 0..places {
+        let last = values.len() - 1;
+        values[place * last / (places - 1).max(1)] = if place == 1 { -bad } else { bad };
+    }
+    Tensor::new(tensor.shape().clone(), values).unwrap()
+}
+
+/// The three passes of a convolution; input, filters, grad_output.
+fn passes(
+    executor: &mut dyn Executor,
+    geometry: &ConvGeometry,
+    [input, filters, grad_output]: [&Tensor; 3],
+    bias: Option<&Tensor>,
+) -> [Tensor; 3] {
+    [
+        convolution::forward(executor, geometry, input, filters, bias).unwrap(),
+        convolution::grad_filters(executor, geometry, input, grad_output).unwrap(),
+        convolution::grad_input(executor, geometry, filters, grad_output).unwrap(),
+    ]
+}
+
+/// Where the definition has infinity and NaN, and nowhere else: the padding's zeros meet no infinite filter, and no value
+/// spreads to its neighbours.
+#[test]
+fn convolutions_of_infinity_and_nan() {
+    let mut executors = executors("convolutions_of_infinity_and_nan");
+    let on_gpus =
+        ["lenet 1", "four different sides", "groups and dilation", "depthwise", "3x3, odd channels"];
+    let mut not_finite = [0; 3];
+    for (name, geometry) in conv::geometries() {
+        if geometry.flops() > 4_000_000 {
+            continue;
+        }
+        let shapes = [geometry.input_shape(), geometry.filters_shape(), geometry.output_shape()];
+        let mut seed = 0;
+        let sound = shapes.map(|shape| {
+            seed += 1;
+            drawn(shape, seed)
+        });
+        let bias = drawn([geometry.out_channels].into(), 4);
+        for (bad, places) in [(f32::INFINITY, 1), (f32::INFINITY, 3), (f32::NAN, 1), (f32::NEG_INFINITY, 2)] {
+            for which in 0..4 {
+                let (mut given, mut bias) = (sound.clone(), bias.clone());
+                match which {
+                    3 => bias = spoilt(&bias, bad, places),
+                    _ => given[which] = spoilt(&given[which], bad, places),
+                }
+                let given = given.each_ref();
+                let defined = passes(&mut ReferenceExecutor::new(), &geometry, given, Some(&bias));
+                for (number, executor) in executors.iter_mut().enumerate() {
+                    if number > 0 && !on_gpus.contains(&name) {
+                        continue;
+                    }
+                    let found = passes(executor.as_mut(), &geometry, given, Some(&bias));
+                    for (pass, (defined, found)) in defined.iter().zip(&found).enumerate() {
+                        for (i, (&defined, &found)) in defined.data().iter().zip(found.data()).enumerate() {
+                            not_finite[pass] += usize::from(!defined.is_finite());
+                            let same = found == defined
+                                || (found - defined).abs() < 1e-4 * defined.abs().max(1.0)
+                                || defined.is_nan() && found.is_nan();
+                            assert!(
+                                same,
+                                "{name}, {bad} in operand {which}, pass {pass}[{i}] on {}: expected {defined}, found {found}",
+                                executor.device_name()
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(not_finite.iter().all(|&count| count > 1000), "{not_finite:?}");
 }

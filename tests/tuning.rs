@@ -1,5 +1,5 @@
-//! Verified tuning: a wrong kernel never runs however fast it is, what was found out is kept and found again, and
-//! without time the rules have the last word.
+//! Verified tuning: a wrong kernel never runs, however fast it is; findings are kept and reused; without time, the
+//! rules decide.
 
 mod common;
 
@@ -17,14 +17,14 @@ use wgconv::files::CacheFolder;
 use wgconv::gpu::{Adapter, GpuExecutor, Preference, ShaderChecks, Tuning, TuningNotice};
 use wgconv::network::{Network, Weights, presets};
 use wgconv::ops::kernel::{Constant, Implementation, KernelCall, Source};
-use wgconv::ops::{HostBuffer, Op, Operand, Operands, Precision, Read};
-use wgconv::plan::{ChosenBy, Executor, Plan};
+use wgconv::ops::{CpuForm, HostBuffer, Op, Operand, Operands, Precision, Read};
+use wgconv::plan::{ChosenBy, Executor, Plan, Workbench};
 use wgconv::train::{TrainSettings, Trainer};
 use wgconv::verify::cases;
 
 const ELEMENTS: usize = 5000;
 
-/// `result[i] = 2 * input[i]`, or in place `result[i] += input[i]`, `ROUNDS` times over.
+/// `result[i] = FACTOR * input[i]`, computed `ROUNDS` times, or in place `result[i] += FACTOR * input[i]`.
 const SCALE: &str = "
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read_write> result: array<f32>;
@@ -61,13 +61,13 @@ const FAST: Way = Way { name: "fast", rounds: 1, ..DIRECT };
 const SLOW: Way = Way { name: "slow", rounds: 5000, ..DIRECT };
 const WRONG: Way = Way { name: "wrong", factor: 2.001, ..FAST };
 const WRONG_TOO: Way = Way { name: "wrong_too", ..WRONG };
-/// Does most of the work.
+/// Leaves out the last workgroup.
 const LAZY: Way = Way { name: "lazy", workgroups: WHOLE - 1, ..FAST };
-/// Does nothing: its answer is what lay there before.
+/// Does nothing, so that the result keeps its old content.
 const IDLE: Way = Way { name: "idle", workgroups: 0, ..FAST };
 const BROKEN: Way = Way { name: "broken", source: "fn main( {", ..FAST };
 
-/// Doubles a tensor, in the ways that a test plants.
+/// Doubles a tensor, in the ways that a test chooses.
 #[derive(Clone, Copy, Debug)]
 struct Scale {
     ways: &'static [Way],
@@ -91,7 +91,7 @@ impl Op for Scale {
     fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
         (!self.in_place).then(|| 2.0 * read(0, index))
     }
-    fn run_on_cpu(&self, _: &mut Operands<f32>) {
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
         unreachable!("this one runs on the GPU")
     }
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -116,7 +116,7 @@ impl Op for Scale {
     }
 }
 
-/// A folder for caches, and what tuners say.
+/// A folder for caches, and the notices of tuners.
 struct Place {
     folder: TempDir,
     notices: Arc<Mutex<Vec<TuningNotice>>>,
@@ -139,12 +139,12 @@ impl Place {
         GpuExecutor::open(&self.adapter).unwrap().with_tuning(tuning)
     }
 
-    /// An executor with time for anything, however busy the machine is.
+    /// An executor with enough time for everything, however busy the machine is.
     fn executor(&self) -> GpuExecutor {
         self.executor_within(Duration::from_secs(300))
     }
 
-    /// What was said since the last call.
+    /// The notices since the last call.
     fn notices(&self) -> Vec<TuningNotice> {
         std::mem::take(&mut self.notices.lock().unwrap())
     }
@@ -181,7 +181,7 @@ fn rejected(notices: &[TuningNotice]) -> Vec<(String, String)> {
     notices.iter().filter_map(rejected).collect()
 }
 
-/// Tuned operations and operations of the last plan.
+/// The number of tuned operations and of all operations in the last plan.
 fn counts(notices: &[TuningNotice]) -> Option<(usize, usize)> {
     notices.iter().rev().find_map(|notice| match notice {
         TuningNotice::Done { tuned, operations, .. } => Some((*tuned, *operations)),
@@ -189,7 +189,7 @@ fn counts(notices: &[TuningNotice]) -> Option<(usize, usize)> {
     })
 }
 
-/// What `op` makes of ones, in place of ones.
+/// The result of `op` if its input and the old content of its result are all ones.
 fn answer(executor: &mut GpuExecutor, op: Scale) -> Vec<f32> {
     executor.clear();
     let plan = Arc::new(Plan::of_op(Box::new(op)));
@@ -211,7 +211,7 @@ fn a_wrong_kernel_is_never_chosen_and_is_reported() {
         (&[LAZY, SLOW, DIRECT], "lazy", "result[4992]: expected "),
         (&[IDLE, SLOW, DIRECT], "idle", "result[0]: expected "),
         (&[BROKEN, SLOW, DIRECT], "broken", "does not compile: scale.wgsl: "),
-        // Nothing but the reference is right, and it comes too late to be a candidate.
+        // Only the reference is right, and it is too far down the list to be a candidate.
         (&[WRONG, LAZY, IDLE, DIRECT], "wrong", "expected "),
     ] {
         let op = Scale { ways, in_place: false };
@@ -228,11 +228,11 @@ fn a_wrong_kernel_is_never_chosen_and_is_reported() {
             "{text}"
         );
 
-        // Neither in a plan nor from the file, and it is news no more.
+        // The kernel runs neither in a plan nor after a choice from the file, and it is not reported again.
         assert_eq!(answer(&mut executor, op), vec![2.0; ELEMENTS]);
         assert_eq!(place.executor().choose(&op), ("direct", ChosenBy::Tuning));
         assert_eq!(place.notices(), []);
-        // By its name it runs: whoever asks for it gets it.
+        // It runs if it is asked for by name.
         if wrong == "wrong" {
             executor.set_preference(Preference::Named("wrong".into()));
             assert_eq!(answer(&mut executor, op), vec![2.001; ELEMENTS]);
@@ -241,8 +241,8 @@ fn a_wrong_kernel_is_never_chosen_and_is_reported() {
 }
 
 #[test]
-fn a_reference_that_is_wrong_by_the_definition_rejects_nobody_but_itself() {
-    const TEST: &str = "a_reference_that_is_wrong_by_the_definition_rejects_nobody_but_itself";
+fn a_reference_that_is_wrong_by_the_definition_rejects_only_itself() {
+    const TEST: &str = "a_reference_that_is_wrong_by_the_definition_rejects_only_itself";
     let Some(place) = Place::new(TEST) else { return };
     let op = Scale { ways: &[SLOW, FAST, WRONG], in_place: false };
     let mut executor = place.executor();
@@ -251,7 +251,7 @@ fn a_reference_that_is_wrong_by_the_definition_rejects_nobody_but_itself() {
     assert!(found.len() == 1 && found[0].0 == "wrong", "{found:?}");
     assert!(found[0].1.starts_with("by the definition, result[0]: expected "), "{found:?}");
     assert_eq!(answer(&mut executor, op), vec![2.0; ELEMENTS]);
-    // The others may be as wrong as the reference: no two that agree with each other alone are trusted.
+    // The others may be as wrong as the reference: two implementations that agree only with each other are not trusted.
     let op = Scale { ways: &[WRONG, WRONG_TOO], in_place: false };
     executor.choose(&op);
     let found = rejected(&place.notices());
@@ -270,31 +270,31 @@ fn a_wrong_kernel_stays_out_even_where_there_is_no_winner() {
         record.remove("winner");
         assert_eq!(record["rejected"][0]["implementation"], "wrong");
     });
-    // Without time there is nothing but the file.
+    // Without time, only the file is used.
     let mut executor = place.executor_within(Duration::ZERO);
     assert_eq!(executor.choose(&op), ("slow", ChosenBy::Rules));
     assert_eq!(answer(&mut executor, op), vec![2.0; ELEMENTS]);
-    // With time the others are compared, and nobody is told again what was known.
+    // With time, the others are compared, and known failures are not reported again.
     assert_eq!(place.executor().choose(&op), ("direct", ChosenBy::Tuning));
     assert_eq!(rejected(&place.notices()), []);
 }
 
 #[test]
-fn the_fastest_of_the_right_ones_wins_whatever_the_rules_say() {
-    const TEST: &str = "the_fastest_of_the_right_ones_wins_whatever_the_rules_say";
+fn the_fastest_correct_implementation_wins_whatever_the_rules_say() {
+    const TEST: &str = "the_fastest_correct_implementation_wins_whatever_the_rules_say";
     let Some(place) = Place::new(TEST) else { return };
     for in_place in [false, true] {
         let op = Scale { ways: &[SLOW, FAST, DIRECT], in_place };
         let mut executor = place.executor();
         assert_ne!(executor.choose(&op).0, "slow");
-        // What is changed in place must be as it was before each comparison.
+        // An operand that is updated in place must be restored before each comparison.
         assert_eq!(rejected(&place.notices()), []);
         assert_eq!(answer(&mut executor, op), vec![if in_place { 3.0 } else { 2.0 }; ELEMENTS]);
         let wrong = Scale { ways: &[SLOW, WRONG, DIRECT], in_place };
         assert_eq!(executor.choose(&wrong), ("direct", ChosenBy::Tuning));
         assert_eq!(rejected(&place.notices()).len(), 1);
     }
-    // One way leaves no choice, and rules alone measure nothing.
+    // A single implementation leaves no choice, and an executor without tuning measures nothing.
     let mut executor = place.executor();
     assert_eq!(executor.choose(&Scale { ways: &[DIRECT], in_place: false }), ("direct", ChosenBy::Rules));
     let mut by_rules = GpuExecutor::open(&place.adapter).unwrap();
@@ -306,11 +306,11 @@ fn the_fastest_of_the_right_ones_wins_whatever_the_rules_say() {
 }
 
 #[test]
-fn findings_are_kept_and_found_again_unless_they_are_anothers() {
-    const TEST: &str = "findings_are_kept_and_found_again_unless_they_are_anothers";
+fn findings_are_kept_and_reused_unless_they_belong_to_something_else() {
+    const TEST: &str = "findings_are_kept_and_reused_unless_they_belong_to_something_else";
     let Some(place) = Place::new(TEST) else { return };
     let op = Scale { ways: &[SLOW, FAST, DIRECT], in_place: false };
-    // Adds what `edit` does to the file, and says whether there was anything to measure then.
+    // Runs `edit` on the file, and returns whether anything was measured after that.
     let measures_after = |edit: &dyn Fn()| {
         edit();
         place.notices();
@@ -356,7 +356,7 @@ fn findings_are_kept_and_found_again_unless_they_are_anothers() {
     }
     assert_eq!(place.files().len(), 1, "nothing is left behind: {:?}", place.files());
 
-    // A choice of another's hand, to see that it is the file's word that counts.
+    // A choice edited by hand, to see that the file decides.
     let choose = |name: &str| {
         place.edit(|json| json["operations"][0]["winner"]["implementation"] = name.into());
         place.executor_within(Duration::ZERO).choose(&op)
@@ -378,8 +378,8 @@ fn two_processes_keep_each_others_findings() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_no_reason_to_fail() {
-    const TEST: &str = "a_folder_that_cannot_be_written_is_no_reason_to_fail";
+fn a_folder_that_cannot_be_written_causes_no_failure() {
+    const TEST: &str = "a_folder_that_cannot_be_written_causes_no_failure";
     let Some(place) = Place::new(TEST) else { return };
     let file = place.folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -403,7 +403,7 @@ fn lenet() -> (Network, data::DataSplits) {
     (presets::lenet(data.train.image, data.train.classes.len()).unwrap(), data)
 }
 
-/// Losses and weights after some steps.
+/// Losses and weights after a few steps.
 fn train(executor: GpuExecutor) -> (Vec<f32>, Weights) {
     let (network, data) = lenet();
     let settings = TrainSettings { batch_size: 8, ..TrainSettings::default() };
@@ -413,8 +413,8 @@ fn train(executor: GpuExecutor) -> (Vec<f32>, Weights) {
 }
 
 #[test]
-fn without_time_the_rules_choose_and_nothing_is_said_or_written() {
-    const TEST: &str = "without_time_the_rules_choose_and_nothing_is_said_or_written";
+fn without_time_the_rules_choose_and_nothing_is_reported_or_written() {
+    const TEST: &str = "without_time_the_rules_choose_and_nothing_is_reported_or_written";
     let Some(place) = Place::new(TEST) else { return };
     let tuned = train(place.executor_within(Duration::ZERO));
     assert_eq!((place.notices(), place.files()), (Vec::new(), Vec::new()));
@@ -428,7 +428,7 @@ fn a_network_is_tuned_within_its_budget_and_the_same_cache_gives_the_same_bits()
     let Some(place) = Place::new(TEST) else { return };
     let (by_rules, _) = train(GpuExecutor::open(&place.adapter).unwrap());
 
-    // Little time: whatever is reached, the training plan and the evaluation plan share it.
+    // Little time, which the training plan and the evaluation plan share.
     let (losses, _) = train(place.executor_within(Duration::from_millis(700)));
     for (tuned, by_rules) in losses.iter().zip(&by_rules) {
         assert!((tuned - by_rules).abs() <= 1e-3 * by_rules.abs(), "{losses:?}");
@@ -443,7 +443,7 @@ fn a_network_is_tuned_within_its_budget_and_the_same_cache_gives_the_same_bits()
     };
     notices.iter().for_each(done);
 
-    // All that it takes.
+    // As much time as it takes.
     train(place.executor());
     assert_eq!(rejected(&place.notices()), []);
     let json = place.json();
@@ -463,8 +463,8 @@ fn a_network_is_tuned_within_its_budget_and_the_same_cache_gives_the_same_bits()
 }
 
 #[test]
-fn compiled_kernels_are_kept_where_the_driver_lets_them_be_kept() {
-    const TEST: &str = "compiled_kernels_are_kept_where_the_driver_lets_them_be_kept";
+fn compiled_kernels_are_kept_if_the_driver_supports_that() {
+    const TEST: &str = "compiled_kernels_are_kept_if_the_driver_supports_that";
     let Some(place) = Place::new(TEST) else { return };
     let op = Scale { ways: &[DIRECT], in_place: false };
     let run = || {
@@ -481,7 +481,7 @@ fn compiled_kernels_are_kept_where_the_driver_lets_them_be_kept() {
     assert!(sound.starts_with(b"WGPUPLCH"));
     assert_eq!(run(), expected);
     assert_eq!(place.files().len(), 1);
-    // Whatever lies there, kernels are compiled.
+    // Kernels are compiled whatever the file contains.
     let mut flipped = sound.clone();
     *flipped.last_mut().unwrap() ^= 1;
     for damaged in [&b""[..], &sound[..sound.len() / 2], &flipped, &[0; 4], &[7; 1000]] {
@@ -489,7 +489,7 @@ fn compiled_kernels_are_kept_where_the_driver_lets_them_be_kept() {
         assert_eq!(run(), expected);
         assert!(fs::read(place.file()).unwrap().starts_with(b"WGPUPLCH"), "{} bytes", damaged.len());
     }
-    // A sound file without anything new to keep stays as it is.
+    // A sound file is not rewritten if there is nothing new to keep.
     let modified = || fs::metadata(place.file()).unwrap().modified().unwrap();
     let before = modified();
     drop(

@@ -1,4 +1,5 @@
-//! Verification itself: what is wrong is caught, what is right passes, and what says little is called so.
+//! Verification itself: wrong answers are caught, right answers pass, and answers that prove little are reported as
+//! such.
 
 mod common;
 
@@ -10,13 +11,13 @@ use wgconv::ops::conv::{ConvForward, ConvGeometry};
 use wgconv::ops::kernel::{Constant, Implementation};
 use wgconv::ops::pool::{PoolGeometry, PoolGrad, PoolKind};
 use wgconv::ops::window::{Padding, WindowOptions};
-use wgconv::ops::{Op, Operand, Operands, Precision};
-use wgconv::plan::Executor;
+use wgconv::ops::{CpuForm, Op, Operand, Operands, Precision};
+use wgconv::plan::Workbench;
 use wgconv::tensor::ImageShape;
 use wgconv::verify::cases::Case;
 use wgconv::verify::{Data, Status, Verdict, verify};
 
-/// A convolution whose fast forms take another padding than its definition.
+/// A convolution whose fast forms use another padding than its definition.
 #[derive(Clone, Copy, Debug)]
 struct Wrong {
     defined: ConvForward,
@@ -45,8 +46,8 @@ impl Op for Wrong {
     fn define(&self, operands: &mut Operands<f64>) {
         self.defined.define(operands);
     }
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.shifted.run_on_cpu(operands);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        self.shifted.cpu_forms()
     }
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         self.shifted.implementations(device)
@@ -61,7 +62,7 @@ impl Op for Wrong {
 
 type Spoil = fn(&mut Implementation);
 
-/// A right convolution, one of whose kernels is spoilt by `spoil`.
+/// A correct convolution, except for the kernel that `spoil` modifies.
 #[derive(Clone, Copy, Debug)]
 struct Spoilt {
     right: ConvForward,
@@ -78,8 +79,8 @@ impl Op for Spoilt {
     fn define(&self, operands: &mut Operands<f64>) {
         self.right.define(operands);
     }
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.right.run_on_cpu(operands);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        self.right.cpu_forms()
     }
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         let mut implementations = self.right.implementations(device);
@@ -95,8 +96,8 @@ impl Op for Spoilt {
     }
 }
 
-/// Every implementation of `op`, on integers and on reals.
-fn verdicts(executor: &mut dyn Executor, op: impl Op + Copy + 'static) -> Vec<Verdict> {
+/// Verifies every implementation of `op`, on integers and on reals.
+fn verdicts(executor: &mut dyn Workbench, op: impl Op + Copy + 'static) -> Vec<Verdict> {
     let implementations = executor.implementations(&op);
     let on = |data| verify(Case::new("a case", op), data, executor, &implementations);
     Data::ALL.into_iter().flat_map(on).collect()
@@ -183,7 +184,7 @@ fn an_implementation_that_is_not_exact_on_integers_is_skipped_there() {
 
 #[test]
 fn answers_that_are_almost_all_zeros_are_mistrusted() {
-    // One winner in a window of height x height, and nothing else.
+    // One winner in a window of height x height, and zeros elsewhere.
     let pool = |height: usize| {
         let image = ImageShape { height, width: height, channels: 3 };
         let geometry = PoolGeometry::new(2, image, &WindowOptions::new([height; 2])).unwrap();

@@ -1,6 +1,6 @@
-// activation.forward, direct: every element from its definition; the file that is appended says activate(x).
+// activation.forward, direct: every element from its definition; the appended file defines activate(x).
 // output[i] = activate(input[i]).
-// An invocation owns one element; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one element; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/activation/forward.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

@@ -5,7 +5,7 @@
 
 const DENSITY_AT_ZERO: f32 = 0.3989422804;
 
-// Within 7.5e-8: Abramowitz and Stegun, formula 7.1.26, in terms of the tail, so that nothing cancels.
+// Accurate to 7.5e-8: Abramowitz and Stegun, formula 7.1.26, written with the tail, so that nothing cancels.
 fn share(x: f32) -> f32 {
     let z = abs(x) * 0.7071067812;
     let t = 1.0 / (1.0 + 0.3275911 * z);

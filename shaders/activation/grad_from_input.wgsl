@@ -1,6 +1,6 @@
-// activation.grad from the activation's input, direct; the file that is appended says derivative(input).
+// activation.grad from the activation's input, direct; the appended file defines derivative(input).
 // grad_input[i] = grad_output[i] * derivative(input[i]).
-// An invocation owns one element; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one element; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/activation/grad.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

@@ -1,6 +1,6 @@
-// activation.grad from the activation's output, direct; the file that is appended says derivative(output).
+// activation.grad from the activation's output, direct; the appended file defines derivative(output).
 // grad_input[i] = grad_output[i] * derivative(output[i]).
-// An invocation owns one element; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one element; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/activation/grad.rs.
 
 @group(0) @binding(0) var<storage, read> output: array<f32>;

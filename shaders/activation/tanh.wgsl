@@ -5,7 +5,7 @@
 
 // The built-in tanh may be off by 1e-5, and overflows on some drivers.
 fn activate(x: f32) -> f32 {
-    // Near 0 the difference would cancel: four terms of the series are as good as f32 there.
+    // Near 0 the difference would cancel; four terms of the series are exact to f32's precision there.
     let square = x * x;
     let series = x * (1.0 + square * (-1.0 / 3.0 + square * (2.0 / 15.0 - square * (17.0 / 315.0))));
     let t = exp(-2.0 * abs(x));

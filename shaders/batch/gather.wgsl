@@ -1,9 +1,10 @@
-// gather_batch, direct: every value of the batch from its byte in this part of the dataset.
+// gather_batch, direct: every value of the batch is computed from its byte in this part of the dataset.
 // input[n,h,w,c] = images[row,h,w,c] * normalisation[0,c] + normalisation[1,c] and targets[n] = labels[row], with row = order[step*N + n] - first_row.
-// An invocation owns one input value, and the first one of an image its target; a workgroup owns 64 values that follow one another in memory.
+// An invocation owns one input value, and that of an image's first value also owns its target; a workgroup owns 64
+// consecutive values.
 // Defined in src/ops/batch/gather.rs.
 
-// Four bytes a word, the first in the low bits.
+// Four bytes per word, the first in the low bits.
 @group(0) @binding(0) var<storage, read> images: array<u32>;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
 @group(0) @binding(2) var<storage, read> order: array<u32>;
@@ -34,7 +35,7 @@ fn main(
     let n = index / IMAGE_ELEMENTS;
     let element = index % IMAGE_ELEMENTS;
     let entry = order[now * BATCH_SIZE + n];
-    // For a row of an earlier part the subtraction wraps, past the end of this one.
+    // For a row of an earlier part, the subtraction wraps past the end of this part.
     let row = entry - FIRST_ROW;
     if (row >= ROWS && FIRST_ROW > 0u) {
         return;

@@ -1,6 +1,6 @@
 // bias.forward, direct: every element from its definition, in place.
 // output[row,k] += bias[k].
-// An invocation owns one element; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one element; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/bias/forward.rs.
 
 @group(0) @binding(0) var<storage, read> bias: array<f32>;

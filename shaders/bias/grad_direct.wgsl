@@ -1,6 +1,6 @@
 // bias.grad, direct: every channel's gradient from its definition.
 // grad_bias[k] = sum over rows of grad_output[row,k].
-// An invocation owns one channel; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one channel; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/bias/grad.rs.
 
 @group(0) @binding(0) var<storage, read> grad_output: array<f32>;

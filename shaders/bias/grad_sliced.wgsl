@@ -1,6 +1,7 @@
 // bias.grad, sliced: every workgroup sums a slice of the rows; gemm/sum_slices.wgsl adds the slices.
 // grad_bias[k] = sum over rows of grad_output[row,k], in an order that depends on the sizes alone.
-// An invocation owns one channel in one lane, every LANES-th row of the slice; a workgroup owns WIDTH channels of a slice.
+// An invocation owns one channel in one lane (every LANES-th row of the slice); a workgroup owns WIDTH channels of a
+// slice.
 // Defined in src/ops/bias/grad.rs, which also appends INVOCATIONS as a const line.
 
 @group(0) @binding(0) var<storage, read> grad_output: array<f32>;
@@ -9,18 +10,28 @@
 
 override ROWS: u32;
 override CHANNELS: u32;
+override SLICES: u32;
 override SLICE_ROWS: u32;
 override WIDTH: u32;
 
-// Rows side by side, so that a workgroup reads one stretch of memory however few the channels are.
+// Rows side by side, so that a workgroup reads contiguous memory even with few channels.
 override LANES: u32 = INVOCATIONS / WIDTH;
 
 var<workgroup> lane_sums: array<f32, INVOCATIONS>;
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let slice = workgroup.y;
-    let k = workgroup.x * WIDTH + invocation % WIDTH;
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let blocks = (CHANNELS + WIDTH - 1u) / WIDTH;
+    let number = workgroup_number(workgroup, workgroups);
+    let slice = number / blocks;
+    if (slice >= SLICES) {
+        return;
+    }
+    let k = number % blocks * WIDTH + invocation % WIDTH;
     let lane = invocation / WIDTH;
     var sum = 0.0;
     if (k < CHANNELS && lane < LANES) {

@@ -1,6 +1,6 @@
-// Copy, direct: as many bytes in as out, and nothing to compute.
+// Copy, direct: reads as many bytes as it writes, without any arithmetic.
 // result[i] = input[i].
-// A workgroup owns 64 * ELEMENTS_EACH elements that follow one another in memory, an invocation every 64th of them.
+// A workgroup owns 64 * ELEMENTS_EACH consecutive elements, an invocation owns every 64th of them.
 // Defined in src/ops/ceilings/copy.rs, which also appends ELEMENTS_EACH as a const line.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

@@ -1,6 +1,7 @@
-// Multiply-adds, direct: nothing but them, in chains that do not wait for each other.
-// result[i] = mean over 16 chains of x, where x starts as the chain's number and 4*ROUNDS times becomes x/2 + input[i].
-// An invocation owns one element; a workgroup owns 64 that follow one another in memory.
+// Multiply-adds, direct: nothing else, in independent chains.
+// result[i] = mean over 16 chains of x, where x starts as the chain's number and x = x/2 + input[i] is repeated
+// 4*ROUNDS times.
+// An invocation owns one element; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/ceilings/fma.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
@@ -40,7 +41,7 @@ fn main(
     let first = vec4<f32>(0.0, 1.0, 2.0, 3.0);
     var x = Chains(first, first + 4.0, first + 8.0, first + 12.0);
     for (var round = 0u; round < ROUNDS; round++) {
-        // Four steps a round, so that the loop itself weighs little.
+        // Four steps per round, so that the loop itself costs little.
         x = step_all(step_all(step_all(step_all(x, value), value), value), value);
     }
     let sums = x.a + x.b + x.c + x.d;

@@ -1,6 +1,6 @@
 // conv2d.forward, direct: every output value from its definition.
 // output[n,p,q,k] = sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c].
-// An invocation owns one output value; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one output value; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/conv/forward.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

@@ -10,14 +10,14 @@
 const A_CONTIGUOUS_IN_K: bool = true;
 const B_CONTIGUOUS_IN_K: bool = true;
 
-// What every sum over k is a multiple of.
+// Divides the length of every sum over k.
 override REDUCTION_UNIT: u32 = GEMM_K;
 
 fn reduction(group: u32) -> u32 {
     return GEMM_K;
 }
 
-// A line is a window, by its upper left corner; a step is a tap.
+// A line is a window, identified by its upper left corner; a step is a tap.
 fn a_line(group: u32, m: u32) -> Place {
     let q = m % OUT_WIDTH;
     let p = m / OUT_WIDTH % OUT_HEIGHT;

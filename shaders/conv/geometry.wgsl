@@ -1,4 +1,4 @@
-// Sizes of a convolution, set by name from ConvGeometry::constants, and what follows from them.
+// Sizes of a convolution, set by name from ConvGeometry::constants, and index calculations with them.
 // Layouts: input [N,H,W,C], filters [K,R,S,C/groups], output [N,P,Q,K].
 // Input position under tap r of output position p: h = p*stride - padding + r*dilation.
 // Defined in src/ops/conv/geometry.rs.
@@ -22,16 +22,17 @@ override PADDING_LEFT: u32;
 
 override GROUP_IN_CHANNELS: u32 = IN_CHANNELS / GROUPS;
 override GROUP_OUT_CHANNELS: u32 = OUT_CHANNELS / GROUPS;
-// Whether some window reaches beyond the input.
+// Whether some window extends past the input.
 override WINDOWS_MEET_PADDING: bool = PADDING_TOP + PADDING_LEFT > 0u
     || (OUT_HEIGHT - 1u) * STRIDE_HEIGHT + (KERNEL_HEIGHT - 1u) * DILATION_HEIGHT >= IN_HEIGHT
     || (OUT_WIDTH - 1u) * STRIDE_WIDTH + (KERNEL_WIDTH - 1u) * DILATION_WIDTH >= IN_WIDTH;
 
-// Whether windows lie one at each position of the input: their numbers are those of positions, moved by the padding.
+// Whether there is one window at each position of the input: windows are then numbered like positions, shifted by the
+// padding.
 override OUTPUT_COVERS_INPUT: bool = STRIDE_HEIGHT == 1u && STRIDE_WIDTH == 1u
     && OUT_HEIGHT == IN_HEIGHT && OUT_WIDTH == IN_WIDTH;
 
-// Row h of the input, or a number past its end for a row of the padding: the subtraction wraps.
+// Row h of the input; for a row of the padding, a number past the end, since the subtraction wraps.
 fn input_row(p: u32, r: u32) -> u32 {
     return p * STRIDE_HEIGHT + r * DILATION_HEIGHT - PADDING_TOP;
 }
@@ -40,7 +41,7 @@ fn input_column(q: u32, s: u32) -> u32 {
     return q * STRIDE_WIDTH + s * DILATION_WIDTH - PADDING_LEFT;
 }
 
-// Row p of the output whose tap r meets input row h, or a number past its end if there is none.
+// Row p of the output whose tap r meets input row h, or a number past the end if there is none.
 fn output_row(h: u32, r: u32) -> u32 {
     let reach = h + PADDING_TOP - r * DILATION_HEIGHT;
     return select(OUT_HEIGHT, reach / STRIDE_HEIGHT, reach % STRIDE_HEIGHT == 0u && h + PADDING_TOP >= r * DILATION_HEIGHT);
@@ -55,7 +56,7 @@ fn input_index(n: u32, h: u32, w: u32, c: u32) -> u32 {
     return ((n * IN_HEIGHT + h) * IN_WIDTH + w) * IN_CHANNELS + c;
 }
 
-// c counts within the group of k.
+// c is the number of the channel within the group of k.
 fn filters_index(k: u32, r: u32, s: u32, c: u32) -> u32 {
     return ((k * KERNEL_HEIGHT + r) * KERNEL_WIDTH + s) * GROUP_IN_CHANNELS + c;
 }

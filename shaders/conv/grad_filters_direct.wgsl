@@ -1,15 +1,15 @@
 // conv2d.grad_filters, direct: every weight's gradient from its definition.
 // grad_filters[k,r,s,c] = sum over n,p,q of grad_output[n,p,q,k] * input[n,h,w,c].
-// An invocation owns one weight in one slice of the positions; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one weight in one slice of the positions; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/conv/grad_filters.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<f32>;
-// [SLICES,K,R,S,C/groups]; gemm/sum_slices.wgsl adds more than one slice.
+// [SLICES,K,R,S,C/groups]; if there are several slices, gemm/sum_slices.wgsl adds them.
 @group(0) @binding(2) var<storage, read_write> grad_filters: array<f32>;
 
 override SLICES: u32;
-// Positions (n,p,q) of a slice.
+// Number of positions (n,p,q) in a slice.
 override SLICE_K: u32;
 
 @compute @workgroup_size(WORKGROUP_SIZE)

@@ -11,7 +11,7 @@
 const A_CONTIGUOUS_IN_K: bool = false;
 const B_CONTIGUOUS_IN_K: bool = false;
 
-// What every sum over k is a multiple of.
+// Divides the length of every sum over k.
 override REDUCTION_UNIT: u32 = GEMM_K;
 
 fn reduction(group: u32) -> u32 {
@@ -38,7 +38,7 @@ fn a_packet(index: u32) -> APacket {
     return grad_output[index];
 }
 
-// A line is a tap; a step is a window, by its upper left corner.
+// A line is a tap; a step is a window, identified by its upper left corner.
 fn b_line(group: u32, n: u32) -> Place {
     let c = n % GROUP_IN_CHANNELS;
     let s = n / GROUP_IN_CHANNELS % KERNEL_WIDTH;
@@ -60,7 +60,8 @@ fn b_step(group: u32, k: u32) -> Place {
     return Place(input_index(n, h, w, 0u), h, w);
 }
 
-// The window to the right, or the first of the next row; k grows by one within four that begin at a multiple of four.
+// The window to the right, or the first of the next row; k grows by one within a group of four that starts at a
+// multiple of four.
 fn b_next(step: Place, group: u32, k: u32) -> Place {
     var next = Place(step.offset + STRIDE_WIDTH * IN_CHANNELS, step.row, step.column + STRIDE_WIDTH);
     if (OUT_WIDTH % 4u == 0u) {

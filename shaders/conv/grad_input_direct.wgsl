@@ -1,6 +1,6 @@
-// conv2d.grad_input, direct: every input value's gradient, gathered from the windows that saw it.
+// conv2d.grad_input, direct: every input value's gradient, gathered from the windows that contain it.
 // grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c], where p*stride = h + padding - r*dilation.
-// An invocation owns one input value; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one input value; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/conv/grad_input.rs.
 
 @group(0) @binding(0) var<storage, read> filters: array<f32>;

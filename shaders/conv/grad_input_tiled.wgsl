@@ -1,7 +1,8 @@
-// conv2d.grad_input, tiled: implicit GEMM, the windows that saw a position times the filters; appended to gemm/tiled.wgsl.
+// conv2d.grad_input, tiled: implicit GEMM, the windows that contain a position times the filters; appended to
+// gemm/tiled.wgsl.
 // grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c], with GEMM's m = (n,h,w), n = c, k = (r,s,k).
-// Positions with the same remainder by the stride (a phase) meet the same taps: a part is a phase of a group, and
-// within a part nothing is left of the stride. m counts the positions of a phase, k the taps that it meets.
+// Positions with the same remainder modulo the stride (a phase) meet the same taps: a part is a phase of a group, and
+// within a part the stride plays no role. m counts the positions of a phase, and k the taps that it meets.
 // An invocation owns THREAD_M positions x THREAD_N channels of the input.
 // Defined in src/ops/conv/grad_input.rs.
 
@@ -9,10 +10,11 @@
 @group(0) @binding(1) var<storage, read> grad_output: array<APacket>;
 @group(0) @binding(2) var<storage, read_write> grad_input: array<ResultPacket>;
 
-// Positions of a phase.
+// Number of positions of a phase.
 override PHASE_HEIGHT: u32;
 override PHASE_WIDTH: u32;
-// From one tap of a phase to the next, stride / gcd(stride, dilation), and the inverse of dilation / gcd modulo that.
+// Step from one tap of a phase to the next, stride / gcd(stride, dilation), and the inverse of dilation / gcd modulo
+// that.
 override TAP_STEP_HEIGHT: u32;
 override TAP_STEP_WIDTH: u32;
 override TAP_INVERSE_HEIGHT: u32;
@@ -22,18 +24,18 @@ override MOST_COLUMNS: u32 = (KERNEL_WIDTH + TAP_STEP_WIDTH - 1u) / TAP_STEP_WID
 const A_CONTIGUOUS_IN_K: bool = true;
 const B_CONTIGUOUS_IN_K: bool = false;
 
-// What every sum over k is a multiple of.
+// Divides the length of every sum over k.
 override REDUCTION_UNIT: u32 = GROUP_OUT_CHANNELS;
 
 // The taps that a phase meets along one axis.
 struct Taps {
     first: u32,
     count: u32,
-    // Output position that the first tap brings to the phase's first position; may wrap.
+    // Output position whose first tap meets the phase's first position; may wrap.
     start: u32,
 }
 
-// Taps t with t * dilation = reach modulo stride, where reach is the phase plus the padding.
+// The taps t with t * dilation = reach modulo stride, where reach is the phase plus the padding.
 fn taps(reach: u32, kernel: u32, stride: u32, dilation: u32, tap_step: u32, tap_inverse: u32) -> Taps {
     let divisor = stride / tap_step;
     let first = reach / divisor * tap_inverse % tap_step;
@@ -69,11 +71,11 @@ fn a_line(part: u32, m: u32) -> Place {
     return Place(output_index(n, p, q, group_of(part) * GROUP_OUT_CHANNELS), p, q);
 }
 
-// The number of a tap among the phase's, along both axes, and the channel: of step k.
+// For step k, the number of its tap among the phase's taps along both axes, and its channel.
 fn tap_of(part: u32, k: u32) -> vec3<u32> {
     let tap = k / GROUP_OUT_CHANNELS;
     let columns = column_taps(part).count;
-    // A phase that meets any taps meets MOST_COLUMNS or one less: divisions by constants are cheap.
+    // A phase that meets taps meets MOST_COLUMNS or one less along this axis; divisions by constants are cheap.
     let row = select(tap / max(MOST_COLUMNS - 1u, 1u), tap / MOST_COLUMNS, columns == MOST_COLUMNS);
     return vec3(row, tap - row * columns, k % GROUP_OUT_CHANNELS);
 }
@@ -109,7 +111,7 @@ fn b_step(part: u32, k: u32) -> Place {
 }
 
 fn b_next(step: Place, part: u32, k: u32) -> Place {
-    // Four steps that begin at a multiple of four share their tap then.
+    // Four steps that start at a multiple of four then share their tap.
     if (GROUP_OUT_CHANNELS % 4u == 0u) {
         return Place(step.offset + filters_index(1u, 0u, 0u, 0u), 0u, 0u);
     }

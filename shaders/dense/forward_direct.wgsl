@@ -1,6 +1,6 @@
 // dense.forward, direct: every output value from its definition.
 // output[n,o] = sum over i of input[n,i] * weight[o,i].
-// An invocation owns one output value; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one output value; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/dense/forward.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

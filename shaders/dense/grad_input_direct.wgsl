@@ -1,6 +1,6 @@
 // dense.grad_input, direct: every input value's gradient from its definition.
 // grad_input[n,i] = sum over o of grad_output[n,o] * weight[o,i].
-// An invocation owns one input value; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one input value; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/dense/grad_input.rs.
 
 @group(0) @binding(0) var<storage, read> weight: array<f32>;

@@ -1,6 +1,6 @@
 // dense.grad_weight, direct: every weight's gradient from its definition.
 // grad_weight[o,i] = sum over n of grad_output[n,o] * input[n,i].
-// An invocation owns one weight; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one weight; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/dense/grad_weight.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

@@ -11,7 +11,7 @@
 const A_CONTIGUOUS_IN_K: bool = false;
 const B_CONTIGUOUS_IN_K: bool = false;
 
-// What every sum over k is a multiple of.
+// Divides the length of every sum over k.
 override REDUCTION_UNIT: u32 = GEMM_K;
 
 fn reduction(part: u32) -> u32 {

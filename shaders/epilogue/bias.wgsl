@@ -1,4 +1,4 @@
-// What becomes of an output value before it is stored: a bias is added.
+// The last step before an output value is stored: a bias is added.
 // Appended by src/ops/epilogue/mod.rs to kernels that call finish, with the const line BIAS_BINDING.
 
 @group(0) @binding(BIAS_BINDING) var<storage, read> bias: array<f32>;

@@ -1,4 +1,4 @@
-// What becomes of an output value before it is stored: nothing.
+// The last step before an output value is stored: none.
 // Appended by src/ops/epilogue/mod.rs to kernels that call finish.
 
 fn finish(k: u32, value: f32) -> f32 {

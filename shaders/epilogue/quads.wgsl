@@ -1,5 +1,5 @@
 // `finish` for the packets of gemm/result_quads.wgsl: four at a time.
-// Appended to gemm/tiled.wgsl by src/ops/gemm/product.rs, where results are finished.
+// Appended to gemm/tiled.wgsl by src/ops/gemm/product.rs if results are finished there.
 
 fn finish_packet(channel: u32, values: vec4<f32>) -> vec4<f32> {
     return vec4(

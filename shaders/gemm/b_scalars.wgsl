@@ -1,4 +1,4 @@
-// Fetching b of a matrix product, a value at a time: for sizes that are no multiples of four.
+// Fetching b of a matrix product, one value at a time: for sizes that are not multiples of four.
 // Column j of a block holds the values of four columns at k + j; columns past the end repeat the last one.
 // Appended to gemm/tiled.wgsl by src/ops/gemm/tiled.rs.
 

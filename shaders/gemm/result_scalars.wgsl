@@ -1,4 +1,4 @@
-// Results of a matrix product, one at a time: for a GEMM_N that is no multiple of four.
+// Results of a matrix product, one at a time: for a GEMM_N that is not a multiple of four.
 // Appended to gemm/tiled.wgsl by src/ops/gemm/product.rs.
 
 alias ResultPacket = f32;

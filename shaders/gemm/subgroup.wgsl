@@ -1,17 +1,17 @@
 // Matrix product in the registers of a subgroup: result[m,n] = sum over k of a(m,k) * b(k,n), for matrices that need not exist in memory.
-// The files that gemm/tiled.wgsl is appended to serve this one as well; a part is an independent product.
-// An invocation owns 4 x TILE_N results and fetches blocks of 4 x 4 values of a, for itself, and of b, for all; a workgroup
-// of 8 invocations, which share a subgroup, owns 32 x TILE_N results in one slice of k.
+// Appended to the same files as gemm/tiled.wgsl; a part is an independent product.
+// An invocation owns 4 x TILE_N results and fetches blocks of 4 x 4 values of a for itself, and of b for all; a
+// workgroup of 8 invocations, which share a subgroup, owns 32 x TILE_N results in one slice of k.
 // Launched by src/ops/gemm/subgroup.rs, which also appends TILE_N as a const line.
 
 const LANES: u32 = 8u;
 const TILE_M: u32 = 4u * LANES;
 // Columns of the tile are fetched and multiplied in fours.
 const QUADS: u32 = TILE_N / 4u;
-// Invocations that the columns leave over fetch b further along k.
+// Invocations beyond the number of quads fetch b further along k.
 const BLOCKS_K: u32 = LANES / QUADS;
-// Results by fours of columns; column i of a matrix holds those of row i. Whatever is done with them is written out:
-// drivers unroll short loops alone, and what is indexed in a loop is kept in memory.
+// The results, in quads of columns; column i of a matrix holds those of row i. All loops over them are written out,
+// since drivers unroll only short loops, and an array that is indexed in a loop is kept in memory instead of registers.
 alias Sums = array<mat4x4<f32>, 8>;
 const_assert TILE_N % 4u == 0u && LANES % QUADS == 0u;
 
@@ -21,15 +21,14 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let tile = workgroup_number(workgroup, workgroups);
-    let tiles_n = (GEMM_N + TILE_N - 1u) / TILE_N;
-    let first_m = tile / tiles_n * TILE_M;
-    let first_n = tile % tiles_n * TILE_N;
-    if (first_m >= GEMM_M) {
+    let share = share_of(workgroup_number(workgroup, workgroups), TILE_M, TILE_N);
+    let first_m = share.first_m;
+    let first_n = share.first_n;
+    let part = share.part;
+    let slice = share.slice;
+    if (part >= PRODUCTS) {
         return;
     }
-    let part = workgroup.z / SLICES;
-    let slice = workgroup.z % SLICES;
     let end_k = min((slice + 1u) * SLICE_K, reduction(part));
     let rows = a_lines(part, first_m + invocation * 4u);
     let columns = b_lines(part, first_n + invocation % QUADS * 4u);
@@ -48,7 +47,7 @@ fn main(
         }
     }
 
-    // A row at a time: dozens of stores written out would take longer to compile than all the rest.
+    // One row at a time: dozens of unrolled stores would take longer to compile than everything else.
     let m = first_m + invocation * 4u;
     let end_m = min(m + 4u, GEMM_M);
     for (var row = m; row < end_m; row++) {
@@ -56,7 +55,8 @@ fn main(
     }
 }
 
-// Adds a block of a times what QUADS invocations from `lane` on fetched of b. Column i of a holds row i.
+// Adds a block of a times the blocks of b that QUADS invocations, from `lane` on, have fetched. Column i of a holds row
+// i.
 fn add_products(sums: ptr<function, Sums>, a: mat4x4<f32>, b: mat4x4<f32>, lane: u32) {
     (*sums)[0] += of_lane(b, lane) * a;
     if (QUADS > 1u) {
@@ -84,7 +84,7 @@ fn of_lane(b: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
     );
 }
 
-// Lines of four rows, or the one line of a packet that covers them; past the end, of the last ones.
+// The lines of four rows, or the single line of a packet that contains them; past the end, those of the last rows.
 fn a_lines(part: u32, m: u32) -> array<Place, 4> {
     if (A_WIDTH == 4u && !A_CONTIGUOUS_IN_K) {
         return array(a_line(part, min(m, max(GEMM_M, 4u) - 4u)), Place(), Place(), Place());
@@ -111,8 +111,8 @@ fn b_lines(part: u32, n: u32) -> array<Place, 4> {
     );
 }
 
-// The packet of a line at k, or zeros where there is nothing in memory. Without a branch, since all lanes go both
-// ways at one: they load what is there in any case, and select.
+// The packet of a line at k, or zeros if it is not in memory. There is no branch, since the lanes would diverge: they
+// always load from a valid index, and select.
 fn a_or_zero(line: Place, part: u32, k: u32, end_k: u32) -> APacket {
     let step = a_step(part, min(k, end_k - 1u));
     let present = k < end_k && a_present(line, step);
@@ -127,7 +127,7 @@ fn b_or_zero(line: Place, part: u32, k: u32, end_k: u32) -> BPacket {
     return select(BPacket(), b_packet(index), present);
 }
 
-// Stores the first of the rows that are left.
+// Stores the first of the remaining rows.
 fn store_next_row(sums: ptr<function, Sums>, part: u32, slice: u32, m: u32, n: u32) {
     store_next_quad(sums, 0u, part, slice, m, n);
     if (QUADS > 1u) {

@@ -1,4 +1,4 @@
-// Fetching a for gemm/subgroup.wgsl, four values at a time: along k where A_CONTIGUOUS_IN_K, else along m.
+// Fetching a for gemm/subgroup.wgsl, four values at a time: along k if A_CONTIGUOUS_IN_K, otherwise along m.
 // The number of values along that axis, and every offset but that of a step along it, are multiples of four.
 // Column j of a block holds the values of four rows at k + j.
 // Appended by src/ops/gemm/subgroup.rs.

@@ -1,4 +1,4 @@
-// Fetching a for gemm/subgroup.wgsl, a value at a time: for sizes that are no multiples of four.
+// Fetching a for gemm/subgroup.wgsl, one value at a time: for sizes that are not multiples of four.
 // Column j of a block holds the values of four rows at k + j.
 // Appended by src/ops/gemm/subgroup.rs.
 

@@ -1,4 +1,4 @@
-// Fetching b for gemm/subgroup.wgsl, four values at a time: along k where B_CONTIGUOUS_IN_K, else along n.
+// Fetching b for gemm/subgroup.wgsl, four values at a time: along k if B_CONTIGUOUS_IN_K, otherwise along n.
 // The number of values along that axis, and every offset but that of a step along it, are multiples of four.
 // Column j of a block holds the values of four columns at k + j.
 // Appended by src/ops/gemm/subgroup.rs.

@@ -1,4 +1,4 @@
-// Fetching b for gemm/subgroup.wgsl, a value at a time: for sizes that are no multiples of four.
+// Fetching b for gemm/subgroup.wgsl, one value at a time: for sizes that are not multiples of four.
 // Column j of a block holds the values of four columns at k + j.
 // Appended by src/ops/gemm/subgroup.rs.
 

@@ -1,13 +1,13 @@
-// Second pass of a split sum: result[i] = finish(sum over slices of slices[slice][i]), first slice first.
-// The order is fixed, so the same data give the same bits.
-// An invocation owns one result; a workgroup owns 64 that follow one another in memory.
+// Second pass of a split sum: result[i] = finish(sum over slices of slices[slice][i]), in the order of slices.
+// The fixed order gives the same bits for the same data.
+// An invocation owns one result; a workgroup owns 64 consecutive ones.
 // Launched by src/ops/gemm/slices.rs.
 
 @group(0) @binding(0) var<storage, read> slices: array<f32>;
 @group(0) @binding(1) var<storage, read_write> result: array<f32>;
 
 override ELEMENTS: u32;
-// Of a result [..,CHANNELS].
+// Number of channels of a result [..,CHANNELS].
 override CHANNELS: u32;
 override SLICES: u32;
 

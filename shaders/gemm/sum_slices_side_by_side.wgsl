@@ -1,8 +1,8 @@
 // Second pass of a sum in many slices: result[i] = sum over slices of slices[slice][i].
-// The order depends on the sizes alone, so the same data give the same bits.
+// The order depends only on the sizes, so that the same data give the same bits.
 // An invocation owns one result in every LANES-th slice; a workgroup owns INVOCATIONS / LANES results that follow one
-// another in memory, and adds its lanes two by two.
-// Launched by src/ops/conv/gpu/partial_sums.rs, which also appends INVOCATIONS and LANES as const lines.
+// another in memory, and adds its lanes as a tree.
+// Launched by src/ops/conv/gpu/few_channels/tap_groups.rs, which also appends INVOCATIONS and LANES as const lines.
 
 @group(0) @binding(0) var<storage, read> slices: array<f32>;
 @group(0) @binding(1) var<storage, read_write> result: array<f32>;
@@ -21,7 +21,7 @@ fn main(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let lane = invocation / WIDTH;
-    let index = (workgroup.y * workgroups.x + workgroup.x) * WIDTH + invocation % WIDTH;
+    let index = workgroup_number(workgroup, workgroups) * WIDTH + invocation % WIDTH;
     var sum = 0.0;
     if (index < ELEMENTS) {
         for (var slice = lane; slice < SLICES; slice += LANES) {

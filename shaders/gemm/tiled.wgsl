@@ -1,6 +1,7 @@
 // Matrix product, tiled: result[m,n] = sum over k of a(m,k) * b(k,n), for matrices that need not exist in memory.
-// The file it is appended to says where the values lie (a_line, a_step, a_next, a_present, a_packet, likewise b, and store); files
-// beside this one say how many are moved at a time. A part is an independent product; SLICES cut the sum over k.
+// The file that it is appended to defines where the values are (a_line, a_step, a_next, a_present, a_packet, likewise
+// b, and store); files beside this one define how many are moved at a time. A part is an independent product; the sum
+// over k is split into SLICES.
 // An invocation owns THREAD_M x THREAD_N results and fetches a block of 4 x 4 values of a, of b, or of both for each step
 // of TILE_K; a workgroup owns TILE_M x TILE_N results in one slice.
 // Launched by src/ops/gemm/tiled.rs, which also appends the tile sizes as const lines.
@@ -14,32 +15,33 @@ const B_BLOCKS: u32 = B_PITCH * K_BLOCKS;
 const THREADS_M: u32 = TILE_M / THREAD_M;
 const THREADS_N: u32 = TILE_N / THREAD_N;
 const INVOCATIONS: u32 = THREADS_M * THREADS_N;
-// Whether each invocation fetches a block of both, rather than one of either.
+// Whether an invocation may fetch a block of a and one of b, rather than of only one of them.
 const FETCHES_BOTH: bool = A_BLOCKS + B_BLOCKS > INVOCATIONS;
 const_assert A_BLOCKS <= INVOCATIONS && B_BLOCKS <= INVOCATIONS;
-// Invocations that work together: they lie on 4 x 8 of the tile's threads, so that they share what they read.
+// Invocations that run together own 4 x 8 of the tile's threads, so that they share the values that they read.
 const LANES_M: u32 = 4u;
 const LANES_N: u32 = 8u;
 const_assert THREADS_M % LANES_M == 0u && THREADS_N % LANES_N == 0u;
-// Steps that are written out one after another.
+// Number of steps that are unrolled.
 const UNROLLED: u32 = 4u;
 
-// a [TILE_K,TILE_M] and behind it b [TILE_K,TILE_N], once or twice: while one is read, the other is filled.
+// a [TILE_K,TILE_M], followed by b [TILE_K,TILE_N], once or twice: while one is read, the other is filled.
 const TILE_PACKETS: u32 = TILE_K * (A_PITCH + B_PITCH);
 var<workgroup> tiles: array<vec4<f32>, TILES * TILE_PACKETS>;
 
 // Whether no step goes past the end of its part's sum.
 override WHOLE_STEPS: bool = REDUCTION_UNIT % TILE_K == 0u;
 
-// Column j holds four lines' values at k + j as they came from memory, what a's are yet to be multiplied by, and whether
-// they are there: else they are zero.
+// Column j holds the values of four lines at k + j as read from memory, the factors that those of a are yet to be
+// multiplied by, and whether they are present: otherwise they are zero.
 struct Block {
     values: mat4x4<f32>,
     factors: mat4x4<f32>,
     present: array<vec4<bool>, 4>,
 }
 
-// A block that an invocation fetches for each step: of a, of b, or none; its lines, its first k and its place in a tile.
+// A block that an invocation fetches for each step (of a, of b, or none): its lines, its first k and its place in a
+// tile.
 struct Errand {
     is_a: bool,
     is_b: bool,
@@ -55,15 +57,14 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let tile = workgroup_number(workgroup, workgroups);
-    let tiles_n = (GEMM_N + TILE_N - 1u) / TILE_N;
-    let first_m = tile / tiles_n * TILE_M;
-    let first_n = tile % tiles_n * TILE_N;
-    if (first_m >= GEMM_M) {
+    let share = share_of(workgroup_number(workgroup, workgroups), TILE_M, TILE_N);
+    let first_m = share.first_m;
+    let first_n = share.first_n;
+    let part = share.part;
+    let slice = share.slice;
+    if (part >= PRODUCTS) {
         return;
     }
-    let part = workgroup.z / SLICES;
-    let slice = workgroup.z % SLICES;
     let end_k = min((slice + 1u) * SLICE_K, reduction(part));
 
     let is_a = invocation < A_BLOCKS;
@@ -86,7 +87,7 @@ fn main(
     let begin_k = slice * SLICE_K;
     var block: Block;
     var second_block: Block;
-    // A slice may begin behind the end of a short part.
+    // A slice may start after the end of a short part.
     if (begin_k < end_k) {
         block = fetch(errand, part, begin_k, end_k);
         if (FETCHES_BOTH) {
@@ -100,7 +101,7 @@ fn main(
             put(second, half, second_block);
         }
         workgroupBarrier();
-        // The next tile is on its way while this one is worked on.
+        // The next tile is loaded while this one is multiplied.
         if (first_k + TILE_K < end_k) {
             block = fetch(errand, part, first_k + TILE_K, end_k);
             if (FETCHES_BOTH) {
@@ -144,7 +145,7 @@ fn main(
     }
 }
 
-// Eight neighbours take lines side by side, so that they write to different banks, and the next eight the same lines
+// Eight neighbours take adjacent lines, so that they write to different banks, and the next eight take the same lines
 // further along k, so that reads fill whole sectors.
 fn errand_of(is_a: bool, is_b: bool, number: u32, part: u32, first_m: u32, first_n: u32) -> Errand {
     let line = number % 8u + number / (8u * K_BLOCKS) * 8u;
@@ -170,7 +171,7 @@ fn fetch(errand: Errand, part: u32, first_k: u32, end_k: u32) -> Block {
     return Block();
 }
 
-// Only here must the values of a block have arrived.
+// This is the first use of a block's values, before which the loads need not have finished.
 fn put(errand: Errand, half: u32, block: Block) {
     var values = block.values;
     if (errand.is_a) {
@@ -193,8 +194,8 @@ fn b_is_there(line: Place, step: Place, k: u32, end_k: u32) -> bool {
     return (WHOLE_STEPS || k < end_k) && b_present(line, step);
 }
 
-// Where the packet of a line at a step lies, or any place where there is nothing in memory. A load without a branch:
-// at a branch's end, what was read would be waited for.
+// Index of the packet of a line at a step, or any valid index if it is not in memory. The load then needs no branch, at
+// the end of which it would be waited for.
 fn a_index(line: Place, step: Place, present: bool) -> u32 {
     return select(0u, (line.offset + step.offset) / A_WIDTH, present);
 }

@@ -1,4 +1,4 @@
-// Classes that all weigh the same.
+// Equal weights for all classes.
 // class_weight(c) = 1.
 // Appended to loss/softmax_cross_entropy_rows_shared.wgsl.
 // Defined in src/ops/loss/softmax_cross_entropy.rs.

@@ -1,4 +1,4 @@
-// The mean over a batch whose rows weigh what their targets weigh.
+// The mean over a batch whose rows have the weights of their targets.
 // mean(sum) = sum / total_weight, and 0 where the total weight is 0.
 // Appended to the kernels of losses with class weights; loss/total_weight.wgsl writes the total weight before them.
 // Defined in src/ops/loss/softmax_cross_entropy.rs.

@@ -1,4 +1,5 @@
-// softmax_cross_entropy, first pass: the loss, the correctness and the gradient of every row, sums as trees over strided parts.
+// softmax_cross_entropy, first pass: the loss, the correctness and the gradient of every row, with sums as trees over
+// strided parts.
 // row_loss[n] = log(sum over c of exp(logits[n,c])) - logits[n,targets[n]]; grad_logits[n,c] = (softmax(logits[n])[c] - (c == targets[n])) / N.
 // An invocation owns every 64th class of a row; a workgroup owns the row.
 // Defined in src/ops/loss/softmax_cross_entropy.rs.
@@ -49,7 +50,7 @@ fn main(
         var loss = 0.0;
         if (labelled) {
             loss = log(total) - (logits[first_logit + target_class] - largest);
-            // A compiler may take for granted that no infinity or NaN reaches exp and log.
+            // Compilers may assume that no infinity or NaN reaches exp and log.
             if (!is_finite(largest)) {
                 loss = bitcast<f32>(BITS_OF_NAN | n);
             }

@@ -1,7 +1,7 @@
 // softmax_cross_entropy, first pass where every class has a share in a row's loss: labels are smoothed or classes weighted.
 // share(n,c) = class_weight(c) * ((1 - SMOOTHING) * (c == targets[n]) + SMOOTHING / CLASSES), softmax = softmax(logits[n]); row_loss[n] = sum over c of share(n,c) * -log(softmax[c]); grad_logits[n,c] = mean(softmax[c] * sum over c of share(n,c) - share(n,c)).
 // An invocation owns every 64th class of a row; a workgroup owns the row.
-// Defined in src/ops/loss/softmax_cross_entropy.rs; files that are appended say class_weight(c) and mean(sum).
+// Defined in src/ops/loss/softmax_cross_entropy.rs; appended files define class_weight(c) and mean(sum).
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
@@ -36,7 +36,7 @@ fn main(
     let winner = winner_of_row(first_logit, invocation);
     let largest = logits[first_logit + winner];
 
-    // -log(softmax[c]) = log(total) + (largest - logits[n,c]): neither is negative, so that nothing cancels.
+    // -log(softmax[c]) = log(total) + (largest - logits[n,c]): neither term is negative, so that nothing cancels.
     var exponentials = 0.0;
     var shares = 0.0;
     var distances = 0.0;
@@ -44,7 +44,7 @@ fn main(
         let logit = logits[first_logit + c];
         exponentials += exp(logit - largest);
         let share_of_class = share(target_class, c);
-        // A class without a share adds nothing, however far away its logit is.
+        // A class without a share adds nothing, even if its logit is -infinity.
         if (share_of_class != 0.0) {
             shares += share_of_class;
             distances += share_of_class * (largest - logit);
@@ -65,7 +65,7 @@ fn main(
         var loss = 0.0;
         if (labelled) {
             loss = all_shares * log(total) + distance;
-            // A compiler may take for granted that no infinity or NaN reaches exp and log.
+            // Compilers may assume that no infinity or NaN reaches exp and log.
             if (!is_finite(largest)) {
                 loss = bitcast<f32>(BITS_OF_NAN | n);
             }

@@ -1,7 +1,7 @@
-// softmax_cross_entropy, second pass: the rows added up, as a tree over strided parts, always in the same order.
+// softmax_cross_entropy, second pass: the sums over the rows, as a tree over strided parts, in a fixed order.
 // loss[step] = mean(sum over n of row_loss[n]); correct[step] = sum over n of row_correct[n].
 // An invocation owns every 64th row; the one workgroup owns them all.
-// Defined in src/ops/loss/softmax_cross_entropy.rs; a file that is appended says mean(sum).
+// Defined in src/ops/loss/softmax_cross_entropy.rs; an appended file defines mean(sum).
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read_write> loss: array<f32>;

@@ -1,6 +1,6 @@
-// Sums over the invocations of a workgroup, as a tree, always in the same order; appended to the kernels of losses.
+// Sums over the invocations of a workgroup, as a tree, in a fixed order; appended to the kernels of losses.
 // sum_over_workgroup(value) = sum over invocations of value.
-// An invocation owns one value; a workgroup owns the sum, which all its invocations get.
+// An invocation owns one value; a workgroup owns the sum, which is returned to all its invocations.
 // Defined in src/ops/loss/softmax_cross_entropy.rs.
 
 var<workgroup> sums: array<f32, WORKGROUP_SIZE>;

@@ -1,4 +1,5 @@
-// softmax_cross_entropy, before its first pass with class weights: what a batch weighs, as a tree over strided parts.
+// softmax_cross_entropy, before its first pass with class weights: the total weight of a batch, as a tree over strided
+// parts.
 // total_weight = sum over n of class_weights[targets[n]], over the rows that have a label.
 // An invocation owns every 64th row; the one workgroup owns them all.
 // Defined in src/ops/loss/softmax_cross_entropy.rs.

@@ -5,7 +5,7 @@
 
 var<workgroup> winners: array<u32, WORKGROUP_SIZE>;
 
-// The class whose logit is larger, the first one of equals.
+// The class with the larger logit, or the lower class if they are equal.
 fn better(first_logit: u32, a: u32, b: u32) -> u32 {
     let logit_a = logits[first_logit + a];
     let logit_b = logits[first_logit + b];
@@ -14,7 +14,7 @@ fn better(first_logit: u32, a: u32, b: u32) -> u32 {
 }
 
 fn winner_of_row(first_logit: u32, invocation: u32) -> u32 {
-    // An invocation without a class of its own takes the last one's: that one cannot win twice.
+    // An invocation without a class of its own takes the last class, which does no harm.
     var winner = min(invocation, CLASSES - 1u);
     for (var c = invocation; c < CLASSES; c += WORKGROUP_SIZE) {
         winner = better(first_logit, winner, c);

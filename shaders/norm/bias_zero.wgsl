@@ -1,4 +1,4 @@
-// What is added to normalised values: nothing.
+// The term added to normalised values: zero.
 // Appended by src/ops/norm/mod.rs to kernels that call bias_of.
 
 fn bias_of(k: u32) -> f32 {

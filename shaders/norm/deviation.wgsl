@@ -1,4 +1,4 @@
-// What a difference from the mean is multiplied by to have variance 1.
+// The factor that scales differences from the mean to variance 1.
 // Appended by the operations of src/ops/norm.
 
 override EPSILON: f32;

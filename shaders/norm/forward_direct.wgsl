@@ -1,6 +1,6 @@
 // batch_norm.forward, direct: every element from its definition.
 // output[row,k] = (input[row,k] - mean[k]) / sqrt(variance[k] + epsilon) * weight[k] + bias[k].
-// An invocation owns one element; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one element; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/norm/forward.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

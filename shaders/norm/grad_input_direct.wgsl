@@ -1,7 +1,7 @@
 // batch_norm.grad_input, direct: every element from its definition.
 // grad_input = weight * inverse * (grad_output - grad_bias / rows - (input - mean) * inverse * grad_weight / rows),
 // inverse = 1 / sqrt(variance + epsilon).
-// An invocation owns one element; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one element; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/norm/grad_input.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

@@ -1,7 +1,7 @@
 // batch_norm.grad_parameters, direct: every channel's gradients from their definition.
 // grad_weight[k] = sum over rows of grad_output[row,k] * (input[row,k] - mean[k]) / sqrt(variance[k] + epsilon);
 // grad_bias[k] = sum over rows of grad_output[row,k].
-// An invocation owns one channel; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one channel; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/norm/grad_parameters.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

@@ -1,5 +1,5 @@
-// batch_norm.grad_parameters, second pass: the sums of all slices added up.
-// An invocation owns one channel in one lane, every LANES-th slice; a workgroup owns WIDTH channels.
+// batch_norm.grad_parameters, second pass: adds the sums of all slices.
+// An invocation owns one channel in one lane (every LANES-th slice); a workgroup owns WIDTH channels.
 // Defined in src/ops/norm/grad_parameters.rs, launched by src/ops/norm/slices.rs.
 
 // [slices,K], like slice_grad_bias

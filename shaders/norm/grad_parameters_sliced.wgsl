@@ -1,7 +1,8 @@
-// batch_norm.grad_parameters, sliced: the sums of a slice of the rows; norm/grad_parameters_of_slices.wgsl adds them up.
+// batch_norm.grad_parameters, sliced: the sums of a slice of the rows; norm/grad_parameters_of_slices.wgsl adds them.
 // grad_weight[k] = sum over rows of grad_output[row,k] * (input[row,k] - mean[k]) / sqrt(variance[k] + epsilon);
 // grad_bias[k] = sum over rows of grad_output[row,k].
-// An invocation owns one channel in one lane, every LANES-th row of the slice; a workgroup owns WIDTH channels of a slice.
+// An invocation owns one channel in one lane (every LANES-th row of the slice); a workgroup owns WIDTH channels of a
+// slice.
 // Defined in src/ops/norm/grad_parameters.rs, launched by src/ops/norm/slices.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

@@ -1,21 +1,21 @@
-// Rows or slices side by side in a workgroup, and what their lanes have summed put together two by two, always in the
-// same order. An invocation owns one of WIDTH channels in one lane.
-// Appended by src/ops/norm/slices.rs with the const line INVOCATIONS, and with a file that says what a Lane is and how
-// two are put together.
+// Rows or slices side by side in the lanes of a workgroup, and the combination of the lanes' results as a tree, in a
+// fixed order. An invocation owns one of WIDTH channels in one lane.
+// Appended by src/ops/norm/slices.rs with the const line INVOCATIONS, and with a file that defines a Lane and how two
+// are combined.
 
 override ROWS: u32;
 override CHANNELS: u32;
 override SLICES: u32;
 override SLICE_ROWS: u32;
 override WIDTH: u32;
-// The power of two that is half of LANES or somewhat more.
+// Half of the smallest power of two that is at least LANES.
 override SPAN: u32;
 
 override LANES: u32 = INVOCATIONS / WIDTH;
 
 var<workgroup> lanes: array<Lane, INVOCATIONS>;
 
-// For the first lane, what all lanes of its channel have.
+// For the first lane, the combination of all lanes of its channel.
 fn all_lanes(own: Lane, invocation: u32) -> Lane {
     lanes[invocation] = own;
     let lane = invocation / WIDTH;

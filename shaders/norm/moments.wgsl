@@ -1,4 +1,4 @@
-// Count, mean and sum of squared differences from the mean of some values, and those of two sets together.
+// Count, mean, and sum of squared differences from the mean of a set of values, and the same for the union of two sets.
 // Chan, Golub and LeVeque 1979: no large sums are subtracted from each other, however far the mean is from zero.
 // Appended by src/ops/norm/statistics.rs.
 
@@ -12,7 +12,7 @@ alias Lane = Moments;
 
 fn together(a: Moments, b: Moments) -> Moments {
     let count = a.count + b.count;
-    // Of two empty sets too.
+    // Also valid for two empty sets.
     let share = b.count / max(count, 1.0);
     let difference = b.mean - a.mean;
     return Moments(

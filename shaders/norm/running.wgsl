@@ -1,6 +1,6 @@
-// batch_norm.running: draws the running statistics towards those of a batch, unless the step went bad.
-// running_mean = (1 - momentum) * running_mean + momentum * mean; running_var likewise, by the unbiased variance.
-// An invocation owns one channel; a workgroup owns 64 that follow one another in memory.
+// batch_norm.running: moves the running statistics towards those of a batch, unless the step's loss is not finite.
+// running_mean = (1 - momentum) * running_mean + momentum * mean; running_var likewise, with the unbiased variance.
+// An invocation owns one channel; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/norm/running.rs.
 
 @group(0) @binding(0) var<storage, read> mean: array<f32>;
@@ -13,7 +13,7 @@
 override CHANNELS: u32;
 override STEPS: u32;
 override MOMENTUM: f32;
-// What makes a variance unbiased: rows / (rows - 1).
+// The factor that makes a variance unbiased: rows / (rows - 1).
 override CORRECTION: f32;
 
 @compute @workgroup_size(WORKGROUP_SIZE)

@@ -1,6 +1,6 @@
-// batch_norm.statistics, direct: every channel's mean and variance, value after value.
+// batch_norm.statistics, direct: every channel's mean and variance, value by value.
 // mean[k] = sum over rows of input[row,k] / rows; variance[k] = sum over rows of (input[row,k] - mean[k])^2 / rows.
-// An invocation owns one channel; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one channel; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/norm/statistics.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
@@ -19,7 +19,7 @@ fn main(
     if (k >= CHANNELS) {
         return;
     }
-    // Seen from one of them, values lie near zero.
+    // Relative to one of them, values are close to zero.
     let origin = input[k];
     var moments = Moments(0.0, 0.0, 0.0);
     if (!IS_FIRST_PART) {

@@ -1,5 +1,5 @@
-// batch_norm.statistics, second pass: the moments of all slices put together.
-// An invocation owns one channel in one lane, every LANES-th slice; a workgroup owns WIDTH channels.
+// batch_norm.statistics, second pass: combines the moments of all slices.
+// An invocation owns one channel in one lane (every LANES-th slice); a workgroup owns WIDTH channels.
 // Defined in src/ops/norm/statistics.rs, launched by src/ops/norm/slices.rs.
 
 // [slices,K], like slice_variances
@@ -19,7 +19,7 @@ fn main(
     var origin = 0.0;
     var moments = Moments(0.0, 0.0, 0.0);
     if (k < CHANNELS) {
-        // Seen from one of them, means lie near zero.
+        // Relative to one of them, means are close to zero.
         origin = slice_means[k];
         for (var slice = lane; slice < SLICES; slice += LANES) {
             let count = f32(min(SLICE_ROWS, ROWS - slice * SLICE_ROWS));

@@ -1,6 +1,7 @@
-// batch_norm.statistics, sliced: the moments of a slice of the rows; norm/statistics_of_slices.wgsl adds them up.
+// batch_norm.statistics, sliced: the moments of a slice of the rows; norm/statistics_of_slices.wgsl combines them.
 // mean[k] = sum over rows of input[row,k] / rows; variance[k] = sum over rows of (input[row,k] - mean[k])^2 / rows.
-// An invocation owns one channel in one lane, every LANES-th row of the slice; a workgroup owns WIDTH channels of a slice.
+// An invocation owns one channel in one lane (every LANES-th row of the slice); a workgroup owns WIDTH channels of a
+// slice.
 // Defined in src/ops/norm/statistics.rs, launched by src/ops/norm/slices.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
@@ -24,7 +25,7 @@ fn main(
     var origin = 0.0;
     var moments = Moments(0.0, 0.0, 0.0);
     if (is_inside && lane < LANES) {
-        // Seen from one of them, values lie near zero.
+        // Relative to one of them, values are close to zero.
         origin = input[slice * SLICE_ROWS * CHANNELS + k];
         let end_row = min((slice + 1u) * SLICE_ROWS, ROWS);
         for (var row = slice * SLICE_ROWS + lane; row < end_row; row += LANES) {

@@ -1,4 +1,4 @@
-// Sums for the gradients of the weight and the bias, side by side.
+// The sums for the gradients of the weight and the bias, side by side.
 // Appended by src/ops/norm/grad_parameters.rs.
 
 alias Lane = vec2<f32>;

@@ -1,4 +1,4 @@
-// What normalised values are multiplied by: the channel's weight.
+// The factor of normalised values: the channel's weight.
 // Appended by src/ops/norm/mod.rs to kernels that call weight_of, with the const line WEIGHT_BINDING.
 
 @group(0) @binding(WEIGHT_BINDING) var<storage, read> weight: array<f32>;

@@ -1,4 +1,4 @@
-// A gradient that is not clipped.
+// The gradient without clipping.
 
 fn clipped(gradient: vec4<f32>) -> vec4<f32> {
     return gradient;

@@ -1,4 +1,4 @@
-// A gradient that is clipped by the norm of all gradients.
+// The gradient, clipped by the norm of all gradients.
 
 @group(0) @binding(CLIP_SCALE_BINDING) var<storage, read> clip_scale: array<f32>;
 

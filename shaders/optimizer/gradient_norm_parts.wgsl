@@ -1,5 +1,5 @@
 // gradient_norm, first pass: the sum of squares of each part of all gradients, which lie side by side.
-// parts[FIRST_PART + part] = sum over the part's i of gradient[i]^2, as a tree over strided sums, always in the same order.
+// parts[FIRST_PART + part] = sum over the part's i of gradient[i]^2, as a tree over strided sums, in a fixed order.
 // An invocation owns every 64th quad of a part; a workgroup owns a part of PART_QUADS.
 // Defined in src/ops/optimizer/gradient_norm.rs.
 
@@ -33,7 +33,7 @@ fn main(
         }
         workgroupBarrier();
     }
-    // The last row of workgroups may run past the end.
+    // The last row of workgroups may extend past the end.
     if (invocation == 0u && part * PART_QUADS < QUADS) {
         parts[FIRST_PART + part] = sums[0];
     }

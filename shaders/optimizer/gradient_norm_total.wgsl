@@ -1,5 +1,6 @@
-// gradient_norm, second pass: the norm of all gradients, and what they are scaled by.
-// clip_scale[0] = min(1, MAX_NORM / (norm + 1e-6)), norm = sqrt(sum of parts); a norm that is not finite becomes loss[step].
+// gradient_norm, second pass: the norm of all gradients, and the factor that scales them.
+// clip_scale[0] = min(1, MAX_NORM / (norm + 1e-6)), norm = sqrt(sum of parts); a norm that is not finite is written to
+// loss[step].
 // An invocation owns every 64th part; the one workgroup owns them all.
 // Defined in src/ops/optimizer/gradient_norm.rs.
 

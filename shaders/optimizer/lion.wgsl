@@ -5,7 +5,7 @@
 
 @group(0) @binding(5) var<storage, read_write> first_moment: array<vec4<f32>>;
 
-// Of g in the new average.
+// Weight of g in the new average.
 override SHARE: f32;
 
 fn direction(index: u32, g: vec4<f32>, momentum: f32, corrections: vec2<f32>) -> vec4<f32> {

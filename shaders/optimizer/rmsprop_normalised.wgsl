@@ -1,9 +1,9 @@
-// What rmsprop makes of a gradient, with momentum and without.
+// The normalised gradient of rmsprop, for both forms, with and without momentum.
 // square_average = average of g^2; normalised = g / (sqrt(square_average) + EPSILON).
 
 @group(0) @binding(5) var<storage, read_write> square_average: array<vec4<f32>>;
 
-// Of g^2 in the new average.
+// Weight of g^2 in the new average.
 override SHARE: f32;
 override EPSILON: f32;
 

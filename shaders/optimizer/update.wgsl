@@ -1,21 +1,22 @@
 // One step of an optimizer on all parameters, which lie side by side: weights, then biases, then those of norm layers.
-// g = gradient, clipped, with coupled decay; parameter = keep * parameter - rate * direction(g); nothing if loss[step] is not finite.
-// An invocation owns four values that follow one another; a workgroup owns 256.
-// Defined in src/ops/optimizer/update.rs; direction by the optimizer's file, beside this one.
+// g = gradient, clipped, with coupled decay; parameter = keep * parameter - rate * direction(g); nothing changes if
+// loss[step] is not finite.
+// An invocation owns four consecutive values; a workgroup owns 256.
+// Defined in src/ops/optimizer/update.rs; the optimizer's file, beside this one, defines direction.
 
 @group(0) @binding(0) var<storage, read_write> parameter: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
-// A row of learning rate, momentum and two corrections.
+// Rows of learning rate, momentum and two corrections.
 @group(0) @binding(2) var<storage, read> schedule: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> step: array<u32>;
 @group(0) @binding(4) var<storage, read> loss: array<f32>;
 
 override QUADS: u32;
-// Where the groups behind the weights begin, in quads.
+// Where the groups after the weights start, in quads.
 override FIRST_BIAS: u32;
 override FIRST_NORM: u32;
 override STEPS: u32;
-// Of each group: its factor of the learning rate and its weight decay, which is coupled or decoupled.
+// For each group, its factor of the learning rate, and its weight decay, coupled or decoupled.
 override WEIGHT_RATE_FACTOR: f32;
 override BIAS_RATE_FACTOR: f32;
 override NORM_RATE_FACTOR: f32;
@@ -53,5 +54,7 @@ fn main(
     } else {
         kept *= 1.0 - rate * decay;
     }
-    parameter[index] = kept - rate * direction(index, g, row.y, row.zw);
+    let after = kept - rate * direction(index, g, row.y, row.zw);
+    parameter[index] = after;
+    keep_average(index, after);
 }

@@ -1,6 +1,7 @@
 // average_pool2d.forward, direct: every output value from its definition.
-// output[n,p,q,c] = sum over r,s of input[n,h,w,c] / (R*S); terms outside the input are zero.
-// An invocation owns one output value; a workgroup owns 64 that follow one another in memory.
+// output[n,p,q,c] = sum over r,s of input[n,h,w,c] / taps, the number of taps as the appended file counts them; terms outside
+// the input are zero.
+// An invocation owns one output value; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/pool/forward.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
@@ -37,7 +38,7 @@ fn main(
         }
     }
     if (IS_LAST_PART) {
-        sum /= f32(KERNEL_HEIGHT * KERNEL_WIDTH);
+        sum = mean(sum, p, q);
     }
     output[index] = sum;
 }

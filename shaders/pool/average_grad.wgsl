@@ -1,6 +1,7 @@
-// average_pool2d.grad_input, direct: every input value's gradient, gathered from the windows that saw it.
-// grad_input[n,h,w,c] = sum over r,s of grad_output[n,p,q,c] / (R*S), where p*stride = h + padding - r*dilation.
-// An invocation owns one input value; a workgroup owns 64 that follow one another in memory.
+// average_pool2d.grad_input, direct: every input value's gradient, gathered from the windows that contain it.
+// grad_input[n,h,w,c] = sum over r,s of grad_output[n,p,q,c] / taps, the number of taps as the appended file counts them,
+// where p*stride = h + padding - r*dilation.
+// An invocation owns one input value; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/pool/grad.rs.
 
 @group(0) @binding(0) var<storage, read> grad_output: array<f32>;
@@ -32,12 +33,12 @@ fn main(
         for (var s = FIRST_S; s < END_S; s++) {
             let q = output_column(w, s);
             if (q < OUT_WIDTH) {
-                sum += grad_output[output_index(n, p, q, c)];
+                sum += share(grad_output[output_index(n, p, q, c)], p, q);
             }
         }
     }
     if (IS_LAST_PART) {
-        sum /= f32(KERNEL_HEIGHT * KERNEL_WIDTH);
+        sum = total(sum);
     }
     grad_input[index] = sum;
 }

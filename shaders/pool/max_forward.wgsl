@@ -1,6 +1,6 @@
 // max_pool2d.forward, direct: every output value from its definition.
 // output[n,p,q,c] = max over r,s of input[n,h,w,c], over positions inside the input; a NaN is the largest value.
-// An invocation owns one output value; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one output value; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/pool/forward.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
@@ -20,7 +20,7 @@ fn main(
     let q = index / OUT_CHANNELS % OUT_WIDTH;
     let p = index / (OUT_CHANNELS * OUT_WIDTH) % OUT_HEIGHT;
     let n = index / (OUT_CHANNELS * OUT_WIDTH * OUT_HEIGHT);
-    // WGSL has no literal for minus infinity to start from.
+    // WGSL has no literal for minus infinity, the natural start value.
     var found = false;
     var best = 0.0;
     for (var r = 0u; r < KERNEL_HEIGHT; r++) {

@@ -1,7 +1,7 @@
 // max_pool2d.grad_input, direct, second pass: every input value's gradient, gathered from the windows that it won.
 // grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c], over the windows whose first largest value is at h,w,
-// as finished by the file behind this one.
-// An invocation owns one input value; a workgroup owns 64 that follow one another in memory.
+// multiplied as the appended file says.
+// An invocation owns one input value; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/pool/grad.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

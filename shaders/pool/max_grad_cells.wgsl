@@ -1,14 +1,15 @@
-// max_pool2d.grad_input, by cells: for windows that do not overlap, a window with the positions up to the next one.
-// grad_input[n,h,w,c] = grad_output[n,p,q,c] where h,w holds the first largest value of window p,q, else zero,
-// as finished by the file behind this one.
-// An invocation owns one channel of a cell: one window's part of the input, or a rest that no window meets.
+// max_pool2d.grad_input, by cells: for windows that do not overlap; a cell is a window with the positions up to the
+// next one.
+// grad_input[n,h,w,c] = grad_output[n,p,q,c] if h,w holds the first largest value of window p,q, otherwise zero,
+// multiplied as the appended file says.
+// An invocation owns one channel of a cell: one window's part of the input, or a remainder that no window contains.
 // Defined in src/ops/pool/grad.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(2) var<storage, read_write> grad_input: array<f32>;
 
-// Size of a cell, and cells that cover the input.
+// Size of a cell, and number of cells that cover the input.
 override CELL_HEIGHT: u32;
 override CELL_WIDTH: u32;
 override CELLS_DOWN: u32;

@@ -1,6 +1,6 @@
 // max_pool2d.forward, the last pass for windows too large for one launch: the values of the winners.
 // output[n,p,q,c] = input[winners[n,p,q,c]].
-// An invocation owns one output value; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one output value; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/pool/forward.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

@@ -1,6 +1,7 @@
-// max_pool2d, where the winners lie: the index in input of every window's first largest value; a NaN is the largest value.
+// max_pool2d, positions of the winners: the index in input of every window's first largest value; a NaN is the largest
+// value.
 // winners[n,p,q,c] = index of the first of the largest input[n,h,w,c] over r,s, over positions inside the input.
-// An invocation owns one channel of a window; a workgroup owns 64 that follow one another in memory.
+// An invocation owns one channel of a window; a workgroup owns 64 consecutive ones.
 // Launched by src/ops/pool/winners.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;

@@ -1,5 +1,5 @@
-// The output's gradient as the kernels of gradients read it: times an activation's derivative.
-// Appended by src/ops/prologue/mod.rs to kernels that read a value at a time, with the file that says derivative and the
+// The output's gradient as kernels of gradients read it: multiplied by an activation's derivative.
+// Appended by src/ops/prologue/mod.rs to kernels that read one value at a time, with the file that defines derivative and the
 // const line ACTIVATED_BINDING.
 
 @group(0) @binding(ACTIVATED_BINDING) var<storage, read> activated: array<f32>;

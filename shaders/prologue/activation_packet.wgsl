@@ -1,5 +1,5 @@
-// The output's gradient as the kernels of gradients read it: times an activation's derivative.
-// Appended by src/ops/prologue/mod.rs to kernels that read packets of four values or one, with the files that say
+// The output's gradient as kernels of gradients read it: multiplied by an activation's derivative.
+// Appended by src/ops/prologue/mod.rs to kernels that read packets of four values or one, with the files that define
 // derivative and derivative_packet and the const line ACTIVATED_BINDING.
 
 @group(0) @binding(ACTIVATED_BINDING) var<storage, read> activated: array<APacket>;

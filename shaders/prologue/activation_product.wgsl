@@ -1,6 +1,6 @@
-// Values of a as a matrix product multiplies them: the output's gradient times an activation's derivative.
-// Both are read before they are needed, and multiplied when they are: what is computed at once is waited for at once.
-// Appended to gemm/tiled.wgsl and gemm/subgroup.wgsl by src/ops/prologue/mod.rs, with the file that says derivative and the
+// The values of a as a matrix product uses them: the output's gradient times an activation's derivative.
+// Both are read early, and multiplied only when they are needed: a product right after the loads would wait for them.
+// Appended to gemm/tiled.wgsl and gemm/subgroup.wgsl by src/ops/prologue/mod.rs, with the file that defines derivative and the
 // const line ACTIVATED_BINDING.
 
 @group(0) @binding(ACTIVATED_BINDING) var<storage, read> activated: array<APacket>;

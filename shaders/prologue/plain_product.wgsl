@@ -1,4 +1,4 @@
-// Values of a as a matrix product multiplies them: as they lie in memory.
+// The values of a as a matrix product uses them: as they are in memory.
 // Appended to gemm/tiled.wgsl and gemm/subgroup.wgsl by src/ops/prologue/mod.rs.
 
 fn a_factor(index: u32) -> APacket {

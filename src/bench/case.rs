@@ -173,7 +173,7 @@ pub(super) fn parse_cases(path: &Path, text: &str) -> Result<Vec<ConvCase>> {
     let cases: Vec<ConvCase> =
         lines.map(|(number, line)| case(path, number, &header, cells(line))).collect::<Result<_>>()?;
     if cases.is_empty() {
-        return Err(Error::file(path, "a line a convolution below the column names", "none"));
+        return Err(Error::file(path, "one line per convolution below the column names", "none"));
     }
     Ok(cases)
 }

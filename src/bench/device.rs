@@ -6,7 +6,7 @@ use crate::device::{DeviceChoice, DeviceKind};
 use crate::executors::{Chosen, OpenOptions, choose};
 use crate::gpu::{Adapter, GpuExecutor};
 use crate::host::CpuExecutor;
-use crate::plan::Executor;
+use crate::plan::Workbench;
 use crate::{Error, Result};
 
 /// The device whose speed is measured.
@@ -38,7 +38,7 @@ impl BenchDevice {
     }
 
     /// The executor that runs plans on it.
-    pub fn executor(&mut self) -> &mut dyn Executor {
+    pub fn executor(&mut self) -> &mut dyn Workbench {
         match self {
             BenchDevice::Cpu(executor) => executor,
             BenchDevice::Gpu(_, executor) => executor.as_mut(),

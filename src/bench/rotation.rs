@@ -9,7 +9,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use crate::ops::{Element, HostBuffer, Op, Operand};
-use crate::plan::{BufferId, Executor, Plan, Prepared, Role, Step};
+use crate::plan::{BufferId, Executor, Plan, Prepared, Role, Step, Workbench};
 use crate::{Result, host_memory};
 
 /// Most copies. If the inputs are so small that these copies fit a cache, runs find them there.
@@ -40,7 +40,7 @@ impl Rotation {
     /// Runs that last longer than `sample` together are divided over several plans, so that a sample need not cover
     /// all copies.
     pub fn prepare(
-        executor: &mut dyn Executor,
+        executor: &mut dyn Workbench,
         op: &dyn Fn() -> Box<dyn Op>,
         copies: usize,
         sample: Duration,
@@ -108,7 +108,7 @@ impl Rotation {
     }
 
     /// Time of running `times` plans, starting where the last call stopped.
-    pub fn time(&mut self, executor: &mut dyn Executor, times: usize) -> Result<Duration> {
+    pub fn time(&mut self, executor: &mut dyn Workbench, times: usize) -> Result<Duration> {
         if let [plan] = self.plans[..] {
             return executor.time(plan, times);
         }

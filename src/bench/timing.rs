@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::rotation::Rotation;
 use crate::Result;
 use crate::ops::Op;
-use crate::plan::Executor;
+use crate::plan::Workbench;
 
 /// The fewest samples whose quartiles are worth printing.
 const FEWEST_SAMPLES: usize = 5;
@@ -49,7 +49,7 @@ impl Timing {
 /// Times an operation on random inputs, of which runs read `copies` in turn: a warm-up, then samples until there are
 /// enough and `budget` is spent. A sample is the mean of many runs with one wait at their end.
 pub fn time_op(
-    executor: &mut dyn Executor,
+    executor: &mut dyn Workbench,
     op: &dyn Fn() -> Box<dyn Op>,
     copies: usize,
     budget: Duration,

@@ -10,6 +10,7 @@ use wgconv::executors::Opened;
 use wgconv::files::check_writable;
 use wgconv::ops::conv::ConvGeometry;
 use wgconv::ops::window::{Padding, WindowOptions};
+use wgconv::report::short_name;
 use wgconv::tensor::{ImageShape, Shape, Tensor};
 use wgconv::train::{read_safetensors, save_tensors};
 use wgconv::{Error, Result, host_memory};
@@ -20,7 +21,7 @@ use super::options::{DeviceOptions, OutputOptions};
 /// Compute one convolution and its gradients, to compare with another framework
 ///
 /// The file holds `input` [N,C,H,W], `filters` [K,C/groups,R,S], optionally `bias` [K] and `grad_output`
-/// [N,K,P,Q], all f32. The answer holds `output` and, with grad_output, `grad_filters`, `grad_input` and
+/// [N,K,P,Q], all f32, and nothing else. The answer holds `output` and, with grad_output, `grad_filters`, `grad_input` and
 /// `grad_bias`, in the same layouts.
 #[derive(Args)]
 pub struct Conv {
@@ -132,6 +133,8 @@ struct Case {
 }
 
 impl Case {
+    const TENSORS: [&str; 4] = ["input", "filters", "bias", "grad_output"];
+
     fn read(path: &Path) -> Result<Case> {
         // The file and its tensors are in memory at the same time.
         let most = host_memory::available().map_or(u64::MAX, |bytes| bytes / 2);
@@ -139,6 +142,14 @@ impl Case {
             read_safetensors(path, most, &format!("tensors of at most {most} bytes, half of what is left"))?;
         let file = SafeTensors::deserialize(&bytes)
             .map_err(|error| Error::file(path, "a safetensors file", error))?;
+        let mut unknown: Vec<&str> =
+            file.names().into_iter().filter(|name| !Self::TENSORS.contains(name)).collect();
+        if !unknown.is_empty() {
+            unknown.sort_unstable();
+            let found: Vec<String> = unknown.into_iter().map(Self::described).collect();
+            let expected = format!("no tensors but {}", Self::TENSORS.join(", "));
+            return Err(Error::file(path, expected, found.join("; ")));
+        }
         let optional = |name: &str, axes: usize| -> Result<Option<Tensor>> {
             let Ok(view) = file.tensor(name) else { return Ok(None) };
             if view.dtype() != Dtype::F32 || view.shape().len() != axes {
@@ -160,6 +171,20 @@ impl Case {
         })
     }
 }
+
+impl Case {
+    /// The name of an unknown tensor, with the known one that it may stand for.
+    fn described(unknown: &str) -> String {
+        let likeness = |known: &&str| strsim::jaro(known, unknown);
+        let likely = Self::TENSORS.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let likely = likely.filter(|known| likeness(known) > LIKELY);
+        let question = likely.map_or(String::new(), |known| format!(": did you mean {known}?"));
+        format!("{}{question}", short_name(unknown))
+    }
+}
+
+/// From this likeness on, of 1 at most, one name is taken for a slip of another: clap's own measure for options.
+const LIKELY: f64 = 0.7;
 
 fn numbers(text: &str) -> Option<Vec<usize>> {
     text.split(',').map(|number| number.trim().parse().ok()).collect()

@@ -1,12 +1,15 @@
-//! `wgconv evaluate`: loss and accuracy of a run's weights.
+//! `wgconv evaluate`: loss and accuracy of a run's weights, and how well it tells each class.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
+use wgconv::data::HeldOut;
 use wgconv::executors::Opened;
-use wgconv::train::{Evaluator, RunFolder};
+use wgconv::predict::Prediction;
+use wgconv::report::{columns, short_name};
+use wgconv::train::{ClassFigures, Confusion, Evaluator, RunFolder};
 use wgconv::{Error, Result};
 
 use super::Outcome;
@@ -18,16 +21,16 @@ pub struct Evaluate {
     /// The run's folder
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// `synthetic` or a folder [default: the data that the run was trained on]
+    /// `synthetic`, a folder or an .npz file, whose classes are matched by name [default: what the run was trained on]
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
     /// CSV file with the class of each picture of --data, in columns such as file,label
     #[arg(long, value_name = "FILE", requires = "data")]
     labels: Option<PathBuf>,
-    /// Which of the run's weights [default: best, or last if the run ended before there was a best]
-    #[arg(long, value_parser = ["best", "last"])]
+    /// Which of the run's weights; ema are the moving averages of train --ema [default: best, or last if there is no best]
+    #[arg(long, value_parser = ["best", "last", "ema"])]
     weights: Option<String>,
-    /// Images in a batch [default: the run's, or all if there are fewer]
+    /// Images in a batch [default: the run's]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
     /// Use only the first N images [default: the run's limit, unless --data is given]
@@ -45,45 +48,87 @@ impl Evaluate {
     pub fn run(self) -> Result<Outcome> {
         self.device.start_threads()?;
         let (run, config, network) = RunFolder::open(&self.run)?;
-        let weights = self.weights.as_deref().unwrap_or(if run.has("best") { "best" } else { "last" });
+        let weights = self.weights.as_deref().unwrap_or(run.default_weights());
         let values = run.load(weights, &network)?;
         let limit = self.limit.map(|limit| limit as usize);
         let measured = config.measured(self.data.as_deref(), self.labels.as_deref(), limit)?;
-        let test = &measured.data;
-        let batch_size = self.batch_size.unwrap_or(config.training.batch_size.min(test.len()));
-        if !(1..=test.len()).contains(&batch_size) {
-            return Err(Error::invalid(
-                "batch size",
-                format!("1 to the {} test images", test.len()),
-                batch_size,
-            ));
-        }
+        let (images, classes) = (&measured.data, &config.classes);
+        let batch_size = match self.batch_size {
+            None => config.training.batch_size,
+            Some(size) if (1..=images.len()).contains(&size) => size,
+            Some(size) => {
+                let expected = format!("1 to the {} test images", images.len());
+                return Err(Error::invalid("batch size", expected, size));
+            }
+        };
         let Opened { mut executor, reason } = self.device.open_tuned(self.tuning)?;
         self.output.say(format_args!("device: {reason}"))?;
+        let (name, part) = (&measured.name, measured.part);
+        let set = if part == "all" { "all".into() } else { format!("{part} set,") };
+        self.output
+            .say(format_args!("measured: {weights} weights on {name}, {set} {} images", images.len()))?;
         for note in &measured.notes {
             self.output.say(format_args!("note: {note}"))?;
         }
 
         let executor = executor.as_mut();
+        let normalisation = &config.preprocessing.normalisation;
         let evaluator =
-            Evaluator::new(executor, &network, test, &config.preprocessing.normalisation, batch_size)?;
+            Evaluator::new(executor, &network, (HeldOut::Test, images), normalisation, batch_size)?;
         evaluator.set_weights(executor, &network, &values)?;
         let start = Instant::now();
-        let result = evaluator.evaluate(executor)?;
+        let (result, logits) = evaluator.classify(executor)?;
         let seconds = start.elapsed().as_secs_f64();
+        let mut confusion = Confusion::new(classes.len());
+        for (&class, logits) in images.labels.iter().zip(logits.chunks_exact(classes.len())) {
+            confusion.add(class as usize, Prediction::of_logits(logits).class());
+        }
+        let figures = confusion.figures();
+
+        // All images of a source without parts are a test set.
+        let (title, prefix) = match part {
+            "validation" => ("validation", "val"),
+            "train" => ("training", "train"),
+            _ => ("test", "test"),
+        };
         self.output.say(format_args!(
-            "test loss {:.4}, test accuracy {:.2} % ({} of {}), {seconds:.1} s",
+            "{title} loss {:.4}, {title} accuracy {:.2} % ({} of {}), {seconds:.1} s",
             result.loss,
             100.0 * result.accuracy(),
             result.correct,
             result.images
         ))?;
+        self.output.say("")?;
+        self.output.say_table(&table(classes, &figures))?;
         self.output.json(&json!({
-            "test/loss": result.loss,
-            "test/accuracy": result.accuracy(),
+            format!("{prefix}/loss"): result.loss,
+            format!("{prefix}/accuracy"): result.accuracy(),
+            "weights": weights,
+            "data": name,
+            "part": part,
             "images": result.images,
+            "classes": per_class(classes, &figures),
             "seconds": seconds,
         }))?;
         Ok(Outcome::Done)
     }
+}
+
+/// Precision, recall and support of each class.
+fn table(classes: &[String], figures: &[ClassFigures]) -> String {
+    let percent = |share: Option<f64>| share.map_or("-".into(), |share| format!("{:.2} %", 100.0 * share));
+    let row = |(class, figures): (&String, &ClassFigures)| {
+        let ClassFigures { precision, recall, support } = figures;
+        vec![short_name(class), percent(*precision), percent(*recall), support.to_string()]
+    };
+    let rows: Vec<Vec<String>> = classes.iter().zip(figures).map(row).collect();
+    columns(&["class", "precision", "recall", "support"], &rows)
+}
+
+fn per_class(classes: &[String], figures: &[ClassFigures]) -> Vec<Value> {
+    let object = |(class, figures): (&String, &ClassFigures)| {
+        let ClassFigures { precision, recall, support } = figures;
+        json!({ "class": class, "precision": precision, "recall": recall, "support": support })
+    };
+    classes.iter().zip(figures).map(object).collect()
 }

@@ -7,7 +7,9 @@ mod evaluate;
 mod interrupt;
 mod job;
 mod lr_find;
+mod not_text;
 mod options;
+mod predict;
 mod summary;
 mod train;
 mod verify;
@@ -16,6 +18,7 @@ mod verify;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use wgconv::Error;
 use wgconv::report::one_line;
@@ -33,6 +36,7 @@ Start with:
   wgconv devices                what this machine can compute on
   wgconv train                  a small network on built-in digits; results go to runs/lenet-1
   wgconv evaluate runs/lenet-1  its loss and accuracy
+  wgconv predict runs/lenet-1 PICTURE..  what it takes your pictures for
   wgconv train --help           other data, models and settings";
 
 #[derive(Subcommand)]
@@ -40,6 +44,7 @@ enum Command {
     Train(Box<train::Train>),
     LrFind(Box<lr_find::LrFind>),
     Evaluate(evaluate::Evaluate),
+    Predict(predict::Predict),
     Summary(summary::Summary),
     Devices(devices::Devices),
     Conv(conv::Conv),
@@ -67,6 +72,7 @@ pub fn run() -> ExitCode {
         Command::Train(command) => command.run(),
         Command::LrFind(command) => command.run(),
         Command::Evaluate(command) => command.run(),
+        Command::Predict(command) => command.run(),
         Command::Summary(command) => command.run(),
         Command::Devices(command) => command.run(),
         Command::Conv(command) => command.run(),
@@ -86,22 +92,28 @@ pub fn run() -> ExitCode {
 
 /// Without a desktop session, keeps Mesa's Vulkan device-selection layer from asking the desktop which GPU it draws
 /// on: the layer would complain on stderr, once per call, that XDG_RUNTIME_DIR is not set. If the user sets that
-/// layer's own variables, the layer stays active.
+/// layer's own variables, the layer stays active, and finds no Wayland display at a path that it need not look for.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn ask_no_display_for_its_gpu() {
     use std::env::{set_var, var_os};
 
-    let has_session = var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
-    let is_asked = ["MESA_VK_DEVICE_SELECT", "DRI_PRIME"].iter().any(|variable| var_os(variable).is_some());
-    if !has_session && !is_asked {
-        // SAFETY: the program has just started, and no other thread exists that could read the environment.
-        unsafe { set_var("NODEVICE_SELECT", "1") };
+    let is_a_path = |variable: &str| var_os(variable).is_some_and(|path| Path::new(&path).is_absolute());
+    if is_a_path("XDG_RUNTIME_DIR") || is_a_path("WAYLAND_DISPLAY") {
+        return;
     }
+    let is_asked = ["MESA_VK_DEVICE_SELECT", "DRI_PRIME"].iter().any(|variable| var_os(variable).is_some());
+    let (variable, value) =
+        if is_asked { ("WAYLAND_DISPLAY", "/dev/null/none") } else { ("NODEVICE_SELECT", "1") };
+    // SAFETY: the program has just started, and no other thread exists that could read the environment.
+    unsafe { set_var(variable, value) };
 }
 
 /// Parses the command line; if it is wrong, prints a message and ends the program.
 fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
+        if error.kind() == ErrorKind::InvalidUtf8 {
+            not_text::name_the_argument();
+        }
         // The message repeats arguments unchanged: it is made again, from arguments that are safe for a terminal.
         let arguments = std::env::args_os().map(|argument| one_line(&argument.to_string_lossy()));
         Cli::try_parse_from(arguments).err().unwrap_or(error).exit()

@@ -1,11 +1,13 @@
 //! Options that several commands share, and the output of commands.
 
+use std::ffi::OsStr;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
+use os_display::Quotable;
 use wgconv::bench::BenchDevice;
 use wgconv::device::DeviceChoice;
 use wgconv::executors::{self, OpenOptions, Opened};
@@ -121,7 +123,7 @@ impl TuningOptions {
 /// The options as a user would type them.
 impl Display for DeviceOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--device {}", quoted(&self.device.to_string()))?;
+        write!(f, "--device {}", quoted(self.device.to_string()))?;
         if self.allow_software {
             f.write_str(" --allow-software")?;
         }
@@ -129,12 +131,16 @@ impl Display for DeviceOptions {
     }
 }
 
-/// `text`, quoted so that a shell reads it as one argument.
-pub fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.into(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
+/// `text`, quoted where it must be so that a shell reads it as one argument; what is not visible is escaped.
+pub fn quoted(text: impl AsRef<OsStr>) -> String {
+    text.as_ref().maybe_quote().to_string()
+}
+
+/// A path, quoted likewise; one that would be read as an option begins with `./`.
+pub fn quoted_path(path: &Path) -> String {
+    match path.as_os_str().as_encoded_bytes().starts_with(b"-") {
+        true => quoted(Path::new(".").join(path)),
+        false => quoted(path),
     }
 }
 

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wgconv::executors::Opened;
 use wgconv::gpu::ShaderChecks;
-use wgconv::plan::Executor;
+use wgconv::plan::Workbench;
 use wgconv::verify::cases::{self, Case};
 use wgconv::verify::{Data, Exhaustive, Status, Verdict, random_cases, verify};
 use wgconv::{Error, Result};
@@ -163,7 +163,7 @@ impl Verify {
     }
 
     /// The implementations of a case that the options select.
-    fn implementations(&self, case: &Case, executor: &dyn Executor) -> Vec<&'static str> {
+    fn implementations(&self, case: &Case, executor: &dyn Workbench) -> Vec<&'static str> {
         let mut implementations = executor.implementations(case.op.as_ref());
         if let Some(name) = &self.implementation {
             implementations.retain(|implementation| implementation == name);
@@ -184,7 +184,7 @@ impl Verify {
     fn command(&self, verdict: &Verdict, origin: Origin) -> String {
         let Verdict { op, case, implementation, .. } = verdict;
         let checks = if self.checks { " --checks" } else { "" };
-        let only = quoted(&format!("{op} ({case})"));
+        let only = quoted(format!("{op} ({case})"));
         format!(
             "wgconv verify {}{checks}{} --only {only} --implementation {implementation}",
             self.device,

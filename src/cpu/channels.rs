@@ -1,4 +1,4 @@
-//! Sums of products channel by channel: what depthwise convolutions are made of.
+//! Sums of products for each channel separately, as in depthwise convolutions.
 
 use pulp::{Simd, WithSimd};
 
@@ -6,28 +6,28 @@ use super::outer::Positions;
 use super::panels::Rows;
 use super::simd::{lanes, load, put, vectorized};
 
-/// How filters of one channel each are packed: `[taps, channels]`, each tap's channels followed by zeros that fill their
-/// last vector.
+/// The packed layout of filters of one channel each: `[taps, channels]`, the channels of each tap padded with zeros to
+/// whole vectors.
 #[derive(Clone, Copy, Debug)]
 pub struct ChannelFilters {
-    /// Length of the sums.
+    /// Number of terms of each sum.
     pub taps: usize,
     /// Channels of the source and of the result.
     pub channels: usize,
 }
 
 impl ChannelFilters {
-    /// Values from one tap to the next.
+    /// Distance from one tap to the next, in elements.
     fn pitch(&self) -> usize {
         self.channels.next_multiple_of(lanes())
     }
 
-    /// Elements of all taps.
+    /// Number of packed elements, padding included.
     pub fn elements(&self) -> usize {
         self.taps * self.pitch()
     }
 
-    /// Packs the filters: `value(tap, channel)` is what a channel's filter holds at a tap.
+    /// Packs the filters: `value(tap, channel)` is the value of a channel's filter at a tap.
     pub fn pack(&self, value: impl Fn(usize, usize) -> f32, packed: &mut [f32]) {
         for (tap, packed) in packed.chunks_exact_mut(self.pitch()).enumerate() {
             let (values, rest) = packed.split_at_mut(self.channels);
@@ -40,11 +40,12 @@ impl ChannelFilters {
 }
 
 impl Rows {
-    /// `result[row][c] = sum over runs of source[row + run + c] * filters[run][c]`, on the calling thread, where `packed`
-    /// holds the filters; what lies between the rows stays as it is.
+    /// `result[row][c] = sum over runs of source[row + run + c] * filters[run][c]`, on the calling thread, where
+    /// `packed` holds the filters; elements between the rows are left unchanged.
     ///
     /// # Panics
-    /// When the sizes do not fit each other: a bug of the caller. `source` has a vector of values more than are used.
+    /// If the sizes do not fit each other: a bug of the caller. `source` must be one vector longer than the values
+    /// used.
     pub fn multiply_channels(
         &self,
         source: &[f32],
@@ -71,7 +72,7 @@ impl WithSimd for ChannelProduct<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let Rows { counts, source_steps, runs, run_steps, .. } = *self.rows;
-        // Neighbours share what they read where the next one's window starts a tap further.
+        // Neighbouring windows share values if each starts one tap after the one before.
         let shared = if run_steps[1] == source_steps[1] { runs[1] } else { 0 };
         for down in 0..counts[0] {
             let mut first = 0;
@@ -93,7 +94,7 @@ impl WithSimd for ChannelProduct<'_> {
 }
 
 impl ChannelProduct<'_> {
-    /// Some neighbours, all channels; the sums stay in registers. Returns their number.
+    /// Computes `ROWS` neighbouring rows, all channels, with the sums in registers. Returns `ROWS`.
     #[inline(always)]
     fn tile<S: Simd, const ROWS: usize>(&mut self, simd: S, down: usize, first: usize) -> usize {
         let Rows { source_steps, runs, run_steps, .. } = *self.rows;
@@ -112,7 +113,8 @@ impl ChannelProduct<'_> {
         })
     }
 
-    /// The same for windows of `TAPS` across that start a tap apart: each value is read once for all of them.
+    /// As [`Self::tile`], for windows of `TAPS` taps across that start one tap apart: each value is read once for all
+    /// windows.
     #[inline(always)]
     fn overlapping_tile<S: Simd, const ROWS: usize, const TAPS: usize>(
         &mut self,
@@ -132,7 +134,7 @@ impl ChannelProduct<'_> {
         })
     }
 
-    /// The same for wider windows: each value is read once for `TAPS` of the taps across.
+    /// As [`Self::overlapping_tile`], for wider windows: each value is read once for every `TAPS` taps across.
     #[inline(always)]
     fn partly_overlapping_tile<S: Simd, const ROWS: usize, const TAPS: usize>(
         &mut self,
@@ -160,8 +162,8 @@ impl ChannelProduct<'_> {
         })
     }
 
-    /// Writes the sums that `of` finds for each vector of channels, from where the tile's source starts and from the
-    /// vector's filters.
+    /// Writes the sums that `of` returns for each vector of channels. `of` is given the source from the tile's start
+    /// and the filters, both from that vector on. Returns `ROWS`.
     #[inline(always)]
     fn for_each_vector<S: Simd, const ROWS: usize>(
         &mut self,
@@ -185,7 +187,7 @@ impl ChannelProduct<'_> {
     }
 }
 
-/// `sums[row] += sum over taps of source[(row + tap)*step] * filters[tap]`, a vector of channels each.
+/// `sums[row] += sum over taps of source[(row + tap)*step] * filters[tap]`, for one vector of channels.
 #[inline(always)]
 fn add_overlapping<S: Simd, const ROWS: usize, const TAPS: usize>(
     simd: S,
@@ -206,15 +208,15 @@ fn add_overlapping<S: Simd, const ROWS: usize, const TAPS: usize>(
     }
 }
 
-/// Taps whose sums [`add_channel_products`] holds in registers.
+/// The largest number of taps whose sums [`add_channel_products`] holds in registers.
 const MOST_TAPS: usize = 4;
 
-/// `sums[tap][c] += sum over positions of left[position + tap*tap_step + c] * right[position + c]`, on the calling thread,
-/// positions in order.
+/// `sums[tap][c] += sum over positions of left[position + tap*tap_step + c] * right[position + c]`, on the calling
+/// thread, in the order of positions.
 ///
 /// # Panics
-/// When the sizes do not fit each other: a bug of the caller. `left` and `right` have two vectors of values more than are
-/// used.
+/// If the sizes do not fit each other: a bug of the caller. `left` and `right` must be two vectors longer than the
+/// values used.
 pub fn add_channel_products(
     positions: &Positions,
     left: &[f32],
@@ -268,7 +270,7 @@ impl WithSimd for Sums<'_> {
 }
 
 impl Sums<'_> {
-    /// One or two vectors of channels; their sums stay in registers.
+    /// Computes one or two vectors of channels, with the sums in registers.
     #[inline(always)]
     fn tile<S: Simd, const TAPS: usize, const VECTORS: usize>(&mut self, simd: S, first: usize) {
         let Sums { positions, left, tap_step, right, channels, sums } = self;
@@ -309,7 +311,7 @@ mod tests {
 
     #[test]
     fn products_are_exact_on_integers_and_leave_the_gaps_alone() {
-        // Windows that start a tap apart, where the tap's step is 2, and others.
+        // Windows that start one tap apart (those with a tap step of 2), and others.
         for (counts, channels, runs, tap_step) in [
             ([2, 15], 3, [3, 3], 3),
             ([1, 1], 16, [1, 1], 2),

@@ -1,17 +1,17 @@
-//! Products of a matrix with the transpose of another: dot products of rows, which need no packing.
+//! Products of a matrix and the transpose of another: dot products of rows, which need no packing.
 
 use pulp::{Simd, WithSimd};
 
 use super::simd::{load, vectorized};
 
-/// Terms of the dot products that are added up at a time: so many that a few rows stay in the nearest cache.
+/// Terms of the dot products that are summed at a time: few enough that some rows stay in the first-level cache.
 const MOST_TERMS: usize = 2048;
 
-/// `result[row, column] = sum over i of a[row, i] * b[column, i]`, on the calling thread; all matrices are row-major, and
-/// `length` is that of the sums.
+/// `result[row, column] = sum over i of a[row, i] * b[column, i]`, on the calling thread; all matrices are row-major,
+/// and `length` is the number of terms of each sum.
 ///
 /// # Panics
-/// When the sizes do not fit each other: a bug of the caller.
+/// If the sizes do not fit each other: a bug of the caller.
 pub fn multiply_by_transpose(result: &mut [f32], a: &[f32], b: &[f32], length: usize) {
     assert_eq!(result.len() * length * length, a.len() * b.len(), "sizes of a product");
     vectorized(Dots { result, a, b, length });
@@ -29,7 +29,7 @@ impl WithSimd for Dots<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // Rows of each factor in a tile: each pair has a vector of sums in a register.
+        // Rows of the two factors in a tile: each pair of rows has a vector of sums in a register.
         match S::REGISTER_COUNT >= 32 {
             true => self.by_tiles::<S, 4, 5>(simd),
             false => self.by_tiles::<S, 2, 4>(simd),
@@ -58,7 +58,7 @@ impl Dots<'_> {
     }
 }
 
-/// Some rows of both factors, for some terms of the sums.
+/// A few rows of both factors, for a range of the terms.
 struct DotTile<'a> {
     result: &'a mut [f32],
     a: &'a [f32],
@@ -98,7 +98,7 @@ impl DotTile<'_> {
                 }
             }
         }
-        // A copy to be indexed at run time: the sums themselves would not stay in registers.
+        // A copy for the loop below: if `sums` itself were indexed at run time, it would not stay in registers.
         let done = sums;
         for i in 0..ROWS {
             for j in 0..COLUMNS {

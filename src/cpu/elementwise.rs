@@ -1,8 +1,8 @@
-//! Functions of one element at a time, on all cores.
+//! Elementwise functions, on all cores.
 
 use rayon::prelude::*;
 
-/// Elements that a core takes at a time: few enough to share, many enough to be worth waking it up.
+/// Elements that a core takes at a time: few enough to balance the load, many enough to be worth waking a thread.
 const CHUNK: usize = 16 << 10;
 
 /// `result[i] = function(a[i])`.

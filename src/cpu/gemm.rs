@@ -1,6 +1,6 @@
 //! Matrix products on one core, through the `gemm` crate (AVX-512, AVX2 or NEON, found at run time).
 
-/// A matrix to be read: a slice with a stride for its rows and one for its columns.
+/// A matrix for reading: a slice, a row stride and a column stride.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
     data: &'a [f32],
@@ -10,7 +10,7 @@ pub struct Matrix<'a> {
     column_stride: usize,
 }
 
-/// A matrix to be written.
+/// A matrix for writing.
 #[derive(Debug)]
 pub struct MatrixMut<'a> {
     data: &'a mut [f32],
@@ -32,7 +32,7 @@ impl<'a> Matrix<'a> {
         Matrix { data: &data[first.min(data.len())..], rows, columns, row_stride: width, column_stride: 1 }
     }
 
-    /// The same matrix with rows and columns exchanged; nothing moves.
+    /// The transpose, as a view: no data is moved.
     pub fn transposed(self) -> Self {
         Matrix {
             rows: self.columns,
@@ -59,15 +59,15 @@ impl<'a> MatrixMut<'a> {
     }
 }
 
-/// `result = a * b`, or `result += a * b` with `accumulate`, on the calling thread alone.
+/// `result = a * b`, or `result += a * b` with `accumulate`, on the calling thread.
 ///
 /// # Panics
-/// When the sizes do not fit each other: a bug of the caller.
+/// If the sizes do not fit each other: a bug of the caller.
 pub fn multiply(result: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, accumulate: bool) {
     assert_eq!((result.rows, result.columns), (a.rows, b.columns), "sizes of a product");
     assert_eq!(a.columns, b.rows, "length of the sums of a product");
-    // SAFETY: `gemm` takes raw pointers and strides. Both constructors have checked that every element
-    // lies in its slice, transposing only exchanges the strides, and `result` is borrowed exclusively.
+    // SAFETY: `gemm` takes raw pointers and strides. The constructors check that every element lies within its slice,
+    // transposing only exchanges the strides, and `result` is borrowed exclusively.
     unsafe {
         gemm::gemm(
             result.rows,

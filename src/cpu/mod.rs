@@ -1,4 +1,5 @@
-//! What operations on the CPU are made of: vectors, matrix products, scratch memory, sums in order. Names no op.
+//! The building blocks of operations on the CPU: vectors, matrix products, scratch memory, sums in a fixed order. No
+//! code here names an operation.
 
 mod channels;
 mod dots;
@@ -18,4 +19,4 @@ pub use outer::{Positions, add_outer_products};
 pub use panels::{Bounds, Panels, Rows};
 pub use rows::{add_rows, add_to_rows};
 pub use scratch::{add_in_order, caught, with_scratch};
-pub use simd::{lanes, load, load_mut, load_part, store_part, vectorized};
+pub use simd::{lanes, load, load_mut, load_part, spare, store_part, vectorized};

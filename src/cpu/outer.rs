@@ -1,22 +1,23 @@
-//! Sums of outer products over positions: what gradients of filters are made of.
+//! Sums of outer products over positions, as in gradients of filters.
 
 use pulp::{Simd, WithSimd};
 
 use super::simd::{for_tile, lanes, load, most_rows, put, vectorized};
 
-/// Positions at regular distances, and what lies from one to the next in the two tensors whose products are summed.
+/// Regularly spaced positions in the two tensors whose products are summed. All steps are in elements.
 #[derive(Clone, Copy, Debug)]
 pub struct Positions {
-    /// Images, and positions down and across each.
+    /// Number of images, and of positions down and across each image.
     pub counts: [usize; 3],
-    /// From image to image in the left tensor, and from position to position, down and across.
+    /// Steps in the left tensor: from image to image, and from position to position, down and across.
     pub left_steps: [usize; 3],
-    /// The same in the right tensor.
+    /// Steps in the right tensor, likewise.
     pub right_steps: [usize; 3],
 }
 
 impl Positions {
-    /// The same positions with more than one across, if there is more than one.
+    /// The same positions with their axes rotated, so that there is more than one across if there is more than one in
+    /// all.
     fn turned(self) -> Self {
         let turns = self.counts.iter().rev().take_while(|&&count| count == 1).count() % 3;
         let Positions { mut counts, mut left_steps, mut right_steps } = self;
@@ -26,8 +27,8 @@ impl Positions {
         Positions { counts, left_steps, right_steps }
     }
 
-    /// Where the positions of one line stand in the two tensors: `work` is called with the places of its first, line
-    /// after line, all images.
+    /// Calls `work` for each line of each image, in order, with the offsets of the line's first position in the left
+    /// and in the right tensor.
     #[inline(always)]
     pub(super) fn for_each_line(&self, mut work: impl FnMut(usize, usize)) {
         let Positions { counts, left_steps, right_steps } = *self;
@@ -39,8 +40,8 @@ impl Positions {
         }
     }
 
-    /// Elements of the right tensor that [`add_outer_products`] reads: whole vectors, so some may lie behind the last
-    /// column.
+    /// Elements of the right tensor that [`add_outer_products`] reads. It reads whole vectors, so that some elements
+    /// may lie after the last column.
     pub fn right_elements(&self, columns: usize) -> usize {
         let last = self.counts.iter().zip(self.right_steps).map(|(count, step)| (count - 1) * step);
         last.sum::<usize>() + columns.next_multiple_of(lanes())
@@ -48,10 +49,10 @@ impl Positions {
 }
 
 /// `result[row*stride + column] += sum over positions of left[position + row] * right[position + column]`, on the
-/// calling thread, positions in order.
+/// calling thread, in the order of positions.
 ///
 /// # Panics
-/// When `right` is shorter than [`Positions::right_elements`], or another size does not fit: a bug of the caller.
+/// If `right` is shorter than [`Positions::right_elements`], or another size does not fit: a bug of the caller.
 pub fn add_outer_products(
     positions: &Positions,
     left: &[f32],
@@ -72,7 +73,7 @@ pub fn add_outer_products(
     }
 }
 
-/// All rows of the result, and as many columns as a tile has.
+/// All rows of the result, for the columns of one tile.
 struct OuterStrip<'a> {
     positions: &'a Positions,
     left: &'a [f32],
@@ -99,7 +100,7 @@ impl WithSimd for OuterStrip<'_> {
     }
 }
 
-/// A tile in a function of its own, compiled for the vectors of `simd`.
+/// Computes a tile, in a function of its own that is compiled for the vectors of `simd`.
 #[inline(always)]
 fn tile_in<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
@@ -109,7 +110,7 @@ fn tile_in<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd.vectorize(OuterTile::<ROWS, VECTORS> { strip, first });
 }
 
-/// Some rows of the result; the sums stay in registers.
+/// `ROWS` rows of the result, from `first` on, with the sums in registers.
 struct OuterTile<'a, 'b, const ROWS: usize, const VECTORS: usize> {
     strip: &'a mut OuterStrip<'b>,
     first: usize,
@@ -139,7 +140,7 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for OuterTile<'_, '_, ROW
                 }
             }
         });
-        // A copy to be indexed at run time: the sums themselves would not stay in registers.
+        // A copy for the loop below: if `sums` itself were indexed at run time, it would not stay in registers.
         let done = sums;
         for (row, sums) in done.iter().enumerate() {
             let result = &mut result[(self.first + row) * *stride..][..*columns];

@@ -1,4 +1,4 @@
-//! Products with a packed matrix, whose other factor is read where it lies: rows made of runs of values.
+//! Matrix products of which one factor is packed and the other is read in place, as rows made of runs of values.
 
 use std::ops::Range;
 
@@ -6,16 +6,15 @@ use pulp::{Simd, WithSimd};
 
 use super::simd::{for_tile, lanes, load, most_rows, put, vectorized};
 
-/// Depth of a panel that is worked through at a time, at most: two vectors of 2048 values are 256 KiB, which stay in
-/// a core's second cache.
+/// The largest depth of a panel that is processed at a time: 2048 rows of two vectors are 256 KiB, which fit in a
+/// core's second-level cache.
 const MOST_DEPTH: usize = 2048;
 
-/// How a matrix `[depth, columns]` is packed: panels of columns, two vectors wide, and the last of one vector if that
-/// is enough. A panel holds its columns for the first of the depth, then for the second, and so on; columns that do
-/// not fill it are followed by zeros.
+/// The packed layout of a matrix `[depth, columns]`: panels of columns, each two vectors wide; the last panel is one
+/// vector wide if that is enough. A panel is stored row after row, each row padded with zeros to the panel's width.
 #[derive(Clone, Copy, Debug)]
 pub struct Panels {
-    /// Length of the sums.
+    /// Number of terms of each sum: the rows of the matrix.
     pub depth: usize,
     /// Columns of the result.
     pub columns: usize,
@@ -33,7 +32,7 @@ impl Panels {
         self.columns.div_ceil(2 * self.lanes)
     }
 
-    /// Elements of all panels.
+    /// Number of packed elements, padding included.
     pub fn elements(&self) -> usize {
         self.columns.next_multiple_of(self.lanes) * self.depth
     }
@@ -44,25 +43,27 @@ impl Panels {
         first..self.columns.min(first + 2 * self.lanes)
     }
 
-    /// Elements from one panel to the next.
+    /// Distance from one panel to the next, in elements.
     pub fn stride(&self) -> usize {
         2 * self.lanes * self.depth
     }
 
-    /// Values that a panel holds for each of the depth.
+    /// Elements of a row of a panel, padding included.
     pub fn width(&self, panel: usize) -> usize {
         self.columns_of(panel).len().next_multiple_of(self.lanes)
     }
 
-    /// Where a panel lies among the packed elements.
+    /// The range of a panel within the packed elements.
     pub fn place(&self, panel: usize) -> Range<usize> {
         let first = panel * self.stride();
         first..first + self.width(panel) * self.depth
     }
 
-    /// Packs a panel from a matrix whose column `c` is `values[c*depth..][..depth]`, as filters and weights lie.
+    /// Packs a panel from a matrix whose column `c` is `values[c*depth..][..depth]`, which is the layout of filters and
+    /// weights.
     pub fn pack_from_columns(&self, panel: usize, values: &[f32], packed: &mut [f32]) {
-        // So many values of each column at a time that their lines stay in the nearest cache.
+        // Values of each column that are copied at a time: few enough that their cache lines stay in the first-level
+        // cache.
         const BLOCK: usize = 16;
         let (columns, width) = (self.columns_of(panel), self.width(panel));
         for first in (0..self.depth).step_by(BLOCK) {
@@ -82,7 +83,7 @@ impl Panels {
         }
     }
 
-    /// Packs a panel from rows: `row(d)` is the matrix's row `d`.
+    /// Packs a panel from rows: `row(d)` returns the matrix's row `d`.
     pub fn pack_from_rows<'a>(&self, panel: usize, row: impl Fn(usize) -> &'a [f32], packed: &mut [f32]) {
         let columns = self.columns_of(panel);
         for (depth, packed) in packed.chunks_exact_mut(self.width(panel)).enumerate() {
@@ -93,44 +94,45 @@ impl Panels {
     }
 }
 
-/// Rows of a product that stand at regular distances, and the runs of values that each of them is made of.
+/// Regularly spaced rows of a product, and the runs of values that each row of the source consists of. All steps are in
+/// elements.
 ///
-/// `result[row][column] = sum over runs and i of source[row + run + i] * matrix[depth][column]`, where the depth counts
-/// through all runs.
+/// `result[row][column] = sum over runs and i of source[row + run + i] * matrix[depth][column]`, where `depth` counts
+/// the values of all runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows {
-    /// Rows down and across.
+    /// Number of rows, down and across.
     pub counts: [usize; 2],
-    /// From row to row in the source, down and across.
+    /// Steps from row to row in the source, down and across.
     pub source_steps: [usize; 2],
-    /// From row to row in the result, down and across.
+    /// Steps from row to row in the result, down and across.
     pub result_steps: [usize; 2],
-    /// Runs of a row, down and across.
+    /// Number of runs in a row, down and across.
     pub runs: [usize; 2],
-    /// From run to run in the source, down and across.
+    /// Steps from run to run in the source, down and across.
     pub run_steps: [usize; 2],
-    /// Values of a run.
+    /// Number of values in a run.
     pub run_length: usize,
-    /// Where runs down meet nothing but zeros; none where all are to be summed.
+    /// Describes which runs down hold only zeros, so that they can be skipped; `None` if all runs are summed.
     pub bounds: Option<Bounds>,
 }
 
-/// Positions of a source along one axis, as rows and their runs meet them: run `r` of row `i` stands at
-/// `first + i*row_step + r*run_step`, and all its values are zero unless that is a position of the source.
+/// The positions of rows and runs along one axis of a source: run `r` of row `i` is at position `first + i*row_step +
+/// r*run_step`, and all its values are zero if that is outside the source.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Position of the first row's first run.
+    /// Position of the first run of the first row.
     pub first: isize,
-    /// Positions from row to row.
+    /// Distance from row to row, in positions.
     pub row_step: usize,
-    /// Positions from run to run.
+    /// Distance from run to run, in positions.
     pub run_step: usize,
-    /// Positions of the source.
+    /// Number of positions of the source.
     pub positions: usize,
 }
 
 impl Bounds {
-    /// The runs of a row, of `runs`, that meet the source.
+    /// The range of a row's runs that lie inside the source; the row has `runs` runs.
     pub fn runs_inside(&self, row: usize, runs: usize) -> Range<usize> {
         let position = |run: usize| self.first + (row * self.row_step + run * self.run_step) as isize;
         let inside = |run: &usize| (0..self.positions as isize).contains(&position(*run));
@@ -140,8 +142,8 @@ impl Bounds {
 }
 
 impl Rows {
-    /// The same rows in as few lines as they make: those that stand at one distance all the way, or down alone, become
-    /// neighbours across.
+    /// The same rows in as few lines as possible: if all rows are equally spaced, or there is only one across, they
+    /// become one line.
     pub fn merged(self) -> Self {
         let Rows { counts, source_steps, result_steps, .. } = self;
         let goes_on = |steps: [usize; 2]| steps[0] == counts[1] * steps[1];
@@ -161,18 +163,18 @@ impl Rows {
         }
     }
 
-    /// Multiplies the rows by `packed`, laid out as `panels` say, on the calling thread; the first row of the result
-    /// starts at `result[0]`, and what lies between the rows stays as it is.
+    /// Multiplies the rows by the matrix `packed`, whose layout is `panels`, on the calling thread. The first row of
+    /// the result starts at `result[0]`, and elements between the rows are left unchanged.
     ///
     /// # Panics
-    /// When the sizes do not fit each other: a bug of the caller.
+    /// If the sizes do not fit each other: a bug of the caller.
     pub fn multiply(&self, source: &[f32], panels: &Panels, packed: &[f32], result: &mut [f32]) {
         for panel in 0..panels.count() {
             self.multiply_panel(source, panels, panel, &packed[panels.place(panel)], result);
         }
     }
 
-    /// The same for the columns of one panel: `packed` holds it alone.
+    /// As [`Rows::multiply`], for the columns of one panel: `packed` holds only that panel.
     ///
     /// # Panics
     /// As [`Rows::multiply`].
@@ -194,7 +196,7 @@ impl Rows {
         }
     }
 
-    /// Parts of the depth that are worked through one after the other: whole runs, or pieces of one.
+    /// The parts of the depth that are processed one after another: whole runs, or pieces of one run.
     fn parts(&self) -> impl Iterator<Item = Part> {
         let runs = self.runs[0] * self.runs[1];
         let together = (MOST_DEPTH / self.run_length.max(1)).clamp(1, runs.max(1));
@@ -212,7 +214,7 @@ impl Rows {
 }
 
 impl Part {
-    /// The part without the runs outside of `inside`.
+    /// The part without the runs outside `inside`.
     fn within(self, inside: Range<usize>) -> Self {
         let first_run = self.first_run.max(inside.start);
         let runs = (self.first_run + self.runs).min(inside.end).saturating_sub(first_run);
@@ -220,7 +222,7 @@ impl Part {
     }
 }
 
-/// A part of the depth: the values `start..start + length` of some runs.
+/// A part of the depth: the values `start..start + length` of `runs` runs, from `first_run` on.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     first_run: usize,
@@ -230,7 +232,7 @@ struct Part {
     depth: usize,
 }
 
-/// All rows by one panel, for a part of the depth.
+/// The product of all rows and one panel, for a part of the depth.
 struct PanelProduct<'a> {
     rows: &'a Rows,
     part: Part,
@@ -269,7 +271,7 @@ impl WithSimd for PanelProduct<'_> {
     }
 }
 
-/// A tile in a function of its own, compiled for the vectors of `simd`.
+/// Computes a tile, in a function of its own that is compiled for the vectors of `simd`.
 #[inline(always)]
 fn tile_in<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
@@ -280,7 +282,7 @@ fn tile_in<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd.vectorize(PanelTile::<ROWS, VECTORS> { product, source, result });
 }
 
-/// Some rows by one panel; the sums stay in registers.
+/// The product of `ROWS` rows and one panel, with the sums in registers.
 struct PanelTile<'a, 'b, const ROWS: usize, const VECTORS: usize> {
     product: &'a mut PanelProduct<'b>,
     source: usize,
@@ -319,7 +321,7 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for PanelTile<'_, '_, ROW
                 (down, across) = (down + 1, 0);
             }
         }
-        // A copy to be indexed at run time: the sums themselves would not stay in registers.
+        // A copy for the loop below: if `sums` itself were indexed at run time, it would not stay in registers.
         let done = sums;
         for (row, sums) in done.iter().enumerate() {
             let result = &mut result[self.result + row * rows.result_steps[1]..][..*columns];
@@ -334,7 +336,7 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for PanelTile<'_, '_, ROW
 mod tests {
     use super::*;
 
-    /// The product from its definition, on integers.
+    /// The product by its definition.
     fn expected(rows: &Rows, source: &[f32], matrix: &[f32], columns: usize, result: &mut [f32]) {
         for down in 0..rows.counts[0] {
             for across in 0..rows.counts[1] {

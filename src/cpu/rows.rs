@@ -1,4 +1,4 @@
-//! Rows of a tensor and one row that goes with all of them: biases and their gradients.
+//! Adding a row to all rows of a tensor, and summing all rows: biases and their gradients.
 
 use pulp::{Simd, WithSimd};
 
@@ -27,7 +27,7 @@ pub fn add_to_rows(rows: &mut [f32], values: &[f32]) {
     vectorized(Work(rows, values));
 }
 
-/// `sums[c] += sum over rows of rows[row, c]`, row after row, on the calling thread.
+/// `sums[c] += sum over rows of rows[row, c]`, in the order of rows, on the calling thread.
 pub fn add_rows(sums: &mut [f32], rows: &[f32]) {
     struct Work<'a>(&'a mut [f32], &'a [f32]);
     impl WithSimd for Work<'_> {

@@ -1,4 +1,4 @@
-//! Scratch memory of a thread, and sums of partial results.
+//! Scratch memory of each thread, and sums of partial results.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -8,17 +8,17 @@ use rayon::prelude::*;
 use crate::{Error, Result, host_memory};
 
 thread_local! {
-    // Those that are not in use; a call within a call takes the next one.
+    // The vectors that are not in use; a nested call takes another one.
     static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `work` with `elements` values of this thread's scratch memory, whatever they hold; the memory is
-/// kept for the next call.
+/// Calls `work` with `elements` values of this thread's scratch memory, whose content is arbitrary; the memory is kept
+/// for the next call.
 ///
-/// Where there is too little memory the thread unwinds with an [`Error`], which [`caught`] takes up.
+/// If there is too little memory, the thread unwinds with an [`Error`], which [`caught`] returns.
 pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     let unused = SCRATCH.with_borrow_mut(|unused| {
-        // The smallest that is large enough, or else the largest, to be replaced.
+        // The smallest that is large enough, otherwise the largest, which is then replaced.
         let fitting = (0..unused.len()).filter(|&i| unused[i].len() >= elements);
         let best = fitting.min_by_key(|&i| unused[i].len());
         let best = best.or_else(|| (0..unused.len()).max_by_key(|&i| unused[i].len()));
@@ -29,7 +29,7 @@ pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R
         drop(scratch);
         scratch = allocated(elements).unwrap_or_else(|error| resume_unwind(Box::new(error)));
     }
-    // Whoever reads what it has not written shall notice in tests.
+    // NaN makes reads of unwritten scratch memory visible in tests.
     if cfg!(debug_assertions) {
         scratch[..elements].fill(f32::NAN);
     }
@@ -49,7 +49,7 @@ fn allocated(elements: usize) -> Result<Vec<f32>> {
 /// Calls `work`, which may use scratch memory on any thread.
 ///
 /// # Errors
-/// [`Error::Memory`] when there was too little memory for that; what `work` was to write is then in no known state.
+/// [`Error::Memory`] if there was too little scratch memory; the results of `work` are then in an unknown state.
 pub fn caught(work: impl FnOnce()) -> Result<()> {
     catch_unwind(AssertUnwindSafe(work)).or_else(|payload| match payload.downcast::<Error>() {
         Ok(error) => Err(*error),
@@ -57,7 +57,7 @@ pub fn caught(work: impl FnOnce()) -> Result<()> {
     })
 }
 
-/// `result[i] = sum over parts of parts[part][i]`, first part first, so that the same parts give the same bits.
+/// `result[i] = sum over parts of parts[part][i]`, in the order of parts, so that the same parts give the same bits.
 pub fn add_in_order(result: &mut [f32], parts: &[f32]) {
     const CHUNK: usize = 4096;
     let elements = result.len();

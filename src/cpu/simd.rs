@@ -6,12 +6,12 @@ use pulp::{Arch, Simd, WithSimd};
 
 static ARCH: LazyLock<Arch> = LazyLock::new(Arch::new);
 
-/// Runs `work` in code compiled for the widest vectors.
+/// Runs `work` in code that is compiled for the widest vectors.
 pub fn vectorized<R>(work: impl WithSimd<Output = R>) -> R {
     ARCH.dispatch(work)
 }
 
-/// Values in a vector.
+/// The number of values in a vector.
 pub fn lanes() -> usize {
     struct Lanes;
     impl WithSimd for Lanes {
@@ -23,25 +23,31 @@ pub fn lanes() -> usize {
     vectorized(Lanes)
 }
 
+/// Values that micro-kernels may read, and ignore, behind the last one that counts: they take whole vectors, two side by
+/// side at most. Who hands them a source sees to it that so many more are there.
+pub fn spare() -> usize {
+    2 * lanes()
+}
+
 /// The first values of a slice as a vector.
 #[inline(always)]
 pub fn load<S: Simd>(values: &[f32]) -> S::f32s {
     *bytemuck::from_bytes(bytemuck::cast_slice(&values[..S::F32_LANES]))
 }
 
-/// The first values of a slice as a vector to be changed.
+/// The first values of a slice as a mutable vector.
 #[inline(always)]
 pub fn load_mut<S: Simd>(values: &mut [f32]) -> &mut S::f32s {
     bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(&mut values[..S::F32_LANES]))
 }
 
-/// As many values as a vector has, or those that are left of them and zeros.
+/// The first values of a slice as a vector, filled with zeros if the slice is shorter than a vector.
 #[inline(always)]
 pub fn load_part<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
     if values.len() >= S::F32_LANES { load::<S>(values) } else { simd.partial_load_f32s(values) }
 }
 
-/// Writes as many values of a vector as there is room for.
+/// Writes a vector to the start of a slice; values that do not fit are dropped.
 #[inline(always)]
 pub fn store_part<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {
     if values.len() >= S::F32_LANES {
@@ -51,7 +57,8 @@ pub fn store_part<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {
     }
 }
 
-/// Writes `vector` to its place in a row, as far as the row goes, or adds it to what stands there.
+/// Writes `sum` to the vector of this number in a row, or with `add` adds it there; values past the row's end are
+/// dropped.
 #[inline(always)]
 pub(super) fn put<S: Simd>(simd: S, row: &mut [f32], vector: usize, sum: S::f32s, add: bool) {
     let first = vector * S::F32_LANES;
@@ -67,8 +74,8 @@ pub(super) fn put<S: Simd>(simd: S, row: &mut [f32], vector: usize, sum: S::f32s
     }
 }
 
-/// Rows of a tile that keep a full set of registers busy, for tiles of `vectors` vectors a row: each value of the
-/// result has a register of its own.
+/// The number of rows of a tile, of `vectors` vectors per row, whose sums make good use of the CPU's registers: each
+/// vector of the result has a register of its own.
 #[inline(always)]
 pub(super) fn most_rows<S: Simd>(vectors: usize) -> usize {
     match (S::REGISTER_COUNT >= 32, vectors) {
@@ -79,7 +86,7 @@ pub(super) fn most_rows<S: Simd>(vectors: usize) -> usize {
     }
 }
 
-/// Calls `$call::<S, ROWS, VECTORS>($arguments)` for a number of rows and vectors known at run time only.
+/// Calls `$call::<S, ROWS, VECTORS>($arguments)` for numbers of rows and vectors that are known only at run time.
 macro_rules! for_tile {
     ($rows:expr, $vectors:expr, $call:ident::<$simd:ident>($($argument:expr),*)) => {
         match ($vectors, $rows) {

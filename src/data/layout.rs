@@ -232,6 +232,16 @@ pub(super) fn pictures_below(folder: &Path, skipped: &mut Skipped) -> Result<Vec
     Ok(pictures)
 }
 
+/// The picture files in a folder and below it, sorted by their paths, and a line about the files that are none.
+///
+/// # Errors
+/// [`Error::Io`] when a folder cannot be read.
+pub fn picture_files(folder: &Path) -> Result<(Vec<PathBuf>, Option<String>)> {
+    let mut skipped = Skipped::default();
+    let pictures = pictures_below(folder, &mut skipped)?;
+    Ok((pictures.into_iter().map(|picture| picture.path).collect(), skipped.note()))
+}
+
 /// Whether a file is a picture: by its name, otherwise by its content.
 fn is_picture(path: &Path) -> bool {
     const NAMES: [&str; 15] = [

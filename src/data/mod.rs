@@ -42,12 +42,14 @@ mod warnings;
 pub use balance::balanced_weights;
 pub use colour::Colour;
 pub use dataset::Dataset;
+pub use layout::picture_files;
 pub use normalisation::Normalisation;
 pub use options::{LoadOptions, Progress};
+pub use picture::MAX_PICTURE_BYTES;
 pub use prepare::{Measured, load, load_for, load_held_out};
 pub use preprocessing::{Fit, Preprocessing};
 pub use source::{absolute, absolute_labels};
-pub use splits::DataSplits;
+pub use splits::{DataSplits, HeldOut};
 pub use synthetic::{TEST_ROWS, TRAIN_ROWS, synthetic};
 
 use crate::tensor::ImageShape;

@@ -11,8 +11,8 @@ use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, Ima
 use super::{Colour, Fit};
 use crate::{Error, Result, files};
 
-/// Largest size of a picture file in bytes.
-const MAX_FILE: u64 = 256 << 20;
+/// The largest size of a picture file in bytes.
+pub const MAX_PICTURE_BYTES: u64 = 256 << 20;
 /// Largest height and width of a picture, before it is scaled.
 const MAX_PICTURE_SIDE: u32 = 1 << 15;
 /// Memory that decoding one picture may take, in bytes.
@@ -23,7 +23,7 @@ const EXPECTED: &str = "a PNG, JPEG, BMP, GIF, WebP, TIFF or PNM picture";
 
 /// The content of a picture file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    files::read(path, MAX_FILE)
+    files::read(path, MAX_PICTURE_BYTES)
 }
 
 /// Whether a file that begins with these bytes is surely a picture that can be read. BMP and PNM begin with two letters,

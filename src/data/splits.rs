@@ -4,6 +4,33 @@ use super::warnings::warnings;
 use super::{Dataset, Normalisation, Preprocessing};
 use crate::{Error, Result};
 
+/// The part of the data that each epoch is measured on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldOut {
+    /// The validation set: the test set is measured once, at the end.
+    Validation,
+    /// The test set, for want of a validation set. A best epoch that is chosen by it looks better than it is.
+    Test,
+}
+
+impl HeldOut {
+    /// `validation` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            HeldOut::Validation => "validation",
+            HeldOut::Test => "test",
+        }
+    }
+
+    /// The prefix of its metrics' names, and of its buffers' names in a plan: `val` or `test`.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            HeldOut::Validation => "val",
+            HeldOut::Test => "test",
+        }
+    }
+}
+
 /// A training set, and the sets that a network is measured on, with the same classes and image size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataSplits {
@@ -67,9 +94,12 @@ impl DataSplits {
         DataSplits { name: name.into(), train, validation, test, preprocessing, notes, warnings }
     }
 
-    /// The images that each epoch is measured on: the validation set, otherwise the test set.
-    pub fn held_out(&self) -> &Dataset {
-        self.validation.as_ref().unwrap_or(&self.test)
+    /// The images that each epoch is measured on: the validation set, or the test set if there is none.
+    pub fn held_out(&self) -> (HeldOut, &Dataset) {
+        match &self.validation {
+            Some(validation) => (HeldOut::Validation, validation),
+            None => (HeldOut::Test, &self.test),
+        }
     }
 
     /// The first `rows` images of each set, or all of them when there are fewer; mean and deviation are those of the

@@ -34,6 +34,26 @@ pub fn write_durably(path: &Path, content: &[u8]) -> Result<()> {
     write(path, content, Durability::OnDisk).map_err(Error::io("write", path))
 }
 
+/// Adds `content` to the end of a regular file, which is created if it is not there. The content is on the disk when this
+/// returns, as far as the system guarantees it; a process that is killed, or a power cut, may leave a part of it.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be written; it then ends as before, as far as the system allows.
+pub fn append_durably(path: &Path, content: &[u8]) -> Result<()> {
+    append(path, content).map_err(Error::io("write", path))
+}
+
+fn append(path: &Path, content: &[u8]) -> io::Result<()> {
+    let is_new = fs::symlink_metadata(path).is_err();
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    let length = file.metadata()?.len();
+    if let Err(error) = file.write_all(content).and_then(|()| file.sync_all()) {
+        let _ = file.set_len(length);
+        return Err(error);
+    }
+    if is_new { sync_folder(folder_of(path)) } else { Ok(()) }
+}
+
 /// Checks that [`write_atomically`] can write a file, before work is done for it, without leaving anything behind.
 ///
 /// # Errors
@@ -276,6 +296,19 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
         assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn what_is_added_comes_behind_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for (content, whole) in [("one\n", "one\n"), ("", "one\n"), ("two\n", "one\ntwo\n")] {
+            append_durably(&path, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+        }
+        assert_eq!(names(folder.path()), ["a"]);
+        let error = append_durably(folder.path(), b"a").unwrap_err().to_string();
+        assert!(error.starts_with("cannot write "), "{error}");
     }
 
     #[test]

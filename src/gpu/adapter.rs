@@ -14,6 +14,10 @@ pub struct Adapter {
 /// Every adapter of this machine: discrete GPUs first, software rasterisers last. Empty without a driver.
 ///
 /// wgpu's own variables WGPU_BACKEND and WGPU_ADAPTER_NAME narrow the list.
+///
+/// On Linux without a desktop session, Mesa's Vulkan layer may write `error: XDG_RUNTIME_DIR is invalid or not set` to
+/// stderr, although nothing is wrong. `wgconv`, the program, turns the layer off; another program that wants it silent
+/// is started with `NODEVICE_SELECT=1` in its environment.
 pub fn adapters() -> Vec<Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));

@@ -21,7 +21,7 @@ use crate::ops::span::padded;
 use crate::ops::{Element, HostBuffer, Op};
 use crate::plan::{
     Allocation, Arena, BufferId, BufferSpec, ChosenBy, Executor, Memory, Pending, Plan, Prepared, Step,
-    TimedBy,
+    TimedBy, Workbench,
 };
 use crate::{Result, host_memory};
 
@@ -112,7 +112,7 @@ impl GpuExecutor {
         self.preference = preference;
     }
 
-    /// The position of the implementation that [`Executor::choose`] returns, as far as it is known.
+    /// The position of the implementation that [`Workbench::choose`] returns, as far as it is known.
     fn default_choice(&self, op: &dyn Op, implementations: &[Implementation]) -> (usize, ChosenBy) {
         match &self.tuner {
             None => (0, ChosenBy::Rules),
@@ -282,37 +282,6 @@ impl Executor for GpuExecutor {
         self.context.max_buffer_bytes()
     }
 
-    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
-        op.implementations(self.profile()).iter().map(|implementation| implementation.name).collect()
-    }
-
-    fn choose(&mut self, op: &dyn Op) -> (&'static str, ChosenBy) {
-        let operands = op.operands();
-        let sizes =
-            operands.iter().map(|operand| (operand.name, operand.element.bytes(operand.shape.elements())));
-        // A plan that cannot be prepared is not worth measuring.
-        let fits = self.check_sizes(sizes).is_ok();
-        if let Some(tuner) = self.tuner.as_mut().filter(|_| fits) {
-            tuner.tune_op(op, &self.context, &mut self.pipelines, &mut self.clock);
-        }
-        let implementations = op.implementations(self.profile());
-        let (position, by) = self.default_choice(op, &implementations);
-        (implementations[position].name, by)
-    }
-
-    fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool {
-        let implementations = op.implementations(self.profile());
-        implementations.iter().all(|found| found.name != implementation || found.exact_on_integers)
-    }
-
-    fn prefer(&mut self, implementation: &str) {
-        self.set_preference(Preference::Named(implementation.into()));
-    }
-
-    fn forget_kernels(&mut self) {
-        self.pipelines.restart(self.pipelines.checks());
-    }
-
     fn check(&self, plan: &Plan) -> Result<()> {
         let arena_of = plan.arena_of_buffers();
         self.check_sizes(plan.buffers.iter().zip(arena_of).map(|(buffer, arena)| {
@@ -399,14 +368,6 @@ impl Executor for GpuExecutor {
         self.context.submit(&self.plans[prepared.0].dispatches, times, None)
     }
 
-    fn time(&mut self, prepared: Prepared, times: usize) -> Result<Duration> {
-        self.clock.measure(&self.context, &self.plans[prepared.0].dispatches, times)
-    }
-
-    fn timed_by(&self) -> TimedBy {
-        self.clock.timed_by()
-    }
-
     fn wait(&mut self) -> Result<()> {
         self.context.wait()
     }
@@ -427,6 +388,47 @@ impl Executor for GpuExecutor {
         let download = Download::start(&self.context, source, spec.element, spec.shape.elements());
         self.context.check_fault("reading a buffer back")?;
         Ok(Box::new(download))
+    }
+}
+
+impl Workbench for GpuExecutor {
+    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
+        op.implementations(self.profile()).iter().map(|implementation| implementation.name).collect()
+    }
+
+    fn choose(&mut self, op: &dyn Op) -> (&'static str, ChosenBy) {
+        let operands = op.operands();
+        let sizes =
+            operands.iter().map(|operand| (operand.name, operand.element.bytes(operand.shape.elements())));
+        // A plan that cannot be prepared is not worth measuring.
+        let fits = self.check_sizes(sizes).is_ok();
+        if let Some(tuner) = self.tuner.as_mut().filter(|_| fits) {
+            tuner.tune_op(op, &self.context, &mut self.pipelines, &mut self.clock);
+        }
+        let implementations = op.implementations(self.profile());
+        let (position, by) = self.default_choice(op, &implementations);
+        (implementations[position].name, by)
+    }
+
+    fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool {
+        let implementations = op.implementations(self.profile());
+        implementations.iter().all(|found| found.name != implementation || found.exact_on_integers)
+    }
+
+    fn prefer(&mut self, implementation: &str) {
+        self.set_preference(Preference::Named(implementation.into()));
+    }
+
+    fn forget_kernels(&mut self) {
+        self.pipelines.restart(self.pipelines.checks());
+    }
+
+    fn time(&mut self, prepared: Prepared, times: usize) -> Result<Duration> {
+        self.clock.measure(&self.context, &self.plans[prepared.0].dispatches, times)
+    }
+
+    fn timed_by(&self) -> TimedBy {
+        self.clock.timed_by()
     }
 }
 

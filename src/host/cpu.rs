@@ -1,9 +1,9 @@
 //! The executor that runs operations on all cores of the CPU, in f32.
 
 use super::{Arithmetic, HostExecutor};
-use crate::ops::{CpuForm, Op, Operands};
+use crate::ops::{CpuForm, Op};
 
-/// Runs plans on all cores of the CPU, in f32; needs no driver.
+/// Runs plans on all cores of the CPU, in f32, without any driver.
 pub type CpuExecutor = HostExecutor<f32>;
 
 impl Arithmetic for f32 {
@@ -14,12 +14,8 @@ impl Arithmetic for f32 {
         }
     }
 
-    fn forms(op: &dyn Op) -> Vec<CpuForm> {
+    fn forms(op: &dyn Op) -> Vec<CpuForm<'_>> {
         op.cpu_forms()
-    }
-
-    fn run(op: &dyn Op, form: &'static str, operands: &mut Operands<f32>) {
-        op.run_on_cpu_in(form, operands);
     }
 
     fn to_f32(self) -> f32 {

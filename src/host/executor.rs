@@ -1,24 +1,24 @@
-//! The executor that keeps buffers in host memory; what an operation runs as depends on the type of reals.
+//! The executor that keeps buffers in host memory. The type of its reals decides how operations run.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::cpu::caught;
 use crate::ops::{CpuForm, Element, HostBuffer, Op, Operands};
-use crate::plan::{Allocation, BufferId, BufferSpec, Executor, Memory, Pending, Plan, Prepared, Role, Step};
+use crate::plan::{
+    Allocation, BufferId, BufferSpec, Executor, Memory, Pending, Plan, Prepared, Role, Step, Workbench,
+};
 use crate::{Result, host_memory};
 
-/// What messages call the buffers of a plan.
+/// The name of a plan's buffers in error messages.
 const PLAN: &str = "a plan";
 
-/// A type of real numbers, and the form of an operation that works on it.
+/// A type of real numbers, and the forms of an operation that work on it.
 pub trait Arithmetic: Copy + Default + Send + 'static {
-    /// The forms of an operation that work on this type, best guess first.
-    fn forms(op: &dyn Op) -> Vec<CpuForm>;
-    /// What [`Executor::device_name`] answers.
+    /// The forms of an operation for this type, best guess first.
+    fn forms(op: &dyn Op) -> Vec<CpuForm<'_, Self>>;
+    /// The result of [`Executor::device_name`].
     fn device_name() -> String;
-    /// Runs the operation in one of its forms.
-    fn run(op: &dyn Op, form: &'static str, operands: &mut Operands<Self>);
     /// Rounds to f32.
     fn to_f32(self) -> f32;
     /// Widens from f32.
@@ -38,17 +38,18 @@ pub struct HostExecutor<T> {
     persistent: HashMap<String, usize>,
     plans: Vec<PreparedPlan>,
     preferred: Option<String>,
-    // The operands of one step after the other: empty between them, and never taken anew.
+    // Holds the operands of the step that runs, and is empty between steps; kept so that it is not allocated for every
+    // step.
     operands: Vec<HostBuffer<T>>,
 }
 
 #[derive(Debug)]
 struct PreparedPlan {
     plan: Arc<Plan>,
-    // Where each buffer lies in the executor's memory.
+    // The position of each buffer in the executor's memory.
     places: Vec<Option<usize>>,
-    // What each step runs as.
-    forms: Vec<&'static str>,
+    // The name of the form that steps run in, those that have it.
+    preferred: Option<String>,
 }
 
 impl<T: Arithmetic> HostExecutor<T> {
@@ -68,7 +69,7 @@ impl<T: Arithmetic> HostExecutor<T> {
         &self.memory[self.place(prepared, buffer)]
     }
 
-    /// A buffer's content, to be changed without conversion.
+    /// A buffer's content for writing, without conversion.
     pub fn buffer_mut(&mut self, prepared: Prepared, buffer: BufferId) -> &mut HostBuffer<T> {
         let place = self.place(prepared, buffer);
         &mut self.memory[place]
@@ -78,7 +79,7 @@ impl<T: Arithmetic> HostExecutor<T> {
         self.plans[prepared.0].places[buffer.index()].expect("a buffer that some step uses")
     }
 
-    /// Bytes of host memory that elements take.
+    /// Bytes of host memory for this number of elements.
     fn bytes(element: Element, elements: usize) -> u64 {
         match element {
             Element::Real => size_of::<T>() as u64 * elements as u64,
@@ -86,23 +87,23 @@ impl<T: Arithmetic> HostExecutor<T> {
         }
     }
 
-    /// The buffers of a plan that the executor does not hold yet, of those that are shared by name.
+    /// The persistent buffers of a plan, which plans share by name, that the executor does not hold yet.
     fn missing<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a BufferSpec> {
         let persistent = plan.buffers.iter().filter(|buffer| buffer.role.is_persistent());
         persistent.filter(|buffer| !self.persistent.contains_key(&buffer.name))
     }
 
-    /// The form of the preferred name, or else the best.
-    fn form(&self, op: &dyn Op) -> &'static str {
-        let forms = T::forms(op);
-        let preferred = forms.iter().find(|form| self.preferred.as_deref() == Some(form.name));
-        preferred.unwrap_or(&forms[0]).name
+    /// The form with the preferred name if the operation has it, otherwise the best guess.
+    fn form<'a>(op: &'a dyn Op, preferred: Option<&str>) -> CpuForm<'a, T> {
+        let mut forms = T::forms(op);
+        let position = forms.iter().position(|form| Some(form.name) == preferred);
+        forms.swap_remove(position.unwrap_or(0))
     }
 
     fn run_step(
         &mut self,
         step: &Step,
-        form: &'static str,
+        form: &CpuForm<'_, T>,
         places: &[Option<usize>],
         plan: &Plan,
     ) -> Result<()> {
@@ -114,7 +115,7 @@ impl<T: Arithmetic> HostExecutor<T> {
             buffer
         }));
         let mut operands = Operands::new(buffers);
-        let ran = caught(|| T::run(step.op.as_ref(), form, &mut operands));
+        let ran = caught(|| form.run(&mut operands));
         let mut buffers = operands.into_buffers();
         for (id, buffer) in step.operands.iter().zip(buffers.drain(..)) {
             self.memory[place(id)] = buffer;
@@ -133,24 +134,12 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
         u64::MAX
     }
 
-    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
-        T::forms(op).into_iter().map(|form| form.name).collect()
-    }
-
-    fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool {
-        T::forms(op).iter().all(|form| form.name != implementation || form.exact_on_integers)
-    }
-
-    fn prefer(&mut self, implementation: &str) {
-        self.preferred = Some(implementation.into());
-    }
-
     fn host_bytes(&self, plans: &[&Plan]) -> u64 {
         let slots = plans.iter().flat_map(|plan| Allocation::new(plan, &[]).slots);
         let slots: u64 = slots.map(|slot| Self::bytes(slot.element, slot.elements)).sum();
         let missing = plans.iter().flat_map(|plan| self.missing(plan));
         let missing = missing.filter(|buffer| (buffer.role, buffer.element) != (Role::Data, Element::Byte));
-        // Plans share what has the same name.
+        // Plans share buffers with the same name.
         let missing: HashMap<&str, u64> = missing
             .map(|buffer| (buffer.name.as_str(), Self::bytes(buffer.element, buffer.shape.elements())))
             .collect();
@@ -167,9 +156,9 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
         let persistent = self
             .missing(&plan)
             .map(|buffer| Ok((buffer.name.clone(), zeros(buffer.element, buffer.shape.elements())?)));
-        // Nothing is kept unless everything is there.
+        // No memory is kept unless all allocations have succeeded.
         let (mut slots, persistent) = (slots?, persistent.collect::<Result<Vec<_>>>()?);
-        // An operation that reads what nobody has written shall show in tests.
+        // NaN makes reads of unwritten memory visible in tests.
         if cfg!(debug_assertions) {
             for slot in slots.iter_mut().filter(|slot| slot.element() == Element::Real) {
                 slot.reals_mut().fill(T::NAN);
@@ -191,8 +180,7 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
                 *place = Some(shared);
             }
         }
-        let forms = plan.steps().map(|step| self.form(step.op.as_ref())).collect();
-        self.plans.push(PreparedPlan { plan, places, forms });
+        self.plans.push(PreparedPlan { plan, places, preferred: self.preferred.clone() });
         Ok(Prepared(self.plans.len() - 1))
     }
 
@@ -208,9 +196,11 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
     }
 
     fn run(&mut self, prepared: Prepared, times: usize) -> Result<()> {
-        let PreparedPlan { plan, places, forms } = &self.plans[prepared.0];
-        let (plan, places, forms) = (plan.clone(), places.clone(), forms.clone());
-        // From a thread of the pool, so that sharing out a step's work wakes the others only.
+        let PreparedPlan { plan, places, preferred } = &self.plans[prepared.0];
+        let (plan, places) = (plan.clone(), places.clone());
+        let forms: Vec<CpuForm<'_, T>> =
+            plan.steps().map(|step| Self::form(step.op.as_ref(), preferred.as_deref())).collect();
+        // Started on a thread of the pool, so that a step with parallel work only has to wake the other threads.
         rayon::scope(|_| {
             for _ in 0..times {
                 for (step, form) in plan.steps().zip(&forms) {
@@ -246,7 +236,21 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
     }
 }
 
-/// Content that is there already.
+impl<T: Arithmetic> Workbench for HostExecutor<T> {
+    fn implementations(&self, op: &dyn Op) -> Vec<&'static str> {
+        T::forms(op).into_iter().map(|form| form.name).collect()
+    }
+
+    fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool {
+        T::forms(op).iter().all(|form| form.name != implementation || form.exact_on_integers)
+    }
+
+    fn prefer(&mut self, implementation: &str) {
+        self.preferred = Some(implementation.into());
+    }
+}
+
+/// Content that has been read already.
 struct Ready(HostBuffer<f32>);
 
 impl Pending for Ready {

@@ -1,4 +1,4 @@
-//! How plans run in host memory: on the CPU in f32, and by the definitions in f64. Names no op.
+//! How plans run in host memory: on the CPU in f32, and by the definitions in f64. No code here names an operation.
 
 mod cpu;
 mod executor;

@@ -1,9 +1,10 @@
-//! The executor that runs the definitions, in f64. Names no op.
+//! The executor that runs the definitions, in f64. No code here names an operation.
 
 use super::{Arithmetic, HostExecutor};
-use crate::ops::{CpuForm, Op, Operands};
+use crate::ops::{CpuForm, Op};
 
-/// Runs plans by their operations' definitions, in f64: slow, and what every other executor is proved by.
+/// Runs plans by their operations' definitions, in f64: slow, and the standard against which every other executor is
+/// tested.
 pub type ReferenceExecutor = HostExecutor<f64>;
 
 impl Arithmetic for f64 {
@@ -11,12 +12,8 @@ impl Arithmetic for f64 {
         "reference, f64".into()
     }
 
-    fn forms(_: &dyn Op) -> Vec<CpuForm> {
-        vec![CpuForm::exact("definition")]
-    }
-
-    fn run(op: &dyn Op, _: &'static str, operands: &mut Operands<f64>) {
-        op.define(operands);
+    fn forms(op: &dyn Op) -> Vec<CpuForm<'_, f64>> {
+        vec![CpuForm::exact("definition", |operands| op.define(operands))]
     }
 
     fn to_f32(self) -> f32 {

@@ -10,26 +10,35 @@ use crate::ops::window::{Padding, WindowOptions};
 use crate::plan::{BufferId, Site};
 use crate::tensor::ImageShape;
 
-const KEYS: &[&str] = &["kernel_size", "padding", "stride", "dilation"];
+const KEYS: &[&str] = &["kernel_size", "padding", "stride", "dilation", CEIL_MODE];
+const AVERAGE_KEYS: &[&str] = &[COUNT_INCLUDE_PAD];
+
+const CEIL_MODE: &str = "ceil_mode";
+const COUNT_INCLUDE_PAD: &str = "count_include_pad";
 
 pub(super) const TYPES: &[Registered] = &[
     Registered { name: "max_pool", keys: &[KEYS], read: |keys| read(keys, PoolKind::Max) },
-    Registered { name: "average_pool", keys: &[KEYS], read: |keys| read(keys, PoolKind::Average) },
+    Registered { name: "average_pool", keys: &[KEYS, AVERAGE_KEYS], read: read_average },
 ];
 
-/// A pooling layer; by default its windows are adjacent and do not overlap.
+/// A pooling layer, as in PyTorch; by default its windows are adjacent and do not overlap, a rest of the input that is too
+/// short for another window is dropped, and an average counts the padding's zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// Whether it takes the maximum or the mean.
+    /// Whether it takes the maximum or the mean, and whether a mean counts the padding.
     pub kind: PoolKind,
     /// The window, with its stride, padding and dilation.
     pub window: WindowOptions,
+    /// Whether a rest of the padded input that is too short for another window gets one all the same, which hangs over the
+    /// end.
+    pub ceil_mode: bool,
 }
 
 impl Pool {
     /// A pool whose stride is its kernel size, [height, width].
     pub fn new(kind: PoolKind, kernel_size: [usize; 2]) -> Self {
-        Pool { kind, window: WindowOptions { stride: kernel_size, ..WindowOptions::new(kernel_size) } }
+        let window = WindowOptions { stride: kernel_size, ..WindowOptions::new(kernel_size) };
+        Pool { kind, window, ceil_mode: false }
     }
 
     /// Moves the window by `stride`, [height, width].
@@ -50,12 +59,34 @@ impl Pool {
         self
     }
 
+    /// Gives a rest of the padded input that is too short for another window one all the same, as PyTorch's
+    /// `ceil_mode=True` does: `output = ceil((input + padding - span) / stride) + 1`, less a last window that would start
+    /// behind the input. What lies beyond the padding is no maximum, and does not count in a mean.
+    pub fn ceil_mode(mut self) -> Self {
+        self.ceil_mode = true;
+        self
+    }
+
+    /// Whether an average counts the taps in the padding, whose zeros pull it down at the edges, as PyTorch does by
+    /// default; without them it is the mean of what the window meets of the input, as in Keras. A maximum has neither.
+    pub fn count_include_pad(mut self, counts: bool) -> Self {
+        self.kind = match self.kind {
+            PoolKind::Max => PoolKind::Max,
+            PoolKind::Average | PoolKind::AverageInside if counts => PoolKind::Average,
+            PoolKind::Average | PoolKind::AverageInside => PoolKind::AverageInside,
+        };
+        self
+    }
+
     /// The sizes of this layer's pool over `batch_size` images.
     ///
     /// # Errors
     /// Those of [`PoolGeometry::new`].
     pub fn geometry(&self, batch_size: usize, image: ImageShape) -> Result<PoolGeometry> {
-        PoolGeometry::new(batch_size, image, &self.window)
+        match self.ceil_mode {
+            false => PoolGeometry::new(batch_size, image, &self.window),
+            true => PoolGeometry::in_ceil_mode(batch_size, image, &self.window),
+        }
     }
 
     fn geometry_at(&self, site: &Site<'_>) -> Result<PoolGeometry> {
@@ -65,14 +96,20 @@ impl Pool {
 
 fn read(keys: &mut Keys, kind: PoolKind) -> Result<Content> {
     let default = Pool::new(kind, keys.required("kernel_size", Keys::pair)?);
-    Ok(Content::layer(Pool { window: window::read(keys, default.window)?, ..default }))
+    let ceil_mode = keys.optional(CEIL_MODE, Keys::boolean)?.unwrap_or(default.ceil_mode);
+    Ok(Content::layer(Pool { window: window::read(keys, default.window)?, ceil_mode, ..default }))
+}
+
+fn read_average(keys: &mut Keys) -> Result<Content> {
+    let counts = keys.optional(COUNT_INCLUDE_PAD, Keys::boolean)?.unwrap_or(true);
+    read(keys, if counts { PoolKind::Average } else { PoolKind::AverageInside })
 }
 
 impl LayerType for Pool {
     fn type_name(&self) -> &'static str {
         match self.kind {
             PoolKind::Max => "max_pool",
-            PoolKind::Average => "average_pool",
+            PoolKind::Average | PoolKind::AverageInside => "average_pool",
         }
     }
 
@@ -81,7 +118,10 @@ impl LayerType for Pool {
     }
 
     fn keys(&self) -> Vec<(&'static str, Value)> {
-        window::keys(&self.window, self.window.kernel_size)
+        let mut keys = window::keys(&self.window, self.window.kernel_size);
+        keys.extend(self.ceil_mode.then_some((CEIL_MODE, true.into())));
+        keys.extend((self.kind == PoolKind::AverageInside).then_some((COUNT_INCLUDE_PAD, false.into())));
+        keys
     }
 
     fn infer(&self, inputs: &[Features]) -> Result<Inferred> {
@@ -104,7 +144,7 @@ impl LayerType for Pool {
         if let Some(grad_input) = grad_input {
             match self.kind {
                 PoolKind::Max => site.push(op, &[site.input(), grad_output, grad_input]),
-                PoolKind::Average => site.push(op, &[grad_output, grad_input]),
+                PoolKind::Average | PoolKind::AverageInside => site.push(op, &[grad_output, grad_input]),
             }
         }
         Ok(vec![grad_input])

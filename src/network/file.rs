@@ -43,6 +43,12 @@ use crate::{Error, Result};
 /// [[layers]]
 /// type = "max_pool"
 /// kernel_size = 2               # padding and dilation as above; stride is the kernel size by default
+/// ceil_mode = false             # true: a rest too short for another window gets one, as in PyTorch
+///
+/// [[layers]]
+/// type = "average_pool"         # the same keys, and
+/// kernel_size = 2
+/// count_include_pad = true      # the padding's zeros count, as in PyTorch; false: they do not, as in Keras
 ///
 /// [[layers]]
 /// type = "flatten"

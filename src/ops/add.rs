@@ -3,7 +3,7 @@
 use crate::cpu::zip_map;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 
 /// Adds two tensors: the branches of a residual layer, or the gradients of a tensor with two readers.
 ///
@@ -13,7 +13,7 @@ use crate::ops::op::{Op, Operand, Operands, Precision};
 /// a, b -> sum, all `[elements]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Add {
-    /// Elements of each tensor.
+    /// Number of elements of each tensor.
     pub elements: usize,
 }
 
@@ -38,9 +38,11 @@ impl Op for Add {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [a, b, sum] = operands.all();
-        zip_map(sum.reals_mut(), a.reals(), b.reals(), |a, b| a + b);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [a, b, sum] = operands.all();
+            zip_map(sum.reals_mut(), a.reals(), b.reals(), |a, b| a + b);
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {

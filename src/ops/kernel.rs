@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::cost::{Cost, CostClass};
+
 /// A way to run an operation on the GPU: its kernel calls in order, and the scratch buffers they need.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Implementation {
@@ -11,10 +13,20 @@ pub struct Implementation {
     pub calls: Vec<KernelCall>,
     /// Numbers of elements of the scratch buffers, of 32 bits each.
     pub workspace: Vec<usize>,
-    /// Whether small integers give an exact answer, where the operation's
-    /// [`Precision`](super::Precision) says so: not where the way rounds on the road, as through fractions
-    /// that have no finite binary form.
+    /// Whether small integers give an exact answer, if the operation's [`Precision`](super::Precision) says so. An
+    /// implementation that rounds intermediate results, such as fractions without a finite binary form, does not.
     pub exact_on_integers: bool,
+    /// What it is expected to cost, by the rules that offer it.
+    pub cost: Cost,
+}
+
+/// `implementations` by rising costs; those of equal costs stay in their order.
+pub fn best_first(mut implementations: Vec<Implementation>) -> Vec<Implementation> {
+    implementations.sort_by(|a, b| {
+        let classes = a.cost.class.cmp(&b.cost.class);
+        classes.then(a.cost.time.total_cmp(&b.cost.time))
+    });
+    implementations
 }
 
 impl Implementation {
@@ -25,7 +37,18 @@ impl Implementation {
 
     /// An implementation of several kernel launches, with the elements of each scratch buffer that they use.
     pub fn of_calls(name: &'static str, calls: Vec<KernelCall>, workspace: Vec<usize>) -> Self {
-        Implementation { name, calls, workspace, exact_on_integers: true }
+        let cost = Cost::of_class(CostClass::Plain);
+        Implementation { name, calls, workspace, exact_on_integers: true, cost }
+    }
+
+    /// The same implementation at another cost than that of a plain one.
+    pub fn at(self, cost: Cost) -> Self {
+        Implementation { cost, ..self }
+    }
+
+    /// The same implementation, made for sizes like these.
+    pub fn tailored(self) -> Self {
+        self.at(Cost::of_class(CostClass::Tailored))
     }
 }
 
@@ -36,7 +59,7 @@ pub struct KernelCall {
     pub source: Source,
     /// Values of the source's `override` declarations, by name; all of them, and no others.
     pub constants: Vec<(&'static str, Constant)>,
-    /// What is bound: entry `i` becomes `@binding(i)` of group 0.
+    /// The bindings: entry `i` becomes `@binding(i)` of group 0.
     pub bindings: Vec<Binding>,
     /// Number of workgroups along x, y and z.
     pub workgroups: [u32; 3],
@@ -45,34 +68,47 @@ pub struct KernelCall {
 /// Every kernel's entry point.
 pub const ENTRY_POINT: &str = "main";
 
-/// Invocations in a workgroup of the kernels that own one element an invocation.
+/// Number of invocations in a workgroup of kernels in which an invocation owns one element.
 pub const WORKGROUP_SIZE: u32 = 64;
 
-/// The most workgroups that every device takes along one axis.
+/// The largest number of workgroups along one axis that every device supports.
 pub const MAX_WORKGROUPS_PER_AXIS: u32 = 65_535;
+
+/// The most buffers that every device can bind to a kernel.
+pub const MAX_BINDINGS: usize = 8;
 
 /// The constant of `shaders/grid.wgsl` for a launch in one piece.
 pub const FROM_THE_FIRST_WORKGROUP: (&str, Constant) = ("FIRST_WORKGROUP", Constant::U32(0));
 
 impl KernelCall {
-    /// A launch with an invocation for each of `elements`, numbered by `global_index` of
-    /// `shaders/grid.wgsl`; operands `0..operands` are bound in order.
-    pub fn elementwise(
+    /// A launch of this number of workgroups, numbered by `workgroup_number` of `shaders/grid.wgsl`.
+    pub fn new(
         source: Source,
         mut constants: Vec<(&'static str, Constant)>,
+        bindings: Vec<Binding>,
+        workgroups: usize,
+    ) -> Self {
+        constants.push(FROM_THE_FIRST_WORKGROUP);
+        KernelCall { source, constants, bindings, workgroups: grid(workgroups) }
+    }
+
+    /// A launch with one invocation per element, numbered by `global_index` of `shaders/grid.wgsl`; operands
+    /// `0..operands` are bound in order.
+    pub fn elementwise(
+        source: Source,
+        constants: Vec<(&'static str, Constant)>,
         operands: usize,
         elements: usize,
     ) -> Self {
-        constants.push(FROM_THE_FIRST_WORKGROUP);
-        let workgroups = grid(elements.div_ceil(WORKGROUP_SIZE as usize));
-        KernelCall { source, constants, bindings: Binding::operands(operands), workgroups }
+        let workgroups = elements.div_ceil(WORKGROUP_SIZE as usize);
+        KernelCall::new(source, constants, Binding::operands(operands), workgroups)
     }
 }
 
 impl KernelCall {
-    /// The same work as launches of about equal length one after the other, `wanted` of them or a few more; one where
-    /// the kernel does not number its workgroups with `shaders/grid.wgsl`, and no more than it has workgroups along
-    /// x and y. No workgroup runs in two of them.
+    /// The same work as consecutive launches of about equal length: `wanted` of them or a few more, but no more than
+    /// there are workgroups along x and y, and a single one if the kernel does not number its workgroups with
+    /// `shaders/grid.wgsl`. Every workgroup runs in exactly one launch.
     pub fn in_pieces(self, wanted: usize) -> Vec<KernelCall> {
         let [x, y, z] = self.workgroups;
         let workgroups = x as usize * y as usize;
@@ -92,8 +128,8 @@ impl KernelCall {
     }
 }
 
-/// Folds a number of workgroups into x and y, since an axis takes 65,535 at most. The kernel finds its
-/// number again as `y * num_workgroups.x + x`, and leaves when it is past the end.
+/// Folds a number of workgroups into x and y, since an axis has at most 65,535. The kernel computes its number as `y *
+/// num_workgroups.x + x`, and returns if that is past the end.
 pub fn grid(workgroups: usize) -> [u32; 3] {
     let limit = MAX_WORKGROUPS_PER_AXIS as usize;
     let rows = workgroups.div_ceil(limit).max(1);
@@ -136,15 +172,15 @@ impl From<f32> for Constant {
     }
 }
 
-/// What stands behind one `@binding`.
+/// The buffer of one `@binding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binding {
     /// The operation's operand of this number.
     Operand(usize),
     /// The implementation's scratch buffer of this number.
     Workspace(usize),
-    /// The operation's operands from number `first` to number `last`, which lie side by side as
-    /// [`side_by_side`](super::span::side_by_side) lays them: one array, with zeros between the tensors.
+    /// The operation's operands from number `first` to number `last`, which lie side by side as described in
+    /// [`side_by_side`](super::span::side_by_side): one array, with zeros between the tensors.
     Span {
         /// The number of the first.
         first: usize,
@@ -160,15 +196,15 @@ impl Binding {
     }
 }
 
-/// A kernel's WGSL: whole files one after the other, then `const` lines for the sizes that WGSL does not
-/// take as overrides. Nothing stands before the first file, so its line numbers in messages stay true.
+/// A kernel's WGSL: whole files one after another, then `const` lines for the sizes for which WGSL does not accept
+/// overrides. Nothing precedes the first file, so that its line numbers in messages are correct.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
     /// The first file, below `shaders/`: the kernel's name.
     pub name: &'static str,
     /// Contents of the files.
     pub files: Vec<&'static str>,
-    /// Register-tile sizes and the like.
+    /// Sizes of register tiles and similar constants.
     pub sizes: Vec<(&'static str, u32)>,
 }
 
@@ -212,6 +248,33 @@ mod tests {
         let source = Source { name: "test", files: vec![], sizes: vec![] };
         let constants = vec![("ELEMENTS", 7u32.into()), FROM_THE_FIRST_WORKGROUP];
         KernelCall { source, constants, bindings: vec![], workgroups }
+    }
+
+    #[test]
+    fn the_best_of_each_kind_comes_before_the_others_of_any() {
+        let way = |name, class, time| {
+            Implementation::of_calls(name, Vec::new(), Vec::new()).at(Cost { class, time })
+        };
+        let sorted = best_first(vec![
+            way("plain", CostClass::Plain, 0.0),
+            way("second tile", CostClass::RunnerUp, 2.0),
+            way("third tile", CostClass::RunnerUp, 2.0),
+            way("best tile", CostClass::BestOfKind, 1.5),
+            way("other transform", CostClass::Reserve, 1.2),
+            way("best transform", CostClass::BestOfKind, 1.0),
+            way("tailored", CostClass::Tailored, 9.0),
+        ]);
+        let names: Vec<&str> = sorted.iter().map(|way| way.name).collect();
+        let expected = [
+            "tailored",
+            "best transform",
+            "best tile",
+            "second tile",
+            "third tile",
+            "other transform",
+            "plain",
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]

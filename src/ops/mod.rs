@@ -1,4 +1,4 @@
-//! The vocabulary: operations, each with its definition, its kernels and its fast CPU form.
+//! Operations, each with its definition, its kernels and its fast CPU forms.
 
 pub mod activation;
 pub mod add;

@@ -1,4 +1,4 @@
-//! What an operation is: its operands, its definition, and the ways to run it.
+//! The trait of operations: operands, definition, and the ways to run them.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -11,13 +11,13 @@ use crate::device::DeviceProfile;
 use crate::tensor::Shape;
 use crate::{Result, host_memory};
 
-/// What takes less memory than a buffer that finds none.
+/// The advice of errors about buffers that do not fit in memory.
 const ADVICE: &str = "a smaller batch";
 
 /// One operation: its definition and the ways to run it, side by side.
 ///
-/// Executors know operations by this trait alone; none of them names one. What `Debug` prints must tell
-/// operations of one name apart, with all their sizes: what was measured of one holds for its equals.
+/// Executors use operations only through this trait, and name none. The output of `Debug` must contain all sizes, since
+/// measurements of an operation are reused for operations with the same name and output.
 pub trait Op: Any + Debug + Send + Sync {
     /// Name of the operation, as messages and tables print it: `conv2d.forward`.
     fn name(&self) -> &'static str;
@@ -25,7 +25,7 @@ pub trait Op: Any + Debug + Send + Sync {
     /// The tensors that the operation works on, in the order in which a step binds buffers to them.
     fn operands(&self) -> Vec<Operand>;
 
-    /// Ranges of operands that must lie side by side in memory, in their order, so that a kernel can bind them all at
+    /// Ranges of operands that must lie side by side in memory, in their order, so that a kernel can bind each range at
     /// once; see [`Binding::Span`](super::kernel::Binding::Span). They are reals, alike in name and access.
     fn side_by_side(&self) -> Vec<Range<usize>> {
         Vec::new()
@@ -36,93 +36,83 @@ pub trait Op: Any + Debug + Send + Sync {
     /// Whatever is fast is checked against this.
     fn define(&self, operands: &mut Operands<f64>);
 
-    /// By the definition, element `index` of what the operation writes, operand after operand where there are several;
-    /// `read(operand, position)` is what lies in the others. None where the operation has no definition element by
-    /// element.
+    /// The definition of element `index` of the operands that the operation writes, counted through all of them;
+    /// `read(operand, position)` returns a value of another operand. `None` if the operation has no definition of
+    /// single elements.
     ///
-    /// What a large operation computes can be checked on a sample this way.
+    /// This allows a large operation's answer to be checked on a sample.
     fn define_at(&self, _read: &Read<'_>, _index: usize) -> Option<f64> {
         None
     }
 
-    /// Runs the operation on all cores of the CPU, in the best of its forms.
+    /// The ways to run the operation on all cores of the CPU, best guess first, each under a name of its own. Never
+    /// empty.
     ///
-    /// The answer must not depend on the number of threads.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>);
-
-    /// The ways to run the operation on the CPU, best guess first, each under a name of its own. Never empty.
-    fn cpu_forms(&self) -> Vec<CpuForm> {
-        vec![CpuForm::exact("cpu")]
-    }
-
-    /// Runs the operation on all cores of the CPU, in the form of this name.
-    fn run_on_cpu_in(&self, _form: &str, operands: &mut Operands<f32>) {
-        self.run_on_cpu(operands);
-    }
+    /// A form's answer must not depend on the number of threads.
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>>;
 
     /// The ways to run the operation on `device`, best guess first, each under a name of its own. Never empty:
     /// the last one takes every geometry on every device.
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation>;
 
-    /// The implementation that the others must agree with on the device itself: the plainest one.
+    /// The simplest implementation, with which all others must agree on the device itself.
     fn reference_implementation(&self, device: &DeviceProfile) -> Implementation {
         self.implementations(device).pop().expect("an operation has an implementation")
     }
 
-    /// What the operation does to each value of one tensor, if it does no more than that: an operation that makes the
-    /// tensor may then do it to each value before it stores it.
+    /// The operation as a function of each value of one tensor, if it is nothing else: an operation that writes the
+    /// tensor may then apply the function before it stores the values.
     fn as_epilogue(&self) -> Option<Valuewise<Epilogue>> {
         None
     }
 
-    /// The operation that does also `next` to each value that it writes, if it can. The operands that `next` takes come
-    /// after its own.
+    /// The operation that also applies `next` to each value that it writes, if that is possible. The operands of `next`
+    /// come after its own.
     fn fuse_epilogue(&self, _next: Epilogue) -> Option<Box<dyn Op>> {
         None
     }
 
-    /// What the operation does to each value of a gradient, if it does no more than that: operations that read the result
-    /// may then do it to each value as they read it.
+    /// The operation as a function of each value of a gradient, if it is nothing else: operations that read the result
+    /// may then apply the function as they read the values.
     fn as_prologue(&self) -> Option<Valuewise<Prologue>> {
         None
     }
 
-    /// The operation that does also `before` to each value that it reads of this `operand`, if it can. The operands that
-    /// `before` takes come after its own.
+    /// The operation that also applies `before` to each value of this `operand` as it is read, if that is possible. The
+    /// operands of `before` come after its own.
     fn fuse_prologue(&self, _operand: usize, _before: Prologue) -> Option<WithPrologue> {
         None
     }
 
-    /// The operation that does also `next` to each value of the gradient that it writes, if it can; what `next` takes lies
-    /// in these operands of its own.
+    /// The operation that also applies `next` to each value of the gradient that it writes, if that is possible; the
+    /// operands of `next` are these `operands` of its own.
     fn fuse_next_prologue(&self, _next: Prologue, _operands: &[usize]) -> Option<Box<dyn Op>> {
         None
     }
 
-    /// Floating-point operations of one run; a fused multiply-add counts two.
+    /// Floating-point operations of one run; a fused multiply-add counts as two.
     fn flops(&self) -> u64;
 
-    /// How far a right answer in f32 may lie from the definition's.
+    /// The largest difference between a right answer in f32 and the definition's.
     fn precision(&self) -> Precision;
 }
 
-/// What lies in an operation's operands: the value of `read(operand, position)`, counted as in [`Op::operands`] and along
-/// the memory.
+/// The content of an operation's operands: `read(operand, position)` returns a value, with operands numbered as in
+/// [`Op::operands`] and positions in memory order.
 pub type Read<'a> = dyn Fn(usize, usize) -> f64 + Sync + 'a;
 
-/// A function of each value of a tensor, as an operation of its own does it. Its other operands are those that the function
-/// takes, in their order.
+/// An operation as a function of each value of a tensor. Its other operands are those of the function, in their order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Valuewise<F> {
-    /// What is done to each value.
+    /// The function applied to each value.
     pub function: F,
-    /// Number of the operand whose values are taken.
+    /// Number of the operand whose values are read.
     pub takes: usize,
-    /// Number of the operand that the results are stored in: the same one where values are changed in place.
+    /// Number of the operand to which the results are written: the same if values are changed in place.
     pub gives: usize,
 }
 
-/// An operation that does something to each value of an operand as it reads it.
+/// An operation that applies a prologue to the values of an operand.
 #[derive(Debug)]
 pub struct WithPrologue {
     /// The operation.
@@ -131,31 +121,45 @@ pub struct WithPrologue {
     pub reads: usize,
 }
 
-/// A way to run an operation on the CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CpuForm {
-    /// Its name, unlike that of any other form of the operation.
+/// An implementation of an operation in host memory, on reals of type `T`.
+pub struct CpuForm<'a, T = f32> {
+    /// Its name, unique among the forms of the operation.
     pub name: &'static str,
-    /// Whether it gives an exact answer to small integers, where the operation does so at all.
+    /// Whether it gives an exact answer for small integers, if the operation does so at all.
     pub exact_on_integers: bool,
+    run: Box<Run<'a, T>>,
 }
 
-impl CpuForm {
-    /// A form that adds up the products of the definition, in whatever order.
-    pub fn exact(name: &'static str) -> Self {
-        CpuForm { name, exact_on_integers: true }
-    }
+type Run<'a, T> = dyn Fn(&mut Operands<T>) + Send + Sync + 'a;
 
-    /// A form that rounds on other ways than the definition does.
-    pub fn rounding(name: &'static str) -> Self {
-        CpuForm { name, exact_on_integers: false }
+impl<'a> CpuForm<'a> {
+    /// The only form of an operation.
+    pub fn only(run: impl Fn(&mut Operands<f32>) + Send + Sync + 'a) -> Vec<Self> {
+        vec![CpuForm::exact("cpu", run)]
     }
 }
 
-/// How far a right answer in f32 may lie from the definition's answer in f64.
+impl<'a, T> CpuForm<'a, T> {
+    /// A form that sums the products of the definition, in any order.
+    pub fn exact(name: &'static str, run: impl Fn(&mut Operands<T>) + Send + Sync + 'a) -> Self {
+        CpuForm { name, exact_on_integers: true, run: Box::new(run) }
+    }
+
+    /// A form that rounds intermediate results which the definition does not have.
+    pub fn rounding(name: &'static str, run: impl Fn(&mut Operands<T>) + Send + Sync + 'a) -> Self {
+        CpuForm { exact_on_integers: false, ..CpuForm::exact(name, run) }
+    }
+
+    /// Runs the operation.
+    pub fn run(&self, operands: &mut Operands<T>) {
+        (self.run)(operands);
+    }
+}
+
+/// The accuracy of a right answer in f32, compared to the definition's answer in f64.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Precision {
-    /// Number of terms added up for one element of the answer, at most.
+    /// The largest number of terms that are summed for one element of the answer.
     pub summed: usize,
     /// Whether integers of a few bits give an exact answer in f32, whatever the order of the sums.
     pub exact_on_integers: bool,
@@ -177,18 +181,17 @@ impl Precision {
         Precision { summed: 1, exact_on_integers: false, term_error }
     }
 
-    /// The largest difference that a right answer may show, for real operands in [-1, 1]:
-    /// `EPSILON * term_error * (summed + 4)`.
+    /// The largest difference of a right answer, for real operands in [-1, 1]: `EPSILON * term_error * (summed + 4)`.
     ///
-    /// Every partial sum of a right answer is at most `summed` in size, each rounding adds at most half an
-    /// EPSILON of it, and roundings of random sign grow with the square root of their number; the bound
-    /// leaves room for all of that, and a wrong term (of size 1) exceeds it by far.
+    /// Every partial sum of a right answer is at most `summed` in size, each rounding adds an error of at most half an
+    /// EPSILON times that, and errors of random sign grow with the square root of their number. The bound leaves room
+    /// for all of that, and a wrong term (of size 1) exceeds it by far.
     pub fn bound(&self) -> f64 {
         f64::from(f32::EPSILON) * self.term_error * (self.summed as f64 + 4.0)
     }
 }
 
-/// What an operand's elements are.
+/// The type of an operand's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Element {
     /// A real number: f32 on devices, f64 in the reference.
@@ -200,7 +203,7 @@ pub enum Element {
 }
 
 impl Element {
-    /// Bytes that `elements` of this kind take in device memory: whole 32-bit words.
+    /// Bytes of device memory for this number of elements: whole 32-bit words.
     pub fn bytes(self, elements: usize) -> u64 {
         match self {
             Element::Real | Element::Index => 4 * elements as u64,
@@ -214,14 +217,14 @@ impl Element {
 pub enum Access {
     /// Reads it.
     Read,
-    /// Writes every element, and never reads what was there.
+    /// Writes every element, and never reads the old content.
     Write,
     /// Reads it and changes it in place.
     ReadWrite,
 }
 
 impl Access {
-    /// Whether the operation looks at what the buffer held before.
+    /// Whether the operation reads the buffer's old content.
     pub fn reads(self) -> bool {
         self != Access::Write
     }
@@ -232,10 +235,10 @@ impl Access {
     }
 }
 
-/// One tensor that an operation works on. Operand `i` is `@binding(i)` of a kernel that takes them all.
+/// A tensor that an operation reads or writes. Operand `i` is `@binding(i)` of a kernel that binds all operands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operand {
-    /// The tensor's word, the same in Rust, WGSL, tests and messages.
+    /// The tensor's name, the same in Rust, WGSL, tests and messages.
     pub name: &'static str,
     /// Its sizes.
     pub shape: Shape,
@@ -243,14 +246,14 @@ pub struct Operand {
     pub element: Element,
     /// What the operation does with it.
     pub access: Access,
-    /// For indices: every value is below this. Tests and self-tests draw from it.
+    /// For indices, the bound below which all values are. Tests and self-tests draw values accordingly.
     pub below: u32,
-    /// For reals: whether none is negative. Tests and self-tests draw accordingly.
+    /// For reals, whether no value is negative. Tests and self-tests draw values accordingly.
     pub without_sign: bool,
 }
 
 impl Operand {
-    /// Real numbers that are read.
+    /// An operand of real numbers that are read.
     pub fn read(name: &'static str, shape: impl Into<Shape>) -> Self {
         Operand {
             name,
@@ -262,27 +265,27 @@ impl Operand {
         }
     }
 
-    /// Real numbers that are written, all of them.
+    /// An operand of real numbers, all of which are written.
     pub fn write(name: &'static str, shape: impl Into<Shape>) -> Self {
         Operand { access: Access::Write, ..Operand::read(name, shape) }
     }
 
-    /// Real numbers that are changed in place.
+    /// An operand of real numbers that are changed in place.
     pub fn update(name: &'static str, shape: impl Into<Shape>) -> Self {
         Operand { access: Access::ReadWrite, ..Operand::read(name, shape) }
     }
 
-    /// The same operand, holding indices smaller than `below`.
+    /// The same operand with indices below `below` as elements.
     pub fn indices(self, below: u32) -> Self {
         Operand { element: Element::Index, below, ..self }
     }
 
-    /// The same operand, holding no negative number.
+    /// The same operand without negative numbers.
     pub fn without_sign(self) -> Self {
         Operand { without_sign: true, ..self }
     }
 
-    /// The same operand, holding bytes.
+    /// The same operand with bytes as elements.
     pub fn bytes(self) -> Self {
         Operand { element: Element::Byte, ..self }
     }
@@ -292,7 +295,7 @@ impl Operand {
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostBuffer<T> {
     values: Values<T>,
-    // The memory may be longer: tensors that live one after another share it.
+    // The memory may be longer, since tensors that exist one after another share it.
     elements: usize,
 }
 
@@ -300,11 +303,11 @@ pub struct HostBuffer<T> {
 enum Values<T> {
     Real(Vec<T>),
     Index(Vec<u32>),
-    // Shared, since nothing changes them: a dataset need not lie in memory twice.
+    // Shared, since nothing changes them, so that a dataset need not be in memory twice.
     Byte(Arc<Vec<u8>>),
 }
 
-/// An empty buffer of reals: what stays behind when a buffer is taken.
+/// An empty buffer of reals, which replaces a buffer that is taken.
 impl<T> Default for HostBuffer<T> {
     fn default() -> Self {
         HostBuffer::real(Vec::new())
@@ -315,17 +318,17 @@ impl<T: Clone + Default> HostBuffer<T> {
     /// A buffer of `elements` zeros.
     ///
     /// # Panics
-    /// When there is too little memory: for sizes from outside there is [`HostBuffer::try_zeros`].
+    /// If there is too little memory. For sizes from outside, use [`HostBuffer::try_zeros`].
     pub fn zeros(element: Element, elements: usize) -> Self {
         Self::try_zeros("a buffer", element, elements).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// A buffer of `elements` zeros, for `what`.
+    /// A buffer of `elements` zeros; `what` names it in the error.
     ///
     /// # Errors
-    /// [`Error::Memory`](crate::Error::Memory) when there is too little memory.
+    /// [`Error::Memory`](crate::Error::Memory) if there is too little memory.
     pub fn try_zeros(what: &str, element: Element, elements: usize) -> Result<Self> {
-        // Written at once, since memory that is only promised looks as if it were still there.
+        // Written immediately, since memory that is reserved but not written still counts as available.
         fn filled<V: Clone + Default>(what: &str, elements: usize) -> Result<Vec<V>> {
             let mut values = host_memory::reserved(what, elements, ADVICE)?;
             values.resize(elements, V::default());
@@ -334,7 +337,7 @@ impl<T: Clone + Default> HostBuffer<T> {
         Ok(match element {
             Element::Real => HostBuffer::real(filled(what, elements)?),
             Element::Index => HostBuffer::index(filled(what, elements)?),
-            // Only promised: a dataset that lies in memory already takes its place.
+            // Reserved but not written: a dataset that is in memory already replaces it.
             Element::Byte => HostBuffer::byte(
                 bytemuck::allocation::try_zeroed_vec(elements)
                     .map_err(|()| host_memory::refused(what, elements as u64, ADVICE))?,
@@ -343,7 +346,7 @@ impl<T: Clone + Default> HostBuffer<T> {
     }
 }
 
-/// The accessors panic when the buffer holds another kind of element: a bug in the plan, not bad input.
+/// The accessors panic if the buffer holds another type of element: a bug in the plan, not bad input.
 impl<T> HostBuffer<T> {
     /// A buffer of real numbers.
     pub fn real(values: Vec<T>) -> Self {
@@ -360,7 +363,7 @@ impl<T> HostBuffer<T> {
         HostBuffer::shared_bytes(Arc::new(values))
     }
 
-    /// A buffer of bytes that others hold as well.
+    /// A buffer of bytes that are shared with others.
     pub fn shared_bytes(values: Arc<Vec<u8>>) -> Self {
         HostBuffer { elements: values.len(), values: Values::Byte(values) }
     }
@@ -375,7 +378,7 @@ impl<T> HostBuffer<T> {
         self.elements == 0
     }
 
-    /// Lets the buffer stand for a tensor of `elements`, as many as its memory holds or fewer.
+    /// Sets the buffer's length to that of a tensor of `elements` elements, which must fit its memory.
     pub fn resize_within(&mut self, elements: usize) {
         let capacity = match &self.values {
             Values::Real(values) => values.len(),
@@ -403,7 +406,7 @@ impl<T> HostBuffer<T> {
         }
     }
 
-    /// The real numbers, taken out.
+    /// Converts the buffer into its real numbers.
     pub fn into_reals(self) -> Vec<T> {
         match self.values {
             Values::Real(mut values) => {
@@ -414,7 +417,7 @@ impl<T> HostBuffer<T> {
         }
     }
 
-    /// The real numbers, to be written.
+    /// The real numbers, for writing.
     pub fn reals_mut(&mut self) -> &mut [T] {
         match &mut self.values {
             Values::Real(values) => &mut values[..self.elements],
@@ -430,7 +433,7 @@ impl<T> HostBuffer<T> {
         }
     }
 
-    /// The indices, to be written.
+    /// The indices, for writing.
     pub fn indices_mut(&mut self) -> &mut [u32] {
         match &mut self.values {
             Values::Index(values) => &mut values[..self.elements],
@@ -446,8 +449,7 @@ impl<T> HostBuffer<T> {
         }
     }
 
-    /// Takes over the values of `other`, reals converted by `convert`, in the memory that this buffer has; bytes are
-    /// shared.
+    /// Copies the values of `other`, with reals converted by `convert`, into this buffer's memory; bytes are shared.
     pub fn assign<U>(&mut self, other: &HostBuffer<U>, convert: impl Fn(&U) -> T) {
         self.resize_within(other.len());
         match (&mut self.values, &other.values) {
@@ -470,10 +472,10 @@ impl<T> HostBuffer<T> {
         self.try_map_reals("a buffer", convert).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// As [`HostBuffer::map_reals`], for buffers of any size.
+    /// As [`HostBuffer::map_reals`], but with an error instead of a panic.
     ///
     /// # Errors
-    /// [`Error::Memory`](crate::Error::Memory) when there is too little memory for `what`.
+    /// [`Error::Memory`](crate::Error::Memory) if there is too little memory for `what`.
     pub fn try_map_reals<U>(&self, what: &str, convert: impl Fn(&T) -> U) -> Result<HostBuffer<U>> {
         fn mapped<V, U>(what: &str, values: &[V], convert: impl Fn(&V) -> U) -> Result<Vec<U>> {
             let mut result = host_memory::reserved(what, values.len(), ADVICE)?;
@@ -495,15 +497,15 @@ pub struct Operands<T> {
 }
 
 impl<T> Operands<T> {
-    /// Hands `buffers` to an operation.
+    /// The operands with these buffers.
     pub fn new(buffers: Vec<HostBuffer<T>>) -> Self {
         Operands { buffers }
     }
 
-    /// All buffers at once, each to be borrowed on its own.
+    /// All buffers at once, so that each can be borrowed separately.
     ///
     /// # Panics
-    /// When the operation has another number of operands: a bug in the operation.
+    /// If the operation has another number of operands: a bug in the operation.
     pub fn all<const N: usize>(&mut self) -> &mut [HostBuffer<T>; N] {
         let found = self.buffers.len();
         self.buffers
@@ -512,7 +514,7 @@ impl<T> Operands<T> {
             .unwrap_or_else(|_| panic!("expected {N} operands, found {found}"))
     }
 
-    /// All buffers, for operations whose number of operands differs from one to another.
+    /// All buffers, for operations with a variable number of operands.
     pub fn as_mut_slice(&mut self) -> &mut [HostBuffer<T>] {
         &mut self.buffers
     }
@@ -520,7 +522,7 @@ impl<T> Operands<T> {
     /// The first `N` buffers, and those that come after them.
     ///
     /// # Panics
-    /// When the operation has fewer than `N` operands: a bug in the operation.
+    /// If the operation has fewer than `N` operands: a bug in the operation.
     pub fn split<const N: usize>(&mut self) -> (&mut [HostBuffer<T>; N], &mut [HostBuffer<T>]) {
         let found = self.buffers.len();
         self.buffers

@@ -1,4 +1,4 @@
-//! Long loops in several launches, on devices whose drivers leave a loop that takes too long.
+//! Long loops in several launches, on devices whose drivers end a loop that takes too long.
 
 use std::ops::Range;
 
@@ -9,11 +9,11 @@ use crate::ops::kernel::{Implementation, KernelCall};
 /// have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loops {
-    /// Rows of a window.
+    /// Number of rows of a window.
     pub rows: usize,
-    /// Columns of a window.
+    /// Number of columns of a window.
     pub columns: usize,
-    /// Terms at one tap of the window.
+    /// Number of terms at one tap of the window.
     pub terms: usize,
 }
 
@@ -28,9 +28,9 @@ impl Loops {
         Loops { rows, columns, terms: 1 }
     }
 
-    /// Launches of `call`, whose source reads the bounds of its loops from `shaders/part.wgsl`: one where the device
-    /// lets loops run as long as they take, else as many as keep an invocation within
-    /// [`DeviceProfile::loop_trips`], in the order in which one launch would go through the loops.
+    /// Launches of `call`, whose source reads the bounds of its loops from `shaders/part.wgsl`: one if the device does
+    /// not limit loops, otherwise as many as keep an invocation within [`DeviceProfile::loop_trips`], in the order in
+    /// which a single launch would run the loops.
     pub fn launches(self, call: &KernelCall, device: &DeviceProfile) -> Vec<KernelCall> {
         let parts = self.parts(device.loop_trips());
         let count = parts.len();
@@ -51,13 +51,13 @@ impl Loops {
         parts.into_iter().enumerate().map(launch).collect()
     }
 
-    /// The implementation `direct`, which is [`Loops::launches`] of `call` and nothing else.
+    /// The implementation `direct`, which consists of the [`Loops::launches`] of `call`.
     pub fn direct(self, call: &KernelCall, device: &DeviceProfile) -> Implementation {
         Implementation::of_calls("direct", self.launches(call, device), Vec::new())
     }
 
-    /// Ranges of the loops over rows, columns and terms that together cover all of them once. Each iteration of a loop
-    /// counts, those of the outer loops too.
+    /// Ranges of the loops over rows, columns and terms that together cover everything once. Every iteration counts,
+    /// including those of the outer loops.
     fn parts(self, most_trips: usize) -> Vec<[Range<usize>; 3]> {
         let Loops { rows, columns, terms } = self;
         let most_terms = chunk(terms, most_trips.saturating_sub(2));
@@ -73,7 +73,7 @@ impl Loops {
     }
 }
 
-/// The size of as few even chunks of `count` things as hold at most `most` each, or one where that is none.
+/// The size of as few equal chunks of `count` things as possible, with at most `most` in each, or 1 if that is 0.
 fn chunk(count: usize, most: usize) -> usize {
     count.div_ceil(count.div_ceil(most.max(1)))
 }

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use crate::tensor::Shape;
 
-/// Every tensor that lies beside others begins at a multiple of so many elements: 256 bytes, the largest alignment that
-/// a GPU may demand of a binding's offset.
+/// Tensors that lie side by side start at multiples of this number of elements: 256 bytes, the largest alignment that a
+/// GPU may require for a binding's offset.
 pub const ALIGNMENT: usize = 64;
 
-/// Elements that a tensor takes up beside others: its own and zeros up to where the next one may begin.
+/// Number of elements that a tensor occupies beside others: its own, and zeros up to the place where the next may
+/// start.
 pub fn padded(elements: usize) -> usize {
     elements.max(1).next_multiple_of(ALIGNMENT)
 }
@@ -16,18 +17,18 @@ pub fn padded(elements: usize) -> usize {
 /// Tensors that lie side by side in one piece of memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Which of the tensors that were to be laid.
+    /// The range of the tensors in this span.
     pub tensors: Range<usize>,
-    /// Where each of them begins, in elements from the span's first.
+    /// The start of each tensor, in elements from the start of the span.
     pub offsets: Vec<usize>,
-    /// Elements of the span, the zeros behind its last tensor included: a multiple of [`ALIGNMENT`].
+    /// Number of elements of the span, including the zeros after its last tensor: a multiple of [`ALIGNMENT`].
     pub elements: usize,
 }
 
-/// Lays tensors of `sizes` elements of 32 bits side by side, in their order and in as few spans as hold at most
-/// `most_bytes` each. A tensor that is larger than that has a span of its own.
+/// Places tensors of `sizes` 32-bit elements side by side, in their order, in as few spans of at most `most_bytes` each
+/// as possible. A tensor that is larger than that has a span of its own.
 pub fn side_by_side(sizes: &[usize], most_bytes: u64) -> Vec<Span> {
-    // Kernels count elements with 32 bits.
+    // Kernels use 32-bit indices.
     let most = usize::try_from(most_bytes / 4).unwrap_or(usize::MAX).min(Shape::MAX_ELEMENTS);
     let mut spans: Vec<Span> = Vec::new();
     for (number, &size) in sizes.iter().enumerate() {

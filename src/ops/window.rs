@@ -4,16 +4,16 @@ use std::ops::Range;
 
 use crate::{Error, Result};
 
-/// How a window moves along height and width; what a layer and the command line hold.
+/// How a window moves along height and width, as options of a layer and of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowOptions {
-    /// Taps of the window: [height, width].
+    /// Number of taps of the window: [height, width].
     pub kernel_size: [usize; 2],
-    /// Positions from one window to the next: [height, width].
+    /// Distance from one window to the next, in positions: [height, width].
     pub stride: [usize; 2],
-    /// Positions from one tap to the next, 1 for none between: [height, width].
+    /// Distance from one tap to the next, in positions, 1 for adjacent taps: [height, width].
     pub dilation: [usize; 2],
-    /// Room around the input.
+    /// Padding around the input.
     pub padding: Padding,
 }
 
@@ -24,16 +24,17 @@ impl WindowOptions {
     }
 }
 
-/// Room around the input of a window.
+/// Padding around the input of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
-    /// None.
+    /// No padding.
     Valid,
-    /// As much as makes `output = ceil(input / stride)`; an odd rest goes to the bottom and the right.
+    /// As much as is needed for `output = ceil(input / stride)`; if that is odd, the extra position is at the bottom or
+    /// right.
     Same,
     /// The same above and below, and the same left and right: [height, width].
     Symmetric([usize; 2]),
-    /// Each side by itself.
+    /// Each side separately.
     Sides {
         /// Rows above.
         top: usize,
@@ -47,7 +48,7 @@ pub enum Padding {
 }
 
 impl Padding {
-    /// Positions before and after the input along `axis` (0 is height), where `Same` does not apply.
+    /// Number of positions before and after the input along `axis` (0 is height); `None` for `Same`.
     fn sides(self, axis: usize) -> Option<[usize; 2]> {
         match self {
             Padding::Valid => Some([0, 0]),
@@ -58,23 +59,23 @@ impl Padding {
     }
 }
 
-/// A window's arithmetic along one axis, checked once: position `o` of the output meets, at tap `t`, the
-/// input position `o*stride - padding_before + t*dilation`, where that lies inside the input.
+/// A window's arithmetic along one axis, checked once: position `o` of the output reads, at tap `t`, the input position
+/// `o*stride - padding_before + t*dilation`, if that is inside the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Axis {
-    /// Positions of the input.
+    /// Number of positions of the input.
     pub input: usize,
-    /// Positions of the output.
+    /// Number of positions of the output.
     pub output: usize,
-    /// Taps of the window.
+    /// Number of taps of the window.
     pub kernel: usize,
-    /// Input positions from one window to the next.
+    /// Distance from one window to the next, in input positions.
     pub stride: usize,
-    /// Input positions from one tap to the next.
+    /// Distance from one tap to the next, in input positions.
     pub dilation: usize,
-    /// Positions added before the input.
+    /// Number of positions added before the input.
     pub padding_before: usize,
-    /// Positions added after the input.
+    /// Number of positions added after the input.
     pub padding_after: usize,
 }
 
@@ -82,13 +83,33 @@ impl Axis {
     /// The axes of a window over an input of `input_size`, [height, width].
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a size of zero or beyond 2^31, and for a window larger than its padded input.
+    /// [`Error::Invalid`] for a size of zero or above 2^31, and for a window larger than its padded input.
     pub fn pair(operation: &str, input_size: [usize; 2], options: &WindowOptions) -> Result<[Axis; 2]> {
-        let axis = |axis| Self::new(operation, axis, input_size[axis], options);
+        let axis = |axis| Self::new(operation, axis, input_size[axis], options, false);
         Ok([axis(0)?, axis(1)?])
     }
 
-    fn new(operation: &str, axis: usize, input: usize, options: &WindowOptions) -> Result<Axis> {
+    /// The same in PyTorch's `ceil_mode`: a rest of the padded input that is too short for another window gets one all
+    /// the same, which hangs over the end, unless it would start behind the input.
+    ///
+    /// # Errors
+    /// Those of [`Axis::pair`]; a window may be larger than its padded input, by less than the stride.
+    pub fn pair_in_ceil_mode(
+        operation: &str,
+        input_size: [usize; 2],
+        options: &WindowOptions,
+    ) -> Result<[Axis; 2]> {
+        let axis = |axis| Self::new(operation, axis, input_size[axis], options, true);
+        Ok([axis(0)?, axis(1)?])
+    }
+
+    fn new(
+        operation: &str,
+        axis: usize,
+        input: usize,
+        options: &WindowOptions,
+        ceil_mode: bool,
+    ) -> Result<Axis> {
         const LIMIT: usize = i32::MAX as usize;
         let word = ["height", "width"][axis];
         let (kernel, stride, dilation) =
@@ -114,70 +135,92 @@ impl Axis {
                 padded,
             ));
         }
-        if span > padded {
-            let expected = format!("a kernel that spans at most the padded input {word} of {padded}");
+        let beyond = if ceil_mode { stride as u64 - 1 } else { 0 };
+        let Some(rest) = (padded + beyond).checked_sub(span) else {
+            let room = if ceil_mode { format!(" and {beyond} beyond it") } else { String::new() };
+            let expected = format!("a kernel that spans at most the padded input {word} of {padded}{room}");
             return Err(Error::invalid(
                 operation,
                 expected,
                 format!("kernel {kernel}, dilation {dilation}: {span}"),
             ));
-        }
-        let output = ((padded - span) / stride as u64) as usize + 1;
+        };
+        let fitting = (rest / stride as u64) as usize + 1;
+        let output = if ceil_mode { fitting.min((input + before).div_ceil(stride)) } else { fitting };
         Ok(Axis { input, output, kernel, stride, dilation, padding_before: before, padding_after: after })
     }
 
-    /// The input position under tap `tap` of output position `position`; none in the padding.
+    /// The input position under tap `tap` of output position `position`; `None` in the padding.
     pub fn input_at(&self, position: usize, tap: usize) -> Option<usize> {
         (position * self.stride + tap * self.dilation)
             .checked_sub(self.padding_before)
             .filter(|&input| input < self.input)
     }
 
-    /// The output positions whose windows meet input position `input`, each with the tap that meets it.
+    /// The output positions whose windows contain input position `input`, each with the tap at that position.
     pub fn meetings(&self, input: usize) -> impl Iterator<Item = (usize, usize)> {
-        let all = (0..self.output).flat_map(|position| (0..self.kernel).map(move |tap| (position, tap)));
-        all.filter(move |&(position, tap)| self.input_at(position, tap) == Some(input))
+        let place = input + self.padding_before;
+        // The last tap belongs to the first window.
+        (0..self.kernel).rev().filter_map(move |tap| {
+            let start = place.checked_sub(tap * self.dilation)?;
+            let position = start / self.stride;
+            (start.is_multiple_of(self.stride) && position < self.output).then_some((position, tap))
+        })
     }
 
-    /// The taps that lie inside the input at output position `position`; the others meet padding.
+    /// The input's positions, counted from where the padding begins.
+    pub fn inside(&self) -> Range<usize> {
+        self.padding_before..self.padding_before + self.input
+    }
+
+    /// The positions of the padded input, counted from where it begins.
+    pub fn padded(&self) -> Range<usize> {
+        0..self.padding_before + self.input + self.padding_after
+    }
+
+    /// The taps that are inside the input at output position `position`; the others are in the padding.
     pub fn taps_inside(&self, position: usize) -> Range<usize> {
-        let start = position * self.stride;
-        let first = self.padding_before.saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
-        let end =
-            (self.input + self.padding_before).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
-        first..end.max(first)
+        self.taps_within(self.inside(), position)
     }
 
-    /// The first output position whose taps all meet padding, where there is one.
+    /// The taps at output position `position` that lie within `places`, which are counted from where the padding begins.
+    pub fn taps_within(&self, places: Range<usize>, position: usize) -> Range<usize> {
+        let start = position * self.stride;
+        let tap = |place: usize| place.saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
+        let first = tap(places.start);
+        first..tap(places.end).max(first)
+    }
+
+    /// The first output position whose taps are all in the padding, if there is one.
     pub fn first_in_padding(&self) -> Option<usize> {
         let Axis { input, output, kernel, stride, dilation, padding_before, .. } = *self;
-        // The first window ends before the input begins.
+        // The first window ends before the input starts.
         if (kernel - 1) * dilation < padding_before {
             return Some(0);
         }
-        // Windows that begin before the input have a tap behind the padding; it is the first one's place modulo the
-        // dilation, which may lie behind the input as well.
+        // Windows that start before the input have taps after the leading padding; the first of them is at the window's
+        // start modulo the dilation, which may be past the end of the input.
         let before = padding_before.div_ceil(stride).min(output);
         let stepped_over = (input < dilation)
             .then(|| first_residue(stride, dilation, padding_before, input))
             .flatten()
             .filter(|&position| position < before);
-        // Of the others the last may begin behind the input.
+        // Of the other windows, the last may start past the end of the input.
         let behind = (input + padding_before).div_ceil(stride);
         stepped_over.or((behind < output).then_some(behind))
     }
 }
 
-/// The least `x` for which `x*step - offset` modulo `modulus` is `low` or more; `low` lies below the modulus.
+/// The smallest `x` for which `x*step - offset` modulo `modulus` is at least `low`, which is below the modulus.
 fn first_residue(step: usize, modulus: usize, offset: usize, low: usize) -> Option<usize> {
-    // The same for `x*step`, whose residues are then those of a range that may go round.
+    // The same for `x*step`, whose residues are then in a range that may wrap around.
     let first = (low + offset) % modulus;
     let last = (modulus - 1 + offset) % modulus;
     if last < first { Some(0) } else { first_multiple(step, modulus, [first, last]) }
 }
 
-/// The least `x` for which `x*step` modulo `modulus` lies from the first to the last of `range`, which lie below the
-/// modulus: by Euclid's algorithm, so that large sizes take no longer.
+/// The smallest `x` for which `x*step` modulo `modulus` is within `range`, an inclusive range below the modulus. A form
+/// of Euclid's algorithm, so that large sizes take no longer.
 fn first_multiple(step: usize, modulus: usize, range: [usize; 2]) -> Option<usize> {
     let ([first, last], step) = (range, step % modulus);
     if first == 0 {
@@ -193,7 +236,7 @@ fn first_multiple(step: usize, modulus: usize, range: [usize; 2]) -> Option<usiz
     if x * step <= last {
         return Some(x);
     }
-    // No multiple of the step lies in the range; the least number of rounds after which one does is a problem of the
+    // No multiple of the step is in the range; the smallest number of rounds after which one is, is a problem of the
     // same kind, modulo the step.
     let rounds = first_multiple(step - modulus % step, step, [first % step, last % step])?;
     Some((first + rounds * modulus).div_ceil(step))
@@ -239,7 +282,29 @@ mod tests {
         }
     }
 
-    /// The same, by a visit of every window.
+    #[test]
+    fn an_input_position_meets_the_windows_that_have_it() {
+        for [input, kernel, stride] in all([6, 4, 4]) {
+            for [dilation, before, after] in all([3, 5, 5]) {
+                let (top, bottom) = (before - 1, after - 1);
+                let options = WindowOptions {
+                    kernel_size: [kernel, 1],
+                    stride: [stride, 1],
+                    dilation: [dilation, 1],
+                    padding: Padding::Sides { top, bottom, left: 0, right: 0 },
+                };
+                let Ok([axis, _]) = Axis::pair("test", [input, 1], &options) else { continue };
+                for h in 0..input {
+                    let windows =
+                        (0..axis.output).flat_map(|position| (0..kernel).map(move |tap| (position, tap)));
+                    let meetings = windows.filter(|&(position, tap)| axis.input_at(position, tap) == Some(h));
+                    assert!(axis.meetings(h).eq(meetings), "{axis:?} at {h}");
+                }
+            }
+        }
+    }
+
+    /// The same result by visiting every window.
     fn first_in_padding_visited(axis: &Axis) -> Option<usize> {
         let meets_input =
             |position: usize| (0..axis.kernel).any(|tap| axis.input_at(position, tap).is_some());
@@ -259,11 +324,13 @@ mod tests {
                     dilation: [dilation, 1],
                     padding,
                 };
-                let Ok([axis, _]) = Axis::pair("test", [input, 1], &options) else { continue };
-                let visited = first_in_padding_visited(&axis);
-                assert_eq!(axis.first_in_padding(), visited, "{axis:?}");
-                axes += 1;
-                in_padding += usize::from(visited.is_some_and(|position| position > 0));
+                for pair in [Axis::pair, Axis::pair_in_ceil_mode] {
+                    let Ok([axis, _]) = pair("test", [input, 1], &options) else { continue };
+                    let visited = first_in_padding_visited(&axis);
+                    assert_eq!(axis.first_in_padding(), visited, "{axis:?}");
+                    axes += 1;
+                    in_padding += usize::from(visited.is_some_and(|position| position > 0));
+                }
             }
         }
         assert!(axes > 50_000 && in_padding > 5_000, "{axes} axes, {in_padding} beyond the first window");
@@ -293,7 +360,7 @@ mod tests {
         let most = i32::MAX as usize;
         let touching = axis(most, 1, 1, 1, Padding::Valid).unwrap();
         assert_eq!(touching.first_in_padding(), None);
-        // Only even places are met, and the input holds the even ones.
+        // Only even positions are read, and the input contains them.
         let (input, dilation) = ((1 << 20) - 1, 1 << 20);
         let window = axis(input, 1 << 9, 2, dilation, Padding::Symmetric([1 << 28; 2])).unwrap();
         assert_eq!(window.first_in_padding(), None);
@@ -311,6 +378,13 @@ mod tests {
             assert!(axis(sizes[0], sizes[1], sizes[2], sizes[3], Padding::Same).is_err(), "{sizes:?}");
         }
         assert!(axis(1, 1, 1, 1, Padding::Symmetric([huge; 2])).is_err());
+        let most = i32::MAX as usize;
+        let options = WindowOptions { stride: [most; 2], ..WindowOptions::new([most; 2]) };
+        let [hanging, _] = Axis::pair_in_ceil_mode("test", [1, 1], &options).unwrap();
+        assert_eq!((hanging.output, hanging.taps_inside(0)), (1, 0..1));
+        let options = WindowOptions { stride: [2; 2], ..WindowOptions::new([5; 2]) };
+        let message = Axis::pair_in_ceil_mode("test", [3, 3], &options).unwrap_err().to_string();
+        assert!(message.contains("the padded input height of 3 and 1 beyond it, found"), "{message}");
         assert!(axis(1 << 30, 1 << 30, 1, 1 << 30, Padding::Same).is_err());
     }
 }

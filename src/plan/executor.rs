@@ -1,46 +1,14 @@
 //! The interface of every executor, on whatever device it runs.
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::{BufferId, Memory, Plan};
-use crate::ops::{HostBuffer, Op};
+use crate::ops::HostBuffer;
 use crate::{Result, host_memory};
 
 /// Number of a plan that an executor has prepared to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prepared(pub(crate) usize);
-
-/// How an implementation was chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChosenBy {
-    /// By the operation's rules for the kind of device.
-    Rules,
-    /// By measurements on the device.
-    Tuning,
-    /// By name, by the caller.
-    Flag,
-}
-
-/// The clock that measured a duration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TimedBy {
-    /// The device's own clock.
-    GpuTimestamps,
-    /// The host's clock, around the runs and the wait for their end.
-    HostClock,
-}
-
-impl fmt::Display for TimedBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            TimedBy::GpuTimestamps => "gpu timestamps",
-            TimedBy::HostClock => "host clock",
-        })
-    }
-}
 
 /// Runs plans on a device.
 ///
@@ -52,27 +20,6 @@ pub trait Executor {
 
     /// The largest number of bytes of one buffer.
     fn max_buffer_bytes(&self) -> u64;
-
-    /// Names of the implementations of `op` that the device can run, best guess first.
-    fn implementations(&self, op: &dyn Op) -> Vec<&'static str>;
-
-    /// Whether this implementation is exact on small integers, for an `op` that can be.
-    fn is_exact_on_integers(&self, _op: &dyn Op, _implementation: &str) -> bool {
-        true
-    }
-
-    /// The implementation that `op` runs as unless another is preferred: the fastest if this executor measures,
-    /// otherwise the best guess.
-    fn choose(&mut self, op: &dyn Op) -> (&'static str, ChosenBy) {
-        (self.implementations(op)[0], ChosenBy::Rules)
-    }
-
-    /// From now on, prepared plans run this implementation for each operation that has it, and for the others the one
-    /// that [`Executor::choose`] returns. An executor without a choice ignores the call.
-    fn prefer(&mut self, _implementation: &str) {}
-
-    /// Frees the kernels compiled so far; prepared plans keep those that they use.
-    fn forget_kernels(&mut self) {}
 
     /// Checks that the buffers of a plan fit the device, as far as that is known before implementations are chosen:
     /// nothing is measured, compiled or allocated. [`Executor::prepare`] makes this check too.
@@ -132,24 +79,6 @@ pub trait Executor {
     /// [`Error::Device`](crate::Error::Device) when the device failed, now or in an earlier run;
     /// [`Error::Memory`](crate::Error::Memory) when the host has too little memory for a step's scratch buffers.
     fn run(&mut self, prepared: Prepared, times: usize) -> Result<()>;
-
-    /// Device time of `times` runs of a plan, which start after all earlier work. [`Executor::timed_by`] then names
-    /// the clock that was used.
-    ///
-    /// # Errors
-    /// [`Error::Device`](crate::Error::Device) when the device failed, now or in an earlier run.
-    fn time(&mut self, prepared: Prepared, times: usize) -> Result<Duration> {
-        self.wait()?;
-        let start = Instant::now();
-        self.run(prepared, times)?;
-        self.wait()?;
-        Ok(start.elapsed())
-    }
-
-    /// The clock of [`Executor::time`].
-    fn timed_by(&self) -> TimedBy {
-        TimedBy::HostClock
-    }
 
     /// Requests a buffer's content after all runs so far, without waiting for it.
     ///

@@ -1,35 +1,36 @@
-//! Fewer steps for the same answer: what a step does to each value of a tensor moves into the step that makes the tensor, or
-//! into the steps that read it. The operations say what they can take over; no operation is named here.
+//! Fusion, which computes the same answer in fewer steps: a function of each value of a tensor moves into the step that
+//! writes the tensor, or into the steps that read it. The operations themselves decide what they can fuse; no code here
+//! names an operation.
 
 use std::ops::Range;
 
 use super::{BufferId, BufferSpec, Plan, Step};
 use crate::ops::{Access, Op, Valuewise};
 
-/// Which activations' gradients become prologues of the steps that read them.
+/// Selects the gradients of activations that become prologues of the steps that read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prologues {
-    /// None: each is a step of its own.
+    /// None: each is a separate step.
     Nowhere,
     /// Those that save more traffic than they cause.
     WhereTheyPay,
-    /// All whose readers take them.
+    /// All whose readers support them.
     Everywhere,
 }
 
-/// Elements that a GPU moves in the time that one more step costs it, its launch and the wait for what came
-/// before: 2 us of 500 GB/s.
+/// Elements that a GPU moves in the time that one more step costs, with its launch and the wait for the step before: 2
+/// us at 500 GB/s.
 const ELEMENTS_PER_STEP: usize = 256 << 10;
 
 impl Plan {
-    /// The same plan in fewer steps. Every buffer that is [kept](Plan::keep) is still written; others may drop
-    /// out, and take no memory then.
+    /// The same plan in fewer steps. Every buffer that is [kept](Plan::keep) is still written; others may become
+    /// unused, and then take no memory.
     ///
-    /// A bias and an activation behind a convolution or a dense layer are applied before its output is stored.
-    /// An activation that saves its input for the backward pass stays a step, and so does one whose input
-    /// has other readers. A max-pool's gradient goes on through the activation whose output the pool has read, unless
-    /// `prologues` are wanted nowhere; `prologues` says also what becomes of the gradients of activations that save their
-    /// output.
+    /// A bias and an activation after a convolution or a dense layer are applied before its output is stored. An
+    /// activation that saves its input for the backward pass remains a step, as does one whose input has other readers.
+    /// A max-pool's gradient is fused with that of the activation whose output the pool has read, unless `prologues` is
+    /// [`Prologues::Nowhere`]; `prologues` also selects which gradients of activations that save their output are
+    /// fused.
     pub fn fused(mut self, prologues: Prologues) -> Plan {
         let [forward, backward, update] =
             [&mut self.forward, &mut self.backward, &mut self.update].map(std::mem::take);
@@ -58,10 +59,10 @@ impl Plan {
     }
 }
 
-/// Steps on their way to fewer.
+/// The steps during fusion.
 struct Fusion<'a> {
     buffers: &'a [BufferSpec],
-    /// Those of all passes; none where a step has been absorbed.
+    /// The steps of all passes; `None` for steps that have been fused into others.
     steps: Vec<Option<Step>>,
     /// Numbers of the steps that bind each buffer, in order.
     users: Vec<Vec<usize>>,
@@ -78,7 +79,7 @@ impl<'a> Fusion<'a> {
         Fusion { buffers, steps: steps.into_iter().map(Some).collect(), users }
     }
 
-    /// Puts `step` in the place of another, or nothing.
+    /// Replaces the step of this number by `step`, or removes it.
     fn replace(&mut self, number: usize, step: Option<Step>) {
         for id in self.steps[number].iter().flat_map(|before| &before.operands) {
             self.users[id.index()].retain(|&user| user != number);
@@ -90,20 +91,20 @@ impl<'a> Fusion<'a> {
         self.steps[number] = step;
     }
 
-    /// The first step of a pass behind `number` that binds a buffer.
+    /// The first step of a pass after step `number` that binds a buffer.
     fn next_user(&self, buffer: BufferId, number: usize, pass: &Range<usize>) -> Option<usize> {
         let users = &self.users[buffer.index()];
         let next = users.get(users.partition_point(|&user| user <= number));
         next.copied().filter(|next| pass.contains(next))
     }
 
-    /// Whether a buffer is there for `steps` steps alone: what becomes of it is their affair.
+    /// Whether only `steps` steps use a buffer, so that they may do without it.
     fn belongs_to(&self, buffer: BufferId, steps: usize) -> bool {
         let spec = &self.buffers[buffer.index()];
         !spec.kept && !spec.role.is_persistent() && self.users[buffer.index()].len() == steps
     }
 
-    /// Whether steps `between` leave buffers as they are.
+    /// Whether the steps `between` leave these buffers unchanged.
     fn leaves(&self, buffers: &[BufferId], between: Range<usize>) -> bool {
         let writes = |number: usize| {
             let Some(Step { op, operands }) = &self.steps[number] else { return false };
@@ -114,8 +115,8 @@ impl<'a> Fusion<'a> {
         !users.any(|&user| between.contains(&user) && writes(user))
     }
 
-    /// Makes a step of the forward pass do also what the next step does to each value that it writes; false where it
-    /// cannot.
+    /// Fuses a step of the forward pass with the next step, if that is a function of each value that the first one
+    /// writes; returns false if that is not possible.
     fn take_over_epilogue(&mut self, number: usize, pass: &Range<usize>) -> bool {
         let fused = self.with_next_epilogue(number, pass);
         let Some((step, absorbed)) = fused else { return false };
@@ -124,7 +125,7 @@ impl<'a> Fusion<'a> {
         true
     }
 
-    /// The step with the epilogue that the next step on its output is, and the number of that step.
+    /// The step with the next step on its output as an epilogue, and the number of that next step.
     fn with_next_epilogue(&self, number: usize, pass: &Range<usize>) -> Option<(Step, usize)> {
         let Step { op, operands } = self.steps[number].as_ref()?;
         let written = written(op.as_ref())?;
@@ -144,8 +145,8 @@ impl<'a> Fusion<'a> {
         Some((Step { op, operands }, absorbed))
     }
 
-    /// Makes a step of the backward pass do also what the next step does to each value of the gradient that it writes,
-    /// where it reads all that this takes anyway; false where it cannot.
+    /// Fuses a step of the backward pass with the next step, if that is a function of each value of the gradient that
+    /// the first one writes, and the first one reads its operands anyway; returns false if that is not possible.
     fn take_over_next_prologue(&mut self, number: usize, pass: &Range<usize>) -> bool {
         let fused = self.through_next_prologue(number, pass);
         let Some((step, absorbed)) = fused else { return false };
@@ -154,7 +155,7 @@ impl<'a> Fusion<'a> {
         true
     }
 
-    /// The step whose gradient goes on through the next step, and the number of that step.
+    /// The step that also computes the next step on its gradient, and the number of that next step.
     fn through_next_prologue(&self, number: usize, pass: &Range<usize>) -> Option<(Step, usize)> {
         let Step { op, operands } = self.steps[number].as_ref()?;
         let written = written(op.as_ref())?;
@@ -174,8 +175,8 @@ impl<'a> Fusion<'a> {
         Some((Step { op, operands }, absorbed))
     }
 
-    /// Makes the readers of a gradient do what a step does to each of its values, and drops the step, where all of them
-    /// can, and where it pays or is wanted `anyway`.
+    /// Fuses a step that is a function of each value of a gradient into all readers of its result, and removes it, if
+    /// all of them support that, and if it pays off or is wanted `anyway`.
     fn hand_out_prologue(&mut self, number: usize, pass: &Range<usize>, anyway: bool) {
         let Some(readers) = self.readers_with_prologue(number, pass, anyway) else { return };
         for (reader, step) in readers {
@@ -184,7 +185,7 @@ impl<'a> Fusion<'a> {
         self.replace(number, None);
     }
 
-    /// The readers of what a step gives, each with the step as its prologue, and their numbers.
+    /// The readers of a step's result, each with the step as its prologue, and their numbers.
     fn readers_with_prologue(
         &self,
         number: usize,
@@ -210,7 +211,7 @@ impl<'a> Fusion<'a> {
             reads += fused.reads;
         }
         let elements = self.buffers[grad_input.index()].shape.elements();
-        // A step of its own moves each of its tensors once.
+        // A separate step moves each of its tensors once.
         let pays = reads.saturating_sub(operands.len()) * elements <= ELEMENTS_PER_STEP;
         let last = readers.iter().map(|&(reader, _)| reader).max().unwrap_or(number);
         let mut read: Vec<BufferId> = further;
@@ -220,7 +221,7 @@ impl<'a> Fusion<'a> {
     }
 }
 
-/// Number of the one operand that an operation writes without reading it.
+/// Number of the only operand that an operation writes, if it does not read it.
 fn written(op: &dyn Op) -> Option<usize> {
     let operands = op.operands();
     let mut written = (0..).zip(&operands).filter(|(_, operand)| operand.access.writes());
@@ -233,7 +234,7 @@ fn are_new(buffers: &[BufferId], operands: &[BufferId]) -> bool {
     buffers.iter().all(|id| !operands.contains(id))
 }
 
-/// What a step binds beside the tensors that it takes and gives.
+/// The buffers that a step binds besides those whose values it reads and writes.
 fn further(operands: &[BufferId], of_values: [usize; 2]) -> Vec<BufferId> {
     let bound = operands.iter().enumerate().filter(|(number, _)| !of_values.contains(number));
     bound.map(|(_, &id)| id).collect()
@@ -253,7 +254,7 @@ mod tests {
     use crate::ops::dense::{DenseForward, DenseSize};
     use crate::ops::kernel::Implementation;
     use crate::ops::optimizer::UpdateOptions;
-    use crate::ops::{Element, Epilogue, Operand, Operands, Precision};
+    use crate::ops::{CpuForm, Element, Epilogue, Operand, Operands, Precision};
     use crate::plan::{DataParts, Executor, LossOptions, Role, TrainOptions, predict_plan, train_plan};
     use crate::tensor::{ImageShape, Shape};
 
@@ -282,7 +283,7 @@ mod tests {
         names(steps).iter().filter(|&&found| found == name).count()
     }
 
-    /// A convolution with a bias, and what comes behind it.
+    /// A convolution with a bias, and the steps after it.
     fn with(
         behind: impl FnOnce(crate::network::NetworkBuilder) -> crate::network::NetworkBuilder,
     ) -> Network {
@@ -392,7 +393,7 @@ mod tests {
         assert_eq!(format!("{:?}", once.fused(Prologues::Everywhere)), before);
     }
 
-    /// An operation that nothing else knows: adds a shift to every row of a tensor, into another one.
+    /// An operation that only this test knows: adds a shift to every row of a tensor, and writes the result to another.
     #[derive(Clone, Copy, Debug)]
     struct Shift {
         rows: usize,
@@ -417,7 +418,7 @@ mod tests {
             output.reals_mut().iter_mut().zip(shifted).for_each(|(output, shifted)| *output = shifted);
         }
 
-        fn run_on_cpu(&self, _: &mut Operands<f32>) {
+        fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
             unreachable!("the definition is what runs")
         }
 
@@ -439,8 +440,8 @@ mod tests {
         }
     }
 
-    /// A dense layer of 2 samples with 3 features each and 4 outputs, and a [`Shift`] of them; between the two, where
-    /// `is_late`, the step that makes the shift.
+    /// A dense layer of 2 samples with 3 features each and 4 outputs, and a [`Shift`] of them; with `is_late`, the step
+    /// that computes the shift is between the two.
     fn shifted(is_late: bool) -> Plan {
         let mut plan = Plan::default();
         let mut add =
@@ -491,7 +492,7 @@ mod tests {
         assert_eq!(result(fused), result(shifted(true)));
     }
 
-    /// The derivative would bring along the buffer that its reader reads as its input.
+    /// The derivative's operand is the buffer that its reader already binds as its input.
     #[test]
     fn a_step_that_would_bind_a_buffer_twice_is_left_alone() {
         use crate::ops::activation::ActivationGrad;

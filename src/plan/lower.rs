@@ -7,7 +7,7 @@ use crate::network::{Features, Kind, LayerInput, Network, Variable};
 use crate::ops::add::Add;
 use crate::ops::batch::{Advance, GatherBatch};
 use crate::ops::loss::SoftmaxCrossEntropy;
-use crate::ops::optimizer::{GradientNorm, Group, Update, UpdateOptions};
+use crate::ops::optimizer::{AVERAGE, GradientNorm, Group, Update, UpdateOptions};
 use crate::ops::{Element, Op};
 use crate::tensor::{ImageShape, Shape};
 
@@ -105,6 +105,7 @@ fn forward_plan(network: &Network, options: &EvaluateOptions, mode: Mode) -> Res
     let logits = lowering.forward(batch.input, Some(batch.guard))?;
     lowering.loss(logits, &batch, &options.data, LossOptions::default())?;
     lowering.advance(batch.guard);
+    lowering.plan.keep(logits);
     Ok(lowering.plan)
 }
 
@@ -347,7 +348,8 @@ impl<'a> Lowering<'a> {
             .map(|trained| (trained.group, self.plan.buffer(trained.parameter).shape.elements()))
             .collect();
         let mut operands = [parameters.clone(), gradients.clone()].concat();
-        for state in update.optimizer.states() {
+        let states = update.optimizer.states().iter().chain(update.average.map(|_| &AVERAGE));
+        for state in states {
             let of_parameter = |&id: &BufferId| {
                 let BufferSpec { name, shape, .. } = self.plan.buffer(id).clone();
                 self.plan.add_buffer(format!("{name}.{state}"), Role::State, shape, Element::Real)

@@ -5,8 +5,9 @@ mod fuse;
 mod lower;
 mod memory;
 mod site;
+mod workbench;
 
-pub use executor::{ChosenBy, Executor, Pending, Prepared, TimedBy};
+pub use executor::{Executor, Pending, Prepared};
 pub use fuse::Prologues;
 pub use lower::{
     DataParts, EvaluateOptions, LossOptions, TrainOptions, evaluate_plan, inspect_plan, predict_plan,
@@ -14,6 +15,7 @@ pub use lower::{
 };
 pub use memory::{Allocation, Memory, Slot};
 pub use site::{Guard, Mode, Site};
+pub use workbench::{ChosenBy, TimedBy, Workbench};
 
 use std::collections::{HashMap, HashSet};
 
@@ -195,6 +197,11 @@ impl Plan {
     /// Keeps a buffer's content until the caller has read it.
     pub fn keep(&mut self, id: BufferId) {
         self.buffers[id.0].kept = true;
+    }
+
+    /// The buffers whose content is kept until the caller has read it.
+    pub fn kept(&self) -> impl Iterator<Item = BufferId> {
+        (0..self.buffers.len()).map(BufferId).filter(|id| self.buffers[id.0].kept)
     }
 
     /// The same plan up to the loss, with every buffer kept, for inspecting what each layer computed.

@@ -1,7 +1,9 @@
 //! Output for people to read.
 
+mod columns;
 mod summary;
 mod visible;
 
+pub use columns::columns;
 pub use summary::{summary, summary_json};
 pub use visible::{one_line, short_name};

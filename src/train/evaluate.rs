@@ -5,11 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::feed;
-use crate::data::{Dataset, Normalisation};
+use crate::data::{Dataset, HeldOut, Normalisation};
 use crate::network::{Network, Weights};
 use crate::ops::HostBuffer;
-use crate::plan::{EvaluateOptions, Executor, Memory, Plan, Prepared, Prologues, evaluate_plan};
-use crate::{Error, Result};
+use crate::ops::batch::NO_ROW;
+use crate::plan::{
+    BufferId, DataParts, EvaluateOptions, Executor, Memory, Plan, Prepared, Prologues, evaluate_plan,
+};
+use crate::{Error, Result, host_memory};
 
 /// Loss and accuracy over a whole dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,9 +37,15 @@ impl Evaluation {
 pub struct Evaluator {
     plan: Arc<Plan>,
     prepared: Prepared,
+    held_out: HeldOut,
+    data: DataParts,
+    normalisation: Normalisation,
+    classes: usize,
     batch_size: usize,
+    // Batches and images in use, and the number of images that there is room for.
     steps: usize,
     images: usize,
+    room: usize,
 }
 
 /// Batches between two reads, so that an interruption is noticed soon on a slow device too.
@@ -44,25 +53,61 @@ const BATCHES_AT_ONCE: usize = 16;
 
 impl Evaluator {
     /// Prepares `executor` to evaluate `network` on `data`, and uploads the data. The last batch is padded and its
-    /// padding is masked, so that every image counts exactly once.
+    /// padding is masked, so that every image counts exactly once. An executor has room for one evaluator of each
+    /// [`HeldOut`].
     ///
     /// # Errors
     /// [`Error::Invalid`] for a batch size of 0; any error of the device.
     pub fn new(
         executor: &mut dyn Executor,
         network: &Network,
-        data: &Dataset,
+        (held_out, data): (HeldOut, &Dataset),
         normalisation: &Normalisation,
         batch_size: usize,
     ) -> Result<Self> {
-        let options = Self::options(executor, data, batch_size)?;
+        let options = Self::options(executor, (held_out, data), batch_size)?;
         let plan = Arc::new(Self::plan(network, &options)?);
         let prepared = executor.prepare(plan.clone())?;
         feed::upload(executor, &plan, prepared, &options.data, data, normalisation)?;
-        let evaluator = Evaluator { plan, prepared, batch_size, steps: options.steps, images: data.len() };
-        let order = feed::in_order(data.len(), batch_size);
-        evaluator.write(executor, "test/order", HostBuffer::index(order))?;
+        let (steps, images) = (options.steps, data.len());
+        let evaluator = Evaluator {
+            plan,
+            prepared,
+            held_out,
+            data: options.data,
+            normalisation: normalisation.clone(),
+            classes: data.classes.len(),
+            batch_size,
+            steps,
+            images,
+            room: images,
+        };
+        let order = feed::in_order(images, batch_size);
+        evaluator.write(executor, "order", HostBuffer::index(order))?;
         Ok(evaluator)
+    }
+
+    /// Replaces the images that are evaluated by as many others, or by fewer.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more images than there is room for, for none, or for images of another size;
+    /// [`Error::Device`] when the device failed.
+    pub fn replace_data(&mut self, executor: &mut dyn Executor, data: &Dataset) -> Result<()> {
+        if !(1..=self.room).contains(&data.len()) {
+            return Err(Error::invalid("evaluation", format!("1 to {} images", self.room), data.len()));
+        }
+        if data.image != self.data.image {
+            return Err(Error::invalid("evaluation", format!("images of {}", self.data.image), data.image));
+        }
+        let mut padded = data.clone();
+        Arc::make_mut(&mut padded.images).resize(self.room * data.image.elements(), 0);
+        padded.labels.resize(self.room, 0);
+        feed::upload(executor, &self.plan, self.prepared, &self.data, &padded, &self.normalisation)?;
+        self.images = data.len();
+        self.steps = self.images.div_ceil(self.batch_size);
+        let mut order = feed::in_order(self.images, self.batch_size);
+        order.resize(self.room.next_multiple_of(self.batch_size), NO_ROW);
+        self.write(executor, "order", HostBuffer::index(order))
     }
 
     /// What the evaluation plan for `data` needs to know.
@@ -71,13 +116,13 @@ impl Evaluator {
     /// [`Error::Invalid`] for a batch size of 0.
     pub(super) fn options(
         executor: &dyn Executor,
-        data: &Dataset,
+        (held_out, data): (HeldOut, &Dataset),
         batch_size: usize,
     ) -> Result<EvaluateOptions> {
         if batch_size == 0 {
             return Err(Error::invalid("evaluation", "a batch size of at least 1", 0));
         }
-        let parts = feed::split("test", data, executor.max_buffer_bytes());
+        let parts = feed::split(held_out.prefix(), data, executor.max_buffer_bytes());
         Ok(EvaluateOptions { batch_size, steps: data.len().div_ceil(batch_size), data: parts })
     }
 
@@ -93,15 +138,19 @@ impl Evaluator {
     pub fn memory(
         executor: &dyn Executor,
         network: &Network,
-        data: &Dataset,
+        data: (HeldOut, &Dataset),
         batch_size: usize,
     ) -> Result<Memory> {
         let plan = Self::plan(network, &Self::options(executor, data, batch_size)?)?;
         Ok(executor.memory(&plan))
     }
 
+    fn buffer(&self, name: &str) -> BufferId {
+        self.plan.expect(&format!("{}/{name}", self.held_out.prefix()))
+    }
+
     fn write(&self, executor: &mut dyn Executor, name: &str, content: HostBuffer<f32>) -> Result<()> {
-        executor.write(self.prepared, self.plan.expect(name), &content)
+        executor.write(self.prepared, self.buffer(name), &content)
     }
 
     /// Uploads weights to the executor's device, where all plans of the network share them.
@@ -127,23 +176,49 @@ impl Evaluator {
     /// # Errors
     /// [`Error::NotFinite`] when a loss is NaN or infinite; [`Error::Device`] when the device failed.
     pub fn evaluate(&self, executor: &mut dyn Executor) -> Result<Evaluation> {
-        self.write(executor, "test/step", HostBuffer::index(vec![0]))?;
+        self.write(executor, "step", HostBuffer::index(vec![0]))?;
         let mut done = 0;
         while done < self.steps {
             let batches = BATCHES_AT_ONCE.min(self.steps - done);
             executor.run(self.prepared, batches)?;
             done += batches;
         }
-        let loss = executor.read(self.prepared, self.plan.expect("test/loss"))?;
-        let correct = executor.read(self.prepared, self.plan.expect("test/correct"))?;
-        if let Some((step, &loss)) = loss.reals().iter().enumerate().find(|(_, loss)| !loss.is_finite()) {
-            let place = "the weights give no sound numbers on the test set".into();
-            return Err(Error::NotFinite { what: format!("test batch {step}"), loss, place });
+        self.figures(executor)
+    }
+
+    /// Evaluates the parameters that the executor holds now, and returns the logits of every image too,
+    /// [images, classes], exactly as the executor computed them.
+    ///
+    /// # Errors
+    /// As [`Evaluator::evaluate`].
+    pub fn classify(&self, executor: &mut dyn Executor) -> Result<(Evaluation, Vec<f64>)> {
+        self.write(executor, "step", HostBuffer::index(vec![0]))?;
+        let logits = self.plan.kept().next().expect("the logits, which an evaluation plan keeps");
+        let what = format!("the logits of {} images", self.images);
+        let mut all = host_memory::reserved(&what, self.images * self.classes, "fewer images")?;
+        for _ in 0..self.steps {
+            executor.run(self.prepared, 1)?;
+            all.extend(executor.read_exact(self.prepared, logits)?);
+            // The last batch is padded.
+            all.truncate(self.images * self.classes);
         }
-        let sum: f64 = loss.reals().iter().map(|&loss| f64::from(loss) * self.batch_size as f64).sum();
+        Ok((self.figures(executor)?, all))
+    }
+
+    /// The figures, when all batches have been run.
+    fn figures(&self, executor: &mut dyn Executor) -> Result<Evaluation> {
+        let loss = executor.read(self.prepared, self.buffer("loss"))?;
+        let correct = executor.read(self.prepared, self.buffer("correct"))?;
+        let (loss, correct) = (&loss.reals()[..self.steps], &correct.indices()[..self.steps]);
+        if let Some((step, &loss)) = loss.iter().enumerate().find(|(_, loss)| !loss.is_finite()) {
+            let set = self.held_out.name();
+            let place = format!("the weights give no sound numbers on the {set} set");
+            return Err(Error::NotFinite { what: format!("{set} batch {step}"), loss, place });
+        }
+        let sum: f64 = loss.iter().map(|&loss| f64::from(loss) * self.batch_size as f64).sum();
         Ok(Evaluation {
             loss: sum / self.images as f64,
-            correct: correct.indices().iter().map(|&correct| u64::from(correct)).sum(),
+            correct: correct.iter().map(|&correct| u64::from(correct)).sum(),
             images: self.images as u64,
         })
     }

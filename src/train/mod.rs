@@ -1,6 +1,7 @@
 //! The training loop: batches, epochs, figures, checkpoints.
 
 mod checkpoint;
+mod confusion;
 mod evaluate;
 mod feed;
 mod nonfinite;
@@ -14,10 +15,11 @@ mod state;
 mod trainer;
 
 pub use checkpoint::{load_any_weights, load_weights, read_safetensors, save_tensors, save_weights};
+pub use confusion::{ClassFigures, Confusion};
 pub use evaluate::{Evaluation, Evaluator};
 pub use observer::{EarlyStopping, Observer};
 pub use range_test::{RangePoint, RangeTest, growing_rates};
-pub use recorder::{Recorder, metrics};
+pub use recorder::{Recorder, TestFigures, metrics};
 pub use run_folder::{RunConfig, RunFolder};
 pub use schedule::Schedule;
 pub use settings::{ClassWeights, TrainSettings};

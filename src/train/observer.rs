@@ -18,7 +18,7 @@ pub trait Observer {
         ControlFlow::Continue(())
     }
 
-    /// An epoch has ended, or was interrupted and then has no figures on the test set. Breaking ends the training.
+    /// An epoch has ended, or was interrupted and then has no evaluation. Breaking ends the training.
     ///
     /// # Errors
     /// Any error that should end the training.
@@ -58,7 +58,7 @@ impl Trainer {
             for observer in observers.iter_mut() {
                 ended |= observer.epoch(self, &report)?.is_break();
             }
-            if ended || report.test.is_none() {
+            if ended || report.evaluation.is_none() {
                 break;
             }
         }
@@ -66,7 +66,8 @@ impl Trainer {
     }
 }
 
-/// Ends a training when the figures on the test set have not improved for some epochs.
+/// Ends a training when the figures on the validation set, or on the test set if there is no validation set, have not
+/// improved for some epochs.
 #[derive(Clone, Copy, Debug)]
 pub struct EarlyStopping {
     patience: usize,
@@ -82,8 +83,8 @@ impl EarlyStopping {
 
 impl Observer for EarlyStopping {
     fn epoch(&mut self, _: &mut Trainer, report: &EpochReport) -> Result<ControlFlow<()>> {
-        let Some(test) = report.test else { return Ok(ControlFlow::Continue(())) };
-        let best = Best::of(self.best, report.epoch, test);
+        let Some(evaluation) = report.evaluation else { return Ok(ControlFlow::Continue(())) };
+        let best = Best::of(self.best, report.epoch, evaluation);
         self.best = Some(best);
         Ok(match report.epoch - best.epoch >= self.patience {
             true => ControlFlow::Break(()),
@@ -95,11 +96,11 @@ impl Observer for EarlyStopping {
 impl Best {
     /// The better of `best` and this epoch: the one with more correct images or, if they are equal, with the smaller
     /// loss.
-    pub fn of(best: Option<Best>, epoch: usize, test: Evaluation) -> Best {
-        let now = Best { epoch, test };
+    pub fn of(best: Option<Best>, epoch: usize, evaluation: Evaluation) -> Best {
+        let merit = |evaluation: &Evaluation| (evaluation.correct, -evaluation.loss);
         match best {
-            Some(best) if (test.correct, -test.loss) <= (best.test.correct, -best.test.loss) => best,
-            _ => now,
+            Some(best) if merit(&evaluation) <= merit(&best.evaluation) => best,
+            _ => Best { epoch, evaluation },
         }
     }
 }

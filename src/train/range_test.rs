@@ -1,4 +1,4 @@
-//! The learning-rate range test: how far a network can be pushed.
+//! The learning-rate range test, which finds how large a learning rate a network tolerates.
 
 use super::trainer::Trainer;
 use crate::ops::HostBuffer;
@@ -11,31 +11,32 @@ pub struct RangePoint {
     pub rate: f64,
     /// Loss of its batch, before the step.
     pub loss: f64,
-    /// The losses so far, smoothed.
+    /// Smoothed average of the losses so far.
     pub smoothed: f64,
 }
 
-/// What a range test has found.
+/// The result of a range test.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RangeTest {
-    /// The steps, up to the one at which the loss ran away.
+    /// The steps, up to the one at which the loss diverged.
     pub points: Vec<RangePoint>,
 }
 
-/// Share of the smoothed loss that is kept from step to step. A hundred steps span five powers of ten, so that ten steps
-/// are half of one: as much as a suggestion can be trusted.
+/// Weight of the old average in each step. A hundred steps span five powers of ten, so that ten steps are half a power
+/// of ten, which is about the accuracy of a suggestion.
 const KEPT: f64 = 0.9;
 
-/// The loss has run away when it is so many times the smallest.
+/// The loss has diverged if it exceeds its minimum by this factor.
 const RUNAWAY: f64 = 4.0;
 
 impl RangeTest {
-    /// From the rates and losses of steps: smoothed by an exponential average without bias,
-    /// `average = 0.9 * average + 0.1 * loss`, `smoothed = average / (1 - 0.9^t)`; ends before a loss that is not finite,
-    /// and where the smoothed loss exceeds 4 times its smallest.
+    /// The result for these rates and losses of steps. Losses are smoothed by a bias-corrected exponential average,
+    /// `average = 0.9 * average + 0.1 * loss`, `smoothed = average / (1 - 0.9^t)`; the result ends before a loss that
+    /// is not finite, and at the step where the smoothed loss exceeds 4 times its minimum.
     ///
     /// # Source
-    /// Smith 2015, "Cyclical Learning Rates for Training Neural Networks"; the smoothing and the end are fastai's.
+    /// Smith 2015, "Cyclical Learning Rates for Training Neural Networks"; the smoothing and the criterion for the end
+    /// are from fastai.
     pub fn new(steps: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let (mut average, mut share, mut least) = (0.0, 1.0, f64::INFINITY);
         let mut points = Vec::new();
@@ -55,12 +56,13 @@ impl RangeTest {
         RangeTest { points }
     }
 
-    /// A learning rate to train with: the one at which the smoothed loss falls most steeply over the logarithm of the rate,
-    /// before its minimum; the slope is taken over five steps to both sides. None where the loss never falls by a hundredth.
+    /// A learning rate for training: the one before the minimum at which the smoothed loss falls most steeply over the
+    /// logarithm of the rate, with the slope taken over five steps on both sides. `None` if the loss never falls by one
+    /// per cent.
     pub fn suggestion(&self) -> Option<f64> {
         const SIDE: usize = 5;
         let points = &self.points;
-        // Less than that is noise, or rounding.
+        // A smaller decrease is noise or rounding.
         const LEAST_FALL: f64 = 0.01;
         let lowest = points.iter().enumerate().min_by(|(_, a), (_, b)| a.smoothed.total_cmp(&b.smoothed))?.0;
         if points[lowest].smoothed > (1.0 - LEAST_FALL) * points[0].smoothed {
@@ -77,10 +79,10 @@ impl RangeTest {
     }
 }
 
-/// `steps` rates from `first` to `last`, each the same number of times the one before.
+/// `steps` rates from `first` to `last`, in a geometric sequence.
 ///
 /// # Errors
-/// [`Error::Invalid`] for fewer than two steps, and for rates that are not positive or do not rise.
+/// [`Error::Invalid`] for fewer than two steps, and for rates that are not positive or do not increase.
 pub fn growing_rates(first: f64, last: f64, steps: usize) -> Result<Vec<f64>> {
     if steps < 2 {
         return Err(Error::invalid("range test", "at least 2 steps", steps));
@@ -94,12 +96,12 @@ pub fn growing_rates(first: f64, last: f64, steps: usize) -> Result<Vec<f64>> {
 }
 
 impl Trainer {
-    /// Trains one step at each of these rates, until the loss runs away, and then puts everything back as it was.
+    /// Trains one step at each of these rates, until the loss diverges, and then restores the trainer's state.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device failed.
+    /// [`Error::Device`] if the device failed.
     pub fn range_test(&mut self, rates: &[f64]) -> Result<RangeTest> {
-        /// Steps between two looks at the losses.
+        /// Number of steps after which the losses are read.
         const AT_ONCE: usize = 10;
         let before = self.state()?;
         let mut losses: Vec<f32> = Vec::new();
@@ -144,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    /// A loss of 2.3 that falls around a rate of 1e-2 and runs away at 1.
+    /// A loss of 2.3 that falls around a rate of 1e-2 and diverges at 1.
     fn curve(noise: f64) -> Vec<(f64, f64)> {
         let mut random = ChaCha8Rng::seed_from_u64(1);
         let loss = |rate: f64| {

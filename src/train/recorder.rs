@@ -9,7 +9,17 @@ use super::observer::Observer;
 use super::run_folder::RunFolder;
 use super::state::{Basis, Best, Checkpoint};
 use super::trainer::{EpochReport, Trainer};
+use crate::data::HeldOut;
 use crate::{Error, Result};
+
+/// Figures on a test set that was left for the end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TestFigures {
+    /// Those of the last weights.
+    pub last: Evaluation,
+    /// Those of the weights that were the best on the validation set.
+    pub best: Evaluation,
+}
 
 /// Writes the weights, the figures and the state from which a training can be resumed.
 ///
@@ -32,7 +42,7 @@ impl Recorder {
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::File`] when the earlier figures cannot be read.
-    pub fn resume(mut run: RunFolder, basis: Basis, checkpoint: &Checkpoint) -> Result<Self> {
+    pub fn resume(run: RunFolder, basis: Basis, checkpoint: &Checkpoint) -> Result<Self> {
         run.keep_metrics(checkpoint.state.epochs)?;
         Ok(Recorder { run, basis, best: checkpoint.best })
     }
@@ -47,19 +57,51 @@ impl Recorder {
         self.best
     }
 
+    /// At the end of a training with a validation set, measures the last and the best weights on the test set, once each,
+    /// and writes the figures to `metrics.jsonl`. `None` if each epoch was measured on the test set, or there are no test
+    /// images. `trainer` then holds the best weights.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::File`] when the best weights cannot be read, or the figures not be written; those of
+    /// [`Trainer::test`].
+    pub fn test(&self, trainer: &mut Trainer) -> Result<Option<TestFigures>> {
+        let Some(best) = self.best else { return Ok(None) };
+        if trainer.held_out() == HeldOut::Test {
+            return Ok(None);
+        }
+        let Some(last) = trainer.test()? else { return Ok(None) };
+        let weights = self.run.load("best", trainer.network())?;
+        trainer.set_weights(&weights)?;
+        let Some(of_best) = trainer.test()? else { return Ok(None) };
+        for (weights, epoch, figures) in
+            [("last", trainer.epochs_done(), last), ("best", best.epoch, of_best)]
+        {
+            self.run.log(&json!({
+                "weights": weights,
+                "epoch": epoch,
+                "test/loss": figures.loss,
+                "test/accuracy": figures.accuracy(),
+            }))?;
+        }
+        Ok(Some(TestFigures { last, best: of_best }))
+    }
+
     fn record(&mut self, trainer: &mut Trainer, report: &EpochReport) -> Result<()> {
         let state = trainer.state()?;
         let weights = state.weights(trainer.network())?;
-        let best = report.test.map(|test| Best::of(self.best, report.epoch, test)).or(self.best);
-        let save = |name| {
-            self.run.save(name, trainer.network(), &weights).map_err(|error| after(report.step, error))
+        let best = report.evaluation.map(|now| Best::of(self.best, report.epoch, now)).or(self.best);
+        let save = |name, weights| {
+            self.run.save(name, trainer.network(), weights).map_err(|error| after(report.step, error))
         };
         if best.is_some_and(|best| best.epoch == report.epoch) {
-            save("best")?;
+            save("best", &weights)?;
         }
-        save("last")?;
-        if let Some(test) = &report.test {
-            self.run.log(&metrics(report, test))?;
+        save("last", &weights)?;
+        if let Some(averages) = state.averages(trainer.network())? {
+            save("ema", &averages)?;
+        }
+        if let Some(evaluation) = &report.evaluation {
+            self.run.log(&metrics(report, evaluation))?;
         }
         self.run.save_checkpoint(&Checkpoint { state, best, basis: self.basis.clone() })?;
         self.best = best;
@@ -110,15 +152,17 @@ fn after(steps: u64, error: Error) -> Error {
     }
 }
 
-/// An epoch's line of `metrics.jsonl`.
-pub fn metrics(report: &EpochReport, test: &Evaluation) -> Value {
+/// An epoch's line of `metrics.jsonl`: `val/loss` and `val/accuracy` if there is a validation set, otherwise `test/loss`
+/// and `test/accuracy`.
+pub fn metrics(report: &EpochReport, evaluation: &Evaluation) -> Value {
+    let prefix = report.held_out.prefix();
     json!({
         "epoch": report.epoch,
         "step": report.step,
         "learning_rate": report.learning_rate,
         "train/loss": report.train_loss(),
-        "test/loss": test.loss,
-        "test/accuracy": test.accuracy(),
+        format!("{prefix}/loss"): evaluation.loss,
+        format!("{prefix}/accuracy"): evaluation.accuracy(),
         "images_per_s": report.images_per_s,
         "seconds": report.time.as_secs_f64(),
     })

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Checkpoint, TrainSettings, load_weights, nonfinite, save_weights};
 use crate::data::{self, LoadOptions, Measured, Normalisation, Preprocessing, Progress};
-use crate::files::{MOST_TEXT, check_folder, read_text, slug, sync_folder, write_durably};
+use crate::files::{
+    MOST_TEXT, append_durably, check_folder, read, read_text, slug, sync_folder, write_durably,
+};
 use crate::network::{Network, NetworkFile, Weights};
 use crate::report::short_name;
 use crate::tensor::ImageShape;
@@ -164,12 +166,11 @@ fn is_there(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// A run's folder: `config.toml`, `model.toml`, `metrics.jsonl`, `best.safetensors`, `last.safetensors`, and
-/// `state.safetensors`, from which it can be resumed.
+/// A run's folder: `config.toml`, `model.toml`, `metrics.jsonl`, the weights `best.safetensors`, `last.safetensors` and,
+/// with moving averages, `ema.safetensors`; and `state.safetensors`, from which the run can be resumed.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    metrics: String,
 }
 
 impl RunFolder {
@@ -233,7 +234,7 @@ impl RunFolder {
             _ => Error::io("create", &path)(error),
         })?;
         sync_folder(parent).map_err(Error::io("write", parent))?;
-        let run = RunFolder { path, metrics: String::new() };
+        let run = RunFolder { path };
         run.set_config(config)?;
         write_durably(&run.path.join("model.toml"), network.to_toml().as_bytes())?;
         Ok(run)
@@ -265,7 +266,7 @@ impl RunFolder {
             .and_then(|file| file.build(Some(image)))
             .map_err(damaged)?;
         network.check_data(image, config.classes.len()).map_err(damaged)?;
-        Ok((RunFolder { path: path.into(), metrics: String::new() }, config, network))
+        Ok((RunFolder { path: path.into() }, config, network))
     }
 
     /// The path of the folder.
@@ -273,25 +274,29 @@ impl RunFolder {
         &self.path
     }
 
-    /// Adds a line to `metrics.jsonl`.
+    /// Adds a line to the end of `metrics.jsonl`. Whoever reads the file drops a last line that a killed process has left
+    /// without its end.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
-    pub fn log(&mut self, line: &serde_json::Value) -> Result<()> {
-        self.metrics.push_str(&format!("{line}\n"));
-        write_durably(&self.path.join(METRICS), self.metrics.as_bytes())
+    pub fn log(&self, line: &serde_json::Value) -> Result<()> {
+        append_durably(&self.path.join(METRICS), format!("{line}\n").as_bytes())
     }
 
-    /// Keeps the lines of the first `epochs` epochs of `metrics.jsonl`, from an earlier part of the run.
+    /// Keeps the lines of the first `epochs` epochs of `metrics.jsonl`, from an earlier part of the run, and drops those
+    /// behind them, whole or not.
     ///
     /// # Errors
-    /// [`Error::Io`] when they cannot be read; [`Error::File`] when they are damaged, or one is missing.
-    pub(super) fn keep_metrics(&mut self, epochs: usize) -> Result<()> {
+    /// [`Error::Io`] when they cannot be read or the others not dropped; [`Error::File`] when they are damaged, or one is
+    /// missing.
+    pub(super) fn keep_metrics(&self, epochs: usize) -> Result<()> {
         let path = self.path.join(METRICS);
-        let text = match epochs {
-            0 => String::new(),
-            _ => read_text(&path, MOST_TEXT)?,
-        };
+        if epochs == 0 && !is_there(&path).map_err(Error::io("read", &path))? {
+            return Ok(());
+        }
+        // What is torn need not be text.
+        let found = read(&path, MOST_TEXT)?;
+        let text = String::from_utf8_lossy(&found);
         let lines: Vec<&str> = text.lines().take(epochs).collect();
         for (line, epoch) in lines.iter().zip(1..) {
             let found = serde_json::from_str::<serde_json::Value>(line).ok();
@@ -302,8 +307,8 @@ impl RunFolder {
         if lines.len() < epochs {
             return Err(Error::file(&path, format!("lines of {epochs} epochs"), lines.len()));
         }
-        self.metrics = lines.iter().map(|line| format!("{line}\n")).collect();
-        Ok(())
+        let kept: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        if kept.as_bytes() == found { Ok(()) } else { write_durably(&path, kept.as_bytes()) }
     }
 
     /// Writes the checkpoint from which the run can be resumed.
@@ -331,7 +336,7 @@ impl RunFolder {
         write_durably(&self.path.join("config.toml"), config.as_bytes())
     }
 
-    /// Writes `best.safetensors` or `last.safetensors`; see [`save_weights`]. Weights that are not finite are not
+    /// Writes the weights of this name, such as `last.safetensors`; see [`save_weights`]. Weights that are not finite are not
     /// written.
     ///
     /// # Errors
@@ -344,7 +349,7 @@ impl RunFolder {
         save_weights(&self.weights_path(name), weights)
     }
 
-    /// Reads `best.safetensors` or `last.safetensors`; see [`load_weights`].
+    /// Reads the weights of this name, such as `last.safetensors`; see [`load_weights`].
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::File`] when the file is missing or damaged, or its weights are not those of
@@ -353,7 +358,12 @@ impl RunFolder {
         load_weights(&self.weights_path(name), network)
     }
 
-    /// Whether `best.safetensors` or `last.safetensors` exists.
+    /// The weights that are meant if nobody says which: `best`, or `last` if the run ended before there was a best.
+    pub fn default_weights(&self) -> &'static str {
+        if self.has("best") { "best" } else { "last" }
+    }
+
+    /// Whether there are weights of this name, such as `last.safetensors`.
     pub fn has(&self, name: &str) -> bool {
         self.weights_path(name).exists()
     }

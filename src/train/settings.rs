@@ -23,6 +23,9 @@ pub struct TrainSettings {
     /// Largest norm of all gradients together: above it, they are scaled down to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
+    /// Share that the exponential moving average of each weight keeps in a step; without it, no averages are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f32>,
     /// Share of every label that is spread over all classes in training; evaluations use the plain loss.
     #[serde(skip_serializing_if = "is_zero")]
     pub label_smoothing: f32,
@@ -90,6 +93,7 @@ impl Default for TrainSettings {
             seed: 0,
             learning_rate: 0.02,
             clip_norm: None,
+            ema: None,
             label_smoothing: 0.0,
             class_weights: None,
             freeze: Vec::new(),
@@ -136,7 +140,12 @@ impl TrainSettings {
 
     /// Options of the update of a step.
     pub(super) fn update(&self) -> UpdateOptions {
-        UpdateOptions { optimizer: self.optimizer, groups: self.groups, clip_norm: self.clip_norm }
+        UpdateOptions {
+            optimizer: self.optimizer,
+            groups: self.groups,
+            clip_norm: self.clip_norm,
+            average: self.ema,
+        }
     }
 
     /// The learning rate of step `t` of a run with epochs of `steps`.

@@ -12,6 +12,7 @@ use super::settings::TrainSettings;
 use crate::data::{DataSplits, Dataset};
 use crate::files::write_durably;
 use crate::network::{Network, Variable, Weights};
+use crate::ops::optimizer::AVERAGE;
 use crate::{Error, Result};
 
 /// The state of a training between two steps.
@@ -33,9 +34,31 @@ impl TrainState {
     /// # Errors
     /// [`Error::Invalid`] for a state of another network; [`Error::Memory`] when there is too little memory.
     pub fn weights(&self, network: &Network) -> Result<Weights> {
+        self.weights_from(network, |variable| self.variables.get(&variable.name))
+    }
+
+    /// The moving averages of the network's variables, rounded to f32, and the values of those that have none; `None`
+    /// if the training keeps no averages.
+    ///
+    /// # Errors
+    /// As [`TrainState::weights`].
+    pub fn averages(&self, network: &Network) -> Result<Option<Weights>> {
+        let average = |variable: &Variable| self.variables.get(&format!("{}.{AVERAGE}", variable.name));
+        if network.variables().all(|variable| average(variable).is_none()) {
+            return Ok(None);
+        }
+        let values = |variable: &Variable| average(variable).or_else(|| self.variables.get(&variable.name));
+        self.weights_from(network, values).map(Some)
+    }
+
+    fn weights_from<'a>(
+        &self,
+        network: &Network,
+        values: impl Fn(&Variable) -> Option<&'a Vec<f64>>,
+    ) -> Result<Weights> {
         let of_variable = |variable: &Variable| {
             let name = &variable.name;
-            let values = self.variables.get(name);
+            let values = values(variable);
             let values =
                 values.ok_or_else(|| Error::invalid("state", format!("values of {name}"), "none"))?;
             let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
@@ -56,13 +79,14 @@ pub struct Checkpoint {
     pub basis: Basis,
 }
 
-/// The epoch with the best figures on the test set.
+/// The epoch with the best figures on the validation set, or on the test set if there is no validation set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// Its number, from 1.
     pub epoch: usize,
     /// The figures.
-    pub test: Evaluation,
+    #[serde(alias = "test")]
+    pub evaluation: Evaluation,
 }
 
 /// What defines a run. With anything else, it is another run.
@@ -74,6 +98,9 @@ pub struct Basis {
     pub settings: BTreeMap<String, String>,
     /// A checksum of the training set.
     pub train: String,
+    /// A checksum of the validation set, if there is one.
+    #[serde(default)]
+    pub validation: Option<String>,
     /// A checksum of the test set.
     pub test: String,
 }
@@ -91,16 +118,25 @@ impl Basis {
         let table: toml::Table = text.parse().expect("TOML that was just written");
         let mut settings = BTreeMap::new();
         flatten("", &table, &mut settings);
-        Basis { model: network.to_toml(), settings, train: checksum(&data.train), test: checksum(&data.test) }
+        Basis {
+            model: network.to_toml(),
+            settings,
+            train: checksum(&data.train),
+            validation: data.validation.as_ref().map(checksum),
+            test: checksum(&data.test),
+        }
     }
 
     /// The differences from `now`, one phrase for each: `learning_rate 0.02, now 0.05`.
     pub fn differences(&self, now: &Basis) -> Vec<String> {
-        let named =
-            [("the model", &self.model, &now.model), ("the training images", &self.train, &now.train)];
-        let named = named.into_iter().chain([("the test images", &self.test, &now.test)]);
+        let named = [
+            ("the model", self.model != now.model),
+            ("the training images", self.train != now.train),
+            ("the validation images", self.validation != now.validation),
+            ("the test images", self.test != now.test),
+        ];
         let mut found: Vec<String> =
-            named.filter(|(_, then, now)| then != now).map(|(what, ..)| what.to_owned()).collect();
+            named.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what.to_owned()).collect();
         let names: BTreeSet<&String> = self.settings.keys().chain(now.settings.keys()).collect();
         found.extend(names.into_iter().filter_map(|name| {
             let [then, now] =

@@ -9,8 +9,9 @@ use super::evaluate::{Evaluation, Evaluator};
 use super::settings::TrainSettings;
 use super::state::TrainState;
 use super::{feed, nonfinite};
-use crate::data::{DataSplits, Normalisation};
+use crate::data::{DataSplits, Dataset, HeldOut, Normalisation};
 use crate::network::{Network, Variable, Weights};
+use crate::ops::optimizer::{AVERAGE, UpdateOptions};
 use crate::ops::{Element, HostBuffer};
 use crate::plan::{
     BufferId, EvaluateOptions, Executor, Memory, Mode, Pending, Plan, Prepared, Prologues, TrainOptions,
@@ -40,8 +41,10 @@ pub struct EpochReport {
     pub step: u64,
     /// Loss of each step of this epoch.
     pub losses: Vec<f32>,
-    /// Figures on the test set; `None` after an interruption.
-    pub test: Option<Evaluation>,
+    /// What the epoch was measured on.
+    pub held_out: HeldOut,
+    /// The figures on that; `None` after an interruption.
+    pub evaluation: Option<Evaluation>,
     /// Images trained per second, without the time of the evaluation.
     pub images_per_s: f64,
     /// Duration of the epoch with its evaluation.
@@ -67,7 +70,10 @@ pub struct Trainer {
     prepared: Prepared,
     options: TrainOptions,
     rows: usize,
+    held_out: HeldOut,
     evaluator: Evaluator,
+    // Of the test set, if each epoch is measured on a validation set.
+    test: Option<Evaluator>,
     // Number of whole epochs, and the losses of the epoch under way.
     epochs_done: usize,
     losses: Vec<f32>,
@@ -104,13 +110,11 @@ impl Trainer {
         let normalisation = data.preprocessing.normalisation.clone();
         let prepared = executor.prepare(plan.clone())?;
         feed::upload(executor.as_mut(), &plan, prepared, &options.data, &data.train, &normalisation)?;
-        let evaluator = Evaluator::new(
-            executor.as_mut(),
-            &network,
-            data.held_out(),
-            &normalisation,
-            settings.batch_size,
-        )?;
+        let mut evaluators = Self::evaluated(data)
+            .map(|set| Evaluator::new(executor.as_mut(), &network, set, &normalisation, settings.batch_size));
+        let evaluator = evaluators.next().expect("data that were checked")?;
+        let test = evaluators.next().transpose()?;
+        drop(evaluators);
         let mut trainer = Trainer {
             executor,
             network,
@@ -119,7 +123,9 @@ impl Trainer {
             prepared,
             options,
             rows: data.train.len(),
+            held_out: data.held_out().0,
             evaluator,
+            test,
             epochs_done: 0,
             losses: Vec::new(),
             step_time: None,
@@ -134,6 +140,14 @@ impl Trainer {
         Ok(trainer)
     }
 
+    /// What is evaluated: after each epoch, and what is left for the end.
+    fn evaluated(data: &DataSplits) -> impl Iterator<Item = (HeldOut, &Dataset)> {
+        let (held_out, each_epoch) = data.held_out();
+        let is_left = held_out == HeldOut::Validation && !data.test.is_empty();
+        let at_the_end = is_left.then_some((HeldOut::Test, &data.test));
+        [(held_out, each_epoch)].into_iter().chain(at_the_end)
+    }
+
     fn options(
         executor: &dyn Executor,
         network: &Network,
@@ -145,7 +159,7 @@ impl Trainer {
             return Err(Error::invalid("freeze", "a variable that is left to be trained", "none"));
         }
         network.check_data(data.train.image, data.train.classes.len())?;
-        if data.held_out().is_empty() {
+        if data.held_out().1.is_empty() {
             return Err(Error::invalid("data", "test or validation images", "none"));
         }
         let batch_size = settings.batch_size;
@@ -166,14 +180,15 @@ impl Trainer {
         settings: &TrainSettings,
         training: &Plan,
     ) -> Result<()> {
-        let options = Evaluator::options(executor, data.held_out(), settings.batch_size)?;
-        let evaluation = Evaluator::plan(network, &options)?;
-        executor.check(training)?;
-        executor.check(&evaluation)?;
+        let evaluations = Self::evaluated(data)
+            .map(|set| Evaluator::plan(network, &Evaluator::options(executor, set, settings.batch_size)?));
+        let evaluations: Vec<Plan> = evaluations.collect::<Result<_>>()?;
+        let plans: Vec<&Plan> = [training].into_iter().chain(&evaluations).collect();
+        plans.iter().try_for_each(|plan| executor.check(plan))?;
         // Host copies at the start and for saving: the variables as read back, in PyTorch's layout and as a file; the
         // exact state, in memory and as a file.
         let copies = 10 * Element::Real.bytes(network.parameter_count());
-        let bytes = executor.host_bytes(&[training, &evaluation]) + copies;
+        let bytes = executor.host_bytes(&plans) + copies;
         host_memory::check(&format!("training {}", network.name()), bytes, "a smaller batch or model")
     }
 
@@ -190,9 +205,11 @@ impl Trainer {
         let network = &network.clone().freeze(&settings.freeze)?;
         let options = Self::options(executor, network, data, settings)?;
         let training = executor.memory(&train_plan(network, &options)?.fused(Prologues::WhereTheyPay));
-        let evaluation = Evaluator::memory(executor, network, data.held_out(), settings.batch_size)?;
-        // Training and evaluation share the parameters.
-        Ok(training + Memory { parameters: 0, ..evaluation })
+        Self::evaluated(data).try_fold(training, |sum, set| {
+            let evaluation = Evaluator::memory(executor, network, set, settings.batch_size)?;
+            // Training and evaluation share the parameters.
+            Ok(sum + Memory { parameters: 0, ..evaluation })
+        })
     }
 
     /// How the network is trained.
@@ -228,20 +245,28 @@ impl Trainer {
         feed::read_weights(self.executor.as_mut(), &self.plan, self.prepared, &self.network)
     }
 
-    /// Replaces the value of every variable.
+    /// Replaces the value of every variable, from which its moving average, if one is kept, goes on.
     ///
     /// # Errors
     /// [`Error::Invalid`] for weights that are not the network's.
     pub fn set_weights(&mut self, weights: &Weights) -> Result<()> {
-        feed::write_weights(self.executor.as_mut(), &self.plan, self.prepared, &self.network, weights)
+        let executor = self.executor.as_mut();
+        feed::write_weights(executor, &self.plan, self.prepared, &self.network, weights)?;
+        self.network.variables().try_for_each(|variable| {
+            let Some(average) = self.plan.find(&format!("{}.{AVERAGE}", variable.name)) else {
+                return Ok(());
+            };
+            executor.write(self.prepared, average, &HostBuffer::real(weights.values(variable)?))
+        })
     }
 
     pub(super) fn write(&mut self, name: &str, content: HostBuffer<f32>) -> Result<()> {
         self.executor.write(self.prepared, self.plan.expect(name), &content)
     }
 
-    /// Trains on every batch of the training set once, in a new order, and evaluates the test set. If the last epoch
-    /// was interrupted, trains on the rest of its batches instead.
+    /// Trains on every batch of the training set once, in a new order, and evaluates the validation set, or the
+    /// test set if there is no validation set. If the last epoch was interrupted, trains on the rest of its batches
+    /// instead.
     ///
     /// `watch` is called whenever losses have arrived; when it breaks, training stops after the steps under way,
     /// without an evaluation.
@@ -288,16 +313,17 @@ impl Trainer {
         let images_per_s = (done * self.settings.batch_size) as f64 / start.elapsed().as_secs_f64();
         let (epoch, step, losses) = (self.epochs_done + 1, self.steps_done(), self.losses.clone());
         let learning_rate = self.settings.rate(step.saturating_sub(1), steps);
-        let test = match losses.len() == steps {
+        let evaluation = match losses.len() == steps {
             true => {
-                let test = self.evaluate_epoch()?;
+                let evaluation = self.evaluate_epoch()?;
                 self.epochs_done += 1;
                 self.losses.clear();
-                Some(test)
+                Some(evaluation)
             }
             false => None,
         };
-        Ok(EpochReport { epoch, step, losses, test, images_per_s, time: start.elapsed(), learning_rate })
+        let (held_out, time) = (self.held_out, start.elapsed());
+        Ok(EpochReport { epoch, step, losses, held_out, evaluation, images_per_s, time, learning_rate })
     }
 
     /// The state from which the training can be resumed by [`Trainer::restore`].
@@ -346,9 +372,10 @@ impl Trainer {
     /// The buffers whose content lasts from step to step: the variables and the optimizer's state.
     fn lasting_buffers(&self) -> Vec<(String, BufferId)> {
         let variables = self.network.variables().map(|variable| variable.name.clone());
-        let states = self.options.update.optimizer.states();
+        let UpdateOptions { optimizer, average, .. } = &self.options.update;
         let of_variable = |variable: &Variable| {
-            states.iter().map(|state| format!("{}.{state}", variable.name)).collect::<Vec<_>>()
+            let states = optimizer.states().iter().chain(average.map(|_| &AVERAGE));
+            states.map(|state| format!("{}.{state}", variable.name)).collect::<Vec<_>>()
         };
         let names = variables.chain(self.network.variables().flat_map(of_variable));
         names.filter_map(|name| self.plan.find(&name).map(|buffer| (name, buffer))).collect()
@@ -389,12 +416,31 @@ impl Trainer {
         (self.executor, self.plan, self.prepared)
     }
 
-    /// Figures of the current parameters on the test set.
+    /// Figures of the current parameters on what each epoch is measured on.
     ///
     /// # Errors
     /// As [`Evaluator::evaluate`].
     pub fn evaluate(&mut self) -> Result<Evaluation> {
         self.evaluator.evaluate(self.executor.as_mut())
+    }
+
+    /// What each epoch is measured on.
+    pub fn held_out(&self) -> HeldOut {
+        self.held_out
+    }
+
+    /// Figures of the current parameters on the test set, which is left for the end if there is a validation set; `None`
+    /// if there are no test images.
+    ///
+    /// # Errors
+    /// As [`Evaluator::evaluate`].
+    pub fn test(&mut self) -> Result<Option<Evaluation>> {
+        match (self.held_out, &self.test) {
+            (HeldOut::Test, _) => self.evaluate().map(Some),
+            (HeldOut::Validation, test) => {
+                test.as_ref().map(|test| test.evaluate(self.executor.as_mut())).transpose()
+            }
+        }
     }
 
     /// Steps trained since the start.

@@ -1,4 +1,4 @@
-//! Small geometries, all of them: what a window can do along an axis, and the axes that look degenerate in pairs.
+//! All small geometries: every way in which a window can lie along an axis, and all pairs of degenerate axes.
 
 use std::collections::HashSet;
 
@@ -7,34 +7,37 @@ use rand::seq::index;
 use rand::{RngExt, SeedableRng};
 
 use super::cases::Case;
-use super::cases::pool::KINDS;
+use super::cases::pool::both_passes;
 use super::random::windows;
+use crate::Result;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
-use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
+use crate::ops::pool::PoolGeometry;
 use crate::ops::window::{Axis, Padding, WindowOptions};
 use crate::tensor::ImageShape;
 
 /// The largest input, kernel, stride, dilation, and padding on either side of an axis.
 const MOST: [usize; 5] = [7, 5, 4, 3, 3];
 
-/// Images of a batch: what is right for one may be wrong for the next.
+/// Images in a batch: more than one, since a kernel may be right for the first and wrong for the next.
 const BATCH_SIZE: usize = 2;
 
-/// Channels of the input and of the output, and groups: one group, several, and one a channel. Of the two rows a
-/// geometry gets one, so that channels come in fours as often as not.
+/// Channels of the input, channels of the output, and groups: one group, several groups, and one group per channel. A
+/// geometry uses one of the two rows, so that about half of the geometries have multiples of four channels.
 const CHANNELS: [[[usize; 3]; 3]; 2] = [[[3, 5, 1], [4, 6, 2], [3, 3, 3]], [[4, 8, 1], [8, 8, 2], [4, 4, 4]]];
 
-/// Channels for which 3x3 windows that move by one are transformed.
+/// Channels for which 3x3 windows with a stride of 1 use the Winograd transform.
 const WIDE: [usize; 3] = [33, 18, 1];
 
-/// Every geometry of a small range, by number.
+/// Every geometry of a small range, by its number.
 ///
-/// An axis is decided by its input, kernel, stride, dilation, and padding before and after. Each of them meets a few
-/// ordinary and odd partners on the other axis, in both orders; those that are degenerate meet each
-/// other.
+/// An axis is determined by its input, kernel, stride, dilation, and padding before and after. Each axis is combined
+/// with a few ordinary and odd partners as the other axis, in both orders; degenerate axes are also combined with each
+/// other. Axes whose last window hangs over the end of the padded input, which pools in ceil mode have, are combined with
+/// one partner each.
 #[derive(Clone, Debug)]
 pub struct Exhaustive {
     axes: Vec<Axis>,
+    hanging: Vec<Axis>,
     partners: Vec<Axis>,
     degenerate: Vec<Axis>,
 }
@@ -49,13 +52,13 @@ impl Exhaustive {
     /// All axes of the range.
     pub fn new() -> Self {
         let axes = axes();
-        // A single tap has no distance to a next one.
+        // The dilation of a single tap has no effect.
         let is_paired = |axis: &Axis| is_degenerate(axis) && (axis.kernel > 1 || axis.dilation == 1);
         let degenerate = axes.iter().copied().filter(is_paired).collect();
         // Input, kernel, stride, dilation, padding before and after.
         let partners = [[5, 3, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [6, 2, 3, 2, 0, 1]].map(axis);
         let partners = partners.into_iter().map(|axis| axis.expect("a window that fits")).collect();
-        Exhaustive { axes, partners, degenerate }
+        Exhaustive { axes, hanging: hanging_axes(), partners, degenerate }
     }
 
     /// Number of geometries.
@@ -63,14 +66,24 @@ impl Exhaustive {
         self.partnered() + self.degenerate.len().pow(2)
     }
 
-    /// Whether there is none.
+    /// Whether there are no geometries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Number of geometries in which an axis meets a partner; they come first.
-    fn partnered(&self) -> usize {
+    /// Number of geometries that combine an axis with each partner; they come first.
+    fn with_each_partner(&self) -> usize {
         2 * self.axes.len() * self.partners.len()
+    }
+
+    /// Number of geometries that combine an axis with a partner, those of ceil mode last.
+    fn partnered(&self) -> usize {
+        self.with_each_partner() + self.hanging.len()
+    }
+
+    /// Whether the geometry of this number is one of ceil mode.
+    fn is_in_ceil_mode(&self, number: usize) -> bool {
+        (self.with_each_partner()..self.partnered()).contains(&number)
     }
 
     /// Height and width of the geometry of this number.
@@ -79,15 +92,18 @@ impl Exhaustive {
             let count = self.degenerate.len();
             return [self.degenerate[number / count], self.degenerate[number % count]];
         }
-        let axis = self.axes[number / 2 / self.partners.len()];
+        let axis = match number.checked_sub(self.with_each_partner()) {
+            Some(hanging) => self.hanging[hanging],
+            None => self.axes[number / 2 / self.partners.len()],
+        };
         let partner = self.partners[number / 2 % self.partners.len()];
         if number.is_multiple_of(2) { [axis, partner] } else { [partner, axis] }
     }
 
-    /// Every pass of every convolution and pool over the geometry of this number.
+    /// Every pass of the convolutions and pools with the geometry of this number; in ceil mode, of the pools alone.
     ///
     /// # Panics
-    /// When there is no such geometry.
+    /// If there is no such geometry.
     pub fn cases(&self, number: usize) -> Vec<Case> {
         let [height, width] = self.pair(number);
         let window = WindowOptions {
@@ -106,6 +122,12 @@ impl Exhaustive {
         let is_transformed = |axis: &Axis| (axis.kernel, axis.stride, axis.dilation) == (3, 1, 1);
         let wide = (is_transformed(&height) && is_transformed(&width)).then_some(WIDE);
         let described = windows(&height, &width);
+        if self.is_in_ceil_mode(number) {
+            let image = image(CHANNELS[row][0][0]);
+            let geometry = PoolGeometry::in_ceil_mode(BATCH_SIZE, image, &window);
+            let name = format!("small {number}: {BATCH_SIZE}x{image}, {described}, ceil mode");
+            return geometry.into_iter().flat_map(|geometry| both_passes(&name, geometry)).collect();
+        }
         let mut cases = Vec::new();
         for [in_channels, out_channels, groups] in CHANNELS[row].into_iter().chain(wide) {
             let image = image(in_channels);
@@ -119,18 +141,15 @@ impl Exhaustive {
             cases.push(Case::new(&name, ConvGradInput::new(geometry)));
         }
         let image = image(CHANNELS[row][0][0]);
-        // None where a window of the pool would meet padding alone.
+        // A pool has no such geometry if a window would lie entirely in the padding.
         if let Ok(geometry) = PoolGeometry::new(BATCH_SIZE, image, &window) {
             let name = format!("small {number}: {BATCH_SIZE}x{image}, {described}");
-            for kind in KINDS {
-                cases.push(Case::new(&name, PoolForward { kind, geometry }));
-                cases.push(Case::new(&name, PoolGrad::new(kind, geometry)));
-            }
+            cases.extend(both_passes(&name, geometry));
         }
         cases
     }
 
-    /// Numbers of `count` geometries, or of all where there are fewer, drawn from `seed`, in rising order.
+    /// Numbers of `count` geometries, or of all if there are fewer, drawn from `seed`, in ascending order.
     pub fn sample(&self, count: usize, seed: u64) -> Vec<usize> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut numbers = index::sample(&mut rng, self.len(), count.min(self.len())).into_vec();
@@ -138,54 +157,74 @@ impl Exhaustive {
         numbers
     }
 
-    /// Numbers of geometries in which one axis of each `every`, drawn from `seed`, meets a drawn partner, in a drawn order.
+    /// Numbers of geometries drawn from `seed`, in ascending order: of every `every` axes in a row, one is combined
+    /// with a random partner, in a random order.
     pub fn sample_of_axes(&self, every: usize, seed: u64) -> Vec<usize> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let axes = self.axes.len() + self.hanging.len();
         let drawn = |first: usize| {
-            let axis = first + rng.random_range(0..every.min(self.axes.len() - first));
+            let axis = first + rng.random_range(0..every.min(axes - first));
+            if let Some(hanging) = axis.checked_sub(self.axes.len()) {
+                return self.with_each_partner() + hanging;
+            }
             2 * (axis * self.partners.len() + rng.random_range(0..self.partners.len()))
                 + rng.random_range(0..2)
         };
-        (0..self.axes.len()).step_by(every).map(drawn).collect()
+        (0..axes).step_by(every).map(drawn).collect()
     }
 }
 
-/// The axis of an input, a kernel, a stride, a dilation, and padding before and after; none where the kernel is too
-/// large.
-fn axis([input, kernel, stride, dilation, before, after]: [usize; 6]) -> Option<Axis> {
+/// The axis with this input, kernel, stride, dilation, and padding before and after; `None` if the kernel is too large.
+fn axis(sizes: [usize; 6]) -> Option<Axis> {
+    axis_of(Axis::pair, sizes)
+}
+
+type Pair = fn(&str, [usize; 2], &WindowOptions) -> Result<[Axis; 2]>;
+
+fn axis_of(pair: Pair, [input, kernel, stride, dilation, before, after]: [usize; 6]) -> Option<Axis> {
     let window = WindowOptions {
         kernel_size: [kernel, 1],
         stride: [stride, 1],
         dilation: [dilation, 1],
         padding: Padding::Sides { top: before, bottom: after, left: 0, right: 0 },
     };
-    Axis::pair("exhaustive", [input, 1], &window).ok().map(|[axis, _]| axis)
+    pair("exhaustive", [input, 1], &window).ok().map(|[axis, _]| axis)
 }
 
-/// All axes of the range; of those that differ in the padding after the last window alone, one.
+/// All axes of the range. Of axes that differ only in the padding after the last window, one is kept.
 fn axes() -> Vec<Axis> {
-    let [most_input, most_kernel, most_stride, most_dilation, most_padding] = MOST;
-    let mut axes = Vec::new();
     let mut seen = HashSet::new();
+    all_sizes().filter_map(axis).filter(|axis| seen.insert(Axis { padding_after: 0, ..*axis })).collect()
+}
+
+/// All axes of the range that ceil mode gives another window.
+fn hanging_axes() -> Vec<Axis> {
+    let hanging = |sizes| axis_of(Axis::pair_in_ceil_mode, sizes).filter(|&found| axis(sizes) != Some(found));
+    all_sizes().filter_map(hanging).collect()
+}
+
+/// The sizes of every axis of the range: input, kernel, stride, dilation, padding before and after.
+fn all_sizes() -> impl Iterator<Item = [usize; 6]> {
+    let [most_input, most_kernel, most_stride, most_dilation, most_padding] = MOST;
+    let mut sizes = Vec::new();
     for input in 1..=most_input {
         for kernel in 1..=most_kernel {
             for stride in 1..=most_stride {
                 for dilation in 1..=most_dilation {
                     for before in 0..=most_padding {
                         for after in 0..=most_padding {
-                            let axis = axis([input, kernel, stride, dilation, before, after]);
-                            axes.extend(axis.filter(|axis| seen.insert(Axis { padding_after: 0, ..*axis })));
+                            sizes.push([input, kernel, stride, dilation, before, after]);
                         }
                     }
                 }
             }
         }
     }
-    axes
+    sizes.into_iter()
 }
 
-/// Whether an axis has a single input or output position, a stride that leads past the end of the input, or a window
-/// that meets padding alone.
+/// Whether an axis has a single input or output position, a stride past the end of the input, or a window that lies
+/// entirely in the padding.
 fn is_degenerate(axis: &Axis) -> bool {
     let meets_padding_alone = |position| axis.taps_inside(position).is_empty();
     axis.input == 1
@@ -239,6 +278,11 @@ mod tests {
                 assert!(pairs.contains(&[axis, partner]) && pairs.contains(&[partner, axis]));
             }
         }
+        for &hanging in &sweep.hanging {
+            let meets =
+                |&partner: &Axis| pairs.contains(&[hanging, partner]) || pairs.contains(&[partner, hanging]);
+            assert!(sweep.partners.iter().any(meets));
+        }
         let first = [sweep.degenerate[0], *sweep.degenerate.last().unwrap()];
         assert!(pairs.contains(&first) && pairs.contains(&[first[1], first[0]]));
         let one_row_with_a_stride = axis([1, 1, 2, 1, 0, 0]).unwrap();
@@ -255,9 +299,12 @@ mod tests {
         assert_ne!(sample, sweep.sample(1000, 4));
         assert!(sample.is_sorted_by(|a, b| a < b) && sample.len() == 1000);
         let axes = sweep.sample_of_axes(10, 3);
-        assert_eq!(axes.len(), sweep.axes.len().div_ceil(10));
+        assert_eq!(axes.len(), (sweep.axes.len() + sweep.hanging.len()).div_ceil(10));
         assert!(axes.is_sorted_by(|a, b| a < b) && axes.iter().all(|&number| number < sweep.partnered()));
-        let of_axis = |number: usize| number / 2 / sweep.partners.len();
+        let of_axis = |number: usize| match number.checked_sub(sweep.with_each_partner()) {
+            Some(hanging) => sweep.axes.len() + hanging,
+            None => number / 2 / sweep.partners.len(),
+        };
         assert!((0..).zip(&axes).all(|(tenth, &number)| of_axis(number) / 10 == tenth));
     }
 }

@@ -1,4 +1,4 @@
-//! Whether an operation's fast forms give the definition's answer.
+//! Checks that the fast forms of operations give the answers of their definitions.
 
 pub mod cases;
 mod exhaustive;
@@ -21,12 +21,12 @@ use crate::ops::{Element, HostBuffer, Op, Operand, Operands, Precision};
 use crate::plan::{BufferId, Executor, Plan};
 use crate::{Result, host_memory};
 
-/// What a trial fills the operands with.
+/// The kind of values with which a trial fills the operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Data {
-    /// Integers from -2 to 2: sums below 2^24 are exact in f32, so every order of summing gives the same
-    /// answer, and any difference is a bug.
+    /// Integers from -2 to 2: sums below 2^24 are exact in f32, so that every order of summation gives the same answer,
+    /// and any difference is a bug.
     Integers,
     /// Reals from -1 to 1: the answer may differ by [`Precision::bound`].
     Reals,
@@ -46,7 +46,7 @@ impl fmt::Display for Data {
     }
 }
 
-/// One operation, filled with data, and the answer of its definition.
+/// One operation with data for its operands, and the answer of its definition.
 #[derive(Debug)]
 pub struct Trial {
     plan: Arc<Plan>,
@@ -56,7 +56,7 @@ pub struct Trial {
     bound: f64,
 }
 
-/// A difference that a right answer cannot show.
+/// A difference from the definition that a correct answer cannot have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mismatch {
     /// The operation.
@@ -65,9 +65,9 @@ pub struct Mismatch {
     pub operand: &'static str,
     /// Position in it.
     pub index: usize,
-    /// What the definition gives.
+    /// The definition's value.
     pub expected: f64,
-    /// What was found.
+    /// The value found.
     pub found: f64,
     /// The largest difference that passes.
     pub bound: f64,
@@ -80,7 +80,7 @@ impl fmt::Display for Mismatch {
 }
 
 impl Mismatch {
-    /// The difference alone, for messages that have named the operation.
+    /// The difference without the operation, for messages that have named it already.
     pub fn difference(&self) -> String {
         let Mismatch { operand, index, expected, found, bound, .. } = self;
         format!("{operand}[{index}]: expected {expected} within {bound:e}, found {found}")
@@ -91,19 +91,19 @@ impl Trial {
     /// Checks that a trial of `op` fits the host's memory: the definition works in f64 on copies of its own.
     ///
     /// # Errors
-    /// [`Error::Memory`](crate::Error::Memory) when it does not.
+    /// [`Error::Memory`](crate::Error::Memory) if it does not.
     pub fn check(op: &dyn Op) -> Result<()> {
         let elements = op.operands().into_iter().map(|operand| operand.shape.elements() as u64);
         let (sum, largest) =
             elements.fold((0, 0), |(sum, largest), elements| (sum + elements, elements.max(largest)));
-        // Every operand as it was given and as the definition leaves it, what the executor holds, which may be in f64
-        // too, and what it gives back in f32; then, one operand at a time, what is compared.
+        // Every operand exists as it was given and as the definition leaves it, in the executor, possibly in f64 too,
+        // and as read back in f32; in addition, one operand at a time, there are the copies that are compared.
         let bytes = (8 + 8 + 8 + 4) * sum + 3 * 8 * largest;
         host_memory::check(&format!("the definition of {}", op.name()), bytes, "a smaller batch")
     }
 
-    /// Fills the operands of `op` from `seed` and runs its definition. None where `data` are integers and
-    /// the operation is not exact on them.
+    /// Fills the operands of `op` from `seed` and runs its definition. `None` if `data` are integers and the operation
+    /// is not exact on them.
     pub fn new(op: Box<dyn Op>, data: Data, seed: u64) -> Option<Trial> {
         let precision: Precision = op.precision();
         if data == Data::Integers && !precision.exact_on_integers {
@@ -122,7 +122,7 @@ impl Trial {
         Some(Trial { plan: Arc::new(Plan::of_op(op)), operands, given, expected, bound })
     }
 
-    /// The plan of this one operation.
+    /// The plan that consists of this operation.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -130,7 +130,8 @@ impl Trial {
     /// Runs the operation on `executor` and compares its answer.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) when the device failed; a wrong answer is no error.
+    /// [`Error::Device`](crate::Error::Device) if the device failed. A wrong answer is not an error but the inner
+    /// `Err`.
     pub fn run(&self, executor: &mut dyn Executor) -> Result<std::result::Result<f64, Mismatch>> {
         let prepared = executor.prepare(self.plan.clone())?;
         let buffers: Vec<BufferId> = self.plan.forward[0].operands.clone();
@@ -144,7 +145,7 @@ impl Trial {
 
     /// The largest difference between `found` and the definition's answer.
     ///
-    /// What is not finite never passes, and operands that are only read must be as they were.
+    /// Values that are not finite never pass, and operands that are only read must be unchanged.
     ///
     /// # Errors
     /// The first difference above the bound.
@@ -174,7 +175,7 @@ impl Trial {
         Ok(largest)
     }
 
-    /// Of the reals that the definition writes: how many differ from zero, and how many there are.
+    /// How many of the reals that the definition writes differ from zero, and how many it writes.
     pub fn nonzero(&self) -> (usize, usize) {
         let written = self.operands.iter().zip(&self.expected);
         let reals: Vec<f64> = written
@@ -194,13 +195,13 @@ impl Trial {
         &self.expected
     }
 
-    /// The definition's answer, rounded to f32, to be changed in the negative controls of this check.
+    /// The definition's answer, rounded to f32, for negative controls to falsify.
     pub fn expected(&self) -> Vec<HostBuffer<f32>> {
         self.expected.iter().map(|buffer| buffer.map_reals(|&value| value as f32)).collect()
     }
 }
 
-/// Values for an operand. What is only written starts as NaN, so that an element left out shows.
+/// Values for an operand. An operand that is only written starts as NaN, so that a missing element shows.
 fn fill(operand: &Operand, data: Data, rng: &mut ChaCha8Rng) -> HostBuffer<f64> {
     let elements = operand.shape.elements();
     match (operand.element, operand.access.reads()) {

@@ -1,27 +1,28 @@
-//! Cases drawn from a seed: sizes that nobody thought of.
+//! Cases drawn from a seed: sizes that the table of cases does not contain.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use super::cases::Case;
 use super::cases::elementwise::ACTIVATIONS;
-use super::cases::pool::KINDS;
+use super::cases::pool::both_passes;
 use crate::ops::bias::{BiasForward, BiasGrad};
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
-use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
+use crate::ops::pool::PoolGeometry;
 use crate::ops::window::{Axis, Padding, WindowOptions};
 use crate::ops::{Epilogue, Prologue};
 use crate::tensor::ImageShape;
 
-/// What the definition of one case takes at most, so that it is done in a moment.
+/// The largest cost of one case, so that its definition runs quickly.
 const MAX_FLOPS: u64 = 20_000_000;
 
-/// Every pass of one convolution with its bias, of one pool, or of one dense layer, with sizes drawn from
-/// `seed`; the same seed gives the same sizes on every machine.
+/// Every pass of one convolution with its bias, of one pool, or of one dense layer, with sizes drawn from `seed`. The
+/// same seed gives the same sizes on every machine.
 ///
-/// Windows are seldom square, may be even, dilated, longer than their stride or shorter, and padded on each
-/// side by itself; a third are degenerate along some axis; convolutions have one group, several, or one a channel.
+/// Windows are rarely square; they may be even, dilated, larger or smaller than their stride, and padded differently on
+/// each side. A third of them may be degenerate along an axis. Convolutions have one group, several groups, or one
+/// group per channel.
 pub fn random_cases(seed: u64) -> Vec<Case> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     loop {
@@ -76,12 +77,14 @@ fn pool(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
     let channels = rng.random_range(1..=20);
     let (batch_size, mut image) = images(rng, channels);
     let window = window(rng, &mut image);
-    let geometry = PoolGeometry::new(batch_size, image, &window).ok()?;
-    let name = format!("random {seed}: {batch_size}x{image}, {}", windows(&geometry.height, &geometry.width));
-    let cases = KINDS.into_iter().flat_map(|kind| {
-        [Case::new(&name, PoolForward { kind, geometry }), Case::new(&name, PoolGrad::new(kind, geometry))]
-    });
-    Some(cases.collect())
+    let (geometry, mode) = match rng.random_bool(0.5) {
+        true => (PoolGeometry::in_ceil_mode(batch_size, image, &window), ", ceil mode"),
+        false => (PoolGeometry::new(batch_size, image, &window), ""),
+    };
+    let geometry = geometry.ok()?;
+    let described = windows(&geometry.height, &geometry.width);
+    let name = format!("random {seed}: {batch_size}x{image}, {described}{mode}");
+    Some(both_passes(&name, geometry).collect())
 }
 
 fn dense(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
@@ -98,7 +101,7 @@ fn dense(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
     ])
 }
 
-/// What stands behind a layer's sum and before its gradients: nothing, in one of four layers.
+/// A random epilogue of a layer's sum and the matching prologue of its gradients; one layer in four has no epilogue.
 fn fused(rng: &mut ChaCha8Rng) -> (Epilogue, Prologue) {
     let activation = rng.random_bool(0.5).then(|| ACTIVATIONS[rng.random_range(0..ACTIVATIONS.len())]);
     let epilogue = Epilogue { bias: rng.random(), activation };
@@ -121,8 +124,8 @@ fn images(rng: &mut ChaCha8Rng, channels: usize) -> (usize, ImageShape) {
     (rng.random_range(1..=4), ImageShape { height, width, channels })
 }
 
-/// One time in three, a window that is degenerate along an axis of `image`: one position in, one out, a stride past the
-/// end, or padding that holds whole windows.
+/// A window for `image`. One in three may be degenerate along an axis: a single input position, a single output
+/// position, a stride past the end, or padding that contains whole windows.
 fn window(rng: &mut ChaCha8Rng, image: &mut ImageShape) -> WindowOptions {
     let mut window = ordinary_window(rng);
     if !rng.random_bool(1.0 / 3.0) {
@@ -155,7 +158,7 @@ fn ordinary_window(rng: &mut ChaCha8Rng) -> WindowOptions {
     WindowOptions { kernel_size, stride, dilation, padding }
 }
 
-/// A window's sizes, height by width, and its padding: top, bottom, left, right.
+/// Describes a window: its sizes, height by width, and its padding: top, bottom, left, right.
 pub(super) fn windows(height: &Axis, width: &Axis) -> String {
     let pair = |size: fn(&Axis) -> usize| format!("{}x{}", size(height), size(width));
     format!(

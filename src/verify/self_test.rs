@@ -1,4 +1,4 @@
-//! A look at a device, in seconds: does it compute right?
+//! A test of a few seconds of whether a device computes correctly.
 
 use std::time::{Duration, Instant};
 
@@ -7,29 +7,29 @@ use super::{Data, Trial};
 use crate::Result;
 use crate::network::presets;
 use crate::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
-use crate::plan::{DataParts, Executor, LossOptions, Prologues, TrainOptions, train_plan};
+use crate::plan::{DataParts, LossOptions, Prologues, TrainOptions, Workbench, train_plan};
 use crate::tensor::ImageShape;
 
-/// What a self-test found.
+/// The result of a self-test.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SelfTest {
-    /// Trials that gave the definition's answer.
+    /// Number of trials that gave the definition's answer.
     pub passed: usize,
     /// Wrong answers, and failures of the device.
     pub failures: Vec<String>,
-    /// Trials that were left out when time was up.
+    /// Number of operations that were left out because the time was up.
     pub left_out: usize,
-    /// Time that it took.
+    /// The time it took.
     pub time: Duration,
 }
 
-/// Runs every operation of a small network's training step on `executor`, and a long sum of each operation that
-/// adds up, as the best guess and as the plainest implementation. Compares the answers with the definitions', until
-/// `budget` is spent.
+/// Runs every operation of a small network's training step, and a long sum of each operation that sums, on `executor`:
+/// each in the implementation that is the best guess and in the simplest one. Compares the answers with the
+/// definitions', until `budget` is spent.
 ///
 /// # Errors
-/// None of the device's: they are findings.
-pub fn self_test(executor: &mut dyn Executor, budget: Duration) -> Result<SelfTest> {
+/// If the network cannot be planned. Errors of the device are listed as failures.
+pub fn self_test(executor: &mut dyn Workbench, budget: Duration) -> Result<SelfTest> {
     let start = Instant::now();
     let image = ImageShape { height: 12, width: 12, channels: 1 };
     let network = presets::lenet(image, 10)?;

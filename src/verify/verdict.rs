@@ -1,23 +1,23 @@
-//! What implementations make of a case, and what that says about them.
+//! Running implementations on a case, and judging their answers.
 
 use std::fmt;
 
 use super::cases::Case;
 use super::{Data, Trial};
-use crate::plan::Executor;
+use crate::plan::Workbench;
 
-/// What a trial came to.
+/// The outcome of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
-    /// The definition's answer.
+    /// It gave the definition's answer.
     Passed,
-    /// A wrong answer, or a device that failed.
+    /// It gave a wrong answer, or the device failed.
     Failed,
-    /// Not tried.
+    /// It was not run.
     Skipped,
-    /// The definition's answer, which says little: of more than 20 reals that it writes, fewer than one in
-    /// a hundred differ from zero.
+    /// It gave the definition's answer, but that proves little: the operation writes more than 20 reals, and fewer than
+    /// one in a hundred differ from zero.
     Mistrusted,
 }
 
@@ -37,24 +37,24 @@ impl fmt::Display for Status {
     }
 }
 
-/// What one implementation made of one case.
+/// The outcome of one implementation on one case.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Verdict {
     /// The operation.
     pub op: &'static str,
-    /// What the case is there for.
+    /// The name of the case, which says what it tests.
     pub case: String,
     /// The implementation.
     pub implementation: &'static str,
-    /// What the operands held.
+    /// The kind of values in the operands.
     pub data: Data,
-    /// What came of it.
+    /// The outcome.
     pub status: Status,
     /// The reason for any status but PASSED.
     pub detail: String,
-    /// The largest difference from the definition's answer; up to the first that is too large, where one is.
+    /// The largest difference from the definition's answer, or the first that is too large; `None` without an answer.
     pub error: Option<f64>,
-    /// The largest difference that passes.
+    /// The largest difference that passes; `None` if the case was not run.
     pub bound: Option<f64>,
 }
 
@@ -66,15 +66,15 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Runs `case` on `executor` in each of `implementations`, of those that [`Executor::implementations`] names,
-/// and compares each answer with the definition's.
+/// Runs `case` on `executor` in each of `implementations`, which are names from [`Workbench::implementations`], and
+/// compares each answer with the definition's.
 pub fn verify(
     case: Case,
     data: Data,
-    executor: &mut dyn Executor,
+    executor: &mut dyn Workbench,
     implementations: &[&'static str],
 ) -> Vec<Verdict> {
-    // Any seed will do, as long as a repeated trial draws the same numbers.
+    // Any seed will do, as long as repeated trials draw the same numbers.
     const SEED: u64 = 7;
     let Case { name, op } = case;
     let untried = Verdict {
@@ -121,7 +121,7 @@ pub fn verify(
     implementations.iter().map(verdict).collect()
 }
 
-/// Why the right answer to `trial` says little about whoever gave it.
+/// The reason why the right answer to `trial` proves little, if it does.
 fn mistrust(trial: &Trial) -> Option<String> {
     let (nonzero, written) = trial.nonzero();
     let few = written > 20 && 100 * nonzero < written;

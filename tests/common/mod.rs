@@ -1,9 +1,9 @@
-//! What tests on a GPU share.
+//! Helpers shared by tests on a GPU.
 
 use wgconv::gpu::{Adapter, GpuExecutor, ShaderChecks, adapters};
 
-/// The best adapter, a software rasteriser included. Without one, says that the test is skipped, or fails
-/// if WGCONV_REQUIRE_GPU=1.
+/// The best adapter, software rasterisers included. Without one, prints that the test is skipped, or fails if
+/// WGCONV_REQUIRE_GPU=1.
 pub fn adapter(test: &str) -> Option<Adapter> {
     let adapter = adapters().into_iter().next();
     if adapter.is_none() {
@@ -15,7 +15,7 @@ pub fn adapter(test: &str) -> Option<Adapter> {
 }
 
 /// An executor on the best adapter.
-#[allow(dead_code, reason = "not every kind of proof starts from an executor")]
+#[allow(dead_code, reason = "not every test starts from an executor")]
 pub fn gpu(test: &str, checks: ShaderChecks) -> Option<GpuExecutor> {
     Some(GpuExecutor::open(&adapter(test)?).expect("an adapter that opens").with_checks(checks))
 }

@@ -1,4 +1,4 @@
-//! A folder of its own that the binary runs in, what the binary says there, and small files for it.
+//! A temporary folder in which the binary runs, its output there, and small files for it.
 
 #![allow(dead_code, reason = "not every kind of proof needs all of it")]
 
@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder of its own that the binary runs in.
+/// A temporary folder in which the binary runs.
 pub struct Workplace(TempDir);
 
 impl Workplace {
@@ -48,7 +48,7 @@ impl Workplace {
 
     fn at_home(&self, mut command: Command) -> Command {
         command.current_dir(&self.0).stdin(Stdio::null());
-        // Nothing is left in the folder of whoever runs the tests.
+        // Nothing may be left in the cache folder of the user who runs the tests.
         command.env("WGCONV_CACHE", "");
         command
     }
@@ -79,7 +79,7 @@ impl Workplace {
         paths
     }
 
-    /// Asserts that the command ends with `code` and one line that contains `culprit`, and writes nothing.
+    /// Asserts that the command exits with `code` and one line that contains `culprit`, and writes no file.
     #[track_caller]
     pub fn assert_refused(&self, arguments: &str, code: i32, culprit: &str) {
         let before = self.everything();
@@ -89,7 +89,7 @@ impl Workplace {
     }
 }
 
-/// What the binary said and how it ended.
+/// The output and the exit code of the binary.
 #[derive(Debug)]
 pub struct Run {
     pub code: i32,
@@ -170,7 +170,7 @@ pub mod files {
         workplace.write(name, safetensors::tensor::serialize(tensors, None).unwrap());
     }
 
-    /// A model file, from one line a layer.
+    /// A model file, from one line per layer.
     pub fn model(head: &str, layers: &[&str]) -> String {
         let layers = layers.iter().map(|layer| format!("\n[[layers]]\n{}\n", layer.replace("; ", "\n")));
         format!("name = \"mine\"\n{head}\n{}", layers.collect::<String>())

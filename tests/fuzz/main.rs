@@ -1,5 +1,5 @@
-//! Whatever a file holds, a reader gives an answer or an error: it does not panic, hang, or take memory that the file does
-//! not pay for. How to run it longer: README.md beside this file.
+//! Whatever a file contains, a reader returns an answer or an error: it does not panic, hang, or take more memory than
+//! the size of the file justifies. README.md beside this file says how to run it longer.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -23,24 +23,24 @@ use rand::{RngExt, SeedableRng};
 use mutate::{Files, mutated};
 use targets::{Outcome, Target};
 
-/// Counts what is allocated, and how much that was at most.
+/// Counts the allocated bytes, and their maximum.
 struct Counting;
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: the system's allocator does all the work; the counters change nothing about it.
+// SAFETY: all calls are passed on to the system's allocator; the counters do not affect them.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
         MOST.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: as guaranteed by this function's caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: as guaranteed by this function's caller.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -51,7 +51,7 @@ static ALLOCATOR: Counting = Counting;
 /// No input may take longer, however busy the machine is.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// Inputs of a target that are kept for further damage, at most.
+/// The largest number of inputs of a target that are kept for further damage.
 const MOST_INPUTS: usize = 2000;
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -63,7 +63,7 @@ fn number(variable: &str, default: u64) -> u64 {
     }
 }
 
-/// Lets one test work at a time: what is allocated is counted for all of them together.
+/// Lets one test run at a time, since allocations are counted for all of them together.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -83,7 +83,7 @@ fn lay_out(folder: &Path, files: &Files) {
     }
 }
 
-/// What an input came to: what the reader said, or why it is a finding.
+/// The outcome of an input: the reader's answer, or the reason why it is a finding.
 fn try_input(target: &mut Target, folder: &Path, files: &Files) -> Result<Outcome, String> {
     lay_out(folder, files);
     let before = NOW.load(Ordering::Relaxed);
@@ -107,7 +107,7 @@ fn try_input(target: &mut Target, folder: &Path, files: &Files) -> Result<Outcom
     }
 }
 
-/// What tells outcomes apart: digits, which inputs choose, do not.
+/// The kind of an outcome: its message without digits, which depend on the input.
 fn kind(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Read => "read".into(),
@@ -117,7 +117,7 @@ fn kind(outcome: &Outcome) -> String {
     }
 }
 
-/// Writes a finding where the next run of the tests does not remove it.
+/// Writes a finding to a folder that the next run of the tests does not remove.
 fn keep(target: &str, files: &Files) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("findings");
     let free = (1..).map(|number| folder.join(format!("{target}-{number}"))).find(|path| !path.exists());
@@ -127,7 +127,7 @@ fn keep(target: &str, files: &Files) -> PathBuf {
     path
 }
 
-/// Damages valid inputs for a while; what is refused in a new way is damaged further.
+/// Damages valid inputs for a while; inputs that are refused in a new way are damaged further.
 fn fuzz(mut target: Target) {
     let _turn = turn();
     let time = Duration::from_millis(1000 * number("WGCONV_FUZZ_SECONDS", 2));
@@ -142,7 +142,7 @@ fn fuzz(mut target: Target) {
     }
     let (start, mut tries, mut read) = (Instant::now(), 0u64, 0u64);
     while start.elapsed() < time {
-        // Valid files get furthest, and damaged ones elsewhere.
+        // Valid files get furthest, and damaged ones reach other paths.
         let from = if rng.random() { &target.seeds } else { &inputs };
         let [files, other] = [from, &inputs].map(|from| from.choose(&mut rng).expect("an input"));
         let input = mutated(files, other, &mut rng);
@@ -240,7 +240,7 @@ fn pipeline_caches() {
     }
 }
 
-/// The fuzzer itself: it must notice a panic, a greedy reader and a message that is no message.
+/// A negative control: the fuzzer must notice a panic, a greedy reader and a useless message.
 #[test]
 fn findings_are_found() {
     let _turn = turn();

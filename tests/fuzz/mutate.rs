@@ -1,13 +1,13 @@
-//! Small damage to files: what turns a valid input into one that a reader did not expect.
+//! Small damage to files, which turns a valid input into one that a reader does not expect.
 
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
-/// An input: files by their path below a folder.
+/// An input: files and their paths below a folder.
 pub type Files = Vec<(String, Vec<u8>)>;
 
-/// Longer files are cut: what matters shows in small ones.
+/// Longer files are cut, since small ones are enough.
 const LONGEST_FILE: usize = 64 << 10;
 
 /// Numbers at which sizes overflow, wrap or vanish.
@@ -52,10 +52,10 @@ const TEXTS: [&str; 22] = [
     "999999999999999999999",
 ];
 
-/// `files` with a few things damaged; `other` is an input to take parts of.
+/// `files` with some damage; parts of the input `other` may be copied into them.
 pub fn mutated(files: &Files, other: &Files, rng: &mut ChaCha8Rng) -> Files {
     let mut files = files.clone();
-    // Most readers stop at the first fault: one at a time gets furthest.
+    // Most readers stop at the first fault, so that a single fault gets furthest.
     let faults = if rng.random() { 1 } else { rng.random_range(1..=8) };
     for _ in 0..faults {
         if files.is_empty() {
@@ -81,7 +81,7 @@ pub fn mutated(files: &Files, other: &Files, rng: &mut ChaCha8Rng) -> Files {
 
 /// Damages one file.
 fn damage(content: &mut Vec<u8>, other: &Files, rng: &mut ChaCha8Rng) {
-    // Headers decide most, and lie at the start.
+    // Headers matter most, and are at the start.
     let near_start = rng.random_bool(0.5);
     let place = |content: &[u8], rng: &mut ChaCha8Rng| {
         let length = if near_start { content.len().min(64) } else { content.len() };
@@ -142,7 +142,7 @@ fn damage(content: &mut Vec<u8>, other: &Files, rng: &mut ChaCha8Rng) {
     content.truncate(LONGEST_FILE);
 }
 
-/// Writes another number in place of one that stands in a text.
+/// Replaces a number in a text by another.
 fn replace_number(content: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
     let starts: Vec<usize> = (0..content.len())
         .filter(|&i| content[i].is_ascii_digit() && (i == 0 || !content[i - 1].is_ascii_digit()))

@@ -1,4 +1,4 @@
-//! Valid inputs, small ones, for the fuzzer to damage.
+//! Small valid inputs for the fuzzer to damage.
 
 use std::collections::HashMap;
 use std::io::{Cursor, Write};
@@ -47,7 +47,7 @@ pub fn idx() -> Vec<Files> {
     vec![files("", false), files("", true), files("emnist-letters-", false)]
 }
 
-/// CIFAR-10 and CIFAR-100, a row a file.
+/// CIFAR-10 and CIFAR-100, one row per file.
 pub fn cifar() -> Vec<Files> {
     let row = |labels: usize| -> Vec<u8> { (0..labels + 3072).map(|i| (i % 5) as u8).collect() };
     let mut ten: Files = (1..=5).map(|number| (format!("data_batch_{number}.bin"), row(1))).collect();
@@ -205,6 +205,8 @@ stride = 2
 [[layers]]
 type = "average_pool"
 kernel_size = [2, 3]
+ceil_mode = true
+count_include_pad = false
 
 [[layers]]
 type = "flatten"
@@ -218,7 +220,7 @@ units = 3
     vec![file("model.toml", all), file("model.toml", small.expect("a preset").to_toml())]
 }
 
-/// Files of convolutions.
+/// Lists of convolutions.
 pub fn cases() -> Vec<Files> {
     let header = "name,batch,in_channels,in_height,in_width,out_channels,kernel_height,kernel_width,pad_height,\
                   pad_width,stride_height,stride_width,dilation_height,dilation_width,groups\n";

@@ -1,4 +1,4 @@
-//! What is fuzzed: each reader of files from outside, with the folder that it reads.
+//! The targets of fuzzing: each reader of files from outside, with the folder that it reads.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use wgconv::files::CacheFolder;
 use wgconv::gpu::{GpuExecutor, Tuning};
 use wgconv::network::{self, presets};
 use wgconv::ops::dense::{DenseForward, DenseSize};
-use wgconv::plan::{Executor, Plan};
+use wgconv::plan::{Executor, Plan, Workbench};
 use wgconv::report::summary;
 use wgconv::tensor::ImageShape;
 use wgconv::train::{RunConfig, RunFolder, TrainSettings, load_weights, save_weights};
@@ -22,14 +22,14 @@ use wgconv::{Error, Result};
 use crate::mutate::Files;
 use crate::{common, seeds};
 
-/// What a reader made of an input.
+/// The outcome of reading an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was read.
     Read,
-    /// It was refused, in these words.
+    /// It was refused with this message.
     Refused(String),
-    /// Something that must not happen.
+    /// Something happened that must not.
     Wrong(String),
 }
 
@@ -38,7 +38,7 @@ pub struct Target {
     pub name: &'static str,
     /// Valid inputs.
     pub seeds: Vec<Files>,
-    /// Memory that an input may take.
+    /// The most memory that reading an input may take.
     pub most_bytes: usize,
     /// Reads the files of a folder.
     pub run: Box<dyn FnMut(&Path) -> Outcome>,
@@ -83,7 +83,7 @@ pub fn cifar() -> Target {
 }
 
 pub fn pictures() -> Target {
-    // What a decoder takes for the largest image it is allowed to see, and the image itself.
+    // The memory of a decoder for the largest permitted image, and of the image itself.
     Target::new("pictures", seeds::pictures(), 1024 * MIB, read_data)
 }
 
@@ -118,7 +118,7 @@ pub fn models() -> Target {
         let image = ImageShape { height: 12, width: 12, channels: 1 };
         let network = network::open(&model, Some(image), 3)?;
         let _ = summary(&network).to_string();
-        // What was read is written as it can be read again.
+        // A model that was read must be readable again after writing.
         let again = network::NetworkFile::parse(&network.to_toml())?.build(Some(image))?;
         assert_eq!(again.to_toml(), network.to_toml());
         Ok(())
@@ -227,7 +227,7 @@ pub fn conv() -> Target {
     Target { name: "conv", seeds: seeds::conv(), most_bytes: 64 * MIB, run: Box::new(run) }
 }
 
-/// An operation that leaves a device a choice.
+/// An operation with a choice of implementations.
 fn choice() -> DenseForward {
     DenseForward::new(DenseSize::new(64, 128, 64).expect("sizes that fit"))
 }
@@ -252,7 +252,7 @@ pub fn tuning_caches() -> Option<Target> {
     let seeds = vec![one_file(place.path())];
     let mut executor = Some(executor);
     Some(Target::new("tuning caches", seeds, 256 * MIB, move |folder| {
-        // Without time there is nothing but the file.
+        // Without time, only the file is used.
         let mut tuned = executor.take().expect("an executor").with_tuning(tuning(folder, Duration::ZERO));
         let (name, _) = tuned.choose(&choice());
         let known = tuned.implementations(&choice());
@@ -272,7 +272,7 @@ pub fn pipeline_caches() -> Option<Target> {
         executor.prepare(Arc::new(Plan::of_op(Box::new(choice())))).map(|_| executor)
     };
     let executor = prepared(gpu("pipeline_caches")?, place.path()).expect("a plan that is prepared");
-    // A driver that keeps nothing leaves nothing to read.
+    // A driver that does not keep compiled kernels leaves nothing to read.
     if files_of(place.path()).is_empty() {
         return None;
     }

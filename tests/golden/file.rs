@@ -1,4 +1,4 @@
-//! Reading what tests/golden/make.py wrote.
+//! Reading the files written by tests/golden/make.py.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,17 +17,17 @@ pub struct Stored {
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Stored>;
 
-/// A file of tensors, and what PyTorch did with them.
+/// A file of tensors for PyTorch and of its results.
 pub struct File {
     description: serde_json::Value,
-    /// What PyTorch was given: float32 or integers.
+    /// The tensors that PyTorch was given: float32 or integers.
     pub given: Tensors,
-    /// What it computed: float64.
+    /// The tensors that it computed: float64.
     pub computed: Tensors,
 }
 
 impl Stored {
-    /// The values as wgconv lays them out: images and filters with their channels last.
+    /// The values in wgconv's layout: images and filters with their channels last.
     pub fn inside(&self) -> HostBuffer<f64> {
         let &[_, channels, height, width] = self.sizes.as_slice() else { return self.values.clone() };
         let positions = height * width;
@@ -62,7 +62,7 @@ impl File {
         file
     }
 
-    /// What the file says about its tensors.
+    /// The file's description of its tensors.
     pub fn described<T: DeserializeOwned>(&self) -> T {
         T::deserialize(&self.description).unwrap_or_else(|error| panic!("description: {error}"))
     }

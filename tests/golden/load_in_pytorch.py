@@ -48,7 +48,7 @@ def main(run, data):
     model.eval()
     images = read_idx(data / "t10k-images-idx3-ubyte.gz").unsqueeze(1)
     labels = read_idx(data / "t10k-labels-idx1-ubyte.gz").long()
-    # Mean and deviation of bytes, one a channel.
+    # Mean and deviation of the bytes, one per channel.
     mean, deviation = (
         torch.tensor(config["normalisation"][word]).reshape(1, -1, 1, 1) for word in ("mean", "deviation")
     )

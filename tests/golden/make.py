@@ -1,12 +1,12 @@
 """Writes what tests/golden.rs and tests/golden_network.rs expect, computed by PyTorch: pytorch.safetensors,
-optimizers.safetensors, losses.safetensors, network.safetensors, normalised_network.safetensors and, for
+pools.safetensors, optimizers.safetensors, losses.safetensors, network.safetensors, normalised_network.safetensors and, for
 tests/batch_norm.rs, batch_norm.safetensors.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/golden/make.py
 
 The files in the repository were made with torch 2.15.0, on a CPU; their metadata names the version too, and
-describes the cases as JSON. What PyTorch was given is stored as float32 or integers, what it computed from that as
+describes the cases as JSON. The tensors that PyTorch was given are stored as float32 or integers, its results as
 float64. Tensors are called KIND/CASE/NAME and have PyTorch's layouts.
 """
 
@@ -112,6 +112,42 @@ def pool(name, kind, input, kernel_size, stride, padding=(0, 0, 0, 0), dilation=
     add("pool", f"{kind}, {name}", {**window, "kind": kind}, *differentiated(function, {"input": input}))
 
 
+def edge_pool(name, kind, input, kernel_size, stride, padding=(0, 0), dilation=(1, 1), ceil_mode=False, counts=True):
+    """A pool with PyTorch's own padding, and what it makes of the edge."""
+
+    def function(input):
+        if kind == "max":
+            return F.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
+        return F.avg_pool2d(input, kernel_size, stride, padding, ceil_mode, counts)
+
+    rows, columns = padding
+    window = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation}
+    settings = {**window, "padding": (rows, rows, columns, columns), "kind": kind}
+    settings |= {"ceil_mode": ceil_mode, "count_include_pad": counts}
+    name = f"{kind}{', ceil mode' * ceil_mode}{', padding left out' * (not counts)}, {name}"
+    add("edge_pool", name, settings, *differentiated(function, {"input": uniform(*input)}))
+
+
+def edge_pools():
+    for kind, ceil_mode, counts in (
+        ("max", True, True),
+        ("average", True, True),
+        ("average", True, False),
+        ("average", False, False),
+    ):
+        edge = {"kind": kind, "ceil_mode": ceil_mode, "counts": counts}
+        edge_pool("touching, a tail", input=(2, 3, 7, 9), kernel_size=(2, 2), stride=(2, 2), **edge)
+        edge_pool("overlapping, padded", input=(2, 2, 6, 7), kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), **edge)
+        edge_pool("not square", input=(1, 3, 8, 6), kernel_size=(4, 3), stride=(3, 2), padding=(2, 1), **edge)
+        edge_pool("a window behind the input", input=(1, 2, 6, 7), kernel_size=(2, 2), stride=(3, 4), padding=(1, 1), **edge)
+        edge_pool("stride beyond the window", input=(2, 2, 9, 8), kernel_size=(2, 1), stride=(4, 3), **edge)
+        edge_pool("one value", input=(1, 1, 1, 1), kernel_size=(3, 2), stride=(3, 2), padding=(1, 1), **edge)
+        if ceil_mode:
+            edge_pool("larger than the input", input=(2, 2, 3, 4), kernel_size=(4, 6), stride=(2, 3), **edge)
+    dilated = {"kind": "max", "dilation": (2, 3), "ceil_mode": True}
+    edge_pool("dilation", input=(2, 2, 9, 10), kernel_size=(3, 2), stride=(4, 3), padding=(1, 1), **dilated)
+
+
 def pools():
     for kind in ("max", "average"):
         pool("touching", kind, (2, 3, 6, 4), (2, 2), (2, 2))
@@ -146,7 +182,7 @@ def activations():
 def cross_entropy(name, logits):
     logits = logits.float().double()
     targets = torch.randint(0, logits.shape[1], logits.shape[:1])
-    # Some rows are right.
+    # Some rows are classified correctly.
     targets[::3] = logits.argmax(1)[::3]
     logits.requires_grad_()
     loss = F.cross_entropy(logits, targets)
@@ -344,7 +380,7 @@ def batch_norm(name, input, momentum=0.1, eps=1e-5, affine=True, scale=True, off
     options = {"eps": rounded(eps), "momentum": rounded(momentum), "affine": affine}
     norm = sizes[len(input) - 1](input[1], **options).double()
     channels = (input[1],)
-    # What float32 holds, however far from zero.
+    # Rounded to float32, however far from zero.
     batches = [(uniform(*input) + offset).float().double() for _ in range(steps)]
     given = {"input": torch.cat(batches), "grad_output": uniform(steps * input[0], *input[1:])}
     running = {"running_mean": uniform(*channels), "running_var": uniform(*channels).abs() + 0.5}
@@ -424,7 +460,7 @@ class Normalised(nn.Module):
 
 def network(model, steps=5, batch_size=8):
     """Trains a network for a few steps: initial weights, data, losses and final weights."""
-    # Powers of two as deviations: scale and shift are then exact in float32.
+    # The deviations are powers of two, so that scale and shift are exact in float32.
     settings = {
         "batch_size": batch_size,
         "mean": [33.0, 128.0],
@@ -457,7 +493,7 @@ def network(model, steps=5, batch_size=8):
 
 def save(name, tensors, description):
     path = FOLDER / name
-    # One entry: the order of several would differ from run to run.
+    # A single entry, since the order of several would differ from run to run.
     save_file(tensors, path, metadata={"description": json.dumps({"torch": torch.__version__, **description})})
     print(f"{path}: {len(tensors)} tensors, {path.stat().st_size} bytes")
 
@@ -468,6 +504,10 @@ if __name__ == "__main__":
     for make in (convolutions, pools, activations, cross_entropies, linears, descents):
         make()
     save("pytorch.safetensors", tensors, cases)
+    torch.manual_seed(5)
+    tensors, cases = {}, {}
+    edge_pools()
+    save("pools.safetensors", tensors, cases)
     torch.manual_seed(3)
     tensors, cases = {}, {}
     optimizers()

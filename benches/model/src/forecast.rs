@@ -107,9 +107,8 @@ fn filled(call: &Call) -> f64 {
     if call.kernel != "conv/grad_input_tiled.wgsl" {
         return 1.0;
     }
-    let parts = f64::from(call.workgroups[2]) / call.constants["SLICES"];
-    let sizes: f64 = ["GEMM_M", "GEMM_N", "GEMM_K"].iter().map(|name| call.constants[*name]).product();
-    (call.flops as f64 / 2.0 / (sizes * parts)).min(1.0)
+    let sizes: f64 = ["GEMM_M", "GEMM_N", "GEMM_K", "PRODUCTS"].iter().map(|name| call.constants[*name]).product();
+    (call.flops as f64 / 2.0 / sizes).min(1.0)
 }
 
 /// Time of the multiply-adds, in rounds of one workgroup a multiprocessor; none for a kernel that moves data.

@@ -1,6 +1,7 @@
-// conv2d.forward and conv2d.grad_input, Winograd: the filters' transform.
-// transformed[i,j,k,c] = for a filter: filters_line of each column, then of each row of what that gave; turned by 180 degrees for the gradient.
-// An invocation owns WIDTH channels of one filter; a workgroup owns 64 that follow one another, channels first.
+// conv2d.forward and conv2d.grad_input, Winograd: the transform of the filters.
+// transformed[i,j,k,c] = for a filter: filters_line of each column, then of each row of the result; rotated by 180
+// degrees for the gradient.
+// An invocation owns WIDTH channels of one filter; a workgroup owns 64 consecutive ones, channels first.
 // Launched by src/ops/conv/gpu/winograd.rs.
 
 @group(0) @binding(0) var<storage, read> filters: array<Packet>;

@@ -1,6 +1,6 @@
 // conv2d.grad_filters, Winograd, last of three steps: from products to the gradient.
-// grad_filters[k,r,s,c] = for the products of k and c: grad_filters_line of each column, then of each row of what that gave.
-// An invocation owns WIDTH channels of one filter; a workgroup owns 64 that follow one another, channels first.
+// grad_filters[k,r,s,c] = for the products of k and c: grad_filters_line of each column, then of each row of the result.
+// An invocation owns WIDTH channels of one filter; a workgroup owns 64 consecutive ones, channels first.
 // Defined in src/ops/conv/grad_filters.rs.
 
 @group(0) @binding(0) var<storage, read_write> grad_filters: array<Packet>;

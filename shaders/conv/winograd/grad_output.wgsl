@@ -1,5 +1,6 @@
 // conv2d.grad_input, Winograd, first of three steps: grad_output's patches under the tiles of the input; appended to conv/winograd/patches.wgsl.
-// A tile's patch begins with the first window that sees its first position: p = h + padding - 2, q = w + padding - 2.
+// A tile's patch starts with the first window that contains the tile's first position: p = h + padding - 2, q = w +
+// padding - 2.
 // An invocation owns a tile and WIDTH channels.
 // Defined in src/ops/conv/grad_input.rs.
 

@@ -1,6 +1,6 @@
 // conv2d.grad_filters, Winograd: the transform of grad_output's tiles.
-// transformed[i,j,tile,k] = for a tile: grad_output_line of each column, then of each row of what that gave.
-// An invocation owns a tile and WIDTH channels; a workgroup owns 64 that follow one another, channels first.
+// transformed[i,j,tile,k] = for a tile: grad_output_line of each column, then of each row of the result.
+// An invocation owns a tile and WIDTH channels; a workgroup owns 64 consecutive ones, channels first.
 // Launched by src/ops/conv/gpu/winograd.rs.
 
 @group(0) @binding(0) var<storage, read> grad_output: array<APacket>;
@@ -23,7 +23,7 @@ fn main(
     for (var j = 0u; j < TILE_WIDTH; j++) {
         var column: array<Packet, 4>;
         for (var i = 0u; i < TILE_HEIGHT; i++) {
-            // A load that is always done, from a place that is always there, waits for no branch.
+            // An unconditional load, from an index that is always valid, need not wait for a branch.
             let p = min(tile.row + i, OUT_HEIGHT - 1u);
             let q = min(tile.column + j, OUT_WIDTH - 1u);
             let inside = p == tile.row + i && q == tile.column + j;

@@ -1,5 +1,5 @@
 // conv2d.forward and conv2d.grad_filters, Winograd, first of three steps: the input's patches under the tiles of the output; appended to conv/winograd/patches.wgsl.
-// A tile's patch begins where its first window does: h = p - padding, w = q - padding.
+// A tile's patch starts at the first position of the tile's first window: h = p - padding, w = q - padding.
 // An invocation owns a tile and WIDTH channels.
 // Defined in src/ops/conv/forward.rs.
 

@@ -1,15 +1,16 @@
-// Winograd's transforms of one line, F(m,3): m outputs of a 3-tap filter from m + 2 inputs, by m + 2 products.
+// Winograd's transforms of one line, F(m,3): m outputs of a 3-tap filter from m + 2 inputs, with m + 2 products.
 // output = output_line(m, input_line(m, x) * filters_line(m, g)), for m = 2, 3 and 4; a line may be shorter than its array.
-// Gradients go back by the transposes: grad_g = grad_filters_line(m, input_line(m, x) * grad_output_line(m, grad_output)).
-// Toom and Cook's construction for the points 0, 1, -1 (m = 2), B, -B, A, -A (m = 3) or 0, B, -B, A, -A (m = 4), and infinity.
-// Appended to the transforms of src/ops/conv/gpu/winograd.rs; src/ops/conv/winograd.rs gives the error that each choice of
-// points leads to.
+// Gradients use the transposes: grad_g = grad_filters_line(m, input_line(m, x) * grad_output_line(m, grad_output)).
+// The Toom-Cook construction for the points 0, 1, -1 (m = 2), B, -B, A, -A (m = 3) or 0, B, -B, A, -A (m = 4), and
+// infinity.
+// Appended to the transforms of src/ops/conv/gpu/winograd.rs; src/ops/conv/winograd.rs gives the error for each choice
+// of points.
 
-// Longest line of inputs.
+// Length of the longest line of inputs.
 const LINE: u32 = 6u;
 
-// Squares and products of the points are exact in f32, so that the transforms of inputs and outputs are those of a true
-// convolution; only what the filters are divided by is rounded.
+// Squares and products of the points are exact in f32, so that the transforms of inputs and outputs are exact; only the
+// divisors of the filters are rounded.
 const A3 = 1.25;
 const B3 = 0.375;
 const AA3 = A3 * A3;
@@ -89,7 +90,7 @@ fn output_line(m: u32, x: array<Packet, LINE>) -> array<Packet, 4> {
     );
 }
 
-// output_line transposed.
+// The transpose of output_line.
 fn grad_output_line(m: u32, y: array<Packet, 4>) -> array<Packet, LINE> {
     if (m == 2u) {
         return array(y[0], y[0] + y[1], y[0] - y[1], y[1], Packet(), Packet());
@@ -108,7 +109,7 @@ fn grad_output_line(m: u32, y: array<Packet, 4>) -> array<Packet, LINE> {
     return array(y[0], b_even + b_odd, b_even - b_odd, a_even + a_odd, a_even - a_odd, y[3]);
 }
 
-// filters_line transposed.
+// The transpose of filters_line.
 fn grad_filters_line(m: u32, x: array<Packet, LINE>) -> array<Packet, 3> {
     if (m == 2u) {
         let even = 0.5 * (x[1] + x[2]);

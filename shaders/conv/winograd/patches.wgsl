@@ -1,6 +1,6 @@
-// Winograd's transform of the patches under the tiles; appended to a file that says what they are patches of.
-// transformed[i,j,tile,channel] = for a patch: input_line of each column, then of each row of what that gave.
-// An invocation owns a tile and WIDTH channels; a workgroup owns 64 that follow one another, channels first.
+// Winograd's transform of the patches under the tiles; appended to a file that defines what the patches are read from.
+// transformed[i,j,tile,channel] = for a patch: input_line of each column, then of each row of the result.
+// An invocation owns a tile and WIDTH channels; a workgroup owns 64 consecutive ones, channels first.
 // Launched by src/ops/conv/gpu/winograd.rs.
 
 // [PATCH_HEIGHT*PATCH_WIDTH,TILES,CHANNELS]
@@ -24,8 +24,8 @@ fn main(
     for (var j = 0u; j < PATCH_WIDTH; j++) {
         var column: array<Packet, LINE>;
         for (var i = 0u; i < PATCH_HEIGHT; i++) {
-            // Rows and columns of the padding are past the end: those before the first have wrapped. A load that is
-            // always done, from a place that is always there, waits for no branch.
+            // Rows and columns of the padding are past the end; those before the first have wrapped. An unconditional
+            // load, from an index that is always valid, need not wait for a branch.
             let row = min(first_row + i, HEIGHT - 1u);
             let w = min(first_column + j, COLUMNS - 1u);
             let inside = row == first_row + i && w == first_column + j;

@@ -14,7 +14,7 @@ override PARTS: u32;
 const A_CONTIGUOUS_IN_K: bool = true;
 const B_CONTIGUOUS_IN_K: bool = GRADIENT == 0u;
 
-// What every sum over k is a multiple of.
+// Divides the length of every sum over k.
 override REDUCTION_UNIT: u32 = GEMM_K;
 
 fn reduction(part: u32) -> u32 {

@@ -1,5 +1,5 @@
-// Winograd's transforms of four channels at a time: for numbers of channels that are multiples of four.
-// Appended to them by src/ops/conv/gpu/winograd.rs.
+// Winograd's transforms of four channels at a time: if the number of channels is a multiple of four.
+// Appended to the transforms by src/ops/conv/gpu/winograd.rs.
 
 alias Packet = vec4<f32>;
 alias APacket = Packet;

@@ -1,6 +1,6 @@
-// Winograd's transform back, from products to the tiles of a result; appended to a file that says what the result is.
-// result[tile,channel] = for a tile's products: output_line of each column, then of each row of what that gave.
-// An invocation owns a tile and WIDTH channels; a workgroup owns 64 that follow one another, channels first.
+// Winograd's inverse transform, from products to the tiles of a result; appended to a file that defines the result.
+// result[tile,channel] = for a tile's products: output_line of each column, then of each row of the result.
+// An invocation owns a tile and WIDTH channels; a workgroup owns 64 consecutive ones, channels first.
 // Launched by src/ops/conv/gpu/winograd.rs.
 
 // [PATCH_HEIGHT*PATCH_WIDTH,TILES,CHANNELS]

@@ -1,5 +1,5 @@
-// Winograd's transforms of one channel at a time: for numbers of channels that are no multiples of four.
-// Appended to them by src/ops/conv/gpu/winograd.rs.
+// Winograd's transforms of one channel at a time: if the number of channels is not a multiple of four.
+// Appended to the transforms by src/ops/conv/gpu/winograd.rs.
 
 alias Packet = f32;
 alias APacket = Packet;

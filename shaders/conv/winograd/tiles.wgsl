@@ -1,6 +1,7 @@
-// Tiles of TILE_HEIGHT x TILE_WIDTH results, numbered row by row and image after image, and the patches that they come from.
-// A tile may run past the bottom and the right of its image. Appended to Winograd's transforms by src/ops/conv/gpu/winograd.rs,
-// which also appends the tile sizes as const lines.
+// Tiles of TILE_HEIGHT x TILE_WIDTH results, numbered row by row and image by image, and the patches that they are
+// computed from.
+// A tile may extend past the bottom and the right of its image. Appended to Winograd's transforms by
+// src/ops/conv/gpu/winograd.rs, which also appends the tile sizes as const lines.
 
 override TILES_DOWN: u32;
 override TILES_ACROSS: u32;
@@ -12,7 +13,7 @@ override TILES: u32 = BATCH_SIZE * TILES_DOWN * TILES_ACROSS;
 
 struct Tile {
     image: u32,
-    // Its upper left result.
+    // Position of its upper left result.
     row: u32,
     column: u32,
 }

@@ -40,6 +40,9 @@ pub struct SettingsOptions {
     /// Scale the gradients down if their common norm exceeds this
     #[arg(long, value_name = "X")]
     clip_norm: Option<f32>,
+    /// Also keep a moving average of the weights, of which each step keeps this share, such as 0.999
+    #[arg(long, value_name = "X")]
+    ema: Option<f32>,
     /// Share of every label that is spread over all classes, from 0 to below 1 [default: 0]
     #[arg(long, value_name = "X")]
     label_smoothing: Option<f32>,
@@ -87,6 +90,7 @@ impl SettingsOptions {
             seed: self.seed.unwrap_or(base.seed),
             learning_rate: self.learning_rate.unwrap_or(usual_rate),
             clip_norm: self.clip_norm.or(base.clip_norm),
+            ema: self.ema.or(base.ema),
             label_smoothing: self.label_smoothing.unwrap_or(base.label_smoothing),
             class_weights: match &self.class_weights {
                 Some(_) => Some(ClassWeights::Balanced),

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use wgconv::data::HeldOut;
 use wgconv::train::{EpochReport, Observer, Progress, Trainer, metrics};
 use wgconv::{Error, Result};
 
@@ -22,9 +23,11 @@ pub struct Display {
 
 impl Display {
     /// Prints the head of the table.
-    pub fn start(output: OutputOptions) -> Result<Self> {
+    pub fn start(output: OutputOptions, held_out: HeldOut) -> Result<Self> {
         let interrupt = Interrupt::listen();
-        output.say("epoch  train loss  test loss  test accuracy  images/s  seconds")?;
+        let prefix = held_out.prefix();
+        let (loss, accuracy) = (format!("{prefix} loss"), format!("{prefix} accuracy"));
+        output.say(format_args!("epoch  train loss  {loss:>9}  {accuracy:>13}  images/s  seconds"))?;
         Ok(Display { output, interrupt, bar: Bar::new(), stopped_at: None })
     }
 }
@@ -38,17 +41,17 @@ impl Observer for Display {
     fn epoch(&mut self, _: &mut Trainer, report: &EpochReport) -> Result<ControlFlow<()>> {
         self.bar.clear();
         self.bar = Bar::new();
-        if let Some(test) = &report.test {
+        if let Some(evaluation) = &report.evaluation {
             self.output.say(format_args!(
                 "{:>5}  {:>10.4}  {:>9.4}  {:>11.2} %  {:>8.0}  {:>7.1}",
                 report.epoch,
                 report.train_loss(),
-                test.loss,
-                100.0 * test.accuracy(),
+                evaluation.loss,
+                100.0 * evaluation.accuracy(),
                 report.images_per_s,
                 report.time.as_secs_f64()
             ))?;
-            self.output.json(&metrics(report, test))?;
+            self.output.json(&metrics(report, evaluation))?;
         }
         if self.interrupt.asked() {
             self.stopped_at = Some(report.step);

@@ -5,14 +5,18 @@ mod display;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
+use wgconv::data::HeldOut;
 use wgconv::network::{Adopted, Weights};
-use wgconv::train::{EarlyStopping, Observer, Recorder, RunFolder, Trainer, load_any_weights};
+use wgconv::train::{
+    Best, EarlyStopping, Evaluation, Observer, Recorder, RunFolder, TestFigures, Trainer, load_any_weights,
+};
 use wgconv::{Error, Result};
 
 use self::display::Display;
 use super::Outcome;
 use super::job::{Job, JobOptions};
-use super::options::quoted;
+use super::options::quoted_path;
 
 /// Train a network on labelled images
 // A negative number is refused as a value, not as an unknown option.
@@ -21,7 +25,7 @@ use super::options::quoted;
 pub struct Train {
     #[command(flatten)]
     job: JobOptions,
-    /// Stop when the test accuracy has not improved for N epochs
+    /// Stop when the accuracy on the validation set (on the test set without one) has not improved for N epochs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     patience: Option<u32>,
     /// Start from the weights in this safetensors file whose names and shapes fit
@@ -132,12 +136,12 @@ impl Train {
 
     fn train(&self, mut trainer: Trainer, mut recorder: Recorder, job: Job) -> Result<Outcome> {
         let output = self.job.output;
-        let path = recorder.run().path().display().to_string();
-        output.say(format_args!("results: {path}"))?;
+        let path = recorder.run().path().to_path_buf();
+        output.say(format_args!("results: {}", path.display()))?;
         output.say("")?;
         // The executor now holds the images.
         drop(job);
-        let mut display = Display::start(output)?;
+        let mut display = Display::start(output, trainer.held_out())?;
         let mut patience =
             self.patience.map(|patience| EarlyStopping::new(patience as usize, recorder.best()));
         let mut observers: Vec<&mut dyn Observer> = vec![&mut recorder, &mut display];
@@ -146,7 +150,7 @@ impl Train {
         if let Some(step) = display.stopped_at {
             output.say(format_args!(
                 "stopped at step {step}; the weights are saved, `wgconv train --resume {}` goes on",
-                quoted(&path)
+                quoted_path(&path)
             ))?;
             return Ok(Outcome::Interrupted);
         }
@@ -155,11 +159,40 @@ impl Train {
             let epochs = trainer.epochs_done();
             output.say(format_args!("stopped early after epoch {epochs}, which was no better"))?;
         }
-        output.say(format_args!(
-            "best test accuracy {:.2} %; `wgconv evaluate {}` measures it again",
-            100.0 * recorder.best().map_or(0.0, |best| best.test.accuracy()),
-            quoted(&path)
-        ))?;
+        self.close(&mut trainer, &recorder)?;
         Ok(Outcome::Done)
+    }
+
+    /// Says how good the best and the last weights are.
+    fn close(&self, trainer: &mut Trainer, recorder: &Recorder) -> Result<()> {
+        let output = self.job.output;
+        let Some(best) = recorder.best() else { return Ok(()) };
+        let path = quoted_path(recorder.run().path());
+        let again = format!("`wgconv evaluate {path}` measures it again");
+        let percent = |evaluation: &Evaluation| format!("{:.2} %", 100.0 * evaluation.accuracy());
+        let Best { epoch, evaluation } = best;
+        let (name, accuracy) = (trainer.held_out().name(), percent(&evaluation));
+        if trainer.held_out() == HeldOut::Test {
+            output.say(format_args!("best {name} accuracy {accuracy}, after epoch {epoch}; {again}"))?;
+            return output.say(
+                "the best epoch was chosen on the test set itself, so that figure is optimistic; --validation 0.1 holds \
+                 out images to choose it by",
+            );
+        }
+        output.say(format_args!("best {name} accuracy {accuracy}, after epoch {epoch}"))?;
+        let Some(TestFigures { last, best }) = recorder.test(trainer)? else {
+            return output.say(format_args!("there are no test images; {again}"));
+        };
+        for (weights, figures) in [("last", last), ("best", best)] {
+            output.json(&json!({
+                "weights": weights,
+                "test/loss": figures.loss,
+                "test/accuracy": figures.accuracy(),
+            }))?;
+        }
+        let (best, last) = (percent(&best), percent(&last));
+        output.say(format_args!(
+            "test accuracy {best} with these best weights, {last} with the last ones; {again}"
+        ))
     }
 }

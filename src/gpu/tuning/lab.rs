@@ -1,4 +1,4 @@
-//! A device on which implementations are compared, in buffers of its own.
+//! Comparing implementations on a device, in separate buffers.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -19,36 +19,36 @@ use crate::ops::{Access, Element, Operand};
 use crate::plan::Pending;
 use crate::verify::Mismatch;
 
-/// Random numbers before they repeat. A prime: no tensor's rows are as long.
+/// The largest number of random numbers before they repeat: a prime, so that they do not align with a tensor's rows.
 const MOST_RANDOM: usize = 4_194_301;
 
-/// Random numbers of one seed.
+/// Number of random numbers from one seed.
 const CHUNK: usize = 1 << 16;
 
-/// Elements that are read back at once, at most.
+/// The largest number of elements that are read back at a time.
 const MOST_READ: usize = 8 << 20;
 
-/// The device, and what the tuner may use of it.
+/// The device, as the tuner uses it.
 pub struct DeviceLab<'a> {
     context: &'a Context,
     pipelines: &'a mut Pipelines,
     clock: &'a mut Clock,
     start: Instant,
-    /// Elements of a block of numbers.
+    /// Number of elements of a block of numbers.
     block_elements: usize,
     /// Random numbers for the operand of each position, on the device and on the host.
     random: HashMap<(usize, bool), (wgpu::Buffer, Vec<f32>)>,
-    /// NaN, so that an element left out shows.
+    /// A block of NaN, so that missing elements show.
     poison: Option<wgpu::Buffer>,
     bench: Bench,
 }
 
-/// What one subject needs.
+/// The buffers and launches of one subject.
 #[derive(Default)]
 struct Bench {
     operands: Vec<wgpu::Buffer>,
     dispatches: HashMap<usize, Vec<Dispatch>>,
-    /// The reference's answer: the operands that are written, in order.
+    /// The reference's answer: the content of the operands that are written, in order.
     expected: Vec<Vec<f32>>,
 }
 
@@ -75,7 +75,7 @@ impl<'a> DeviceLab<'a> {
         }
     }
 
-    /// Fails as the device does when `make` runs out of memory or binds what cannot be bound.
+    /// Runs `make`, and returns the device's error if it runs out of memory or a binding is invalid.
     fn guarded<T>(&mut self, make: impl FnOnce(&mut Self) -> Result<T, Trouble>) -> Result<T, Trouble> {
         let memory = self.context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.context.device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -83,7 +83,7 @@ impl<'a> DeviceLab<'a> {
         let wrong = pollster::block_on(validation.pop());
         let exhausted = pollster::block_on(memory.pop());
         match (wrong, exhausted) {
-            // Buffers that could not be made cannot be bound either.
+            // Buffers that could not be created make bindings invalid, too.
             (_, Some(_)) => Err(Trouble::Memory),
             (Some(error), None) => Err(self.context.failed("comparing implementations", error).into()),
             (None, None) => made,
@@ -103,7 +103,7 @@ impl<'a> DeviceLab<'a> {
         Ok(block)
     }
 
-    /// Fills the operand of this position: with random numbers where it is read, else with NaN.
+    /// Fills the operand of this position: with random numbers if it is read, otherwise with NaN.
     fn fill(&mut self, position: usize, operand: &Operand) -> Result<(), Trouble> {
         let drawn = (position, operand.without_sign);
         if operand.access.reads() && !self.random.contains_key(&drawn) {
@@ -131,7 +131,7 @@ impl<'a> DeviceLab<'a> {
         Ok(())
     }
 
-    /// Gives the operands that are written the content that they had before the first run.
+    /// Restores the operands that are written to their content before the first run.
     fn restore(&mut self, subject: &Subject) -> Result<(), Trouble> {
         self.guarded(|lab| {
             let operands = subject.op.operands();
@@ -140,7 +140,7 @@ impl<'a> DeviceLab<'a> {
         })
     }
 
-    /// Binds an implementation to the operands, and to scratch buffers of its own.
+    /// Binds an implementation to the operands and to its own scratch buffers.
     fn bind(&mut self, subject: &Subject, implementation: usize) -> Result<(), Trouble> {
         if self.bench.dispatches.contains_key(&implementation) {
             return Ok(());
@@ -168,7 +168,7 @@ impl<'a> DeviceLab<'a> {
         Ok(())
     }
 
-    /// Compares some elements of the answer that was kept with the operation's definition.
+    /// Compares a sample of the reference's answer with the operation's definition.
     fn sample(&self, subject: &Subject) -> Result<(), Mismatch> {
         let op = subject.op;
         let operands = op.operands();
@@ -201,8 +201,8 @@ impl<'a> DeviceLab<'a> {
         wrong.map_or(Ok(()), Err)
     }
 
-    /// Runs an implementation on fresh operands, and hands over what it wrote: the operand, its number among
-    /// those that are written, the first element, and the values from there on.
+    /// Runs an implementation on fresh operands, and passes the values that it wrote to `take`: the operand, its number
+    /// among those that are written, the first element, and the values from there on.
     fn answer(
         &mut self,
         subject: &Subject,
@@ -282,7 +282,7 @@ impl Lab for DeviceLab<'_> {
         subject: &Subject,
         implementation: usize,
     ) -> Result<(Duration, Result<f64, Mismatch>), Trouble> {
-        // Each of two right answers may differ from the definition's by as much.
+        // Two right answers may each differ from the definition's by the bound.
         let bound = 2.0 * subject.op.precision().bound();
         let expected = std::mem::take(&mut self.bench.expected);
         let (mut largest, mut mismatch) = (0.0f64, None);
@@ -309,12 +309,12 @@ impl Lab for DeviceLab<'_> {
 
     fn close(&mut self) {
         self.bench = Bench::default();
-        // The device frees buffers when it is asked how far it is; where that fails, the next call says so.
+        // The device frees buffers when it is polled; if that fails, the next call reports it.
         let _ = self.context.device.poll(wgpu::PollType::Poll);
     }
 }
 
-/// The difference of two numbers; what is not a number differs from everything.
+/// The difference of two numbers; infinite if either is NaN.
 fn difference(a: f32, b: f32) -> f64 {
     let difference = (f64::from(a) - f64::from(b)).abs();
     if difference.is_nan() { f64::INFINITY } else { difference }
@@ -324,8 +324,8 @@ fn largest_difference(expected: &[f32], found: &[f32]) -> f64 {
     expected.par_iter().zip(found).map(|(&a, &b)| difference(a, b)).reduce(|| 0.0, f64::max)
 }
 
-/// Positions of some dozens of `elements`, the first and the last among them; fewer where their definitions, of `flops` in
-/// all, would take long.
+/// Positions of a few dozen of `elements`, including the first and the last; fewer if the definitions, which take
+/// `flops` for all elements, would take long.
 fn sample(elements: usize, flops: u64) -> Vec<usize> {
     const MOST: u64 = 48;
     const FEWEST: u64 = 4;
@@ -333,7 +333,7 @@ fn sample(elements: usize, flops: u64) -> Vec<usize> {
     let each = flops / elements.max(1) as u64;
     let wanted = (FLOPS / each.max(1)).clamp(FEWEST, MOST) as usize;
     let count = wanted.min(elements);
-    // Multiples of the golden ratio lie evenly, and on no regular grid of rows and channels.
+    // Multiples of the golden ratio are evenly distributed, but not on a regular grid of rows and channels.
     let scattered = |number: usize| {
         let fraction = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ((u128::from(fraction) * elements as u128) >> 64) as usize
@@ -341,7 +341,7 @@ fn sample(elements: usize, flops: u64) -> Vec<usize> {
     (0..count).map(|number| if number + 1 == count { elements - 1 } else { scattered(number) }).collect()
 }
 
-/// Numbers from -1 to 1, the same for a position and a length whatever the number of threads.
+/// Numbers from -1 to 1, which depend only on the position and the length, not on the number of threads.
 fn random(position: usize, elements: usize) -> Vec<f32> {
     let mut values = vec![0.0; elements];
     values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {

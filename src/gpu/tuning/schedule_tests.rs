@@ -8,7 +8,7 @@ use super::schedule::{Forecast, Lab, Outcome, Rejected, Subject, Trouble, tune};
 use crate::Error;
 use crate::ops::Op;
 use crate::ops::kernel::{Implementation, KernelCall, Source};
-use crate::ops::op::{Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Operand, Operands, Precision};
 use crate::verify::Mismatch;
 
 /// An operation that is never run.
@@ -26,7 +26,9 @@ impl Op for Pretended {
         vec![Operand::read("input", [self.elements]), Operand::write("output", [self.elements])]
     }
     fn define(&self, _: &mut Operands<f64>) {}
-    fn run_on_cpu(&self, _: &mut Operands<f32>) {}
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|_| {})
+    }
     fn implementations(&self, _: &crate::device::DeviceProfile) -> Vec<Implementation> {
         let named = |name| {
             let source = Source { name, files: Vec::new(), sizes: Vec::new() };

@@ -10,7 +10,7 @@ use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Valuewise};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Valuewise};
 
 /// Applies an activation to every element.
 ///
@@ -22,7 +22,7 @@ use crate::ops::op::{Op, Operand, Operands, Precision, Valuewise};
 pub struct ActivationForward {
     /// The function, [checked](Activation::checked).
     pub activation: Activation,
-    /// Elements of each tensor.
+    /// Number of elements of each tensor.
     pub elements: usize,
 }
 
@@ -42,13 +42,15 @@ impl Op for ActivationForward {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [input, output] = operands.all();
-        let inputs = input.reals().par_chunks(CHUNK);
-        output.reals_mut().par_chunks_mut(CHUNK).zip(inputs).for_each(|(output, input)| {
-            output.copy_from_slice(input);
-            self.activation.apply(output);
-        });
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [input, output] = operands.all();
+            let inputs = input.reals().par_chunks(CHUNK);
+            output.reals_mut().par_chunks_mut(CHUNK).zip(inputs).for_each(|(output, input)| {
+                output.copy_from_slice(input);
+                self.activation.apply(output);
+            });
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -88,9 +90,9 @@ impl Activation {
         }
     }
 
-    /// Replaces every value by the function's, on the calling thread alone.
+    /// Applies the function to every value in place, on the calling thread.
     pub(in crate::ops) fn apply(&self, values: &mut [f32]) {
-        // A call for each, so that the loops are compiled for each function on its own.
+        // Separate calls, so that the loops are compiled for each function.
         match *self {
             Activation::Relu => map(values, |x| if x <= 0.0 { 0.0 } else { x }),
             Activation::LeakyRelu { slope } => map(values, |x| if x <= 0.0 { slope * x } else { x }),
@@ -106,17 +108,17 @@ impl Activation {
     pub(in crate::ops) fn precision(&self) -> Precision {
         match *self {
             Activation::Relu => Precision::EXACT,
-            // One product, but by a slope that is seldom a small integer.
+            // A single product, but with a slope that is rarely a small integer.
             Activation::LeakyRelu { slope } => Precision::approximate(f64::from(slope).max(1.0)),
             // WGSL allows `exp` an error of 3 + 2*|x| units in the last place.
             Activation::Elu { alpha } => Precision::approximate(4.0 * f64::from(alpha).max(1.0)),
             Activation::Sigmoid | Activation::Tanh | Activation::Silu => Precision::approximate(4.0),
-            // The kernel's fit of the normal distribution is off by 7.5e-8 besides.
+            // In addition, the kernel's approximation of the normal distribution is off by 7.5e-8.
             Activation::Gelu => Precision::approximate(4.0),
         }
     }
 
-    /// The largest size of the derivative: how much of an input's error reaches the output, at most.
+    /// The largest absolute value of the derivative, which bounds how much of an input's error reaches the output.
     pub(in crate::ops) fn steepest(&self) -> f64 {
         match *self {
             Activation::Relu | Activation::Tanh => 1.0,

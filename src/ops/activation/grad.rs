@@ -9,7 +9,7 @@ use super::{Activation, CHUNK, Saved};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Valuewise};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Valuewise};
 use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to an activation's input.
@@ -34,7 +34,7 @@ use crate::ops::prologue::Prologue;
 pub struct ActivationGrad {
     /// The function, [checked](Activation::checked).
     pub activation: Activation,
-    /// Elements of each tensor.
+    /// Number of elements of each tensor.
     pub elements: usize,
 }
 
@@ -59,15 +59,17 @@ impl Op for ActivationGrad {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [saved, grad_output, grad_input] = operands.all();
-        let given = grad_output.reals().par_chunks(CHUNK).zip(saved.reals().par_chunks(CHUNK));
-        grad_input.reals_mut().par_chunks_mut(CHUNK).zip(given).for_each(
-            |(grad_input, (grad_output, saved))| {
-                grad_input.copy_from_slice(grad_output);
-                self.activation.multiply_by_derivative(grad_input, saved);
-            },
-        );
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [saved, grad_output, grad_input] = operands.all();
+            let given = grad_output.reals().par_chunks(CHUNK).zip(saved.reals().par_chunks(CHUNK));
+            grad_input.reals_mut().par_chunks_mut(CHUNK).zip(given).for_each(
+                |(grad_input, (grad_output, saved))| {
+                    grad_input.copy_from_slice(grad_output);
+                    self.activation.multiply_by_derivative(grad_input, saved);
+                },
+            );
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -117,9 +119,9 @@ impl Activation {
         }
     }
 
-    /// Multiplies every value of `grad` by the derivative, on the calling thread alone.
+    /// Multiplies every value of `grad` by the derivative, on the calling thread.
     pub(in crate::ops) fn multiply_by_derivative(&self, grad: &mut [f32], saved: &[f32]) {
-        // A call for each, so that the loops are compiled for each function on its own.
+        // Separate calls, so that the loops are compiled for each function.
         match *self {
             Activation::Relu => update(grad, saved, |grad, y| if y <= 0.0 { 0.0 } else { grad }),
             Activation::LeakyRelu { slope } => {
@@ -146,13 +148,13 @@ impl Activation {
     pub(in crate::ops) fn grad_precision(&self) -> Precision {
         match *self {
             Activation::Relu => Precision::EXACT,
-            // One product, but by a slope that is seldom a small integer.
+            // A single product, but with a slope that is rarely a small integer.
             Activation::LeakyRelu { slope } => Precision::approximate(f64::from(slope).max(1.0)),
-            // A sum and a product, of a value up to 1 + alpha.
+            // A sum and a product of a value of at most 1 + alpha.
             Activation::Elu { alpha } => Precision::approximate(1.0 + f64::from(alpha)),
             // Polynomials of the output.
             Activation::Sigmoid | Activation::Tanh => Precision::sum_of_products(2),
-            // As in the forward pass, and two more products.
+            // As in the forward pass, with two more products.
             Activation::Gelu | Activation::Silu => Precision::approximate(6.0),
         }
     }

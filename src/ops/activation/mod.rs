@@ -1,4 +1,4 @@
-//! Activations: functions of one element at a time, and their gradients.
+//! Activations: elementwise functions and their gradients.
 
 mod forward;
 mod grad;
@@ -18,35 +18,36 @@ pub enum Activation {
     Relu,
     /// `slope*x` where `x <= 0`, else `x`.
     LeakyRelu {
-        /// Derivative where `x <= 0`; itself positive.
+        /// Derivative where `x <= 0`; must be positive.
         slope: f32,
     },
     /// `alpha*(exp(x) - 1)` where `x <= 0`, else `x`.
     Elu {
-        /// Minus the value far on the negative side; positive.
+        /// Minus the limit for large negative `x`; must be positive.
         alpha: f32,
     },
     /// `1/(1 + exp(-x))`.
     Sigmoid,
     /// `tanh(x)`.
     Tanh,
-    /// `x/2*(1 + erf(x/sqrt(2)))`: x times the normal distribution's share below x, and not its tanh fit.
+    /// `x/2*(1 + erf(x/sqrt(2)))`: x times the probability that a standard normal variable is below x, not the
+    /// approximation by tanh.
     Gelu,
     /// `x/(1 + exp(-x))`, also called swish.
     Silu,
 }
 
-/// What the gradient of an activation is computed from, and the plan therefore has to keep.
+/// The tensor from which an activation's gradient is computed, and which the plan therefore has to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saved {
-    /// The activation's output: its input's buffer is free early.
+    /// The activation's output, so that its input's buffer can be reused early.
     Output,
     /// The activation's input.
     Input,
 }
 
 impl Saved {
-    /// The tensor's word, `output` or `input`.
+    /// The tensor's name, `output` or `input`.
     pub fn name(self) -> &'static str {
         match self {
             Saved::Output => "output",
@@ -56,11 +57,11 @@ impl Saved {
 }
 
 impl Activation {
-    /// The activation itself, if its parameter is one that it takes.
+    /// Checks the activation's parameter, and returns the activation.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a slope or an alpha that is not a positive number: the output alone would not
-    /// tell on which side of 0 the input was.
+    /// [`Error::Invalid`] for a slope or an alpha that is not a positive number: the output would not tell on which
+    /// side of 0 the input was.
     pub fn checked(self) -> Result<Self> {
         match self {
             Activation::LeakyRelu { slope: parameter } | Activation::Elu { alpha: parameter }
@@ -89,7 +90,7 @@ impl Activation {
         }
     }
 
-    /// What the gradient is computed from.
+    /// The tensor from which the gradient is computed.
     pub fn saves(&self) -> Saved {
         match self {
             Activation::Gelu | Activation::Silu => Saved::Input,
@@ -110,7 +111,7 @@ impl Activation {
         }
     }
 
-    /// The overrides of those files.
+    /// The overrides of the files of [`Activation::formula`].
     pub(super) fn constants(&self) -> Vec<(&'static str, Constant)> {
         match *self {
             Activation::LeakyRelu { slope } => vec![("SLOPE", slope.into())],
@@ -120,7 +121,7 @@ impl Activation {
     }
 }
 
-/// Elements that a core takes at a time: few enough for its nearest cache, enough to be worth waking it up.
+/// Elements that a core takes at a time: few enough for its first-level cache, enough to be worth waking a thread.
 const CHUNK: usize = 4 << 10;
 
 #[cfg(test)]
@@ -138,7 +139,7 @@ mod tests {
         Activation::Silu,
     ];
 
-    /// What `run` leaves in the last of buffers that hold one value each.
+    /// The value that `run` leaves in the last of several buffers of one value each.
     fn last<T: Copy>(values: &[T], run: impl FnOnce(&mut Operands<T>)) -> T {
         let mut operands = Operands::new(values.iter().map(|&value| HostBuffer::real(vec![value])).collect());
         run(&mut operands);
@@ -153,9 +154,9 @@ mod tests {
         let y = last(&[f64::from(x), 0.0], |operands| forward.define(operands));
         let saved = if from_output { y } else { x.into() };
         let derivative = last(&[saved, 1.0, 0.0], |operands| grad.define(operands));
-        let fast_y = last(&[x, 0.0], |operands| forward.run_on_cpu(operands));
+        let fast_y = last(&[x, 0.0], |operands| forward.cpu_forms()[0].run(operands));
         let saved = if from_output { fast_y } else { x };
-        let fast_derivative = last(&[saved, 1.0, 0.0], |operands| grad.run_on_cpu(operands));
+        let fast_derivative = last(&[saved, 1.0, 0.0], |operands| grad.cpu_forms()[0].run(operands));
         [[y, derivative], [fast_y.into(), fast_derivative.into()]]
     }
 

@@ -2,17 +2,17 @@
 
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 
 /// Counts a training step: `step[0] += 1`, if `loss[step]` is finite.
 ///
-/// Training so stays at the step that went bad, where the host finds it. A step past the end stays too.
+/// The counter thus stays at a step whose loss is not finite, where the host finds it, and past the last step.
 ///
 /// # Shapes
 /// loss `[steps]`, step `[1]` (in place).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advance {
-    /// Losses that are kept, one a training step.
+    /// Number of losses that are kept, one per training step.
     pub steps: usize,
 }
 
@@ -33,12 +33,14 @@ impl Op for Advance {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [loss, step] = operands.all();
-        let step = &mut step.indices_mut()[0];
-        if loss.reals().get(*step as usize).is_some_and(|loss| loss.is_finite()) {
-            *step += 1;
-        }
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [loss, step] = operands.all();
+            let step = &mut step.indices_mut()[0];
+            if loss.reals().get(*step as usize).is_some_and(|loss| loss.is_finite()) {
+                *step += 1;
+            }
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -47,7 +49,7 @@ impl Op for Advance {
         vec![Implementation::of("direct", call)]
     }
 
-    /// None: it counts.
+    /// None: counting is not floating-point arithmetic.
     fn flops(&self) -> u64 {
         0
     }
@@ -70,7 +72,7 @@ mod tests {
                 HostBuffer::real(vec![1.0, f32::NAN, 1.0]),
                 HostBuffer::index(vec![step]),
             ]);
-            op.run_on_cpu(&mut operands);
+            op.cpu_forms()[0].run(&mut operands);
             let [_, step] = operands.all();
             assert_eq!(step.indices(), [expected]);
         }

@@ -1,17 +1,17 @@
-//! The next batch of a dataset that lies on the device.
+//! The next batch of a dataset that is on the device.
 
 use rayon::prelude::*;
 
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::loss::NO_LABEL;
-use crate::ops::op::{Access, Op, Operand, Operands, Precision};
+use crate::ops::op::{Access, CpuForm, Op, Operand, Operands, Precision};
 use crate::tensor::ImageShape;
 
-/// Entry of the order that no part holds: the padding of an evaluation's last batch.
+/// Entry of the order that belongs to no part: the padding of an evaluation's last batch.
 pub const NO_ROW: u32 = u32::MAX;
 
-/// Reads the images and labels of one training step out of a part of the dataset.
+/// Reads the images and labels of one training step from a part of the dataset.
 ///
 /// ```text
 /// row = order[step*N + n] - first_row
@@ -19,41 +19,41 @@ pub const NO_ROW: u32 = u32::MAX;
 /// targets[n] = labels[row]
 /// ```
 ///
-/// A dataset larger than one binding lies in several parts, each with a gather of its own. The first part
-/// writes the whole batch, zeros and [`NO_LABEL`] for rows that it does not hold, [`NO_ROW`] among them; the
-/// further parts fill in theirs. A step past the end changes nothing.
+/// A dataset larger than one binding is split into several parts, each with an operation of its own. That of the first
+/// part writes the whole batch, with zeros and [`NO_LABEL`] for rows that it does not hold, including [`NO_ROW`]; those
+/// of the other parts then fill in their rows. A step past the end changes nothing.
 ///
 /// # Shapes
 /// images `[rows,H,W,C]` (bytes), labels `[rows]`, order `[steps*N]`, step `[1]`, normalisation `[2,C]`
 /// -> input `[N,H,W,C]`, targets `[N]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatherBatch {
-    /// N: images of a batch.
+    /// N: number of images in a batch.
     pub batch_size: usize,
     /// H, W and C.
     pub image: ImageShape,
-    /// Labels are below this.
+    /// Number of classes: labels are below this.
     pub classes: usize,
-    /// Batches that the order holds.
+    /// Number of batches in the order.
     pub steps: usize,
-    /// Rows in this part of the dataset.
+    /// Number of rows in this part of the dataset.
     pub rows: usize,
     /// Number of this part's first row in the dataset; 0 for the first part.
     pub first_row: usize,
 }
 
-/// What a row of the batch shows, seen from one part of the dataset.
+/// The content of a row of the batch, as far as one part of the dataset decides it.
 enum Shown {
     /// This row of the part.
     Row(usize),
     /// An image of zeros without a label.
     Nothing,
-    /// What an earlier part has written.
+    /// A row of another part, which is left unchanged.
     Earlier,
 }
 
 impl GatherBatch {
-    /// What `entry` of the order asks of this part.
+    /// The content of this part's row for `entry` of the order.
     fn shown(&self, entry: u32) -> Shown {
         match (entry as usize).checked_sub(self.first_row) {
             Some(row) if row < self.rows => Shown::Row(row),
@@ -114,35 +114,39 @@ impl Op for GatherBatch {
     }
 
     /// The images of the batch side by side.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [images, labels, order, step, normalisation, input, targets] = operands.all();
-        let (scale, shift) = normalisation.reals().split_at(self.image.channels);
-        let step = step.indices()[0] as usize;
-        if step >= self.steps {
-            return;
-        }
-        let order = &order.indices()[step * self.batch_size..][..self.batch_size];
-        let image_elements = self.image.elements();
-        let (images, labels) = (images.bytes(), labels.indices());
-        let batch = input.reals_mut().par_chunks_mut(image_elements).zip(targets.indices_mut()).zip(order);
-        batch.for_each(|((input, target), &entry)| match self.shown(entry) {
-            Shown::Row(row) => {
-                let image = &images[row * image_elements..][..image_elements];
-                let pixels = image.chunks_exact(self.image.channels);
-                for (values, pixel) in input.chunks_exact_mut(self.image.channels).zip(pixels) {
-                    for (((value, &byte), scale), shift) in values.iter_mut().zip(pixel).zip(scale).zip(shift)
-                    {
-                        *value = f32::from(byte) * scale + shift;
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [images, labels, order, step, normalisation, input, targets] = operands.all();
+            let (scale, shift) = normalisation.reals().split_at(self.image.channels);
+            let step = step.indices()[0] as usize;
+            if step >= self.steps {
+                return;
+            }
+            let order = &order.indices()[step * self.batch_size..][..self.batch_size];
+            let image_elements = self.image.elements();
+            let (images, labels) = (images.bytes(), labels.indices());
+            let batch =
+                input.reals_mut().par_chunks_mut(image_elements).zip(targets.indices_mut()).zip(order);
+            batch.for_each(|((input, target), &entry)| match self.shown(entry) {
+                Shown::Row(row) => {
+                    let image = &images[row * image_elements..][..image_elements];
+                    let pixels = image.chunks_exact(self.image.channels);
+                    for (values, pixel) in input.chunks_exact_mut(self.image.channels).zip(pixels) {
+                        for (((value, &byte), scale), shift) in
+                            values.iter_mut().zip(pixel).zip(scale).zip(shift)
+                        {
+                            *value = f32::from(byte) * scale + shift;
+                        }
                     }
+                    *target = labels[row];
                 }
-                *target = labels[row];
-            }
-            Shown::Nothing => {
-                input.fill(0.0);
-                *target = NO_LABEL;
-            }
-            Shown::Earlier => {}
-        });
+                Shown::Nothing => {
+                    input.fill(0.0);
+                    *target = NO_LABEL;
+                }
+                Shown::Earlier => {}
+            });
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -160,12 +164,12 @@ impl Op for GatherBatch {
         vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 7, elements))]
     }
 
-    /// A fused multiply-add for each value.
+    /// One fused multiply-add per value.
     fn flops(&self) -> u64 {
         2 * self.batch_size as u64 * self.image.elements() as u64
     }
 
-    /// One product, of a byte and a real: up to 255 times as large as a product of two reals.
+    /// One product of a byte and a real, up to 255 times as large as a product of two reals.
     fn precision(&self) -> Precision {
         Precision { term_error: 256.0, ..Precision::sum_of_products(1) }
     }
@@ -200,12 +204,12 @@ mod tests {
             HostBuffer::real(vec![-1.0; 9]),
             HostBuffer::index(vec![9; 3]),
         );
-        part(2, 0).run_on_cpu(&mut first);
+        part(2, 0).cpu_forms()[0].run(&mut first);
         let [.., input, targets] = first.all::<7>();
         assert_eq!(input.reals(), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 11.0, 24.0, 39.0]);
         assert_eq!(targets.indices(), [NO_LABEL, NO_LABEL, 7]);
         let mut second = operands(vec![255, 0, 1], vec![5], input.clone(), targets.clone());
-        part(1, 2).run_on_cpu(&mut second);
+        part(1, 2).cpu_forms()[0].run(&mut second);
         let [.., input, targets] = second.all::<7>();
         assert_eq!(input.reals(), [265.0, 20.0, 33.0, 0.0, 0.0, 0.0, 11.0, 24.0, 39.0]);
         assert_eq!(targets.indices(), [5, NO_LABEL, 7]);

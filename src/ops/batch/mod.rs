@@ -1,4 +1,4 @@
-//! Going through a dataset on the device: the next batch, the next step.
+//! Stepping through a dataset on the device: the next batch, the next step.
 
 mod advance;
 mod gather;

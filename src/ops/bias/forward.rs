@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Valuewise};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Valuewise};
 
 /// Adds a bias to every row of a tensor, in place.
 ///
@@ -15,13 +15,13 @@ use crate::ops::op::{Op, Operand, Operands, Precision, Valuewise};
 /// bias `[K]`; output `[rows,K]`, changed in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BiasForward {
-    /// Pixels of a batch of images, or samples of a dense layer.
+    /// Number of pixels in a batch of images, or of samples of a dense layer.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
 }
 
-/// Elements that a core takes at a time.
+/// Number of elements that a core takes at a time.
 const CHUNK_ELEMENTS: usize = 16 << 10;
 
 impl Op for BiasForward {
@@ -43,17 +43,19 @@ impl Op for BiasForward {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [bias, output] = operands.all();
-        let bias = bias.reals();
-        let rows = (CHUNK_ELEMENTS / self.channels).max(1);
-        output.reals_mut().par_chunks_mut(rows * self.channels).for_each(|output| {
-            for row in output.chunks_exact_mut(self.channels) {
-                for (output, bias) in row.iter_mut().zip(bias) {
-                    *output += bias;
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [bias, output] = operands.all();
+            let bias = bias.reals();
+            let rows = (CHUNK_ELEMENTS / self.channels).max(1);
+            output.reals_mut().par_chunks_mut(rows * self.channels).for_each(|output| {
+                for row in output.chunks_exact_mut(self.channels) {
+                    for (output, bias) in row.iter_mut().zip(bias) {
+                        *output += bias;
+                    }
                 }
-            }
-        });
+            });
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {

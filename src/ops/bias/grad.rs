@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use crate::cpu::{add_in_order, add_rows, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::in_slices;
-use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read, WithPrologue};
+use crate::ops::kernel::{Binding, Implementation, KernelCall, best_first, shader};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 use crate::ops::rows::{INVOCATIONS, RowSlices, chunk_rows};
@@ -19,22 +19,22 @@ use crate::ops::rows::{INVOCATIONS, RowSlices, chunk_rows};
 /// grad_output `[rows,K]` -> grad_bias `[K]`, then activated `[rows,K]` if there is a [`Prologue`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BiasGrad {
-    /// Pixels of a batch of images, or samples of a dense layer.
+    /// Number of pixels in a batch of images, or of samples of a dense layer.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
-    /// What happens to each value of grad_output as it is read.
+    /// The function applied to each value of grad_output as it is read.
     pub prologue: Prologue,
 }
 
 /// The number of `activated` among the operands.
 const ACTIVATED: usize = 2;
 
-/// Workgroups that keep a large GPU busy.
+/// Number of workgroups that keep a large GPU busy.
 const ENOUGH_WORKGROUPS: usize = 256;
 
 impl BiasGrad {
-    /// The gradient for `grad_output` as it is.
+    /// The gradient without a prologue.
     pub fn new(rows: usize, channels: usize) -> Self {
         BiasGrad { rows, channels, prologue: Prologue::NONE }
     }
@@ -49,23 +49,22 @@ impl BiasGrad {
         (0..self.rows).map(|row| grad_output(row * self.channels + k)).sum()
     }
 
-    /// Slices of rows, each summed by workgroups of its own; a second pass adds the slices.
+    /// The implementation in which workgroups sum slices of the rows, and a second pass adds the slices.
     fn sliced(&self, device: &DeviceProfile) -> Option<Implementation> {
         let BiasGrad { rows, channels, .. } = *self;
         let RowSlices { width, blocks, slices } = RowSlices::new(rows, channels, ENOUGH_WORKGROUPS, device)?;
-        let mut call = KernelCall {
-            source: shader!("bias/grad_sliced.wgsl").with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]),
-            constants: vec![
-                ("ROWS", rows.into()),
-                ("CHANNELS", channels.into()),
-                ("SLICE_ROWS", rows.div_ceil(slices).into()),
-                ("WIDTH", width.into()),
-            ],
-            bindings: Binding::operands(2),
-            workgroups: [blocks as u32, slices as u32, 1],
-        };
+        let source = shader!("bias/grad_sliced.wgsl", "grid.wgsl");
+        let source = source.with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]);
+        let constants = vec![
+            ("ROWS", rows.into()),
+            ("CHANNELS", channels.into()),
+            ("SLICES", slices.into()),
+            ("SLICE_ROWS", rows.div_ceil(slices).into()),
+            ("WIDTH", width.into()),
+        ];
+        let mut call = KernelCall::new(source, constants, Binding::operands(2), blocks * slices);
         self.prologue.complete(&mut call, ACTIVATED);
-        Some(in_slices("sliced", vec![call], 1, channels, slices))
+        Some(in_slices("sliced", vec![call], 1, channels, slices).tailored())
     }
 }
 
@@ -96,21 +95,23 @@ impl Op for BiasGrad {
     }
 
     /// Each chunk of rows is summed on its own; the chunks are added in order.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let ([grad_output, grad_bias], more) = operands.split();
-        let (grad_output, grad_bias) = (grad_output.reals(), grad_bias.reals_mut());
-        let rows = chunk_rows(self.channels);
-        with_scratch(self.rows.div_ceil(rows) * self.channels, |sums| {
-            sums.par_chunks_mut(self.channels).enumerate().for_each(|(chunk, sums)| {
-                sums.fill(0.0);
-                let first = chunk * rows;
-                let part = first * self.channels..self.rows.min(first + rows) * self.channels;
-                self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
-                    add_rows(sums, grad_output);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let ([grad_output, grad_bias], more) = operands.split();
+            let (grad_output, grad_bias) = (grad_output.reals(), grad_bias.reals_mut());
+            let rows = chunk_rows(self.channels);
+            with_scratch(self.rows.div_ceil(rows) * self.channels, |sums| {
+                sums.par_chunks_mut(self.channels).enumerate().for_each(|(chunk, sums)| {
+                    sums.fill(0.0);
+                    let first = chunk * rows;
+                    let part = first * self.channels..self.rows.min(first + rows) * self.channels;
+                    self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
+                        add_rows(sums, grad_output);
+                    });
                 });
+                add_in_order(grad_bias, sums);
             });
-            add_in_order(grad_bias, sums);
-        });
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
@@ -119,7 +120,7 @@ impl Op for BiasGrad {
         let mut direct = KernelCall::elementwise(direct, constants, 2, self.channels);
         self.prologue.complete(&mut direct, ACTIVATED);
         let direct = Loops::over(self.rows).direct(&direct, device);
-        self.sliced(device).into_iter().chain([direct]).collect()
+        best_first(self.sliced(device).into_iter().chain([direct]).collect())
     }
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {

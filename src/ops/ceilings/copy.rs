@@ -1,11 +1,11 @@
-//! A copy: what a device's memory can do at best.
+//! A copy, which measures the peak bandwidth of a device's memory.
 
 use crate::cpu::map;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 
-/// Copies a tensor: the device's memory and nothing else.
+/// Copies a tensor, which keeps the device's memory busy and nothing else.
 ///
 /// `result[i] = input[i]`
 ///
@@ -13,12 +13,12 @@ use crate::ops::op::{Op, Operand, Operands, Precision};
 /// input -> result, both `[elements]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyRate {
-    /// Elements of each tensor.
+    /// Number of elements of each tensor.
     pub elements: usize,
 }
 
 impl CopyRate {
-    /// Elements that an invocation copies, so that the price of starting it weighs little.
+    /// Number of elements that an invocation copies: enough that the cost of starting it does not matter.
     const ELEMENTS_EACH: usize = 16;
 }
 
@@ -38,9 +38,11 @@ impl Op for CopyRate {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [input, result] = operands.all();
-        map(result.reals_mut(), input.reals(), |value| value);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [input, result] = operands.all();
+            map(result.reals_mut(), input.reals(), |value| value);
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {

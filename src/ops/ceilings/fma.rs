@@ -1,22 +1,22 @@
-//! Multiply-adds in registers: what a device's arithmetic can do at best.
+//! Multiply-adds in registers, which measure a device's peak arithmetic rate.
 
 use crate::cpu::map;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 
-/// Multiplies and adds in registers: the device's arithmetic and nothing else.
+/// Multiplies and adds in registers, which keeps the device's arithmetic units busy and nothing else.
 ///
-/// `result[i]` is the mean over 16 chains of `x`, where `x` starts as the chain's number, 0 to 15, and
-/// `4*rounds` times becomes `x/2 + input[i]`.
+/// `result[i]` is the mean over 16 chains of `x`, where `x` starts as the chain's number, 0 to 15, and `x = x/2 +
+/// input[i]` is repeated `4*rounds` times.
 ///
 /// # Shapes
 /// input -> result, both `[elements]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FmaRate {
-    /// Elements of each tensor.
+    /// Number of elements of each tensor.
     pub elements: usize,
-    /// Quarter of the length of a chain.
+    /// A quarter of the length of a chain.
     pub rounds: usize,
 }
 
@@ -49,15 +49,17 @@ impl Op for FmaRate {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [input, result] = operands.all();
-        map(result.reals_mut(), input.reals(), |input| {
-            let mut chains: [f32; Self::CHAINS] = std::array::from_fn(|chain| chain as f32);
-            for _ in 0..Self::STEPS * self.rounds {
-                chains = chains.map(|x| x * 0.5 + input);
-            }
-            chains.iter().sum::<f32>() / Self::CHAINS as f32
-        });
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [input, result] = operands.all();
+            map(result.reals_mut(), input.reals(), |input| {
+                let mut chains: [f32; Self::CHAINS] = std::array::from_fn(|chain| chain as f32);
+                for _ in 0..Self::STEPS * self.rounds {
+                    chains = chains.map(|x| x * 0.5 + input);
+                }
+                chains.iter().sum::<f32>() / Self::CHAINS as f32
+            });
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -71,8 +73,8 @@ impl Op for FmaRate {
     }
 
     fn precision(&self) -> Precision {
-        // Halving forgets what was rounded earlier, however long the chain: the sum of the last few steps
-        // and of the chains' starts is all that errs.
+        // Halving makes earlier rounding errors vanish, however long the chain is: only the last few steps and the sum
+        // over the chains contribute to the error.
         Precision { exact_on_integers: false, ..Precision::sum_of_products(2 * Self::CHAINS) }
     }
 }

@@ -1,4 +1,4 @@
-//! Operations that measure what a device could do at best, and are good for nothing else.
+//! Operations that serve only to measure a device's peak rates.
 
 mod copy;
 mod fma;

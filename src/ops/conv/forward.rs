@@ -1,8 +1,7 @@
 //! The forward pass of a convolution.
 
-use super::cpu::{Correlation, DIRECT, Source, with_winograd as with_cpu_winograd};
-use super::gpu::winograd::{WinogradPass, with_winograd};
-use super::gpu::{grouped, stem};
+use super::cpu::{Correlation, CorrelationOperands, DIRECT, Source, WINOGRAD, WinogradCorrelation, add_form};
+use super::gpu::{self, FusedPass};
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
@@ -12,7 +11,7 @@ use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
-/// Convolution, with a bias and an activation where the epilogue has them.
+/// Convolution, with a bias and an activation if the epilogue has them.
 ///
 /// `output[n,p,q,k] = activation(bias[k] + sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c])`,
 /// with `h = p*stride - padding + r*dilation`; terms outside the input are zero.
@@ -24,12 +23,12 @@ use crate::ops::prologue::Prologue;
 pub struct ConvForward {
     /// The sizes.
     pub geometry: ConvGeometry,
-    /// What happens to each value before it is stored.
+    /// The function applied to each value before it is stored.
     pub epilogue: Epilogue,
 }
 
 impl ConvForward {
-    /// The convolution alone.
+    /// The convolution without an epilogue.
     pub fn new(geometry: ConvGeometry) -> Self {
         ConvForward { geometry, epilogue: Epilogue::NONE }
     }
@@ -39,7 +38,7 @@ impl ConvForward {
         ConvForward { epilogue, ..self }
     }
 
-    /// The definition of output `index`, from what lies in the other operands.
+    /// The definition of output `index`, from the values of the other operands.
     fn output_at(
         &self,
         index: usize,
@@ -64,6 +63,21 @@ impl ConvForward {
             }
         }
         self.epilogue.define(sum, || bias(k))
+    }
+
+    /// The operands as the CPU's forms take them.
+    fn on_cpu<'a>(
+        &'a self,
+        operands: &'a mut Operands<f32>,
+    ) -> CorrelationOperands<'a, impl Fn(&mut [f32]) + Sync> {
+        let ([input, filters, output], more) = operands.split();
+        let more = &*more;
+        CorrelationOperands {
+            source: Source::plain(input.reals(), self.geometry.in_channels),
+            filters: filters.reals(),
+            result: output.reals_mut(),
+            finish: |output: &mut [f32]| self.epilogue.run_on_cpu(output, more),
+        }
     }
 }
 
@@ -94,20 +108,14 @@ impl Op for ConvForward {
         Some(self.output_at(index, |i| read(0, i), |i| read(1, i), |k| read(OPERANDS, k)))
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.run_on_cpu_in(self.cpu_forms()[0].name, operands);
-    }
-
-    fn cpu_forms(&self) -> Vec<CpuForm> {
-        with_cpu_winograd(vec![CpuForm::exact(DIRECT)], Correlation::forward(&self.geometry))
-    }
-
-    fn run_on_cpu_in(&self, form: &str, operands: &mut Operands<f32>) {
-        let ([input, filters, output], more) = operands.split();
-        let source = Source::plain(input.reals(), self.geometry.in_channels);
-        let (filters, output) = (filters.reals(), output.reals_mut());
-        let finish = |output: &mut [f32]| self.epilogue.run_on_cpu(output, more);
-        Correlation::forward(&self.geometry).run_in(form, &source, filters, output, finish);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        let direct = Correlation::forward(&self.geometry);
+        let mut forms = vec![CpuForm::exact(DIRECT, move |operands| direct.run(self.on_cpu(operands)))];
+        if let Some(winograd) = WinogradCorrelation::new(direct) {
+            let form = CpuForm::rounding(WINOGRAD, move |operands| winograd.run(self.on_cpu(operands)));
+            add_form(&mut forms, form, winograd.pays());
+        }
+        forms
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
@@ -132,11 +140,6 @@ impl Op for ConvForward {
             prologue: Prologue::NONE,
             epilogue: Some(self.epilogue),
         };
-        let mut implementations = Vec::from_iter(grouped::forward(geometry, &self.epilogue, device));
-        implementations.extend(stem::forward(geometry, &self.epilogue, device));
-        let pass = WinogradPass::Forward(self.epilogue);
-        let products = product.implementations(device, &tiled);
-        implementations.extend(with_winograd(products, &product, geometry, pass, device));
         let direct = shader!("conv/forward_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, geometry.constants(), OPERANDS, tiled.elements);
         self.epilogue.complete(&mut call, OPERANDS);
@@ -145,8 +148,8 @@ impl Op for ConvForward {
             columns: geometry.width.kernel,
             terms: geometry.group_in_channels(),
         };
-        implementations.push(loops.direct(&call, device));
-        implementations
+        let direct = loops.direct(&call, device);
+        gpu::implementations(geometry, FusedPass::Forward(self.epilogue), &product, &tiled, direct, device)
     }
 
     fn fuse_epilogue(&self, next: Epilogue) -> Option<Box<dyn Op>> {

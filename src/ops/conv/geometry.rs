@@ -9,22 +9,22 @@ use crate::{Error, Result};
 /// The sizes of a two-dimensional convolution: checked, and therefore consistent.
 ///
 /// ```text
-/// output[n,p,q,k] = sum over r,s,c of input[n,h,w,g*C/groups + c] * filters[k,r,s,c]
-/// h = p*stride - padding + r*dilation, likewise w from q and s; terms outside the input are zero
-/// g = k / (K/groups): output channel k sees the input channels of its own group alone
+/// output[n,p,q,k] = sum over r,s,c of input[n,h,w,g*C/groups + c] * filters[k,r,s,c] h = p*stride - padding +
+/// r*dilation, likewise w from q and s; terms outside the input are zero g = k / (K/groups): output channel k depends
+/// only on the input channels of its own group
 /// ```
 ///
 /// # Shapes
 /// input `[N,H,W,C]`, filters `[K,R,S,C/groups]`, output `[N,P,Q,K]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvGeometry {
-    /// N: images.
+    /// N: number of images.
     pub batch_size: usize,
-    /// C: channels of the input.
+    /// C: number of channels of the input.
     pub in_channels: usize,
-    /// K: channels of the output, one a filter.
+    /// K: number of channels of the output, one per filter.
     pub out_channels: usize,
-    /// Parts of the channels that do not see each other.
+    /// Number of independent groups of channels.
     pub groups: usize,
     /// H, R and P.
     pub height: Axis,
@@ -102,7 +102,7 @@ impl ConvGeometry {
         position([self.batch_size, self.height.output, self.width.output, self.out_channels], index)
     }
 
-    /// Whether each output channel is made from the one input channel of its number.
+    /// Whether each output channel depends only on the input channel of the same number.
     pub fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.in_channels == self.groups && self.out_channels == self.groups
     }
@@ -117,12 +117,12 @@ impl ConvGeometry {
         self.out_channels / self.groups
     }
 
-    /// P*Q: windows in one image.
+    /// P*Q: number of windows in one image.
     pub fn positions(&self) -> usize {
         self.height.output * self.width.output
     }
 
-    /// R*S*C/groups: products in one output value.
+    /// R*S*C/groups: number of products in one output value.
     pub fn taps(&self) -> usize {
         self.height.kernel * self.width.kernel * self.group_in_channels()
     }

@@ -1,8 +1,7 @@
 //! The gradient of a convolution's filters.
 
-use super::cpu::{DIRECT, FilterSums, Source, WINOGRAD, WinogradFilters};
-use super::gpu::winograd::{WinogradPass, with_winograd};
-use super::gpu::{grouped, stem};
+use super::cpu::{DIRECT, FilterOperands, FilterSums, Source, WINOGRAD, WinogradFilters, add_form};
+use super::gpu::{self, FusedPass};
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, reads_of_a, slices};
@@ -23,12 +22,12 @@ use crate::ops::prologue::Prologue;
 pub struct ConvGradFilters {
     /// The sizes.
     pub geometry: ConvGeometry,
-    /// What happens to each value of grad_output as it is read.
+    /// The function applied to each value of grad_output as it is read.
     pub prologue: Prologue,
 }
 
 impl ConvGradFilters {
-    /// The gradient for `grad_output` as it is.
+    /// The gradient without a prologue.
     pub fn new(geometry: ConvGeometry) -> Self {
         ConvGradFilters { geometry, prologue: Prologue::NONE }
     }
@@ -40,7 +39,7 @@ impl ConvGradFilters {
 }
 
 impl ConvGradFilters {
-    /// The definition of the gradient of weight `index`, from what lies in the other operands.
+    /// The definition of the gradient of weight `index`, from the values of the other operands.
     fn grad_at(&self, index: usize, input: impl Fn(usize) -> f64, grad_output: impl Fn(usize) -> f64) -> f64 {
         let geometry = &self.geometry;
         let [k, r, s, c] = geometry.filters_position(index);
@@ -59,6 +58,17 @@ impl ConvGradFilters {
             }
         }
         sum
+    }
+
+    /// The operands as the CPU's forms take them.
+    fn on_cpu<'a>(&self, operands: &'a mut Operands<f32>) -> FilterOperands<'a> {
+        let ([input, grad_output, grad_filters], more) = operands.split();
+        let (prologue, channels) = (self.prologue, self.geometry.out_channels);
+        FilterOperands {
+            input: input.reals(),
+            grad_output: Source { values: grad_output.reals(), channels, prologue, more },
+            grad_filters: grad_filters.reals_mut(),
+        }
     }
 
     fn direct(&self, device: &DeviceProfile) -> Implementation {
@@ -103,28 +113,14 @@ impl Op for ConvGradFilters {
         Some(self.grad_at(index, |i| read(0, i), grad_output))
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.run_on_cpu_in(self.cpu_forms()[0].name, operands);
-    }
-
-    fn cpu_forms(&self) -> Vec<CpuForm> {
-        let direct = CpuForm::exact(DIRECT);
-        match WinogradFilters::new(&self.geometry) {
-            Some(winograd) if winograd.pays() => vec![CpuForm::rounding(WINOGRAD), direct],
-            Some(_) => vec![direct, CpuForm::rounding(WINOGRAD)],
-            None => vec![direct],
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        let direct = FilterSums::new(&self.geometry);
+        let mut forms = vec![CpuForm::exact(DIRECT, move |operands| direct.run(self.on_cpu(operands)))];
+        if let Some(winograd) = WinogradFilters::new(&self.geometry) {
+            let form = CpuForm::rounding(WINOGRAD, move |operands| winograd.run(self.on_cpu(operands)));
+            add_form(&mut forms, form, winograd.pays());
         }
-    }
-
-    fn run_on_cpu_in(&self, form: &str, operands: &mut Operands<f32>) {
-        let ([input, grad_output, grad_filters], more) = operands.split();
-        let (prologue, channels) = (self.prologue, self.geometry.out_channels);
-        let grad_output = Source { values: grad_output.reals(), channels, prologue, more };
-        let (input, grad_filters) = (input.reals(), grad_filters.reals_mut());
-        match WinogradFilters::new(&self.geometry) {
-            Some(winograd) if form == WINOGRAD => winograd.run(input, &grad_output, grad_filters),
-            _ => FilterSums::new(&self.geometry).run(input, &grad_output, grad_filters),
-        }
+        forms
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
@@ -149,13 +145,15 @@ impl Op for ConvGradFilters {
             prologue: self.prologue,
             epilogue: None,
         };
-        let mut implementations = Vec::from_iter(grouped::grad_filters(geometry, &self.prologue, device));
-        implementations.extend(stem::grad_filters(geometry, &self.prologue, device));
-        let pass = WinogradPass::GradFilters(self.prologue);
-        let products = product.implementations(device, &tiled);
-        implementations.extend(with_winograd(products, &product, geometry, pass, device));
-        implementations.push(self.direct(device));
-        implementations
+        let direct = self.direct(device);
+        gpu::implementations(
+            geometry,
+            FusedPass::GradFilters(self.prologue),
+            &product,
+            &tiled,
+            direct,
+            device,
+        )
     }
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {

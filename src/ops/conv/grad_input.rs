@@ -2,9 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::cpu::{Correlation, DIRECT, PATCHES, Source, patches, with_winograd as with_cpu_winograd};
-use super::gpu::winograd::{WinogradPass, with_winograd};
-use super::gpu::{grouped, stem};
+use super::cpu::{
+    Correlation, CorrelationOperands, DIRECT, PATCHES, Source, WINOGRAD, WinogradCorrelation, add_form,
+    patches,
+};
+use super::gpu::{self, FusedPass};
 use super::phases::Phases;
 use super::{ConvGeometry, OPERANDS};
 use crate::cpu::{Matrix, MatrixMut, lanes, multiply, with_scratch};
@@ -17,9 +19,9 @@ use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the input.
 ///
-/// `grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c]`,
-/// over the windows p,q with `h = p*stride - padding + r*dilation`: the same products as in the forward
-/// pass, each handed back to the input value that it was made from.
+/// `grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c]`, over the windows p,q with `h =
+/// p*stride - padding + r*dilation`: the same products as in the forward pass, each added to the gradient of the input
+/// value that it contains.
 ///
 /// # Shapes
 /// filters `[K,R,S,C/groups]`, grad_output `[N,P,Q,K]` -> grad_input `[N,H,W,C]`, then activated `[N,P,Q,K]` if
@@ -28,12 +30,12 @@ use crate::ops::prologue::Prologue;
 pub struct ConvGradInput {
     /// The sizes.
     pub geometry: ConvGeometry,
-    /// What happens to each value of grad_output as it is read.
+    /// The function applied to each value of grad_output as it is read.
     pub prologue: Prologue,
 }
 
 impl ConvGradInput {
-    /// The gradient for `grad_output` as it is.
+    /// The gradient without a prologue.
     pub fn new(geometry: ConvGeometry) -> Self {
         ConvGradInput { geometry, prologue: Prologue::NONE }
     }
@@ -45,8 +47,8 @@ impl ConvGradInput {
 }
 
 impl ConvGradInput {
-    /// Whether vectors of input channels would be all but empty, and those of whole patches are not. With groups, patches
-    /// are too short to be worth adding up.
+    /// Whether vectors of input channels would be mostly empty, but vectors of whole patches are not. With groups,
+    /// patches are too short to be worth adding.
     fn suits_patches(&self) -> bool {
         let vectors = |values: usize| values.div_ceil(lanes());
         let window = self.geometry.height.kernel * self.geometry.width.kernel;
@@ -54,7 +56,23 @@ impl ConvGradInput {
             && window * vectors(self.geometry.group_in_channels()) > 2 * vectors(self.geometry.taps())
     }
 
-    /// An image at a time: strips of `grad_output * filters`, added back where their patches came from.
+    /// The operands of the forms that sum over windows.
+    fn on_cpu<'a>(
+        &self,
+        operands: &'a mut Operands<f32>,
+    ) -> CorrelationOperands<'a, impl Fn(&mut [f32]) + Sync + use<'a>> {
+        let ([filters, grad_output, grad_input], more) = operands.split();
+        let (prologue, channels) = (self.prologue, self.geometry.out_channels);
+        CorrelationOperands {
+            source: Source { values: grad_output.reals(), channels, prologue, more },
+            filters: filters.reals(),
+            result: grad_input.reals_mut(),
+            finish: |_: &mut [f32]| (),
+        }
+    }
+
+    /// Computes one image at a time: strips of `grad_output * filters`, whose patches are added at their places in the
+    /// image.
     fn run_in_patches(&self, operands: &mut Operands<f32>) {
         let geometry = &self.geometry;
         let ([filters, grad_output, grad_input], more) = operands.split();
@@ -150,7 +168,7 @@ impl Op for ConvGradInput {
         }
     }
 
-    /// Gathered from the windows that met the value, where [`Op::define`] hands each product back.
+    /// Gathers the products from the windows that contain the value, whereas [`Op::define`] scatters them.
     fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
         let geometry = &self.geometry;
         let [n, h, w, channel] = geometry.input_position(index);
@@ -170,27 +188,16 @@ impl Op for ConvGradInput {
         Some(sum)
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        self.run_on_cpu_in(self.cpu_forms()[0].name, operands);
-    }
-
-    fn cpu_forms(&self) -> Vec<CpuForm> {
-        let mut forms = vec![CpuForm::exact(DIRECT), CpuForm::exact(PATCHES)];
-        if self.suits_patches() {
-            forms.swap(0, 1);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        let direct = Correlation::grad_input(&self.geometry);
+        let mut forms = vec![CpuForm::exact(DIRECT, move |operands| direct.run(self.on_cpu(operands)))];
+        let patches = CpuForm::exact(PATCHES, |operands| self.run_in_patches(operands));
+        add_form(&mut forms, patches, self.suits_patches());
+        if let Some(winograd) = WinogradCorrelation::new(direct) {
+            let form = CpuForm::rounding(WINOGRAD, move |operands| winograd.run(self.on_cpu(operands)));
+            add_form(&mut forms, form, winograd.pays());
         }
-        with_cpu_winograd(forms, Correlation::grad_input(&self.geometry))
-    }
-
-    fn run_on_cpu_in(&self, form: &str, operands: &mut Operands<f32>) {
-        if form == PATCHES {
-            return self.run_in_patches(operands);
-        }
-        let ([filters, grad_output, grad_input], more) = operands.split();
-        let (prologue, channels) = (self.prologue, self.geometry.out_channels);
-        let source = Source { values: grad_output.reals(), channels, prologue, more };
-        let (filters, grad_input) = (filters.reals(), grad_input.reals_mut());
-        Correlation::grad_input(&self.geometry).run_in(form, &source, filters, grad_input, |_| ());
+        forms
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
@@ -226,11 +233,6 @@ impl Op for ConvGradInput {
             prologue: self.prologue,
             epilogue: None,
         };
-        let mut implementations = Vec::from_iter(grouped::grad_input(geometry, &self.prologue, device));
-        implementations.extend(stem::grad_input(geometry, &self.prologue, device));
-        let pass = WinogradPass::GradInput(self.prologue);
-        let products = product.implementations(device, &tiled);
-        implementations.extend(with_winograd(products, &product, geometry, pass, device));
         let direct = shader!("conv/grad_input_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, geometry.constants(), OPERANDS, tiled.elements);
         self.prologue.complete(&mut call, OPERANDS);
@@ -239,12 +241,12 @@ impl Op for ConvGradInput {
             columns: geometry.width.kernel,
             terms: geometry.group_out_channels(),
         };
-        implementations.push(loops.direct(&call, device));
-        implementations
+        let direct = loops.direct(&call, device);
+        gpu::implementations(geometry, FusedPass::GradInput(self.prologue), &product, &tiled, direct, device)
     }
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
-        // A value goes to as many input positions as its window has.
+        // A value contributes to as many input positions as its window has.
         let window = self.geometry.height.kernel * self.geometry.width.kernel;
         let reads = window * reads_of_a(self.geometry.group_in_channels());
         let op = ConvGradInput { prologue: before, ..*self };

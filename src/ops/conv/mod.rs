@@ -1,6 +1,9 @@
 //! Two-dimensional convolution and its gradients.
 //!
 //! The bias and its gradient are operations of their own, [`bias`](super::bias).
+//!
+//! Where a value is infinite or NaN, the fast implementations may give NaN beside it that the definition does not have;
+//! [`convolution`](crate::convolution) says where, and gives the definition's answer.
 
 mod cpu;
 mod forward;
@@ -16,5 +19,5 @@ pub use geometry::ConvGeometry;
 pub use grad_filters::ConvGradFilters;
 pub use grad_input::ConvGradInput;
 
-/// Operands of each pass; that of an epilogue or a prologue comes after them.
+/// Number of operands of each pass; that of an epilogue or a prologue comes after them.
 const OPERANDS: usize = 3;

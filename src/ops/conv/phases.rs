@@ -1,25 +1,25 @@
-//! Input positions by their remainder by the stride: within such a phase, a strided convolution's input
-//! gradient is a dense one.
+//! Input positions grouped by their remainder modulo the stride: within such a phase, the input gradient of a strided
+//! convolution is a convolution without stride.
 
 use crate::ops::window::Axis;
 
 /// The phases of one axis: input position `h = position*stride + phase` meets tap `r` of output position `p` where
-/// `p*stride = h + padding - r*dilation`, so the taps of a phase are those with
-/// `r*dilation = phase + padding` modulo `stride`: each `tap_step`-th tap, or none.
+/// `p*stride = h + padding - r*dilation`, so the taps of a phase are those with `r*dilation = phase + padding` modulo
+/// `stride`: every `tap_step`-th tap, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phases {
-    /// Phases: the stride.
+    /// Number of phases: the stride.
     pub count: usize,
-    /// Positions of a phase, at most.
+    /// The largest number of positions of a phase.
     pub positions: usize,
-    /// From one tap of a phase to the next: `stride / gcd(stride, dilation)`.
+    /// Distance from one tap of a phase to the next: `stride / gcd(stride, dilation)`.
     pub tap_step: usize,
-    /// Inverse of `dilation / gcd(stride, dilation)` modulo `tap_step`: the first tap is
-    /// `(phase + padding) / gcd * tap_inverse` modulo `tap_step`, where the gcd divides `phase + padding`.
+    /// Inverse of `dilation / gcd(stride, dilation)` modulo `tap_step`: the first tap is `(phase + padding) / gcd *
+    /// tap_inverse` modulo `tap_step`, if the gcd divides `phase + padding`.
     pub tap_inverse: usize,
-    /// Output positions from one tap of a phase to the next: `dilation / gcd(stride, dilation)`.
+    /// Distance from one tap of a phase to the next, in output positions: `dilation / gcd(stride, dilation)`.
     pub tap_dilation: usize,
-    /// Taps of a phase, at most.
+    /// The largest number of taps of a phase.
     pub most_taps: usize,
     divisor: usize,
 }
@@ -41,8 +41,8 @@ impl Phases {
         }
     }
 
-    /// The first tap of the phase that holds the position `padded` behind the start of the padding, if such a phase has
-    /// taps at all; it may lie behind the last tap of the kernel.
+    /// The first tap of the phase of the position `padded`, counted from the start of the padding; `None` if that phase
+    /// has no taps. The result may be past the last tap of the kernel.
     pub fn first_tap(&self, padded: usize) -> Option<usize> {
         let first = || padded / self.divisor % self.tap_step * self.tap_inverse % self.tap_step;
         padded.is_multiple_of(self.divisor).then(first)
@@ -53,9 +53,9 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Inverse of `number` modulo `modulus`, below 2^31 both and without a common divisor: by Euclid's algorithm.
+/// The inverse of `number` modulo `modulus`, by Euclid's algorithm. Both are below 2^31 and have no common divisor.
 fn inverse(number: usize, modulus: usize) -> usize {
-    // `rest` is `factor * number` modulo the modulus, and so are those before them.
+    // `rest` is `factor * number` modulo the modulus, and likewise for the previous pair.
     let (mut rest_before, mut rest) = (modulus as i64, (number % modulus) as i64);
     let (mut factor_before, mut factor) = (0, 1);
     while rest != 0 {

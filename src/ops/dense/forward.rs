@@ -7,12 +7,12 @@ use crate::cpu::multiply_by_transpose;
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
-use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
-/// A dense layer, with a bias and an activation where the epilogue has them.
+/// A dense layer, with a bias and an activation if the epilogue has them.
 ///
 /// `output[n,o] = activation(bias[o] + sum over i of input[n,i] * weight[o,i])`
 ///
@@ -22,7 +22,7 @@ use crate::ops::prologue::Prologue;
 pub struct DenseForward {
     /// The sizes.
     pub size: DenseSize,
-    /// What happens to each value before it is stored.
+    /// The function applied to each value before it is stored.
     pub epilogue: Epilogue,
 }
 
@@ -30,7 +30,7 @@ pub struct DenseForward {
 const BIAS: usize = 3;
 
 impl DenseForward {
-    /// The product alone.
+    /// The product without an epilogue.
     pub fn new(size: DenseSize) -> Self {
         DenseForward { size, epilogue: Epilogue::NONE }
     }
@@ -40,7 +40,7 @@ impl DenseForward {
         DenseForward { epilogue, ..self }
     }
 
-    /// The definition of output `index`, from what lies in the other operands.
+    /// The definition of output `index`, from the values of the other operands.
     fn output_at(
         &self,
         index: usize,
@@ -83,16 +83,18 @@ impl Op for DenseForward {
     }
 
     /// A few samples at a time.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let DenseSize { in_features, out_features, .. } = self.size;
-        let ([input, weight, output], more) = operands.split();
-        let inputs = input.reals().par_chunks(CHUNK_ROWS * in_features);
-        output.reals_mut().par_chunks_mut(CHUNK_ROWS * out_features).zip(inputs).for_each(
-            |(output, input)| {
-                multiply_by_transpose(output, input, weight.reals(), in_features);
-                self.epilogue.run_on_cpu(output, more);
-            },
-        );
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let DenseSize { in_features, out_features, .. } = self.size;
+            let ([input, weight, output], more) = operands.split();
+            let inputs = input.reals().par_chunks(CHUNK_ROWS * in_features);
+            output.reals_mut().par_chunks_mut(CHUNK_ROWS * out_features).zip(inputs).for_each(
+                |(output, input)| {
+                    multiply_by_transpose(output, input, weight.reals(), in_features);
+                    self.epilogue.run_on_cpu(output, more);
+                },
+            );
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
@@ -117,7 +119,7 @@ impl Op for DenseForward {
         let mut call = KernelCall::elementwise(direct, self.size.constants(), BIAS, tiled.elements);
         self.epilogue.complete(&mut call, BIAS);
         implementations.push(Loops::over(self.size.in_features).direct(&call, device));
-        implementations
+        best_first(implementations)
     }
 
     fn fuse_epilogue(&self, next: Epilogue) -> Option<Box<dyn Op>> {

@@ -6,8 +6,8 @@ use super::{CHUNK_ROWS, DenseSize};
 use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, reads_of_a};
-use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read, WithPrologue};
+use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -22,7 +22,7 @@ use crate::ops::prologue::Prologue;
 pub struct DenseGradInput {
     /// The sizes.
     pub size: DenseSize,
-    /// What happens to each value of grad_output as it is read.
+    /// The function applied to each value of grad_output as it is read.
     pub prologue: Prologue,
 }
 
@@ -30,7 +30,7 @@ pub struct DenseGradInput {
 const ACTIVATED: usize = 3;
 
 impl DenseGradInput {
-    /// The gradient for `grad_output` as it is.
+    /// The gradient without a prologue.
     pub fn new(size: DenseSize) -> Self {
         DenseGradInput { size, prologue: Prologue::NONE }
     }
@@ -40,7 +40,7 @@ impl DenseGradInput {
         DenseGradInput { prologue, ..self }
     }
 
-    /// The definition of the gradient of input `index`, from what lies in the other operands.
+    /// The definition of the gradient of input `index`, from the values of the other operands.
     fn grad_at(
         &self,
         index: usize,
@@ -82,19 +82,28 @@ impl Op for DenseGradInput {
     }
 
     /// A few samples at a time.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let DenseSize { in_features, out_features, .. } = self.size;
-        let ([weight, grad_output, grad_input], more) = operands.split();
-        let (grad_output, grad_input) = (grad_output.reals(), grad_input.reals_mut());
-        let weight = Matrix::row_major(weight.reals(), out_features, in_features);
-        grad_input.par_chunks_mut(CHUNK_ROWS * in_features).enumerate().for_each(|(chunk, grad_input)| {
-            let (first, rows) = (chunk * CHUNK_ROWS, grad_input.len() / in_features);
-            let part = first * out_features..(first + rows) * out_features;
-            self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
-                let grad_input = MatrixMut::row_major(grad_input, rows, in_features);
-                multiply(grad_input, Matrix::row_major(grad_output, rows, out_features), weight, false);
-            });
-        });
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let DenseSize { in_features, out_features, .. } = self.size;
+            let ([weight, grad_output, grad_input], more) = operands.split();
+            let (grad_output, grad_input) = (grad_output.reals(), grad_input.reals_mut());
+            let weight = Matrix::row_major(weight.reals(), out_features, in_features);
+            grad_input.par_chunks_mut(CHUNK_ROWS * in_features).enumerate().for_each(
+                |(chunk, grad_input)| {
+                    let (first, rows) = (chunk * CHUNK_ROWS, grad_input.len() / in_features);
+                    let part = first * out_features..(first + rows) * out_features;
+                    self.prologue.run_on_cpu(grad_output, part, more, |grad_output| {
+                        let grad_input = MatrixMut::row_major(grad_input, rows, in_features);
+                        multiply(
+                            grad_input,
+                            Matrix::row_major(grad_output, rows, out_features),
+                            weight,
+                            false,
+                        );
+                    });
+                },
+            );
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
@@ -119,7 +128,7 @@ impl Op for DenseGradInput {
         let mut call = KernelCall::elementwise(direct, self.size.constants(), ACTIVATED, tiled.elements);
         self.prologue.complete(&mut call, ACTIVATED);
         implementations.push(Loops::over(self.size.out_features).direct(&call, device));
-        implementations
+        best_first(implementations)
     }
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {

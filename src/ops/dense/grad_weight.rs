@@ -6,8 +6,8 @@ use super::{CHUNK_ROWS, DenseSize};
 use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, reads_of_a};
-use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read, WithPrologue};
+use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -22,7 +22,7 @@ use crate::ops::prologue::Prologue;
 pub struct DenseGradWeight {
     /// The sizes.
     pub size: DenseSize,
-    /// What happens to each value of grad_output as it is read.
+    /// The function applied to each value of grad_output as it is read.
     pub prologue: Prologue,
 }
 
@@ -30,7 +30,7 @@ pub struct DenseGradWeight {
 const ACTIVATED: usize = 3;
 
 impl DenseGradWeight {
-    /// The gradient for `grad_output` as it is.
+    /// The gradient without a prologue.
     pub fn new(size: DenseSize) -> Self {
         DenseGradWeight { size, prologue: Prologue::NONE }
     }
@@ -40,7 +40,7 @@ impl DenseGradWeight {
         DenseGradWeight { prologue, ..self }
     }
 
-    /// The definition of the gradient of weight `index`, from what lies in the other operands.
+    /// The definition of the gradient of weight `index`, from the values of the other operands.
     fn grad_at(&self, index: usize, input: impl Fn(usize) -> f64, grad_output: impl Fn(usize) -> f64) -> f64 {
         let DenseSize { batch_size, in_features, out_features } = self.size;
         let (o, i) = (index / in_features, index % in_features);
@@ -77,22 +77,24 @@ impl Op for DenseGradWeight {
     }
 
     /// A few rows of the weight at a time.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let DenseSize { batch_size, in_features, out_features } = self.size;
-        let ([input, grad_output, grad_weight], more) = operands.split();
-        let (grad_output, grad_weight) = (grad_output.reals(), grad_weight.reals_mut());
-        let input = Matrix::row_major(input.reals(), batch_size, in_features);
-        self.prologue.run_on_cpu(grad_output, 0..grad_output.len(), more, |grad_output| {
-            grad_weight.par_chunks_mut(CHUNK_ROWS * in_features).enumerate().for_each(
-                |(chunk, grad_weight)| {
-                    let rows = grad_weight.len() / in_features;
-                    let grad_output =
-                        Matrix::columns(grad_output, batch_size, out_features, chunk * CHUNK_ROWS, rows);
-                    let grad_weight = MatrixMut::row_major(grad_weight, rows, in_features);
-                    multiply(grad_weight, grad_output.transposed(), input, false);
-                },
-            );
-        });
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let DenseSize { batch_size, in_features, out_features } = self.size;
+            let ([input, grad_output, grad_weight], more) = operands.split();
+            let (grad_output, grad_weight) = (grad_output.reals(), grad_weight.reals_mut());
+            let input = Matrix::row_major(input.reals(), batch_size, in_features);
+            self.prologue.run_on_cpu(grad_output, 0..grad_output.len(), more, |grad_output| {
+                grad_weight.par_chunks_mut(CHUNK_ROWS * in_features).enumerate().for_each(
+                    |(chunk, grad_weight)| {
+                        let rows = grad_weight.len() / in_features;
+                        let grad_output =
+                            Matrix::columns(grad_output, batch_size, out_features, chunk * CHUNK_ROWS, rows);
+                        let grad_weight = MatrixMut::row_major(grad_weight, rows, in_features);
+                        multiply(grad_weight, grad_output.transposed(), input, false);
+                    },
+                );
+            });
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
@@ -117,7 +119,7 @@ impl Op for DenseGradWeight {
         let mut call = KernelCall::elementwise(direct, self.size.constants(), ACTIVATED, tiled.elements);
         self.prologue.complete(&mut call, ACTIVATED);
         implementations.push(Loops::over(self.size.batch_size).direct(&call, device));
-        implementations
+        best_first(implementations)
     }
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {

@@ -14,7 +14,7 @@ use super::kernel::Constant;
 use crate::tensor::Shape;
 use crate::{Error, Result};
 
-/// Rows of a result that a core computes at a time: enough to pay for walking through the other matrix.
+/// Number of rows of a result that a core computes at a time: enough that reading the other matrix pays off.
 const CHUNK_ROWS: usize = 16;
 
 /// The sizes of a dense layer: checked, and therefore consistent.
@@ -25,11 +25,11 @@ const CHUNK_ROWS: usize = 16;
 /// input `[N,I]`, weight `[O,I]`, output `[N,O]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DenseSize {
-    /// N: samples.
+    /// N: number of samples.
     pub batch_size: usize,
-    /// I: values of a sample.
+    /// I: number of values in a sample.
     pub in_features: usize,
-    /// O: values of a result.
+    /// O: number of values in a result.
     pub out_features: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What happens to an output value between the sum that made it and the memory that keeps it.
+//! Functions applied to an output value after it is summed and before it is stored.
 
 use crate::cpu::add_to_rows;
 use crate::ops::activation::Activation;
@@ -8,7 +8,7 @@ use crate::ops::op::{HostBuffer, Operand, Precision};
 /// A bias and an activation, applied to each value of an output `[..,K]` before it is stored:
 /// `output = activation(value + bias[k])`.
 ///
-/// Two steps of their own would read and write the whole output again.
+/// Separate steps would read and write the whole output again.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Epilogue {
     /// Whether a bias `[K]` is added.
@@ -18,10 +18,11 @@ pub struct Epilogue {
 }
 
 impl Epilogue {
-    /// Values are stored as they are.
+    /// Values are stored unchanged.
     pub const NONE: Epilogue = Epilogue { bias: false, activation: None };
 
-    /// Both, `next` behind this one, where they are done in one: a bias before an activation, and one of each.
+    /// This epilogue followed by `next` as a single one; `None` unless they are at most one bias before at most one
+    /// activation.
     pub fn then(self, next: Epilogue) -> Option<Epilogue> {
         match (self, next) {
             (Epilogue::NONE, next) => Some(next),
@@ -37,13 +38,13 @@ impl Epilogue {
         self.bias.then(|| Operand::read("bias", [channels]))
     }
 
-    /// What the definition stores for a sum; `bias` is its channel's.
+    /// The value that the definition stores for a sum; `bias` returns that of its channel.
     pub(in crate::ops) fn define(&self, value: f64, bias: impl FnOnce() -> f64) -> f64 {
         let value = if self.bias { value + bias() } else { value };
         self.activation.map_or(value, |activation| activation.value(value))
     }
 
-    /// Finishes rows of an output that still lie in the cache, on the calling thread alone.
+    /// Applies the epilogue to rows of an output that are still in the cache, on the calling thread.
     pub(in crate::ops) fn run_on_cpu(&self, rows: &mut [f32], operands: &[HostBuffer<f32>]) {
         if self.bias {
             add_to_rows(rows, operands[0].reals());
@@ -53,8 +54,8 @@ impl Epilogue {
         }
     }
 
-    /// Gives the function `finish` to a kernel that calls it, and the bias to that function: `operand` is the
-    /// bias's number among the operands of the operation.
+    /// Adds the function `finish` to a kernel that calls it, and the binding of its bias: `operand` is the bias's
+    /// number among the operands of the operation.
     pub(in crate::ops) fn complete(&self, call: &mut KernelCall, operand: usize) {
         let finish = match (self.bias, self.activation) {
             (false, None) => shader!("epilogue/none.wgsl"),
@@ -73,7 +74,7 @@ impl Epilogue {
         }
     }
 
-    /// Precision of an output whose values have `precision` before they are finished.
+    /// Precision of an output whose values have `precision` before the epilogue.
     pub(in crate::ops) fn precision(&self, precision: Precision) -> Precision {
         let summed = precision.summed + usize::from(self.bias);
         let Some(activation) = self.activation else { return Precision { summed, ..precision } };
@@ -82,7 +83,7 @@ impl Epilogue {
         if own == Precision::EXACT {
             return Precision { summed, exact_on_integers, ..precision };
         }
-        // The error of the sum, as far as the function lets it through, and the function's own on top.
+        // The error of the sum, scaled by the function's slope, plus the function's own error.
         let term_error = precision.term_error * activation.steepest();
         let own_terms = own.bound() / (f64::from(f32::EPSILON) * term_error);
         Precision { summed: summed + own_terms.ceil() as usize, exact_on_integers, term_error }

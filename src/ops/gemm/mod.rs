@@ -1,4 +1,4 @@
-//! Launching `shaders/gemm`: matrix products, whatever the matrices are made of.
+//! Launching `shaders/gemm`: products of matrices that need not exist in memory.
 
 mod product;
 mod slices;

@@ -1,73 +1,78 @@
-//! A matrix product, and what an operation brings to the kernels that do it.
+//! A matrix product, and the parts of its kernels that an operation supplies.
 
 use super::slices::{in_slices, two_passes, unfinished_sum_slices};
 use super::{subgroup, tiled};
 use crate::device::DeviceProfile;
+use crate::ops::cost::CostClass;
 use crate::ops::epilogue::Epilogue;
-use crate::ops::kernel::{
-    Binding, Constant, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, Source, grid, shader,
-};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
 use crate::ops::prologue::Prologue;
 
-/// A product `result[m,n] = sum over k of a(m,k) * b(k,n)`, done `parts` times over different data.
+/// A product `result[m,n] = sum over k of a(m,k) * b(k,n)`, computed `parts` times on different data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Product {
-    /// Rows of the result.
+    /// Number of rows of the result.
     pub m: usize,
-    /// Columns of the result.
+    /// Number of columns of the result.
     pub n: usize,
-    /// Length of the sums.
+    /// Number of terms of each sum.
     pub k: usize,
-    /// Independent products side by side.
+    /// Number of independent products.
     pub parts: usize,
 }
 
-/// What an operation brings to `gemm/tiled.wgsl`.
+/// The part of `gemm/tiled.wgsl` and `gemm/subgroup.wgsl` that an operation supplies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TiledKernel {
-    /// Where the values lie: `a_line`, `a_step`, `a_present`, `a_packet`, likewise `b`, and `store`.
+    /// Defines where the values are: `a_line`, `a_step`, `a_present`, `a_packet`, likewise `b`, and `store`.
     pub source: Source,
     /// The overrides that the source declares.
     pub constants: Vec<(&'static str, Constant)>,
-    /// Operands, bound in order.
+    /// Number of operands, which are bound in order.
     pub operands: usize,
     /// Number of the operand that is the result.
     pub result: usize,
-    /// Its elements.
+    /// Number of elements of the result.
     pub elements: usize,
-    /// What can be read and written four values at a time.
+    /// Which values can be read and written four at a time.
     pub quads: Quads,
-    /// What values of a are multiplied by before they are used; its operand comes after `operands`.
+    /// The function applied to values of a before they are used; its operand comes after `operands`.
     pub prologue: Prologue,
-    /// What happens to results before they are stored, for a source that passes them through
-    /// `finish_packet`; its operand comes after `operands`.
+    /// The function applied to results before they are stored, for a source that passes them through `finish_packet`;
+    /// its operand comes after `operands`.
     pub epilogue: Option<Epilogue>,
 }
 
-/// Whether values lie in memory in fours, at offsets that are multiples of four, along the axis that is
-/// contiguous: 16-byte loads and stores.
+/// Whether values can be loaded and stored in 16-byte packets: along the contiguous axis, sizes and offsets are
+/// multiples of four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quads {
-    /// Of a.
+    /// Those of a.
     pub a: bool,
-    /// Of b.
+    /// Those of b.
     pub b: bool,
-    /// Of the result, whose contiguous axis is n.
+    /// Those of the result, whose contiguous axis is n.
     pub result: bool,
 }
 
 impl Product {
-    /// Ways to compute this product with `kernel`, best guess first; none where tiles do not pay.
+    /// Implementations of this product with `kernel`, best guess first; empty if tiles do not pay off. Their expected times
+    /// are those of the multiply-adds alone.
     ///
-    /// The kernel writes `[SLICES, result]`: where sums over k are long and workgroups few, k is cut into slices,
-    /// each summed on its own, and a second pass adds the slices in a fixed order.
+    /// The kernel writes `[SLICES, result]`: if sums over k are long and workgroups few, k is split into slices that
+    /// are summed separately, and a second pass adds the slices in a fixed order.
     pub fn implementations(&self, device: &DeviceProfile, kernel: &TiledKernel) -> Vec<Implementation> {
-        let tiled = tiled::implementations(self, device, kernel);
-        subgroup::implementation(self, device, kernel).into_iter().chain(tiled).collect()
+        let subgroup = subgroup::implementation(self, device, kernel);
+        let mut ways: Vec<Implementation> =
+            subgroup.into_iter().chain(tiled::implementations(self, device, kernel)).collect();
+        if let Some(best) = ways.first_mut() {
+            best.cost.class = CostClass::BestOfKind;
+        }
+        ways
     }
 
-    /// The implementation of this name: `kernel` with the program `main`, which does the product in blocks of
-    /// m, n and k.
+    /// The implementation of this name: `kernel` with the program `main`, which computes the product in blocks of m, n
+    /// and k.
     pub(super) fn implementation(
         &self,
         name: &'static str,
@@ -109,15 +114,14 @@ impl Product {
         source.files.extend([main, results, shared].into_iter().flat_map(|source| source.files));
         let mut constants = kernel.constants.clone();
         constants.extend([
-            FROM_THE_FIRST_WORKGROUP,
             ("GEMM_M", self.m.into()),
             ("GEMM_N", self.n.into()),
             ("GEMM_K", self.k.into()),
+            ("PRODUCTS", self.parts.into()),
             ("SLICES", slices.into()),
             ("SLICE_K", slice_k.into()),
         ]);
-        let [x, y, _] = grid(self.m.div_ceil(block_m) * self.n.div_ceil(block_n));
-        let workgroups = [x, y, (self.parts * slices) as u32];
-        KernelCall { source, constants, bindings: Binding::operands(kernel.operands), workgroups }
+        let blocks = self.m.div_ceil(block_m) * self.n.div_ceil(block_n);
+        KernelCall::new(source, constants, Binding::operands(kernel.operands), blocks * self.parts * slices)
     }
 }

@@ -1,27 +1,26 @@
-//! Long sums in slices: workgroups sum them side by side, and a second pass adds them up in a fixed order.
+//! Long sums in slices: workgroups sum the slices in parallel, and a second pass adds them in a fixed order.
 
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
 
-/// Longer sums than this are cut where they can be: they lose digits, and some drivers leave a loop that takes too
-/// long.
+/// Longer sums than this are split if possible: they lose digits, and some drivers end a loop that takes too long.
 pub const LONGEST_SLICE: usize = 16 << 10;
 
-/// Slices for sums of `length` terms: `wanted`, or more where they would be too long, and at least one; fewer
-/// where there is no room for the slices of all `elements` sums.
+/// Number of slices for sums of `length` terms: `wanted`, or more if they would be too long, and at least one; fewer if
+/// there is no room for the slices of all `elements` sums.
 pub fn slices(wanted: usize, length: usize, elements: usize, device: &DeviceProfile) -> usize {
     wanted.max(length.div_ceil(LONGEST_SLICE)).min(most_slices(elements, device)).max(1)
 }
 
-/// Slices of `elements` sums that fit a buffer, within reach of indices of 32 bits, and that a loop can add up.
+/// The largest number of slices of `elements` sums that fits a buffer and 32-bit indices, and that a loop can add.
 pub fn most_slices(elements: usize, device: &DeviceProfile) -> usize {
     let room = (device.max_binding_bytes / 4).min(u32::MAX.into()) as usize / elements;
     room.min(device.loop_trips())
 }
 
 /// An implementation whose `calls` write `slices` partial sums of its `elements` results, the operand of number
-/// `result`, and a last one adds them up.
+/// `result`, and a last call adds them.
 pub fn in_slices(
     name: &'static str,
     calls: Vec<KernelCall>,
@@ -35,7 +34,7 @@ pub fn in_slices(
     two_passes(name, calls, sum_slices(elements, slices), result, slices * elements)
 }
 
-/// `calls`, which write slices of the operand of number `result`, and `sum`, which adds them up.
+/// `calls`, which write slices of the operand of number `result`, and `sum`, which adds them.
 pub fn two_passes(
     name: &'static str,
     mut calls: Vec<KernelCall>,
@@ -59,7 +58,7 @@ fn sum_slices(elements: usize, slices: usize) -> KernelCall {
     call
 }
 
-/// The same for a result `[..,channels]`, which is still to be completed by an epilogue.
+/// As [`sum_slices`], for a result `[..,channels]` that is still to be completed with an epilogue.
 pub fn unfinished_sum_slices(elements: usize, slices: usize, channels: usize) -> KernelCall {
     let constants =
         vec![("ELEMENTS", elements.into()), ("CHANNELS", channels.into()), ("SLICES", slices.into())];

@@ -1,42 +1,44 @@
 //! Launching `shaders/gemm/subgroup.wgsl`: matrix products for software rasterisers.
 //!
-//! A rasteriser such as Mesa's llvmpipe does eight invocations with one vector instruction. It takes a load apart
-//! into one a lane, each with a branch, from buffers and workgroup memory alike: a load of four values a lane costs
-//! as much as fifty multiply-adds or more. So this kernel keeps a large block of results in registers, and each
-//! lane fetches its share of b and hands it to the others, which takes one instruction a value.
+//! A rasteriser such as Mesa's llvmpipe runs eight invocations with one vector instruction. It splits a load into one
+//! per lane, each with a branch, from buffers and workgroup memory alike: a load of four values per lane costs as much
+//! as fifty multiply-adds or more. This kernel therefore keeps a large block of results in registers, and each lane
+//! fetches its share of b and passes it to the others, which takes one instruction per value.
 
 use super::{Product, TiledKernel, slices};
 use crate::device::{DeviceKind, DeviceProfile};
-use crate::ops::kernel::{Implementation, MAX_WORKGROUPS_PER_AXIS, shader};
+use crate::ops::cost::{Cost, CostClass};
+use crate::ops::kernel::{Implementation, shader};
 
-/// Invocations that hand values to each other: the lanes of a vector instruction.
+/// Number of invocations that exchange values: the lanes of a vector instruction.
 const LANES: usize = 8;
 
-/// Rows of a tile: four a lane.
+/// Rows of a tile: four per lane.
 const TILE_M: usize = 4 * LANES;
 
-/// Names by the columns of a tile.
+/// Names and numbers of columns of the tiles.
 const TILES: [(&str, usize); 3] = [("subgroup_32x32", 32), ("subgroup_32x16", 16), ("subgroup_32x8", 8)];
 
-/// What fetching a's block of a tile costs, where fetching and multiplying a column of b costs 1.
+/// Cost of fetching a's block of a tile, relative to that of fetching and multiplying a column of b.
 const FETCH_A: usize = 16;
 
-/// Workgroups that keep the cores of a CPU busy, and of about equal load.
+/// Number of workgroups that keep the cores of a CPU busy with about equal load.
 const ENOUGH_WORKGROUPS: usize = 16;
 
 /// Shorter slices than this cost more in their second pass than they gain.
 const SHORTEST_SLICE: usize = 256;
 
-/// Sums shorter than this do not pay for a tile with one column.
+/// With sums shorter than this, a tile with one column does not pay off.
 const SHORTEST_LONELY_SUM: usize = 32;
 
-/// The longest slice of a sum: what all tiles of a slice read stays in a core's cache until the last one is done.
+/// The longest slice of a sum: the values that all tiles of a slice read stay in a core's cache until the last tile is
+/// done.
 const LONGEST_SLICE: usize = 2048;
 
-/// k that an iteration of a kernel's loop goes forward, at least.
+/// The smallest number of k in an iteration of a kernel's loop.
 const SHORTEST_STEP: usize = 4;
 
-/// `kernel` as a rasteriser does it best; none on other devices.
+/// The implementation of `kernel` that is best on a software rasteriser; `None` on other devices.
 pub fn implementation(
     product: &Product,
     device: &DeviceProfile,
@@ -55,7 +57,7 @@ pub fn implementation(
     let wanted = wanted.max(product.k.div_ceil(LONGEST_SLICE));
     let slices = slices(wanted, product.k, kernel.elements, device);
     let trips = product.k.div_ceil(slices) / SHORTEST_STEP;
-    if trips > device.loop_trips() || product.parts * slices > MAX_WORKGROUPS_PER_AXIS as usize {
+    if trips > device.loop_trips() {
         return None;
     }
     let mut main = shader!("gemm/subgroup.wgsl").with_sizes(&[("TILE_N", tile_n as u32)]);
@@ -69,7 +71,10 @@ pub fn implementation(
     });
     // Columns that a tile does not have are steps of k that its lanes fetch ahead.
     let block = [TILE_M, tile_n, 4 * 4 * LANES / tile_n];
-    Some(product.implementation(name, kernel, main, block, slices))
+    // No rule knows its time, but that it takes no longer than the best tile.
+    let time = product.cost(device).unwrap_or(f64::INFINITY);
+    let cost = Cost { class: CostClass::BestOfKind, time };
+    Some(product.implementation(name, kernel, main, block, slices).at(cost))
 }
 
 #[cfg(test)]

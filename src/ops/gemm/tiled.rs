@@ -1,12 +1,12 @@
-//! Launching `shaders/gemm/tiled.wgsl`: matrix products in tiles, whatever the matrices are made of.
+//! Launching `shaders/gemm/tiled.wgsl`: products, in tiles, of matrices that need not exist in memory.
 
 use super::slices::{LONGEST_SLICE, slices};
 use super::{Product, Quads, TiledKernel};
 use crate::device::{DeviceKind, DeviceProfile};
-use crate::ops::cost::{LAUNCH, MULTIPLY_ADDS_PER_ELEMENT, multiprocessors};
-use crate::ops::kernel::{Implementation, MAX_WORKGROUPS_PER_AXIS, shader};
+use crate::ops::cost::{Cost, CostClass, LAUNCH, MULTIPLY_ADDS_PER_ELEMENT, multiprocessors};
+use crate::ops::kernel::{Implementation, shader};
 
-/// Sizes of the blocks in which a product is done.
+/// Sizes of the blocks in which a product is computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Tile {
     // With the sum over k in one piece, and in slices.
@@ -16,8 +16,8 @@ struct Tile {
     k: usize,
     thread_m: usize,
     thread_n: usize,
-    /// Expected share of the multiply-add rate that the tile reaches on a GPU whose multiprocessors are all
-    /// busy, when nothing of it is idle: what it reads from workgroup memory and beyond costs the rest.
+    /// Expected share of the peak multiply-add rate that the tile reaches if all multiprocessors and all of the tile
+    /// are busy; reads from workgroup memory and beyond cost the rest.
     efficiency: f64,
 }
 
@@ -49,28 +49,28 @@ const TILES: [Tile; 7] = [
 /// Columns of the widest tile, which comes first.
 const MOST_COLUMNS: usize = TILES[0].n;
 
-/// Below this many rows or columns most of a tile would be idle, and other kernels do better.
+/// With fewer rows or columns than this, most of a tile would be idle, and other kernels are faster.
 const FEWEST_LINES: usize = 8;
 
-/// Tiles that a product offers, at most: the best guess and what may turn out better.
+/// The largest number of tiles that a product offers: the best guess, and others that may turn out to be better.
 const MOST_TILES: usize = 4;
 
 /// Tiles that are expected to take longer than the best one by more than this factor are not worth a trial.
 const WORTH_A_TRIAL: f64 = 3.0;
 
-/// Invocations of a multiprocessor that hide each other's waits.
+/// Number of invocations on a multiprocessor that hide each other's latency.
 const ENOUGH_INVOCATIONS: f64 = 256.0;
 
-/// What a workgroup does before its first step and after its last one, in steps.
+/// Cost of a workgroup before its first step and after its last one, in steps.
 const STEPS_AROUND: usize = 2;
 
-/// Slices are made for rounds of workgroups up to this number: more rounds waste little of their last one anyway.
+/// Slices are used for up to this number of rounds of workgroups: with more, a partly empty last round wastes little.
 const MOST_ROUNDS: usize = 8;
 
 /// Shorter slices than this cost more in their second pass than they gain.
 const SHORTEST_SLICE: usize = 128;
 
-/// Iterations of a kernel's loops for each of the k of a slice, at most: one to multiply, the others to fetch.
+/// The largest number of iterations of a kernel's loops per k of a slice: one to multiply, the others to fetch.
 const TRIPS_OF_K: usize = 2;
 
 impl Tile {
@@ -78,13 +78,13 @@ impl Tile {
         (self.m / self.thread_m) * (self.n / self.thread_n)
     }
 
-    /// Of the values of one step.
+    /// Bytes of workgroup memory for the values of one step.
     fn workgroup_bytes(&self) -> usize {
         4 * self.k * (self.m + self.n)
     }
 
-    /// How often the values of a step find room in workgroup memory: twice where it does, so that one step's are
-    /// fetched while another's are multiplied.
+    /// Number of steps whose values are in workgroup memory at a time: two if there is room, so that the values of one
+    /// step are fetched while those of another are multiplied.
     fn tiles(&self, device: &DeviceProfile) -> usize {
         (device.max_workgroup_bytes as usize / self.workgroup_bytes()).min(2)
     }
@@ -94,7 +94,7 @@ impl Tile {
     }
 }
 
-/// A way to do a product.
+/// A way to compute a product.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Tiling {
     tile: Tile,
@@ -114,8 +114,8 @@ impl Product {
         self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n) * self.parts
     }
 
-    /// `tile` with `slices`, and what that is expected to cost: workgroups run in rounds of one a multiprocessor,
-    /// each with some steps before and after its sums, and a second pass writes and reads the slices.
+    /// `tile` with `slices`, and its expected cost: workgroups run in rounds of one per multiprocessor, each with an
+    /// overhead of a few steps, and a second pass writes and reads the slices.
     fn tiling(&self, tile: Tile, slices: usize, multiprocessors: usize) -> Tiling {
         let rounds = (self.workgroups(&tile) * slices).div_ceil(multiprocessors);
         let busy = f64::min(1.0, (rounds * tile.invocations()) as f64 / ENOUGH_INVOCATIONS);
@@ -131,8 +131,8 @@ impl Product {
         Tiling { tile, slices, cost: products + second_pass }
     }
 
-    /// `tile` with the number of slices that is expected to be best: as far as k is long enough and memory lasts,
-    /// workgroups fill whole rounds, since a last one that is almost empty takes as long as a full one.
+    /// `tile` with the number of slices that is expected to be best: if k is long enough and memory suffices,
+    /// workgroups fill whole rounds, since an almost empty last round takes as long as a full one.
     fn sliced(&self, tile: Tile, device: &DeviceProfile, multiprocessors: usize) -> Tiling {
         let elements = self.m * self.n * self.parts;
         let numbers = (0..=MOST_ROUNDS).map(|rounds| {
@@ -143,7 +143,7 @@ impl Product {
         tilings.min_by(|a, b| a.cost.total_cmp(&b.cost)).expect("a number of slices")
     }
 
-    /// Tiles for this product on `device`, best guess first; none where tiles do not pay.
+    /// Tiles for this product on `device`, best guess first; empty if tiles do not pay off.
     fn tilings(&self, device: &DeviceProfile) -> Vec<Tiling> {
         if self.m < FEWEST_LINES || self.n < FEWEST_LINES {
             return Vec::new();
@@ -159,7 +159,7 @@ impl Product {
         }
         tilings.retain(|tiling| {
             let trips = TRIPS_OF_K * self.k.div_ceil(tiling.slices);
-            self.parts * tiling.slices <= MAX_WORKGROUPS_PER_AXIS as usize && trips <= device.loop_trips()
+            trips <= device.loop_trips()
         });
         tilings.sort_by(|a, b| a.cost.total_cmp(&b.cost));
         let worth = tilings.first().map_or(0.0, |best| WORTH_A_TRIAL * best.cost);
@@ -169,18 +169,18 @@ impl Product {
         tilings
     }
 
-    /// Expected time of the best guess, in multiply-adds of one multiprocessor; none where tiles do not pay.
+    /// Expected time of the best guess, in multiply-adds of one multiprocessor; `None` if tiles do not pay off.
     pub fn cost(&self, device: &DeviceProfile) -> Option<f64> {
         self.tilings(device).first().map(|tiling| tiling.cost)
     }
 }
 
-/// How often a product with so many columns reads each value of a from memory: once for each tile beside another.
+/// How often a product with this many columns reads each value of a from memory: once for each tile along n.
 pub fn reads_of_a(columns: usize) -> usize {
     columns.div_ceil(MOST_COLUMNS)
 }
 
-/// `kernel` in tiles, best guess first; none where tiles do not pay.
+/// The tiled implementations of `kernel`, best guess first; empty if tiles do not pay off.
 pub fn implementations(
     product: &Product,
     device: &DeviceProfile,
@@ -201,7 +201,8 @@ pub fn implementations(
             .extend(if a { shader!("gemm/a_quads.wgsl") } else { shader!("gemm/a_scalars.wgsl") }.files);
         main.files
             .extend(if b { shader!("gemm/b_quads.wgsl") } else { shader!("gemm/b_scalars.wgsl") }.files);
-        product.implementation(tiling.name(), kernel, main, [tile.m, tile.n, tile.k], slices)
+        let way = product.implementation(tiling.name(), kernel, main, [tile.m, tile.n, tile.k], slices);
+        way.at(Cost { class: CostClass::RunnerUp, time: tiling.cost })
     });
     ways.collect()
 }

@@ -1,4 +1,4 @@
-//! Losses: what training makes small.
+//! Losses, which training minimises.
 
 mod softmax_cross_entropy;
 

@@ -5,10 +5,10 @@ use rayon::prelude::*;
 use crate::cpu::with_scratch;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, grid, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 use crate::{Error, Result};
 
-/// Target of a row that shows nothing: the padded rows of an evaluation's last batch.
+/// Target of a row without an image: the padded rows of an evaluation's last batch.
 pub const NO_LABEL: u32 = u32::MAX;
 
 /// Softmax cross-entropy of a batch, how many of its rows are classified correctly, and the gradient.
@@ -22,15 +22,15 @@ pub const NO_LABEL: u32 = u32::MAX;
 /// total_weight = N without class weights, sum over n of class_weights[targets[n]] with them
 /// ```
 ///
-/// The plain loss of [`SoftmaxCrossEntropy::new`] has no smoothing, and all its classes weigh 1: a row's loss is
+/// The plain loss of [`SoftmaxCrossEntropy::new`] has no smoothing, and all its classes have weight 1: a row's loss is
 /// `-log(softmax[n,targets[n]])`. [`SoftmaxCrossEntropy::with_smoothing`] and
 /// [`SoftmaxCrossEntropy::with_class_weights`] add the rest; neither changes what counts as correct.
 ///
-/// A row whose target is no class, such as [`NO_LABEL`], adds to no sum and has no gradient; N counts it all the same,
-/// while the sum of weights does not. A batch whose weights sum to zero has loss 0 and zero gradients. A class whose
-/// share is zero adds nothing to the loss, even if its logit is negative infinity. A row that holds a NaN is not
-/// correct. A NaN or a positive infinity in a labelled row makes the loss NaN, unless the batch weighs nothing. Elements
-/// other than `step` of loss and correct stay as they are; a step past the end changes none.
+/// A row whose target is not a class, such as [`NO_LABEL`], adds to no sum and has no gradient; N counts it
+/// nevertheless, but the sum of weights does not. A batch whose weights sum to zero has loss 0 and zero gradients. A
+/// class whose share is zero adds nothing to the loss, even if its logit is negative infinity. A row that holds a NaN
+/// is not correct. A NaN or a positive infinity in a labelled row makes the loss NaN, unless the total weight is zero.
+/// Elements of loss and correct other than `step` are unchanged; a step past the end changes none.
 ///
 /// # Shapes
 /// logits `[N,classes]`, targets `[N]`, step `[1]`, and with class weights class_weights `[classes]` (finite, none
@@ -49,17 +49,17 @@ pub struct SoftmaxCrossEntropy {
 
 const OPERATION: &str = "softmax_cross_entropy";
 
-/// The one way to run it on a GPU.
+/// The name of the only implementation on a GPU.
 const ROW_A_WORKGROUP: &str = "row_a_workgroup";
 
-/// Rows and classes, at most: the kernels' loops over them have an end on every device.
+/// The largest numbers of rows and classes: with them, the kernels' loops terminate on every device.
 const MOST: [usize; 2] = [1 << 21, 1 << 20];
 
 impl SoftmaxCrossEntropy {
     /// The plain loss of `batch_size` rows of logits of `classes` classes each, in a run of at most `steps` steps.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for more than 2^21 rows or 2^20 classes, and for none.
+    /// [`Error::Invalid`] for no rows or classes, and for more than 2^21 rows or 2^20 classes.
     pub fn new(batch_size: usize, classes: usize, steps: usize) -> Result<Self> {
         for (what, size, most) in [("batch_size", batch_size, MOST[0]), ("classes", classes, MOST[1])] {
             if !(1..=most).contains(&size) {
@@ -86,7 +86,7 @@ impl SoftmaxCrossEntropy {
         SoftmaxCrossEntropy { class_weights: true, ..self }
     }
 
-    /// Whether no class but a row's target has a share in its loss, and all targets weigh the same.
+    /// Whether only a row's target has a share in its loss, and all targets have the same weight.
     fn is_plain(&self) -> bool {
         self.smoothing == 0.0 && !self.class_weights
     }
@@ -137,7 +137,7 @@ impl Op for SoftmaxCrossEntropy {
                 grad_logits.fill(0.0);
                 continue;
             }
-            // log(sum of exp(logit)) = largest + log(sum of exp(logit - largest)), where nothing overflows.
+            // log(sum of exp(logit)) = largest + log(sum of exp(logit - largest)), in which nothing overflows.
             let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
             let with_a_share = (0..self.classes).filter(|&c| share(target, c) != 0.0);
@@ -162,85 +162,88 @@ impl Op for SoftmaxCrossEntropy {
     }
 
     /// The rows side by side, then their sum, first row first.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let ([logits, targets, step, loss, correct, grad_logits], class_weights) = operands.split();
-        let (classes, targets) = (self.classes, targets.indices());
-        let class_weights = class_weights.first().map(|weights| weights.reals());
-        let class_weight = |c: usize| class_weights.map_or(1.0, |weights| weights[c]);
-        let [of_target, of_each] = [1.0 - self.smoothing, self.smoothing / classes as f32];
-        let total_weight = if self.class_weights {
-            let labels = targets.iter().map(|&target| target as usize);
-            labels.filter(|&target| target < classes).map(|target| f64::from(class_weight(target))).sum()
-        } else {
-            self.batch_size as f64
-        };
-        let scale = 1.0 / total_weight as f32;
-        let rows = logits.reals().par_chunks(classes).zip(targets);
-        let rows = grad_logits.reals_mut().par_chunks_mut(classes).zip(rows);
-        // Of each row, the loss and whether its guess is right.
-        with_scratch(2 * self.batch_size, |results| {
-            rows.zip(results.par_chunks_exact_mut(2)).for_each(
-                |((grad_logits, (logits, &target)), result)| {
-                    let target = target as usize;
-                    if target >= classes {
-                        grad_logits.fill(0.0);
-                        result.fill(0.0);
-                        return;
-                    }
-                    let winner = (1..classes).fold(0, |best, c| {
-                        let larger = logits[c] > logits[best] || logits[c].is_nan() && !logits[best].is_nan();
-                        if larger { c } else { best }
-                    });
-                    let largest = logits[winner];
-                    result[1] = f32::from(u8::from(winner == target && !largest.is_nan()));
-                    if total_weight == 0.0 {
-                        grad_logits.fill(0.0);
-                        result[0] = 0.0;
-                        return;
-                    }
-                    for (grad, logit) in grad_logits.iter_mut().zip(logits) {
-                        *grad = (logit - largest).exp();
-                    }
-                    let total = grad_logits.iter().map(|&value| f64::from(value)).sum::<f64>() as f32;
-                    // The sum of all shares, and that of their logits' distances from the largest.
-                    let share = of_target * class_weight(target);
-                    let (mut shares, mut distance) = (share, 0.0);
-                    if share != 0.0 {
-                        distance = share * (largest - logits[target]);
-                    }
-                    if of_each > 0.0 {
-                        let (mut others, mut their_distance) = (0.0, 0.0);
-                        for c in (0..classes).filter(|&c| class_weight(c) != 0.0) {
-                            others += f64::from(class_weight(c));
-                            their_distance += f64::from(class_weight(c) * (largest - logits[c]));
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let ([logits, targets, step, loss, correct, grad_logits], class_weights) = operands.split();
+            let (classes, targets) = (self.classes, targets.indices());
+            let class_weights = class_weights.first().map(|weights| weights.reals());
+            let class_weight = |c: usize| class_weights.map_or(1.0, |weights| weights[c]);
+            let [of_target, of_each] = [1.0 - self.smoothing, self.smoothing / classes as f32];
+            let total_weight = if self.class_weights {
+                let labels = targets.iter().map(|&target| target as usize);
+                labels.filter(|&target| target < classes).map(|target| f64::from(class_weight(target))).sum()
+            } else {
+                self.batch_size as f64
+            };
+            let scale = 1.0 / total_weight as f32;
+            let rows = logits.reals().par_chunks(classes).zip(targets);
+            let rows = grad_logits.reals_mut().par_chunks_mut(classes).zip(rows);
+            // For each row, the loss and whether it is classified correctly.
+            with_scratch(2 * self.batch_size, |results| {
+                rows.zip(results.par_chunks_exact_mut(2)).for_each(
+                    |((grad_logits, (logits, &target)), result)| {
+                        let target = target as usize;
+                        if target >= classes {
+                            grad_logits.fill(0.0);
+                            result.fill(0.0);
+                            return;
                         }
-                        shares += of_each * others as f32;
-                        distance += of_each * their_distance as f32;
-                    }
-                    for grad in grad_logits.iter_mut() {
-                        *grad *= scale * shares / total;
-                    }
-                    grad_logits[target] -= scale * share;
-                    if of_each > 0.0 {
-                        for (c, grad) in grad_logits.iter_mut().enumerate() {
-                            *grad -= scale * of_each * class_weight(c);
+                        let winner = (1..classes).fold(0, |best, c| {
+                            let larger =
+                                logits[c] > logits[best] || logits[c].is_nan() && !logits[best].is_nan();
+                            if larger { c } else { best }
+                        });
+                        let largest = logits[winner];
+                        result[1] = f32::from(u8::from(winner == target && !largest.is_nan()));
+                        if total_weight == 0.0 {
+                            grad_logits.fill(0.0);
+                            result[0] = 0.0;
+                            return;
                         }
-                    }
-                    result[0] = shares * total.ln() + distance;
-                },
-            );
-            let step = step.indices()[0] as usize;
-            if step < self.steps {
-                let sum: f64 = results.chunks_exact(2).map(|result| f64::from(result[0])).sum();
-                let mean = if total_weight == 0.0 { 0.0 } else { sum / total_weight };
-                loss.reals_mut()[step] = mean as f32;
-                correct.indices_mut()[step] =
-                    results.chunks_exact(2).filter(|result| result[1] == 1.0).count() as u32;
-            }
-        });
+                        for (grad, logit) in grad_logits.iter_mut().zip(logits) {
+                            *grad = (logit - largest).exp();
+                        }
+                        let total = grad_logits.iter().map(|&value| f64::from(value)).sum::<f64>() as f32;
+                        // The sum of all shares, and that of their logits' distances from the largest.
+                        let share = of_target * class_weight(target);
+                        let (mut shares, mut distance) = (share, 0.0);
+                        if share != 0.0 {
+                            distance = share * (largest - logits[target]);
+                        }
+                        if of_each > 0.0 {
+                            let (mut others, mut their_distance) = (0.0, 0.0);
+                            for c in (0..classes).filter(|&c| class_weight(c) != 0.0) {
+                                others += f64::from(class_weight(c));
+                                their_distance += f64::from(class_weight(c) * (largest - logits[c]));
+                            }
+                            shares += of_each * others as f32;
+                            distance += of_each * their_distance as f32;
+                        }
+                        for grad in grad_logits.iter_mut() {
+                            *grad *= scale * shares / total;
+                        }
+                        grad_logits[target] -= scale * share;
+                        if of_each > 0.0 {
+                            for (c, grad) in grad_logits.iter_mut().enumerate() {
+                                *grad -= scale * of_each * class_weight(c);
+                            }
+                        }
+                        result[0] = shares * total.ln() + distance;
+                    },
+                );
+                let step = step.indices()[0] as usize;
+                if step < self.steps {
+                    let sum: f64 = results.chunks_exact(2).map(|result| f64::from(result[0])).sum();
+                    let mean = if total_weight == 0.0 { 0.0 } else { sum / total_weight };
+                    loss.reals_mut()[step] = mean as f32;
+                    correct.indices_mut()[step] =
+                        results.chunks_exact(2).filter(|result| result[1] == 1.0).count() as u32;
+                }
+            });
+        })
     }
 
-    /// What the batch weighs, where classes have weights; then every row by itself; then their sum.
+    /// The total weight of the batch if classes have weights, then each row, then the sum over the rows.
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
         let sizes = || {
             vec![
@@ -302,15 +305,16 @@ impl Op for SoftmaxCrossEntropy {
         vec![Implementation::of_calls(ROW_A_WORKGROUP, vec![weights, rows, total], workspace)]
     }
 
-    /// A comparison, a difference, an exponential, a sum, a quotient and a product for each logit; where every class has
-    /// a share, two products and a sum for the share, a sum of shares, and a product and a sum for its part of the loss.
+    /// A comparison, a difference, an exponential, a sum, a quotient and a product for each logit; if every class has a
+    /// share, also two products and a sum for the share, a sum of shares, and a product and a sum for its part of the
+    /// loss.
     fn flops(&self) -> u64 {
         let each = if self.is_plain() { 6 } else { 12 };
         each * self.batch_size as u64 * self.classes as u64
     }
 
-    /// Sums of 64 strided parts, one after the other; exponentials and logarithms of a few units in the last
-    /// place. A total weight and sums of shares are as long again.
+    /// Sums of 64 strided parts, one after the other; exponentials and logarithms of a few units in the last place. A
+    /// total weight and sums of shares double the number of terms.
     fn precision(&self) -> Precision {
         let sums = self.classes.div_ceil(64) + self.batch_size.div_ceil(64);
         let summed = if self.is_plain() { sums } else { 2 * sums };
@@ -329,7 +333,7 @@ mod tests {
         run_op(op, logits, targets, &[])
     }
 
-    /// The same of any operation of three steps; class weights where it has some.
+    /// As [`run`], for any operation with three steps; with class weights if it has them.
     fn run_op(
         op: SoftmaxCrossEntropy,
         logits: &[f64],
@@ -349,7 +353,7 @@ mod tests {
             Operands::new(given.iter().map(|buffer| buffer.map_reals(|&value| value as f32)).collect());
         let mut defined = Operands::new(given);
         op.define(&mut defined);
-        op.run_on_cpu(&mut on_cpu);
+        op.cpu_forms()[0].run(&mut on_cpu);
         let on_cpu = on_cpu.into_buffers();
         let on_cpu = on_cpu.iter().map(|buffer| buffer.map_reals(|&value| value.into())).collect();
         [defined.into_buffers(), on_cpu].map(|buffers: Vec<HostBuffer<f64>>| {
@@ -381,7 +385,7 @@ mod tests {
         }
     }
 
-    /// Softmax is even where logits are equal: each term is log(classes).
+    /// With equal logits, softmax is uniform: each term is log(classes).
     #[test]
     fn class_weights_divide_by_the_weights_of_labelled_rows() {
         let op = SoftmaxCrossEntropy::new(3, 2, 3).unwrap().with_class_weights();

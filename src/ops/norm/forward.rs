@@ -1,4 +1,4 @@
-//! Normalising by given statistics.
+//! Normalisation with given statistics.
 
 use rayon::prelude::*;
 
@@ -7,10 +7,10 @@ use super::{complete, fast_inverse_deviation, inverse_deviation, largest_inverse
 use crate::cpu::{vectorized, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::rows::chunk_rows;
 
-/// Normalises each channel, by the statistics of a batch or by running ones.
+/// Normalises each channel with the statistics of a batch, or with running statistics.
 ///
 /// `output[row,k] = (input[row,k] - mean[k]) / sqrt(variance[k] + epsilon) * weight[k] + bias[k]`
 ///
@@ -20,13 +20,13 @@ use crate::ops::rows::chunk_rows;
 /// input `[rows,K]`, mean `[K]`, variance `[K]` -> output `[rows,K]`; then weight `[K]` and bias `[K]` if there are any.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormForward {
-    /// Pixels of a batch of maps, or samples of flat features.
+    /// Number of pixels in a batch of feature maps, or of samples of flat features.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
-    /// What keeps the divisor from zero.
+    /// Added to the variance, to keep the divisor away from zero.
     pub epsilon: f32,
-    /// Whether there are a weight and a bias.
+    /// Whether there is a weight and a bias.
     pub affine: bool,
 }
 
@@ -35,7 +35,7 @@ const WEIGHT: usize = 4;
 const BIAS: usize = 5;
 
 impl BatchNormForward {
-    /// The definition of one value; `at` reads one of channel `k` from the operand of a number.
+    /// The definition of one value; `at(operand, k)` reads the value of channel `k` from the operand of this number.
     fn output_at(&self, input: f64, k: usize, at: impl Fn(usize, usize) -> f64) -> f64 {
         let normalised = (input - at(1, k)) * inverse_deviation(at(2, k), self.epsilon);
         if self.affine { normalised * at(WEIGHT, k) + at(BIAS, k) } else { normalised }
@@ -73,39 +73,41 @@ impl Op for BatchNormForward {
         Some(self.output_at(read(0, index), index % self.channels, read))
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let ([input, mean, variance, output], affine) = operands.split();
-        let elements = loop_elements(self.channels);
-        with_scratch(3 * elements, |scratch| {
-            let (means, scratch) = scratch.split_at_mut(elements);
-            let (scales, shifts) = scratch.split_at_mut(elements);
-            let inverse =
-                variance.reals().iter().map(|&variance| fast_inverse_deviation(variance, self.epsilon));
-            repeat(mean.reals().iter().copied(), means);
-            match affine {
-                [weight, bias] => {
-                    repeat(inverse.zip(weight.reals()).map(|(inverse, weight)| inverse * weight), scales);
-                    repeat(bias.reals().iter().copied(), shifts);
-                }
-                _ => {
-                    repeat(inverse, scales);
-                    shifts.fill(0.0);
-                }
-            }
-            let (means, scales, shifts) = (&*means, &*scales, &*shifts);
-            let chunk = chunk_rows(self.channels) * self.channels;
-            let chunks = output.reals_mut().par_chunks_mut(chunk).zip(input.reals().par_chunks(chunk));
-            chunks.for_each(|(output, input)| {
-                vectorized(|| {
-                    for (output, input) in output.chunks_mut(elements).zip(input.chunks(elements)) {
-                        let values = output.iter_mut().zip(input).zip(means).zip(scales).zip(shifts);
-                        for ((((output, input), mean), scale), shift) in values {
-                            *output = (input - mean) * scale + shift;
-                        }
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let ([input, mean, variance, output], affine) = operands.split();
+            let elements = loop_elements(self.channels);
+            with_scratch(3 * elements, |scratch| {
+                let (means, scratch) = scratch.split_at_mut(elements);
+                let (scales, shifts) = scratch.split_at_mut(elements);
+                let inverse =
+                    variance.reals().iter().map(|&variance| fast_inverse_deviation(variance, self.epsilon));
+                repeat(mean.reals().iter().copied(), means);
+                match affine {
+                    [weight, bias] => {
+                        repeat(inverse.zip(weight.reals()).map(|(inverse, weight)| inverse * weight), scales);
+                        repeat(bias.reals().iter().copied(), shifts);
                     }
+                    _ => {
+                        repeat(inverse, scales);
+                        shifts.fill(0.0);
+                    }
+                }
+                let (means, scales, shifts) = (&*means, &*scales, &*shifts);
+                let chunk = chunk_rows(self.channels) * self.channels;
+                let chunks = output.reals_mut().par_chunks_mut(chunk).zip(input.reals().par_chunks(chunk));
+                chunks.for_each(|(output, input)| {
+                    vectorized(|| {
+                        for (output, input) in output.chunks_mut(elements).zip(input.chunks(elements)) {
+                            let values = output.iter_mut().zip(input).zip(means).zip(scales).zip(shifts);
+                            for ((((output, input), mean), scale), shift) in values {
+                                *output = (input - mean) * scale + shift;
+                            }
+                        }
+                    });
                 });
             });
-        });
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -124,7 +126,7 @@ impl Op for BatchNormForward {
         vec![Implementation::of("direct", direct)]
     }
 
-    /// A difference, a product, and a multiply-add, as if the deviations cost nothing.
+    /// A difference, a product and a multiply-add per value; work per channel is not counted.
     fn flops(&self) -> u64 {
         4 * self.rows as u64 * self.channels as u64
     }

@@ -1,4 +1,4 @@
-//! The gradient of the input, through the statistics of its batch as well.
+//! The gradient of the input, including that through the statistics of its batch.
 
 use rayon::prelude::*;
 
@@ -7,7 +7,7 @@ use super::{complete, fast_inverse_deviation, inverse_deviation, largest_inverse
 use crate::cpu::{vectorized, with_scratch};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::rows::chunk_rows;
 
 /// Gradient of the loss with respect to the input, whose mean and variance depend on it.
@@ -20,21 +20,21 @@ use crate::ops::rows::chunk_rows;
 /// ```
 ///
 /// The gradients of the weight and the bias are those of [`BatchNormGradParameters`](super::BatchNormGradParameters),
-/// whether or not there are any: without `affine` the weight is one.
+/// which are needed even if there are no such parameters: without `affine` the weight is one.
 ///
 /// # Shapes
 /// input `[rows,K]`, mean `[K]`, variance `[K]`, grad_output `[rows,K]`, grad_weight `[K]`, grad_bias `[K]` -> grad_input
 /// `[rows,K]`; then weight `[K]` if there is one.
 ///
 /// # Source
-/// Ioffe and Szegedy 2015, section 3, with the sums collected.
+/// Ioffe and Szegedy 2015, section 3, with the sums combined.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormGradInput {
-    /// Pixels of a batch of maps, or samples of flat features.
+    /// Number of pixels in a batch of feature maps, or of samples of flat features.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
-    /// What keeps the divisor from zero.
+    /// Added to the variance, to keep the divisor away from zero.
     pub epsilon: f32,
     /// Whether there is a weight.
     pub affine: bool,
@@ -44,7 +44,7 @@ pub struct BatchNormGradInput {
 const WEIGHT: usize = 7;
 
 impl BatchNormGradInput {
-    /// The definition of one value; `at` reads one from the operand of a number.
+    /// The definition of one value; `at` reads a value from the operand of a number.
     fn grad_at(&self, index: usize, at: impl Fn(usize, usize) -> f64) -> f64 {
         let (k, rows) = (index % self.channels, self.rows as f64);
         let inverse = inverse_deviation(at(2, k), self.epsilon);
@@ -86,49 +86,52 @@ impl Op for BatchNormGradInput {
         Some(self.grad_at(index, read))
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let ([input, mean, variance, grad_output, grad_weight, grad_bias, grad_input], weight) =
-            operands.split();
-        let (elements, rows) = (loop_elements(self.channels), self.rows as f32);
-        with_scratch(4 * elements, |scratch| {
-            let (means, scratch) = scratch.split_at_mut(elements);
-            let (factors, scratch) = scratch.split_at_mut(elements);
-            let (shifts, slopes) = scratch.split_at_mut(elements);
-            let inverse =
-                variance.reals().iter().map(|&variance| fast_inverse_deviation(variance, self.epsilon));
-            repeat(mean.reals().iter().copied(), means);
-            match weight {
-                [weight] => {
-                    repeat(
-                        inverse.clone().zip(weight.reals()).map(|(inverse, weight)| inverse * weight),
-                        factors,
-                    );
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let ([input, mean, variance, grad_output, grad_weight, grad_bias, grad_input], weight) =
+                operands.split();
+            let (elements, rows) = (loop_elements(self.channels), self.rows as f32);
+            with_scratch(4 * elements, |scratch| {
+                let (means, scratch) = scratch.split_at_mut(elements);
+                let (factors, scratch) = scratch.split_at_mut(elements);
+                let (shifts, slopes) = scratch.split_at_mut(elements);
+                let inverse =
+                    variance.reals().iter().map(|&variance| fast_inverse_deviation(variance, self.epsilon));
+                repeat(mean.reals().iter().copied(), means);
+                match weight {
+                    [weight] => {
+                        repeat(
+                            inverse.clone().zip(weight.reals()).map(|(inverse, weight)| inverse * weight),
+                            factors,
+                        );
+                    }
+                    _ => repeat(inverse.clone(), factors),
                 }
-                _ => repeat(inverse.clone(), factors),
-            }
-            repeat(grad_bias.reals().iter().map(|grad| grad / rows), shifts);
-            repeat(inverse.zip(grad_weight.reals()).map(|(inverse, grad)| inverse * grad / rows), slopes);
-            let (means, factors, shifts, slopes) = (&*means, &*factors, &*shifts, &*slopes);
-            let chunk = chunk_rows(self.channels) * self.channels;
-            let tensors = input.reals().par_chunks(chunk).zip(grad_output.reals().par_chunks(chunk));
-            grad_input.reals_mut().par_chunks_mut(chunk).zip(tensors).for_each(
-                |(grad_input, (input, grad_output))| {
-                    vectorized(|| {
-                        let tensors = input.chunks(elements).zip(grad_output.chunks(elements));
-                        for (grad_input, (input, grad_output)) in grad_input.chunks_mut(elements).zip(tensors)
-                        {
-                            let channels = means.iter().zip(factors).zip(shifts).zip(slopes);
-                            let values = input.iter().zip(grad_output).zip(channels);
-                            for (grad_input, ((input, grad), (((mean, factor), shift), slope))) in
-                                grad_input.iter_mut().zip(values)
+                repeat(grad_bias.reals().iter().map(|grad| grad / rows), shifts);
+                repeat(inverse.zip(grad_weight.reals()).map(|(inverse, grad)| inverse * grad / rows), slopes);
+                let (means, factors, shifts, slopes) = (&*means, &*factors, &*shifts, &*slopes);
+                let chunk = chunk_rows(self.channels) * self.channels;
+                let tensors = input.reals().par_chunks(chunk).zip(grad_output.reals().par_chunks(chunk));
+                grad_input.reals_mut().par_chunks_mut(chunk).zip(tensors).for_each(
+                    |(grad_input, (input, grad_output))| {
+                        vectorized(|| {
+                            let tensors = input.chunks(elements).zip(grad_output.chunks(elements));
+                            for (grad_input, (input, grad_output)) in
+                                grad_input.chunks_mut(elements).zip(tensors)
                             {
-                                *grad_input = factor * (grad - shift - (input - mean) * slope);
+                                let channels = means.iter().zip(factors).zip(shifts).zip(slopes);
+                                let values = input.iter().zip(grad_output).zip(channels);
+                                for (grad_input, ((input, grad), (((mean, factor), shift), slope))) in
+                                    grad_input.iter_mut().zip(values)
+                                {
+                                    *grad_input = factor * (grad - shift - (input - mean) * slope);
+                                }
                             }
-                        }
-                    });
-                },
-            );
-        });
+                        });
+                    },
+                );
+            });
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -144,7 +147,7 @@ impl Op for BatchNormGradInput {
         vec![Implementation::of("direct", direct)]
     }
 
-    /// Three differences and three products, as if what belongs to a channel cost nothing.
+    /// Three differences and three products per value; work per channel is not counted.
     fn flops(&self) -> u64 {
         6 * self.rows as u64 * self.channels as u64
     }

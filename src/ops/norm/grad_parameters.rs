@@ -1,4 +1,4 @@
-//! The gradients of the weight and the bias, which the gradient of the input needs too.
+//! The gradients of the weight and the bias, which the gradient of the input also needs.
 
 use rayon::prelude::*;
 
@@ -7,8 +7,8 @@ use super::slices::TwoPasses;
 use super::{fast_inverse_deviation, inverse_deviation, largest_inverse_deviation};
 use crate::cpu::{add_in_order, vectorized, with_scratch};
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::rows::chunk_rows;
 
@@ -24,11 +24,11 @@ use crate::ops::rows::chunk_rows;
 /// input `[rows,K]`, mean `[K]`, variance `[K]`, grad_output `[rows,K]` -> grad_weight `[K]`, grad_bias `[K]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormGradParameters {
-    /// Pixels of a batch of maps, or samples of flat features.
+    /// Number of pixels in a batch of feature maps, or of samples of flat features.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
-    /// What keeps the divisor from zero.
+    /// Added to the variance, to keep the divisor away from zero.
     pub epsilon: f32,
 }
 
@@ -78,42 +78,46 @@ impl Op for BatchNormGradParameters {
     }
 
     /// Each chunk of rows is summed on its own; the chunks are added in order.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [input, mean, variance, grad_output, grad_weight, grad_bias] = operands.all();
-        let (channels, rows) = (self.channels, chunk_rows(self.channels));
-        let (parts, elements) = (self.rows.div_ceil(rows) * channels, loop_elements(channels));
-        with_scratch(2 * parts + elements, |scratch| {
-            let (weight_parts, scratch) = scratch.split_at_mut(parts);
-            let (bias_parts, means) = scratch.split_at_mut(parts);
-            repeat(mean.reals().iter().copied(), means);
-            let means = &*means;
-            let sums = weight_parts.par_chunks_mut(channels).zip(bias_parts.par_chunks_mut(channels));
-            let chunk = rows * channels;
-            let tensors = input.reals().par_chunks(chunk).zip(grad_output.reals().par_chunks(chunk));
-            sums.zip(tensors).for_each(|((weight_part, bias_part), (input, grad_output))| {
-                with_scratch(2 * elements, |sums| {
-                    sums.fill(0.0);
-                    let (weight_sums, bias_sums) = sums.split_at_mut(elements);
-                    vectorized(|| {
-                        for (input, grad_output) in input.chunks(elements).zip(grad_output.chunks(elements)) {
-                            let sums = weight_sums.iter_mut().zip(bias_sums.iter_mut());
-                            let values = input.iter().zip(means).zip(grad_output);
-                            for ((weight_sum, bias_sum), ((input, mean), grad)) in sums.zip(values) {
-                                *weight_sum += grad * (input - mean);
-                                *bias_sum += grad;
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [input, mean, variance, grad_output, grad_weight, grad_bias] = operands.all();
+            let (channels, rows) = (self.channels, chunk_rows(self.channels));
+            let (parts, elements) = (self.rows.div_ceil(rows) * channels, loop_elements(channels));
+            with_scratch(2 * parts + elements, |scratch| {
+                let (weight_parts, scratch) = scratch.split_at_mut(parts);
+                let (bias_parts, means) = scratch.split_at_mut(parts);
+                repeat(mean.reals().iter().copied(), means);
+                let means = &*means;
+                let sums = weight_parts.par_chunks_mut(channels).zip(bias_parts.par_chunks_mut(channels));
+                let chunk = rows * channels;
+                let tensors = input.reals().par_chunks(chunk).zip(grad_output.reals().par_chunks(chunk));
+                sums.zip(tensors).for_each(|((weight_part, bias_part), (input, grad_output))| {
+                    with_scratch(2 * elements, |sums| {
+                        sums.fill(0.0);
+                        let (weight_sums, bias_sums) = sums.split_at_mut(elements);
+                        vectorized(|| {
+                            for (input, grad_output) in
+                                input.chunks(elements).zip(grad_output.chunks(elements))
+                            {
+                                let sums = weight_sums.iter_mut().zip(bias_sums.iter_mut());
+                                let values = input.iter().zip(means).zip(grad_output);
+                                for ((weight_sum, bias_sum), ((input, mean), grad)) in sums.zip(values) {
+                                    *weight_sum += grad * (input - mean);
+                                    *bias_sum += grad;
+                                }
                             }
-                        }
+                        });
+                        add_up(weight_sums, weight_part);
+                        add_up(bias_sums, bias_part);
                     });
-                    add_up(weight_sums, weight_part);
-                    add_up(bias_sums, bias_part);
                 });
+                add_in_order(grad_weight.reals_mut(), weight_parts);
+                add_in_order(grad_bias.reals_mut(), bias_parts);
             });
-            add_in_order(grad_weight.reals_mut(), weight_parts);
-            add_in_order(grad_bias.reals_mut(), bias_parts);
-        });
-        for (grad, &variance) in grad_weight.reals_mut().iter_mut().zip(variance.reals()) {
-            *grad *= fast_inverse_deviation(variance, self.epsilon);
-        }
+            for (grad, &variance) in grad_weight.reals_mut().iter_mut().zip(variance.reals()) {
+                *grad *= fast_inverse_deviation(variance, self.epsilon);
+            }
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
@@ -141,7 +145,7 @@ impl Op for BatchNormGradParameters {
         let constants = vec![("CHANNELS", self.channels.into()), ("EPSILON", self.epsilon.into())];
         let direct = KernelCall::elementwise(direct, constants, 6, self.channels);
         let direct = Loops::over(self.rows).direct(&direct, device);
-        sliced.sliced(device).into_iter().chain([direct]).collect()
+        best_first(sliced.sliced(device).into_iter().chain([direct]).collect())
     }
 
     /// A sum, a difference, and a multiply-add.

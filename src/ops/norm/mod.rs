@@ -1,6 +1,7 @@
-//! Normalisation of channels: by the statistics of a batch in training, by those of the batches before in evaluation.
+//! Normalisation of channels: with the statistics of a batch in training, and with running statistics of earlier
+//! batches in evaluation.
 //!
-//! A row is a pixel of a map, or a sample of flat features: all axes but the last.
+//! A row is a pixel of a feature map, or a sample of flat features: rows run over all axes but the last.
 
 mod forward;
 mod grad_input;
@@ -18,23 +19,23 @@ pub use statistics::BatchNormStatistics;
 
 use crate::ops::kernel::{Binding, KernelCall, Source};
 
-/// By definition, what a difference from the mean is multiplied by to have variance 1.
+/// By definition, the factor that scales differences from the mean to variance 1.
 fn inverse_deviation(variance: f64, epsilon: f32) -> f64 {
     1.0 / (variance + f64::from(epsilon)).sqrt()
 }
 
-/// The same in f32.
+/// The factor of [`inverse_deviation`] in f32.
 fn fast_inverse_deviation(variance: f32, epsilon: f32) -> f32 {
     1.0 / (variance + epsilon).sqrt()
 }
 
-/// The largest inverse deviation there is, for precisions.
+/// The largest possible inverse deviation, for precisions.
 fn largest_inverse_deviation(epsilon: f32) -> f64 {
     inverse_deviation(0.0, epsilon)
 }
 
-/// Gives a kernel a variable of the channels, with its function and the const line of this `name` for its binding:
-/// `operand` is its number among the operands of the operation. Where there is none the kernel takes `constant`.
+/// Adds a per-channel variable to a kernel: its function, and the const line of this `name` with its binding. `operand`
+/// is its number among the operands of the operation; `None` adds `constant` instead.
 fn complete(
     call: &mut KernelCall,
     operand: Option<usize>,

@@ -1,21 +1,21 @@
-//! On the CPU: rows taken several at a time, so that loops over the channels are long however few the channels are.
+//! On the CPU: processing several rows at a time, so that loops over the channels are long even with few channels.
 
-/// Elements of the rows that a loop goes through at once, at least.
+/// The smallest number of elements of rows that a loop processes at a time.
 const LOOP_ELEMENTS: usize = 512;
 
-/// Elements of the rows that a loop goes through at once; a value of each channel has to be repeated to so many.
+/// Number of elements of rows that a loop processes at a time; per-channel values have to be repeated to this length.
 pub fn loop_elements(channels: usize) -> usize {
     channels * LOOP_ELEMENTS.div_ceil(channels)
 }
 
-/// Writes the values of the channels again and again.
+/// Fills `repeated` with repetitions of the values of the channels.
 pub fn repeat(values: impl Iterator<Item = f32> + Clone, repeated: &mut [f32]) {
     for (repeated, value) in repeated.iter_mut().zip(values.cycle()) {
         *repeated = value;
     }
 }
 
-/// The sum of each channel, from sums in the places where a channel is repeated.
+/// Adds the sums of all repetitions of each channel.
 pub fn add_up(repeated: &[f32], sums: &mut [f32]) {
     sums.fill(0.0);
     for part in repeated.chunks_exact(sums.len()) {

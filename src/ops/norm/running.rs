@@ -1,43 +1,43 @@
-//! The statistics that outlive a step.
+//! The running statistics, which outlive a step.
 
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{HostBuffer, Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
 
-/// Draws the running statistics towards those of a batch, if `loss[step]` is finite.
+/// Moves the running statistics towards those of a batch, if `loss[step]` is finite.
 ///
 /// ```text
 /// running_mean[k] = (1 - momentum) * running_mean[k] + momentum * mean[k]
 /// running_var[k] = (1 - momentum) * running_var[k] + momentum * variance[k] * rows / (rows - 1)
 /// ```
 ///
-/// A step whose loss is not finite leaves them as they are, and so does one past the end.
+/// A step whose loss is not finite does not change them, nor does a step past the end.
 ///
 /// # Shapes
 /// mean `[K]`, variance `[K]`, step `[1]`, loss `[steps]`; running_mean `[K]` and running_var `[K]`, in place.
 ///
 /// # Source
-/// `torch.nn.BatchNorm2d`: the variance is biased where it normalises, and unbiased where it is kept.
+/// `torch.nn.BatchNorm2d`: normalisation uses the biased variance, and the running variance is unbiased.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormRunning {
-    /// Rows of the batch that the statistics are of: at least two.
+    /// Number of rows of the batch: at least two.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
-    /// Share of the batch in the new statistics.
+    /// Weight of the batch in the new statistics.
     pub momentum: f32,
-    /// Losses that are kept, one a training step.
+    /// Number of losses that are kept, one per training step.
     pub steps: usize,
 }
 
 impl BatchNormRunning {
-    /// What makes a variance unbiased.
+    /// The factor that makes a variance unbiased.
     fn correction(&self) -> f64 {
         self.rows as f64 / (self.rows as f64 - 1.0)
     }
 }
 
-/// Whether the step was a good one.
+/// Whether the step is within the run and its loss finite.
 fn is_good<T: Copy>(step: &HostBuffer<T>, loss: &HostBuffer<T>, is_finite: fn(T) -> bool) -> bool {
     loss.reals().get(step.indices()[0] as usize).is_some_and(|&loss| is_finite(loss))
 }
@@ -71,18 +71,20 @@ impl Op for BatchNormRunning {
         }
     }
 
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [mean, variance, step, loss, running_mean, running_var] = operands.all();
-        if !is_good(step, loss, f32::is_finite) {
-            return;
-        }
-        for (running, batch, factor) in
-            [(running_mean, mean, 1.0), (running_var, variance, self.correction() as f32)]
-        {
-            for (running, batch) in running.reals_mut().iter_mut().zip(batch.reals()) {
-                *running = (1.0 - self.momentum) * *running + self.momentum * (batch * factor);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [mean, variance, step, loss, running_mean, running_var] = operands.all();
+            if !is_good(step, loss, f32::is_finite) {
+                return;
             }
-        }
+            for (running, batch, factor) in
+                [(running_mean, mean, 1.0), (running_var, variance, self.correction() as f32)]
+            {
+                for (running, batch) in running.reals_mut().iter_mut().zip(batch.reals()) {
+                    *running = (1.0 - self.momentum) * *running + self.momentum * (batch * factor);
+                }
+            }
+        })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -122,7 +124,7 @@ mod tests {
                 HostBuffer::real(vec![3.0]),
                 HostBuffer::real(vec![2.0]),
             ]);
-            op.run_on_cpu(&mut operands);
+            op.cpu_forms()[0].run(&mut operands);
             let [.., mean, variance] = operands.all::<6>();
             assert_eq!([mean.reals()[0], variance.reals()[0]], expected, "step {step}");
         }

@@ -1,40 +1,38 @@
-//! On a GPU: sums over rows in two passes, slices of rows side by side and then the slices.
+//! Sums over rows on a GPU, in two passes: slices of rows in parallel, and then the sum of the slices.
 
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{
-    Binding, Constant, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, Source, grid,
-};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source};
 use crate::ops::rows::{INVOCATIONS, RowSlices};
 
-/// Channels of a workgroup of the second pass.
+/// Number of channels of a workgroup in the second pass.
 const SECOND_WIDTH: usize = 16;
 
-/// Workgroups that keep a large GPU busy.
+/// Number of workgroups that keep a large GPU busy.
 const ENOUGH_WORKGROUPS: usize = 1024;
 
-/// What both passes are launched with.
+/// The parameters of both passes.
 pub struct TwoPasses {
-    /// Rows of the tensors that are summed.
+    /// Number of rows of the tensors that are summed.
     pub rows: usize,
-    /// Their channels, and values of each of the two results.
+    /// Number of their channels, and of values of each of the two results.
     pub channels: usize,
     /// Sums a slice; binds the operands in order, and writes `[slices,K]` in place of the results.
     pub first: Source,
-    /// Its constants, beside those of `shaders/norm/lanes.wgsl`.
+    /// The constants of the first pass, besides those of `shaders/norm/lanes.wgsl`.
     pub constants: Vec<(&'static str, Constant)>,
     /// Number of operands; the last two are the results.
     pub operands: usize,
-    /// Adds up the slices; binds those of either result, and then the results.
+    /// Adds the slices; binds the slices of both results, and then the results.
     pub second: Source,
 }
 
 impl TwoPasses {
-    /// The implementation `sliced`, with one pass where one slice is enough; none where it does not pay.
+    /// The implementation `sliced`, with a single pass if one slice is enough; `None` if it does not pay off.
     pub fn sliced(self, device: &DeviceProfile) -> Option<Implementation> {
         let TwoPasses { rows, channels, operands, .. } = self;
         let RowSlices { width, blocks, slices } = RowSlices::new(rows, channels, ENOUGH_WORKGROUPS, device)?;
         let slice_rows = rows.div_ceil(slices);
-        // None of them is empty.
+        // Recomputed, so that no slice is empty.
         let slices = rows.div_ceil(slice_rows);
         let call = |source: Source, more: Vec<(&'static str, Constant)>, width: usize, workgroups: usize| {
             let span = (INVOCATIONS / width).next_power_of_two() / 2;
@@ -48,17 +46,12 @@ impl TwoPasses {
             ];
             let mut constants = more;
             constants.extend(sizes.map(|(name, size)| (name, size.into())));
-            constants.push(FROM_THE_FIRST_WORKGROUP);
-            KernelCall {
-                source: source.with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]),
-                constants,
-                bindings: Binding::operands(operands),
-                workgroups: grid(workgroups),
-            }
+            let source = source.with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]);
+            KernelCall::new(source, constants, Binding::operands(operands), workgroups)
         };
         let mut first = call(self.first, self.constants, width, blocks * slices);
         if slices == 1 {
-            return Some(Implementation::of("sliced", first));
+            return Some(Implementation::of("sliced", first).tailored());
         }
         let parts = [Binding::Workspace(0), Binding::Workspace(1)];
         let results = first.bindings[operands - 2..].to_vec();
@@ -66,6 +59,6 @@ impl TwoPasses {
         let mut second = call(self.second, Vec::new(), SECOND_WIDTH, channels.div_ceil(SECOND_WIDTH));
         second.bindings = [&parts[..], &results].concat();
         let workspace = vec![slices * channels; 2];
-        Some(Implementation::of_calls("sliced", vec![first, second], workspace))
+        Some(Implementation::of_calls("sliced", vec![first, second], workspace).tailored())
     }
 }

@@ -6,8 +6,8 @@ use super::repeated::{add_up, loop_elements, repeat};
 use super::slices::TwoPasses;
 use crate::cpu::{vectorized, with_scratch};
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision, Read};
+use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::rows::chunk_rows;
 
@@ -18,22 +18,23 @@ use crate::ops::rows::chunk_rows;
 /// variance[k] = sum over rows of (input[row,k] - mean[k])^2 / rows
 /// ```
 ///
-/// No form subtracts large sums from each other, so that a mean far from zero costs no digits of the variance.
+/// No implementation subtracts large sums from each other, so that the variance loses no digits if the mean is far from
+/// zero.
 ///
 /// # Shapes
 /// input `[rows,K]` -> mean `[K]`, variance `[K]`.
 ///
 /// # Source
-/// Chan, Golub and LeVeque 1979, for adding up the moments of parts.
+/// Chan, Golub and LeVeque 1979, for combining the moments of parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchNormStatistics {
-    /// Pixels of a batch of maps, or samples of flat features.
+    /// Number of pixels in a batch of feature maps, or of samples of flat features.
     pub rows: usize,
-    /// K.
+    /// K: number of channels.
     pub channels: usize,
 }
 
-/// Channels that a core adds up at a time.
+/// Number of channels that a core sums at a time.
 const CHUNK_CHANNELS: usize = 256;
 
 impl BatchNormStatistics {
@@ -47,8 +48,8 @@ impl BatchNormStatistics {
         [mean, average(&|x| (x - mean).powi(2))]
     }
 
-    /// Means of a chunk of rows, and sums of squared differences from them. The means are first found roughly; what they
-    /// lack is known after the differences from them have been summed.
+    /// Means of a chunk of rows, and sums of squared differences from them. The means are computed roughly at first,
+    /// and corrected once the differences from them have been summed.
     fn moments_of_chunk(&self, input: &[f32], means: &mut [f32], squares: &mut [f32]) {
         let elements = loop_elements(self.channels);
         let rows = (input.len() / self.channels) as f32;
@@ -116,46 +117,48 @@ impl Op for BatchNormStatistics {
     }
 
     /// Each chunk of rows has moments of its own; they are added up in order.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let [input, mean, variance] = operands.all();
-        let (channels, rows) = (self.channels, chunk_rows(self.channels));
-        let elements = self.rows.div_ceil(rows) * channels;
-        with_scratch(2 * elements, |scratch| {
-            let (means, squares) = scratch.split_at_mut(elements);
-            let moments = means.par_chunks_mut(channels).zip(squares.par_chunks_mut(channels));
-            let chunks = moments.zip(input.reals().par_chunks(rows * channels));
-            chunks.for_each(|((means, squares), input)| self.moments_of_chunk(input, means, squares));
-            let (means, squares) = (&*means, &*squares);
-            let mean = mean.reals_mut().par_chunks_mut(CHUNK_CHANNELS);
-            let variance = variance.reals_mut().par_chunks_mut(CHUNK_CHANNELS);
-            mean.zip(variance).enumerate().for_each(|(chunk, (mean, variance))| {
-                let first = chunk * CHUNK_CHANNELS;
-                mean.fill(0.0);
-                variance.fill(0.0);
-                // Seen from one of them, means lie near zero.
-                let origins = &means[first..];
-                let moments = means.chunks_exact(channels).zip(squares.chunks_exact(channels));
-                for (number, (means, squares)) in moments.enumerate() {
-                    let before = number * rows;
-                    let count = rows.min(self.rows - before) as f32;
-                    let (before, together) = (before as f32, before as f32 + count);
-                    let share = count / together;
-                    let moments = mean.iter_mut().zip(variance.iter_mut()).zip(origins);
-                    let added = means[first..].iter().zip(&squares[first..]);
-                    for (((mean, square), origin), (added_mean, added_square)) in moments.zip(added) {
-                        let difference = added_mean - origin - *mean;
-                        *mean += difference * share;
-                        *square += added_square + difference * difference * before * share;
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let [input, mean, variance] = operands.all();
+            let (channels, rows) = (self.channels, chunk_rows(self.channels));
+            let elements = self.rows.div_ceil(rows) * channels;
+            with_scratch(2 * elements, |scratch| {
+                let (means, squares) = scratch.split_at_mut(elements);
+                let moments = means.par_chunks_mut(channels).zip(squares.par_chunks_mut(channels));
+                let chunks = moments.zip(input.reals().par_chunks(rows * channels));
+                chunks.for_each(|((means, squares), input)| self.moments_of_chunk(input, means, squares));
+                let (means, squares) = (&*means, &*squares);
+                let mean = mean.reals_mut().par_chunks_mut(CHUNK_CHANNELS);
+                let variance = variance.reals_mut().par_chunks_mut(CHUNK_CHANNELS);
+                mean.zip(variance).enumerate().for_each(|(chunk, (mean, variance))| {
+                    let first = chunk * CHUNK_CHANNELS;
+                    mean.fill(0.0);
+                    variance.fill(0.0);
+                    // Relative to one of them, means are close to zero.
+                    let origins = &means[first..];
+                    let moments = means.chunks_exact(channels).zip(squares.chunks_exact(channels));
+                    for (number, (means, squares)) in moments.enumerate() {
+                        let before = number * rows;
+                        let count = rows.min(self.rows - before) as f32;
+                        let (before, together) = (before as f32, before as f32 + count);
+                        let share = count / together;
+                        let moments = mean.iter_mut().zip(variance.iter_mut()).zip(origins);
+                        let added = means[first..].iter().zip(&squares[first..]);
+                        for (((mean, square), origin), (added_mean, added_square)) in moments.zip(added) {
+                            let difference = added_mean - origin - *mean;
+                            *mean += difference * share;
+                            *square += added_square + difference * difference * before * share;
+                        }
                     }
-                }
-                for (mean, origin) in mean.iter_mut().zip(origins) {
-                    *mean += origin;
-                }
-                for variance in variance {
-                    *variance = (*variance / self.rows as f32).clamp(0.0, f32::INFINITY);
-                }
+                    for (mean, origin) in mean.iter_mut().zip(origins) {
+                        *mean += origin;
+                    }
+                    for variance in variance {
+                        *variance = (*variance / self.rows as f32).clamp(0.0, f32::INFINITY);
+                    }
+                });
             });
-        });
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
@@ -181,7 +184,7 @@ impl Op for BatchNormStatistics {
         let constants = vec![("CHANNELS", self.channels.into())];
         let direct = KernelCall::elementwise(direct, constants, 3, self.channels);
         let direct = Loops::over(self.rows).direct(&direct, device);
-        sliced.sliced(device).into_iter().chain([direct]).collect()
+        best_first(sliced.sliced(device).into_iter().chain([direct]).collect())
     }
 
     /// A sum, a difference, and the sum of its squares.
@@ -189,8 +192,8 @@ impl Op for BatchNormStatistics {
         4 * self.rows as u64 * self.channels as u64
     }
 
-    /// Roundings of sums as large as the number of their terms, divided by it: of random sign, they grow with its square
-    /// root.
+    /// The rounding errors of sums as large as the number of their terms, divided by that number: since their signs are
+    /// random, they grow with its square root.
     fn precision(&self) -> Precision {
         Precision::approximate(4.0 + (self.rows as f64).sqrt() / 8.0)
     }
@@ -208,7 +211,7 @@ mod tests {
         input[3 * 4000 + 2] = f32::NAN;
         let results = [vec![f32::NAN; 3], vec![f32::NAN; 3]].map(HostBuffer::real);
         let mut operands = Operands::new([vec![HostBuffer::real(input)], results.into()].concat());
-        op.run_on_cpu(&mut operands);
+        op.cpu_forms()[0].run(&mut operands);
         let [_, mean, variance] = operands.all();
         let (mean, variance) = (mean.reals(), variance.reals());
         assert!((mean[0] - 0.1).abs() < 1e-7 && (mean[1] - 12_345.678).abs() < 2e-3, "{mean:?}");

@@ -6,7 +6,8 @@ use super::rule::{Now, Piece, Rule, check_epsilon};
 use crate::Result;
 use crate::ops::kernel::{Constant, Source, shader};
 
-/// Adagrad: gradients divided by the root of the sum of all their squares so far, so that steps grow ever shorter.
+/// Adagrad: gradients are divided by the root of the sum of all their squares so far, so that steps become ever
+/// shorter.
 ///
 /// ```text
 /// square_sum = square_sum + gradient^2
@@ -14,11 +15,12 @@ use crate::ops::kernel::{Constant, Source, shader};
 /// ```
 ///
 /// # Source
-/// `torch.optim.Adagrad`, without a decay of the learning rate, which a schedule can bring; J. Duchi and others, 2011.
+/// `torch.optim.Adagrad`, without a decay of the learning rate, for which there are schedules; J. Duchi and others,
+/// 2011.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adagrad {
-    /// What is added to the root, so that small gradients make no large steps.
+    /// Added to the root, so that small gradients do not cause large steps.
     pub epsilon: f64,
 }
 
@@ -49,7 +51,7 @@ impl Rule for Adagrad {
         &["square_sum"]
     }
 
-    /// None.
+    /// Adagrad has no momentum.
     fn momentum(&self) -> f64 {
         0.0
     }
@@ -80,7 +82,7 @@ impl Rule for Adagrad {
         5
     }
 
-    /// A few units of the direction's size, of which nothing but epsilon keeps the divisor from zero.
+    /// A few units of the direction's size; only epsilon keeps its divisor away from zero.
     fn error(&self) -> f64 {
         4.0 / self.epsilon.min(1.0)
     }

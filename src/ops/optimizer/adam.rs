@@ -19,9 +19,9 @@ use crate::ops::kernel::{Constant, Source, shader};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adam {
-    /// Shares of the two moments that are kept from step to step.
+    /// Weights of the old values of the two moments in each step.
     pub betas: [f64; 2],
-    /// What is added to the root, so that small gradients make no large steps.
+    /// Added to the root, so that small gradients do not cause large steps.
     pub epsilon: f64,
 }
 
@@ -101,7 +101,7 @@ impl Rule for Adam {
         12
     }
 
-    /// A few units of the direction's size, of which nothing but epsilon keeps the divisor from zero.
+    /// A few units of the direction's size; only epsilon keeps its divisor away from zero.
     fn error(&self) -> f64 {
         4.0 / self.epsilon.min(1.0)
     }

@@ -7,7 +7,7 @@ use super::rule::{Decay, Now, Piece, Rule};
 use crate::Result;
 use crate::ops::kernel::{Constant, Source};
 
-/// [`Adam`] with weight decay that does not go through the moments.
+/// [`Adam`] with weight decay that does not affect the moments.
 ///
 /// # Source
 /// `torch.optim.AdamW`; I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", 2019.

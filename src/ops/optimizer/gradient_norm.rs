@@ -1,4 +1,4 @@
-//! The norm of all gradients, by which they are clipped.
+//! The norm of all gradients, for clipping.
 
 use std::ops::Range;
 
@@ -6,22 +6,20 @@ use rayon::prelude::*;
 
 use crate::cpu::with_scratch;
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{
-    Binding, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, WORKGROUP_SIZE, grid, shader,
-};
-use crate::ops::op::{HostBuffer, Op, Operand, Operands, Precision};
+use crate::ops::kernel::{Binding, Implementation, KernelCall, WORKGROUP_SIZE, shader};
+use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
 use crate::ops::span::side_by_side;
 
-/// What all gradients together are scaled by, so that their norm is at most `max_norm`.
+/// The factor that scales all gradients so that their common norm is at most `max_norm`.
 ///
 /// ```text
 /// norm = sqrt(sum over all gradients and i of gradient[i]^2)
 /// clip_scale = min(1, max_norm / (norm + 1e-6))
 /// ```
 ///
-/// A norm that is not finite, while the loss is, becomes `loss[step]`: no scale would save the step, and in this way it
-/// ends as a step whose loss is not finite does, loudly and with the parameters intact. PyTorch would spread the NaN.
-/// In f32 the squares overflow for norms beyond 1.8e19, which count as infinite.
+/// If the norm is not finite but the loss is, the norm is written to `loss[step]`: no scale would save the step, which
+/// is then treated like one whose loss is not finite, with an error and with the parameters intact. PyTorch would
+/// spread the NaN. In f32 the squares overflow for norms above 1.8e19, which count as infinite.
 ///
 /// # Shapes
 /// For parameters of `E1`, `E2`, .. values, each gradient; they lie side by side. Then step `[1]`, loss `[steps]` (in
@@ -34,24 +32,24 @@ pub struct GradientNorm {
     elements: Vec<usize>,
     steps: usize,
     max_norm: f32,
-    // How many chunks the tensors before each one have, for the CPU.
+    // For the CPU, the number of chunks in the tensors before each one.
     chunks_before: Vec<usize>,
 }
 
-/// What PyTorch adds to the norm.
+/// The value that PyTorch adds to the norm.
 const EPSILON: f64 = 1e-6;
 
-/// Quads that a workgroup sums.
+/// Number of quads that a workgroup sums.
 const PART_QUADS: usize = 16 * WORKGROUP_SIZE as usize;
 
-/// Values that a core sums at a time.
+/// Number of values that a core sums at a time.
 const CHUNK: usize = 4096;
 
-/// Sums that a core adds up side by side.
+/// Number of partial sums that a core computes in parallel.
 const LANES: usize = 16;
 
 impl GradientNorm {
-    /// The scale of gradients of so many values each, in a run of at most `steps` steps.
+    /// The scale of gradients with these numbers of elements, in a run of at most `steps` steps.
     pub fn new(elements: Vec<usize>, max_norm: f32, steps: usize) -> Self {
         let chunks = elements.iter().scan(0, |sum, elements| {
             let before = *sum;
@@ -118,25 +116,27 @@ impl Op for GradientNorm {
     }
 
     /// Each chunk is summed on its own; the chunks are added in order.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let (gradients, others) = operands.as_mut_slice().split_at_mut(self.elements.len());
-        let gradients = &*gradients;
-        let chunks = self.elements.iter().map(|elements| elements.div_ceil(CHUNK)).sum();
-        let sum = with_scratch(chunks, |sums| {
-            sums.par_iter_mut().enumerate().for_each(|(chunk, sum)| {
-                let tensor = self.chunks_before.partition_point(|&before| before <= chunk) - 1;
-                let (gradient, first) =
-                    (gradients[tensor].reals(), (chunk - self.chunks_before[tensor]) * CHUNK);
-                *sum = sum_of_squares(&gradient[first..gradient.len().min(first + CHUNK)]);
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let (gradients, others) = operands.as_mut_slice().split_at_mut(self.elements.len());
+            let gradients = &*gradients;
+            let chunks = self.elements.iter().map(|elements| elements.div_ceil(CHUNK)).sum();
+            let sum = with_scratch(chunks, |sums| {
+                sums.par_iter_mut().enumerate().for_each(|(chunk, sum)| {
+                    let tensor = self.chunks_before.partition_point(|&before| before <= chunk) - 1;
+                    let (gradient, first) =
+                        (gradients[tensor].reals(), (chunk - self.chunks_before[tensor]) * CHUNK);
+                    *sum = sum_of_squares(&gradient[first..gradient.len().min(first + CHUNK)]);
+                });
+                sums.iter().map(|&sum| f64::from(sum)).sum::<f64>()
             });
-            sums.iter().map(|&sum| f64::from(sum)).sum::<f64>()
-        });
-        let norm = sum.sqrt();
-        let scale = (f64::from(self.max_norm) / (norm + EPSILON)).min(1.0);
-        self.finish(others, scale as f32, norm as f32, f32::is_finite);
+            let norm = sum.sqrt();
+            let scale = (f64::from(self.max_norm) / (norm + EPSILON)).min(1.0);
+            self.finish(others, scale as f32, norm as f32, f32::is_finite);
+        })
     }
 
-    /// The sums of parts, in a launch for each span that the device can bind, and then their sum.
+    /// The sums of parts, with one launch per span that the device can bind, and then their sum.
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         const QUAD: usize = 4;
         let tensors = self.elements.len();
@@ -144,21 +144,14 @@ impl Op for GradientNorm {
         let mut calls = Vec::new();
         for span in side_by_side(&self.elements, device.largest_buffer()) {
             let quads = span.elements / QUAD;
-            calls.push(KernelCall {
-                source: shader!("optimizer/gradient_norm_parts.wgsl", "grid.wgsl")
-                    .with_sizes(&[("PART_QUADS", PART_QUADS as u32)]),
-                constants: vec![
-                    ("QUADS", quads.into()),
-                    ("FIRST_PART", parts.into()),
-                    FROM_THE_FIRST_WORKGROUP,
-                ],
-                bindings: vec![
-                    Binding::Span { first: span.tensors.start, last: span.tensors.end - 1 },
-                    Binding::Workspace(0),
-                ],
-                workgroups: grid(quads.div_ceil(PART_QUADS)),
-            });
-            parts += quads.div_ceil(PART_QUADS);
+            let source = shader!("optimizer/gradient_norm_parts.wgsl", "grid.wgsl");
+            let source = source.with_sizes(&[("PART_QUADS", PART_QUADS as u32)]);
+            let constants = vec![("QUADS", quads.into()), ("FIRST_PART", parts.into())];
+            let gradients = Binding::Span { first: span.tensors.start, last: span.tensors.end - 1 };
+            let bindings = vec![gradients, Binding::Workspace(0)];
+            let parts_of_span = quads.div_ceil(PART_QUADS);
+            calls.push(KernelCall::new(source, constants, bindings, parts_of_span));
+            parts += parts_of_span;
         }
         let operand = |number: usize| Binding::Operand(tensors + number);
         calls.push(KernelCall {
@@ -179,7 +172,7 @@ impl Op for GradientNorm {
         2 * self.elements.iter().sum::<usize>() as u64
     }
 
-    /// All terms have one sign, and few are added at a time.
+    /// All terms have the same sign, and few are added at a time.
     fn precision(&self) -> Precision {
         Precision::approximate(8.0)
     }
@@ -206,7 +199,7 @@ mod tests {
                 HostBuffer::real(vec![1.0, loss]),
                 HostBuffer::real(vec![f32::NAN]),
             ]);
-            op.run_on_cpu(&mut operands);
+            op.cpu_forms()[0].run(&mut operands);
             let buffers = operands.into_buffers();
             let (found, scale) = (buffers[3].reals()[1], buffers[4].reals()[0]);
             match expected {

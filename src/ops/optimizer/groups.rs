@@ -1,15 +1,15 @@
-//! Groups of parameters, which an optimizer may treat in different ways.
+//! Groups of parameters, which an optimizer may treat differently.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// What a parameter is for. The order is that in which groups lie in memory.
+/// The purpose of a parameter. The order of the variants is that of the groups in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Group {
     /// Filters, and the matrices of dense layers.
     Weight,
-    /// What is added to each channel.
+    /// Values added to each channel.
     Bias,
     /// Scales and shifts of norm layers.
     Norm,
@@ -21,7 +21,7 @@ pub enum Group {
 pub struct GroupOptions {
     /// Factor of the learning rate.
     pub rate_factor: f32,
-    /// Pull towards zero, coupled or decoupled as the optimizer has it.
+    /// Weight decay, coupled or decoupled according to the optimizer.
     pub weight_decay: f32,
 }
 
@@ -49,11 +49,11 @@ impl GroupOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Groups {
-    /// Those of [`Group::Weight`].
+    /// The options of [`Group::Weight`].
     pub weight: GroupOptions,
-    /// Those of [`Group::Bias`].
+    /// The options of [`Group::Bias`].
     pub bias: GroupOptions,
-    /// Those of [`Group::Norm`].
+    /// The options of [`Group::Norm`].
     pub norm: GroupOptions,
 }
 

@@ -6,8 +6,8 @@ use super::rule::{Decay, Now, Piece, Rule, check_share};
 use crate::Result;
 use crate::ops::kernel::{Constant, Source, shader};
 
-/// Lion: every parameter moves by the learning rate itself, up or down. It wants a learning rate of about a tenth of
-/// Adam's, and ten times the weight decay.
+/// Lion: every parameter moves by exactly the learning rate, up or down. It needs about a tenth of Adam's learning
+/// rate, and ten times its weight decay.
 ///
 /// ```text
 /// direction = sign(beta1 * first_moment + (1 - beta1) * gradient)
@@ -19,7 +19,7 @@ use crate::ops::kernel::{Constant, Source, shader};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lion {
-    /// Shares of the moment: in the direction, and from step to step.
+    /// Weights of the old moment: in the direction, and in the new moment.
     pub betas: [f64; 2],
 }
 
@@ -34,7 +34,7 @@ impl Rule for Lion {
         "lion"
     }
 
-    /// Every step is as long as the rate, whatever the gradient.
+    /// Small, since every step is as long as the rate, whatever the gradient.
     fn usual_learning_rate(&self) -> f64 {
         1e-4
     }

@@ -1,4 +1,4 @@
-//! Optimizers: how gradients change parameters.
+//! Optimizers, which update parameters by gradients.
 
 mod adagrad;
 mod adam;
@@ -20,7 +20,7 @@ pub use lion::Lion;
 pub use rmsprop::RmsProp;
 pub use rule::{Decay, Now, Piece, Rule};
 pub use sgd::Sgd;
-pub use update::{Update, UpdateOptions};
+pub use update::{AVERAGE, Update, UpdateOptions};
 
 use std::ops::Deref;
 use std::str::FromStr;
@@ -29,11 +29,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Makes [`Optimizer`] of the types that are listed: the one place that tells them apart.
+/// Defines [`Optimizer`] from the listed types: the only place that distinguishes them.
 macro_rules! optimizers {
     ($($(#[$doc:meta])* $kind:ident),* $(,)?) => {
-        /// An optimizer with its settings: plain data, in files a table with its `name` and whatever is not as
-        /// usual.
+        /// An optimizer with its settings: plain data, in files a table with its `name` and the settings that differ
+        /// from the defaults.
         ///
         /// ```
         /// use wgconv::ops::optimizer::{Adam, AdamW, Optimizer, Rule};
@@ -89,12 +89,12 @@ impl Default for Optimizer {
     }
 }
 
-/// An optimizer by its name, with its usual settings.
+/// The optimizer of this name, with its usual settings.
 impl FromStr for Optimizer {
     type Err = Error;
 
     /// # Errors
-    /// [`Error::Invalid`] for a name that no optimizer has.
+    /// [`Error::Invalid`] if no optimizer has this name.
     fn from_str(name: &str) -> Result<Self, Error> {
         let all = Optimizer::all();
         let names: Vec<&str> = all.iter().map(|optimizer| optimizer.name()).collect();
@@ -107,16 +107,16 @@ impl FromStr for Optimizer {
 
 impl Optimizer {
     /// The row of the schedule `[steps,4]` for step `t` of the whole training, the first one being 1: learning rate,
-    /// momentum, and the factors that make up for states that began at zero. All of it is computed in f64.
+    /// momentum, and the factors that correct for states that start at zero. All of them are computed in f64.
     ///
-    /// Without a `momentum` it is the optimizer's own; an optimizer that has none leaves it unread.
+    /// If `momentum` is `None`, the optimizer's own is used; an optimizer without momentum does not read it.
     ///
     /// # Panics
-    /// For step 0, of which nothing is known.
+    /// For step 0: steps are numbered from 1.
     pub fn schedule_row(&self, t: u64, learning_rate: f64, momentum: Option<f64>) -> [f32; 4] {
         assert!(t > 0, "steps count from 1");
         let momentum = momentum.unwrap_or_else(|| self.momentum()) as f32;
-        // The momentum as kernels see it: what it leaves out in each step is what is made up for.
+        // The momentum as rounded for the kernels, since the corrections must match their averages.
         let [first, second] = self.corrections(t, momentum.into());
         [learning_rate as f32, momentum, first as f32, second as f32]
     }
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(adam.schedule_row(1_000_000, 1.0, None), [1.0, 0.5, 1.0, 1.0]);
     }
 
-    /// Tensors that lie side by side have zeros between them, which must stay zeros.
+    /// Tensors that lie side by side have zeros between them, which must stay zero.
     #[test]
     fn zeros_stay_zeros() {
         for optimizer in Optimizer::all() {

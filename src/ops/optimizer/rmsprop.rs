@@ -6,7 +6,7 @@ use super::rule::{Now, Piece, Rule, check_epsilon, check_share};
 use crate::Result;
 use crate::ops::kernel::{Constant, Source, shader};
 
-/// RMSprop: gradients divided by the root of their mean square, with momentum or without.
+/// RMSprop: gradients are divided by the root of their mean square, with or without momentum.
 ///
 /// ```text
 /// square_average = alpha * square_average + (1 - alpha) * gradient^2
@@ -21,11 +21,11 @@ use crate::ops::kernel::{Constant, Source, shader};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RmsProp {
-    /// Share of the mean square that is kept from step to step.
+    /// Weight of the old mean square in each step.
     pub alpha: f64,
-    /// What is added to the root, so that small gradients make no large steps.
+    /// Added to the root, so that small gradients do not cause large steps.
     pub epsilon: f64,
-    /// Share of the velocity that is kept from step to step; 0 for no velocity at all.
+    /// Share of the velocity that is kept from step to step; with 0, no velocity is stored.
     pub momentum: f64,
 }
 
@@ -105,7 +105,7 @@ impl Rule for RmsProp {
         7 + 2 * u64::from(self.has_velocity())
     }
 
-    /// A few units of the direction's size, of which nothing but epsilon keeps the divisor from zero.
+    /// A few units of the direction's size; only epsilon keeps its divisor away from zero.
     fn error(&self) -> f64 {
         4.0 / self.epsilon.min(1.0)
     }

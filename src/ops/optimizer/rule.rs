@@ -1,24 +1,23 @@
-//! What the optimizers differ in.
+//! The trait of optimizers: everything in which they differ.
 
 use std::fmt::Debug;
 
 use crate::ops::kernel::{Constant, Source};
 use crate::{Error, Result};
 
-/// States that an optimizer keeps of each parameter, at most.
+/// The largest number of states that an optimizer keeps per parameter.
 pub(super) const MOST_STATES: usize = 2;
 
 /// How weight decay pulls parameters towards zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decay {
-    /// `weight_decay * parameter` is added to the gradient, and goes through the optimizer with it.
+    /// `weight_decay * parameter` is added to the gradient, and so affects the optimizer's states.
     Coupled,
     /// The parameter shrinks by the share `learning_rate * weight_decay`, whatever its gradient is.
     Decoupled,
 }
 
-/// An optimizer: how the gradient of a parameter, and what was kept from the steps before, become the direction of a
-/// step.
+/// An optimizer: computes the direction of a step from the gradient of a parameter and the states of earlier steps.
 ///
 /// Weight decay, clipping, groups and the length of the step are the same for all optimizers, and belong to
 /// [`Update`](super::Update): `parameter -= learning_rate * direction`. A rule must map a gradient and states of zero to
@@ -27,7 +26,7 @@ pub trait Rule: Debug + Send + Sync {
     /// Its name, in settings, messages and tables.
     fn name(&self) -> &'static str;
 
-    /// A learning rate to begin with, for small networks.
+    /// A learning rate to start with, for small networks.
     fn usual_learning_rate(&self) -> f64 {
         1e-3
     }
@@ -38,30 +37,29 @@ pub trait Rule: Debug + Send + Sync {
     /// [`Error::Invalid`] for a setting out of range.
     fn check(&self) -> Result<()>;
 
-    /// Names of what is kept of each parameter from step to step, of the parameter's size and zero at first.
+    /// Names of the states that are kept per parameter; each has the parameter's size, and is zero at first.
     fn states(&self) -> &'static [&'static str];
 
-    /// Names of those states that are never negative.
+    /// Names of the states that are never negative.
     fn states_without_sign(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// What weight decay means here.
+    /// The kind of weight decay.
     fn decay(&self) -> Decay {
         Decay::Coupled
     }
 
-    /// The momentum, which a schedule may replace from step to step; zero where there is none.
+    /// The momentum, which a schedule may replace from step to step; zero if there is none.
     fn momentum(&self) -> f64;
 
-    /// What the states are multiplied by in step `t`, the first one being 1, because they began at zero: one factor for
-    /// each of two.
+    /// The factors of both states in step `t`, counted from 1, which correct for states that start at zero.
     fn corrections(&self, _t: u64, _momentum: f64) -> [f64; 2] {
         [1.0; 2]
     }
 
-    /// The definition for one value of a parameter: takes the states, as they are named, to the next step, and returns
-    /// the direction.
+    /// The definition for one value of a parameter: updates the states, in the order of their names, and returns the
+    /// direction.
     fn define(&self, now: &Now<f64>, gradient: f64, states: &mut [f64]) -> f64;
 
     /// The step of a piece of a parameter on the CPU.
@@ -85,7 +83,8 @@ pub trait Rule: Debug + Send + Sync {
     fn error(&self) -> f64;
 }
 
-/// Checks the share that is kept of an average or a velocity, as kernels see it: what rounds to 1 would keep it as it is.
+/// Checks the share of an average or a velocity that is kept, as rounded for kernels: a share that rounds to 1 would
+/// never change it.
 pub(super) fn check_share(optimizer: &str, setting: &str, share: f64) -> Result<()> {
     match share as f32 {
         share if (0.0..1.0).contains(&share) => Ok(()),
@@ -93,7 +92,7 @@ pub(super) fn check_share(optimizer: &str, setting: &str, share: f64) -> Result<
     }
 }
 
-/// Checks what is added to a divisor: with less, zeros would be divided by zero.
+/// Checks the value that is added to a divisor: if it were smaller, zeros would be divided by zero.
 pub(super) fn check_epsilon(optimizer: &str, epsilon: f64) -> Result<()> {
     if !(f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&epsilon) {
         let expected = format!("a finite epsilon of at least {:e}", f32::MIN_POSITIVE);
@@ -102,7 +101,7 @@ pub(super) fn check_epsilon(optimizer: &str, epsilon: f64) -> Result<()> {
     Ok(())
 }
 
-/// A step's row of the schedule: what is the same for all parameters.
+/// A step's row of the schedule, which is the same for all parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Now<T> {
     /// Length of the step along the direction.
@@ -114,7 +113,7 @@ pub struct Now<T> {
 }
 
 impl<T: Copy> Now<T> {
-    /// Numbers in a row.
+    /// Number of values in a row.
     pub const SIZE: usize = 4;
 
     /// Row `step` of a schedule `[steps,4]`.
@@ -131,31 +130,33 @@ pub struct Piece<'a> {
     pub(super) gradient: &'a [f32],
     /// The states that the optimizer has; the others are empty.
     pub(super) states: [&'a mut [f32]; MOST_STATES],
+    /// The parameter's moving average; empty if none is kept.
+    pub(super) average: &'a mut [f32],
     pub(super) terms: Terms,
 }
 
-/// How a step treats all values of a group alike.
+/// The coefficients of a step that are the same for all values of a group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
-    /// The gradient's factor, through clipping.
+    /// Factor of the gradient, from clipping.
     pub scale: f32,
-    /// The parameter's share in its gradient, through coupled decay.
+    /// Factor of the parameter that is added to its gradient, from coupled decay.
     pub pull: f32,
-    /// What is left of the parameter, after decoupled decay.
+    /// Factor of the parameter, from decoupled decay.
     pub keep: f32,
     /// Length of the step.
     pub rate: f32,
 }
 
 impl Terms {
-    /// Changes each parameter by its gradient and whatever the `direction` wants to know beside it.
+    /// Updates each parameter along the `direction` of its gradient and its state.
     fn step<'a, S>(
         self,
         values: impl Iterator<Item = ((&'a mut f32, &'a f32), S)>,
         direction: impl Fn(f32, S) -> f32,
     ) {
         let Terms { scale, pull, keep, rate } = self;
-        // Which changes no bit of a finite number, and saves half of the arithmetic.
+        // The same bits for finite numbers, with half of the arithmetic.
         if (scale, pull, keep) == (1.0, 0.0, 1.0) {
             for ((parameter, &gradient), state) in values {
                 *parameter -= rate * direction(gradient, state);
@@ -173,19 +174,19 @@ impl<'a> Piece<'a> {
     /// Steps along the `direction` of each gradient.
     pub(super) fn step(self, direction: impl Fn(f32) -> f32) {
         let Piece { parameter, gradient, terms, .. } = self;
-        // Without states there is nothing that the gradient could not stand for.
+        // There are no states, so that the gradient takes their place.
         terms.step(parameter.iter_mut().zip(gradient).zip(gradient), |g, _| direction(g));
     }
 
     /// Steps along the `direction` of each gradient, which changes the first state.
     pub(super) fn step_with_state(self, direction: impl Fn(f32, &mut f32) -> f32) {
-        let Piece { parameter, gradient, states: [state, _], terms } = self;
+        let Piece { parameter, gradient, states: [state, _], terms, .. } = self;
         terms.step(parameter.iter_mut().zip(gradient).zip(state), direction);
     }
 
     /// Steps along the `direction` of each gradient, which changes both states.
     pub(super) fn step_with_two_states(self, direction: impl Fn(f32, &mut f32, &mut f32) -> f32) {
-        let Piece { parameter, gradient, states: [first, second], terms } = self;
+        let Piece { parameter, gradient, states: [first, second], terms, .. } = self;
         let states = first.iter_mut().zip(second);
         terms.step(parameter.iter_mut().zip(gradient).zip(states), |g, (first, second)| {
             direction(g, first, second)
@@ -193,16 +194,28 @@ impl<'a> Piece<'a> {
     }
 
     pub(super) fn split_at(self, middle: usize) -> [Piece<'a>; 2] {
-        let Piece { parameter, gradient, states: [first, second], terms } = self;
-        let halves = |state: &'a mut [f32]| {
-            let middle = middle.min(state.len());
-            state.split_at_mut(middle)
+        let Piece { parameter, gradient, states: [first, second], average, terms } = self;
+        let halves = |kept: &'a mut [f32]| {
+            let middle = middle.min(kept.len());
+            kept.split_at_mut(middle)
         };
         let (parameter, gradient) = (parameter.split_at_mut(middle), gradient.split_at(middle));
-        let (first, second) = (halves(first), halves(second));
+        let (first, second, average) = (halves(first), halves(second), halves(average));
         [
-            Piece { parameter: parameter.0, gradient: gradient.0, states: [first.0, second.0], terms },
-            Piece { parameter: parameter.1, gradient: gradient.1, states: [first.1, second.1], terms },
+            Piece {
+                parameter: parameter.0,
+                gradient: gradient.0,
+                states: [first.0, second.0],
+                average: average.0,
+                terms,
+            },
+            Piece {
+                parameter: parameter.1,
+                gradient: gradient.1,
+                states: [first.1, second.1],
+                average: average.1,
+                terms,
+            },
         ]
     }
 }

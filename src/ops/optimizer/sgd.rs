@@ -20,7 +20,7 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sgd {
-    /// Share of the velocity that is kept from step to step; 0 for no velocity at all.
+    /// Share of the velocity that is kept from step to step; with 0, no velocity is stored.
     pub momentum: f64,
     /// Whether the step looks ahead along the velocity.
     pub nesterov: bool,

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::rule::{Decay, MOST_STATES, Now, Piece, Terms};
 use super::{Group, Groups, Optimizer};
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
-use crate::ops::op::{HostBuffer, Op, Operand, Operands, Precision};
+use crate::ops::kernel::{
+    Binding, Constant, Implementation, KernelCall, MAX_BINDINGS, Source, WORKGROUP_SIZE, shader,
+};
+use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
 use crate::ops::span::{Span, side_by_side};
 use crate::{Error, Result};
 
@@ -18,11 +20,14 @@ use crate::{Error, Result};
 pub struct UpdateOptions {
     /// The optimizer.
     pub optimizer: Optimizer,
-    /// What the groups of parameters differ in.
+    /// The options of each group of parameters.
     pub groups: Groups,
-    /// Above this norm of all gradients together, they are scaled down to it.
+    /// If the norm of all gradients together is above this, they are scaled down to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
+    /// The share that the moving average of each parameter keeps in a step; without it, there are no averages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average: Option<f32>,
 }
 
 impl UpdateOptions {
@@ -33,8 +38,11 @@ impl UpdateOptions {
     pub fn check(&self) -> Result<()> {
         self.optimizer.check()?;
         self.groups.check(self.optimizer.name())?;
-        match self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
-            Some(norm) => Err(Error::invalid("gradient clipping", "a finite norm above 0", norm)),
+        if let Some(norm) = self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+            return Err(Error::invalid("gradient clipping", "a finite norm above 0", norm));
+        }
+        match self.average.filter(|kept| !(*kept > 0.0 && *kept < 1.0)) {
+            Some(kept) => Err(Error::invalid("average of weights", "a share above 0 and below 1", kept)),
             None => Ok(()),
         }
     }
@@ -42,7 +50,7 @@ impl UpdateOptions {
 
 /// One step of an optimizer on all parameters of a network at once.
 ///
-/// With the `direction` that [`Optimizer`] makes of a gradient `g`, and with each group's factor and decay:
+/// With the `direction` that [`Optimizer`] computes from a gradient `g`, and with each group's factor and decay:
 ///
 /// ```text
 /// rate = rate_factor * learning_rate
@@ -50,16 +58,18 @@ impl UpdateOptions {
 /// g = g + weight_decay * parameter              where weight decay is coupled
 /// parameter -= rate * weight_decay * parameter  where it is decoupled
 /// parameter -= rate * direction(g)
+/// average += (1 - kept) * (parameter - average) with averages, of which a step keeps the share `kept`
 /// ```
 ///
-/// If `loss[step]` is not finite nothing changes, so that training stops with its weights intact; a step past the end
+/// If `loss[step]` is not finite, nothing changes, so that training stops with its weights intact; a step past the end
 /// changes nothing either.
 ///
 /// # Shapes
-/// For parameters of `E1`, `E2`, .. values: each parameter (in place), each gradient, then each parameter's first state
-/// and each one's second (in place, zero at first), as far as the optimizer has them. Each of these kinds lies side by
-/// side, sorted by groups. Then schedule `[steps,4]` of [`Optimizer::schedule_row`], step `[1]`, loss `[steps]`, and with
-/// clipping clip_scale `[1]`, which [`GradientNorm`](super::GradientNorm) writes.
+/// For parameters of `E1`, `E2`, .. values: each parameter (in place), each gradient, then the first state of each
+/// parameter, and the second of each (in place, zero at first), if the optimizer has them, and the average of each (in
+/// place, at first the parameter's value), if averages are kept. The tensors of each of these kinds lie side by side,
+/// sorted by groups. Then schedule `[steps,4]` of [`Optimizer::schedule_row`], step `[1]`, loss
+/// `[steps]`, and with clipping clip_scale `[1]`, which [`GradientNorm`](super::GradientNorm) writes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
     options: UpdateOptions,
@@ -73,10 +83,13 @@ struct Tensor {
     elements: usize,
 }
 
-/// The number of the first state's binding; those before it are the same for every optimizer.
+/// The name of the operands that are averages.
+pub const AVERAGE: &str = "average";
+
+/// The number of the first state's binding; those before it are the same for all optimizers.
 const FIRST_STATE: u32 = 5;
 
-/// Values that a core updates at a time.
+/// Number of values that a core updates at a time.
 const CHUNK: usize = 4096;
 
 impl Update {
@@ -86,7 +99,7 @@ impl Update {
     /// As [`UpdateOptions::check`].
     ///
     /// # Panics
-    /// When there are no parameters, or they are not sorted by groups.
+    /// If there are no parameters, or they are not sorted by groups.
     pub fn new(options: UpdateOptions, parameters: &[(Group, usize)], steps: usize) -> Result<Self> {
         options.check()?;
         assert!(!parameters.is_empty(), "an update without parameters");
@@ -103,12 +116,22 @@ impl Update {
         self.options.clip_norm.is_some()
     }
 
-    /// Operands that come once for each parameter: the parameters, their gradients and their states.
-    fn kinds(&self) -> usize {
+    /// The share of a parameter that its average takes in, if averages are kept.
+    fn average_share(&self) -> Option<f32> {
+        self.options.average.map(|kept| 1.0 - kept)
+    }
+
+    /// Number of operands per parameter before its average: the parameter, its gradient and its states.
+    fn kinds_before_average(&self) -> usize {
         2 + self.optimizer().states().len()
     }
 
-    /// The operands, by what they are.
+    /// Number of operands per parameter.
+    fn kinds(&self) -> usize {
+        self.kinds_before_average() + usize::from(self.options.average.is_some())
+    }
+
+    /// The operands, sorted by kind.
     fn sorted<'a, T>(&'a self, operands: &'a mut Operands<T>) -> Sorted<'a, T> {
         let (tensors, others) = operands.as_mut_slice().split_at_mut(self.kinds() * self.tensors.len());
         let mut kinds = tensors.chunks_exact_mut(self.tensors.len());
@@ -117,7 +140,10 @@ impl Update {
             tensors: &self.tensors,
             parameters: kind(),
             gradients: kind(),
-            states: std::array::from_fn(|_| kind()),
+            states: std::array::from_fn(|state| {
+                if state < self.optimizer().states().len() { kind() } else { Default::default() }
+            }),
+            averages: kind(),
         };
         Sorted {
             tensors,
@@ -136,9 +162,8 @@ impl Update {
         names.into_iter().zip(values.map(Constant::from))
     }
 
-    /// The launch that updates the parameters of one span.
-    fn call(&self, span: &Span) -> KernelCall {
-        const QUAD: usize = 4;
+    /// The launches that update the parameters of one span: one, unless it would bind too many buffers.
+    fn calls(&self, span: &Span) -> Vec<KernelCall> {
         let all = self.tensors.len();
         let first_beyond = |group: Group| {
             let tensors = &self.tensors[span.tensors.clone()];
@@ -146,8 +171,9 @@ impl Update {
             number.map_or(span.elements, |number| span.offsets[number]) / QUAD
         };
         let groups = self.options.groups.all();
+        let quads = span.elements / QUAD;
         let mut constants: Vec<(&'static str, Constant)> = vec![
-            ("QUADS", (span.elements / QUAD).into()),
+            ("QUADS", quads.into()),
             ("FIRST_BIAS", first_beyond(Group::Weight).into()),
             ("FIRST_NORM", first_beyond(Group::Bias).into()),
             ("STEPS", self.steps.into()),
@@ -165,7 +191,8 @@ impl Update {
         };
         let single = |number: usize| Binding::Operand(self.kinds() * all + number);
         let mut bindings = vec![of_kind(0), of_kind(1), single(0), single(1), single(2)];
-        bindings.extend((2..self.kinds()).map(of_kind));
+        let average = self.kinds_before_average();
+        bindings.extend((2..average).map(of_kind));
         debug_assert_eq!(bindings.len(), FIRST_STATE as usize + self.optimizer().states().len());
 
         let mut source = self.optimizer().source();
@@ -178,12 +205,45 @@ impl Update {
         } else {
             add(shader!("optimizer/gradient_as_it_is.wgsl"));
         }
-        let call = KernelCall::elementwise(source, constants, 0, span.elements / QUAD);
-        KernelCall { bindings, ..call }
+        let Some(share) = self.average_share() else {
+            source.files.extend(shader!("optimizer/no_average.wgsl").files);
+            return vec![launch(source, constants, bindings, quads)];
+        };
+        let with_average = |mut call: KernelCall| {
+            call.source.files.extend(shader!("optimizer/average.wgsl").files);
+            call.source.sizes.push(("AVERAGE_BINDING", call.bindings.len() as u32));
+            call.constants.push(("AVERAGE_SHARE", share.into()));
+            call.bindings.push(of_kind(average));
+            call
+        };
+        if bindings.len() < MAX_BINDINGS {
+            return vec![with_average(launch(source, constants, bindings, quads))];
+        }
+        source.files.extend(shader!("optimizer/no_average.wgsl").files);
+        let apart = launch(
+            shader!("optimizer/average_apart.wgsl", "float_bits.wgsl", "grid.wgsl"),
+            vec![("QUADS", quads.into()), ("STEPS", self.steps.into())],
+            vec![of_kind(0), single(1), single(2)],
+            quads,
+        );
+        vec![launch(source, constants, bindings, quads), with_average(apart)]
     }
 }
 
-/// The operands of an update, by what they are.
+/// Number of values that an invocation updates.
+const QUAD: usize = 4;
+
+/// A launch with one invocation per quad of values.
+fn launch(
+    source: Source,
+    constants: Vec<(&'static str, Constant)>,
+    bindings: Vec<Binding>,
+    quads: usize,
+) -> KernelCall {
+    KernelCall::new(source, constants, bindings, quads.div_ceil(WORKGROUP_SIZE as usize))
+}
+
+/// The operands of an update, sorted by kind.
 struct Sorted<'a, T> {
     tensors: Tensors<'a, T>,
     schedule: &'a HostBuffer<T>,
@@ -193,7 +253,7 @@ struct Sorted<'a, T> {
 }
 
 impl<T: Copy> Sorted<'_, T> {
-    /// What holds for this step; none if it must change nothing.
+    /// The schedule's row for this step; `None` if the step must change nothing.
     fn now(&self, is_finite: impl Fn(T) -> bool) -> Option<Now<T>> {
         let (step, loss) = (self.step.indices()[0] as usize, self.loss.reals());
         (step < loss.len() && is_finite(loss[step])).then(|| Now::of(self.schedule.reals(), step))
@@ -204,16 +264,17 @@ impl<T: Copy> Sorted<'_, T> {
     }
 }
 
-/// Some of the parameters, with their gradients and the states that the optimizer has.
+/// A part of the parameters, with their gradients and the states that the optimizer has.
 struct Tensors<'a, T> {
     tensors: &'a [Tensor],
     parameters: &'a mut [HostBuffer<T>],
     gradients: &'a [HostBuffer<T>],
     states: [&'a mut [HostBuffer<T>]; MOST_STATES],
+    averages: &'a mut [HostBuffer<T>],
 }
 
 impl<'a> Tensors<'a, f32> {
-    /// Calls `work` with all of them in pieces, on all cores.
+    /// Calls `work` with all tensors in pieces, on all cores.
     fn in_pieces(self, terms: &(impl Fn(Group) -> Terms + Sync), work: &(impl Fn(Piece<'_>) + Sync)) {
         let elements: usize = self.tensors.iter().map(|tensor| tensor.elements).sum();
         match self.tensors {
@@ -222,12 +283,13 @@ impl<'a> Tensors<'a, f32> {
                 fn reals(buffers: &mut [HostBuffer<f32>]) -> &mut [f32] {
                     buffers.first_mut().map_or(&mut [], HostBuffer::reals_mut)
                 }
-                let Tensors { parameters, gradients, states, .. } = self;
+                let Tensors { parameters, gradients, states, averages, .. } = self;
                 in_chunks(
                     Piece {
                         parameter: reals(parameters),
                         gradient: gradients[0].reals(),
                         states: states.map(reals),
+                        average: reals(averages),
                         terms: terms(group),
                     },
                     work,
@@ -235,7 +297,7 @@ impl<'a> Tensors<'a, f32> {
             }
             tensors => {
                 let [left, right] = self.split_at(tensors.len() / 2);
-                // Sharing out costs more than a few small tensors do.
+                // For a few small tensors, splitting the work would cost more than the work.
                 if elements <= CHUNK {
                     left.in_pieces(terms, work);
                     right.in_pieces(terms, work);
@@ -247,21 +309,30 @@ impl<'a> Tensors<'a, f32> {
     }
 
     fn split_at(self, middle: usize) -> [Self; 2] {
-        let Tensors { tensors, parameters, gradients, states: [first, second] } = self;
-        let halves = |state: &'a mut [HostBuffer<f32>]| {
-            let middle = middle.min(state.len());
-            state.split_at_mut(middle)
+        let Tensors { tensors, parameters, gradients, states: [first, second], averages } = self;
+        let halves = |kept: &'a mut [HostBuffer<f32>]| {
+            let middle = middle.min(kept.len());
+            kept.split_at_mut(middle)
         };
         let (tensors, parameters) = (tensors.split_at(middle), parameters.split_at_mut(middle));
-        let (gradients, first, second) = (gradients.split_at(middle), halves(first), halves(second));
-        let left = (tensors.0, parameters.0, gradients.0, [first.0, second.0]);
-        let right = (tensors.1, parameters.1, gradients.1, [first.1, second.1]);
-        [left, right].map(|(tensors, parameters, gradients, states)| Tensors {
-            tensors,
-            parameters,
-            gradients,
-            states,
-        })
+        let gradients = gradients.split_at(middle);
+        let (first, second, averages) = (halves(first), halves(second), halves(averages));
+        [
+            Tensors {
+                tensors: tensors.0,
+                parameters: parameters.0,
+                gradients: gradients.0,
+                states: [first.0, second.0],
+                averages: averages.0,
+            },
+            Tensors {
+                tensors: tensors.1,
+                parameters: parameters.1,
+                gradients: gradients.1,
+                states: [first.1, second.1],
+                averages: averages.1,
+            },
+        ]
     }
 }
 
@@ -276,7 +347,7 @@ fn in_chunks(piece: Piece<'_>, work: &(impl Fn(Piece<'_>) + Sync)) {
 }
 
 impl Op for Update {
-    /// The optimizer's.
+    /// The optimizer's name.
     fn name(&self) -> &'static str {
         self.optimizer().name()
     }
@@ -299,6 +370,9 @@ impl Op for Update {
                 if has_sign { operand } else { operand.without_sign() }
             }));
         }
+        if self.options.average.is_some() {
+            operands.extend(one_each(&self.tensors, |shape| Operand::update(AVERAGE, shape)));
+        }
         operands.extend([
             Operand::read("schedule", [self.steps, Now::<f32>::SIZE]).without_sign(),
             Operand::read("step", [1]).indices(self.steps as u32),
@@ -318,7 +392,7 @@ impl Op for Update {
         let Some(now) = sorted.now(f64::is_finite) else { return };
         let clip_scale = sorted.clip_scale();
         let optimizer = self.optimizer();
-        let Tensors { tensors, parameters, gradients, mut states } = sorted.tensors;
+        let Tensors { tensors, parameters, gradients, mut states, averages } = sorted.tensors;
         for (number, tensor) in tensors.iter().enumerate() {
             let options = self.options.groups.of(tensor.group);
             let rate = f64::from(options.rate_factor) * now.learning_rate;
@@ -341,47 +415,68 @@ impl Op for Update {
                 for (state, of_tensors) in before.iter().zip(&mut states[..kept]) {
                     of_tensors[number].reals_mut()[i] = *state;
                 }
+                if let Some(kept) = self.options.average {
+                    let average = &mut averages[number].reals_mut()[i];
+                    *average += (1.0 - f64::from(kept)) * (*parameter - *average);
+                }
             }
         }
     }
 
     /// One pass over all tensors.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let sorted = self.sorted(operands);
-        let Some(now) = sorted.now(f32::is_finite) else { return };
-        let scale = sorted.clip_scale().unwrap_or(1.0);
-        let decay = self.optimizer().decay();
-        let terms = |group: Group| {
-            let options = self.options.groups.of(group);
-            let rate = options.rate_factor * now.learning_rate;
-            match decay {
-                Decay::Coupled => Terms { scale, pull: options.weight_decay, keep: 1.0, rate },
-                Decay::Decoupled => Terms { scale, pull: 0.0, keep: 1.0 - rate * options.weight_decay, rate },
-            }
-        };
-        let optimizer = self.optimizer();
-        sorted.tensors.in_pieces(&terms, &|piece| optimizer.run_on_cpu(&now, piece));
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let sorted = self.sorted(operands);
+            let Some(now) = sorted.now(f32::is_finite) else { return };
+            let scale = sorted.clip_scale().unwrap_or(1.0);
+            let decay = self.optimizer().decay();
+            let terms = |group: Group| {
+                let options = self.options.groups.of(group);
+                let rate = options.rate_factor * now.learning_rate;
+                match decay {
+                    Decay::Coupled => Terms { scale, pull: options.weight_decay, keep: 1.0, rate },
+                    Decay::Decoupled => {
+                        Terms { scale, pull: 0.0, keep: 1.0 - rate * options.weight_decay, rate }
+                    }
+                }
+            };
+            let optimizer = self.optimizer();
+            let share = self.average_share().unwrap_or_default();
+            sorted.tensors.in_pieces(&terms, &|piece| {
+                let Piece { parameter, gradient, states, average, terms } = piece;
+                let step = Piece { parameter: &mut *parameter, gradient, states, average: &mut [], terms };
+                optimizer.run_on_cpu(&now, step);
+                for (average, parameter) in average.iter_mut().zip(parameter) {
+                    *average += share * (*parameter - *average);
+                }
+            });
+        })
     }
 
-    /// A launch for each span that the device can bind.
+    /// One launch per span that the device can bind.
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         let sizes: Vec<usize> = self.tensors.iter().map(|tensor| tensor.elements).collect();
         let spans = side_by_side(&sizes, device.largest_buffer());
-        let calls = spans.iter().map(|span| self.call(span)).collect();
+        let calls = spans.iter().flat_map(|span| self.calls(span)).collect();
         vec![Implementation::of_calls("side_by_side", calls, Vec::new())]
     }
 
-    /// A fused multiply-add for the decay and one for the step, beside the optimizer's own.
+    /// A fused multiply-add for the decay and one for the step, a difference and a fused multiply-add for the average, in
+    /// addition to the optimizer's own.
     fn flops(&self) -> u64 {
         let elements: usize = self.tensors.iter().map(|tensor| tensor.elements).sum();
-        (4 + u64::from(self.clips()) + self.optimizer().flops()) * elements as u64
+        let average = if self.options.average.is_some() { 3 } else { 0 };
+        (4 + u64::from(self.clips()) + self.optimizer().flops() + average) * elements as u64
     }
 
-    /// Exact where factors and decays are sixteenths: their products with small integers are short.
+    /// Exact if factors and decays are multiples of 1/16, whose products with small integers have few digits.
     fn precision(&self) -> Precision {
         let groups = self.options.groups.all();
         let is_short = |value: f32| (value * 16.0).fract() == 0.0;
-        let mut factors = groups.iter().flat_map(|group| [group.rate_factor, group.weight_decay]);
+        let mut factors = groups
+            .iter()
+            .flat_map(|group| [group.rate_factor, group.weight_decay])
+            .chain(self.options.average);
         let exact_on_integers = self.optimizer().is_exact_on_integers() && factors.all(is_short);
         let largest = groups.iter().fold(1.0, |largest: f32, group| largest.max(group.rate_factor));
         let term_error = f64::from(largest) * self.optimizer().error();
@@ -395,7 +490,11 @@ mod tests {
     use crate::ops::optimizer::{Adam, AdamW, GroupOptions, Sgd};
 
     fn options(optimizer: Optimizer, weight_decay: f32) -> UpdateOptions {
-        UpdateOptions { optimizer, groups: Groups::with_weight_decay(weight_decay), clip_norm: None }
+        UpdateOptions {
+            optimizer,
+            groups: Groups::with_weight_decay(weight_decay),
+            ..UpdateOptions::default()
+        }
     }
 
     #[test]
@@ -411,6 +510,9 @@ mod tests {
         for clip_norm in [0.0, -1.0, f32::INFINITY, f32::NAN].map(Some) {
             assert!(UpdateOptions { clip_norm, ..good }.check().is_err(), "{clip_norm:?}");
         }
+        for average in [0.0, 1.0, -0.5, f32::NAN].map(Some) {
+            assert!(UpdateOptions { average, ..good }.check().is_err(), "{average:?}");
+        }
     }
 
     #[test]
@@ -421,6 +523,7 @@ mod tests {
             optimizer: Optimizer::AdamW(AdamW::default()),
             groups: Groups { bias, ..Groups::default() },
             clip_norm: Some(2.0),
+            average: None,
         };
         assert_eq!(toml::from_str::<UpdateOptions>(text).unwrap(), expected);
         assert_eq!(toml::from_str::<UpdateOptions>("").unwrap(), UpdateOptions::default());
@@ -447,7 +550,7 @@ mod tests {
             HostBuffer::index(vec![0]),
             real(&[0.0]),
         ]);
-        op.run_on_cpu(&mut operands);
+        op.cpu_forms()[0].run(&mut operands);
         // 2 - 0.5 * (3 + 0.5 * 2), 2 - 2 * 0.5 * 3, -2 - 2 * 0.5 * 1, and no step at all.
         let buffers = operands.into_buffers();
         assert_eq!(
@@ -456,7 +559,7 @@ mod tests {
         );
     }
 
-    /// Coupled decay goes through the moments and then is about as long as a gradient; decoupled decay does not.
+    /// Coupled decay goes through the moments, and then has about the size of a gradient; decoupled decay does not.
     #[test]
     fn decay_is_coupled_or_decoupled() {
         let adam = Adam { betas: [0.0, 0.0], epsilon: 1e-8 };
@@ -471,13 +574,13 @@ mod tests {
             let others = [HostBuffer::real(row), HostBuffer::index(vec![0]), HostBuffer::real(vec![1.0])];
             let parameter = HostBuffer::real(vec![2.0]);
             let mut operands = Operands::new([parameter].into_iter().chain(zeros).chain(others).collect());
-            op.run_on_cpu(&mut operands);
+            op.cpu_forms()[0].run(&mut operands);
             let found = operands.into_buffers()[0].reals()[0];
             assert!((found - expected).abs() < 1e-6, "{}: expected {expected}, found {found}", op.name());
         }
     }
 
-    /// What a device cannot bind at once is updated in several launches, each with its share of the groups.
+    /// Parameters that a device cannot bind at once are updated in several launches, each with its part of the groups.
     #[test]
     fn large_networks_take_several_launches() {
         let parameters = [(Group::Weight, 100), (Group::Weight, 60), (Group::Bias, 1), (Group::Bias, 300)];

@@ -1,4 +1,4 @@
-//! Pools of one image, all channels of a window at once: a vector of them at a time, and those that are left one by one.
+//! Pools of one image, with the channels of a window in vectors, and the remaining channels one by one.
 
 use pulp::{Simd, WithSimd};
 
@@ -6,17 +6,18 @@ use super::PoolGeometry;
 use super::geometry::Pixels;
 use crate::cpu::{load, load_mut};
 
-/// The largest value of each window; the first NaN counts as one.
+/// The largest value of each window; a NaN counts as the largest.
 pub struct Largest<'a> {
     /// The sizes.
     pub geometry: &'a PoolGeometry,
     /// The image.
     pub input: &'a [f32],
-    /// A value for each window and channel.
+    /// Receives a value for each window and channel.
     pub output: &'a mut [f32],
 }
 
-/// The gradients of an image whose windows have given their largest values: each goes to the first of those.
+/// The gradient of an image whose windows were reduced to their largest values: that of each window is added to the
+/// first largest value.
 pub struct GradToLargest<'a> {
     /// The sizes.
     pub geometry: &'a PoolGeometry,
@@ -24,7 +25,7 @@ pub struct GradToLargest<'a> {
     pub input: &'a [f32],
     /// A gradient for each window and channel.
     pub grad_output: &'a [f32],
-    /// Zeros, to which the gradients are added; or anything, where windows meet each pixel once.
+    /// Zeros, to which the gradients are added; the content is arbitrary if windows contain each pixel once.
     pub grad_input: &'a mut [f32],
 }
 
@@ -33,7 +34,7 @@ fn is_nan<S: Simd>(simd: S, values: S::f32s) -> S::m32s {
     simd.not_m32s(simd.equal_f32s(values, values))
 }
 
-/// The largest values under a window, in as many channels as a vector has.
+/// The largest values under a window, for a vector of channels.
 #[inline(always)]
 fn largest<S: Simd>(simd: S, input: &[f32], pixels: Pixels, channels: usize, c: usize) -> S::f32s {
     let mut best = simd.splat_f32s(f32::NEG_INFINITY);
@@ -45,7 +46,7 @@ fn largest<S: Simd>(simd: S, input: &[f32], pixels: Pixels, channels: usize, c: 
     best
 }
 
-/// The same in one channel.
+/// The largest value under a window, for one channel.
 #[inline(always)]
 fn largest_of_one(input: &[f32], pixels: Pixels, channels: usize, c: usize) -> f32 {
     let values = pixels.iter().map(|pixel| input[pixel * channels + c]);
@@ -91,7 +92,7 @@ impl WithSimd for GradToLargest<'_> {
                 let grad_output = &grad_output[window * channels..][..channels];
                 for c in (0..whole).step_by(S::F32_LANES) {
                     let best = largest(simd, input, pixels, channels, c);
-                    // What no winner has taken yet. A NaN is equal to nothing, and wins.
+                    // The gradients that no winner has received yet. A NaN is not equal to anything, but wins.
                     let mut grad = load::<S>(&grad_output[c..]);
                     for at in pixels.iter().map(|pixel| pixel * channels + c) {
                         let values = load::<S>(&input[at..]);

@@ -4,17 +4,19 @@ use rayon::prelude::*;
 
 use super::cpu::Largest;
 use super::winners::{window_loops, winners};
-use super::{PoolGeometry, PoolKind, winner};
+use super::{PoolGeometry, PoolKind, complete_average, divisor, winner};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
-use crate::ops::op::{Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 
 /// Pooling.
 ///
 /// Max: `output[n,p,q,c] = max over r,s of input[n,h,w,c]`, over positions inside the input;
-/// average: `output[n,p,q,c] = sum over r,s of input[n,h,w,c] / (R*S)`, terms outside the input are zero;
-/// with `h = p*stride - padding + r*dilation`. A NaN is the maximum of its window.
+/// average: `output[n,p,q,c] = sum over r,s of input[n,h,w,c] / taps`, terms outside the input are zero;
+/// with `h = p*stride - padding + r*dilation`. A NaN is the maximum of its window. The taps that count in
+/// an average are those within the padded input, which are all R*S of them but for a window that hangs over its end, or those
+/// inside the input: see [`PoolKind`].
 ///
 /// # Shapes
 /// input `[N,H,W,C]` -> output `[N,P,Q,C]`; see [`PoolGeometry`].
@@ -27,12 +29,12 @@ pub struct PoolForward {
 }
 
 impl PoolForward {
-    /// A launch with an invocation for each output value, which binds the operands.
+    /// A launch with one invocation per output value, which binds the operands.
     fn elementwise(&self, source: Source, constants: Vec<(&'static str, Constant)>) -> KernelCall {
         KernelCall::elementwise(source, constants, 2, self.geometry.output_shape().elements())
     }
 
-    /// The maximum in one launch; where windows are too large for that, the winners first, and then their values.
+    /// The maximum in one launch; if windows are too large for that, the winners first, and then their values.
     fn max(&self, device: &DeviceProfile) -> Implementation {
         let mut calls = winners(&self.geometry, device);
         if calls.len() == 1 {
@@ -53,7 +55,7 @@ impl Op for PoolForward {
     fn name(&self) -> &'static str {
         match self.kind {
             PoolKind::Max => "max_pool2d.forward",
-            PoolKind::Average => "average_pool2d.forward",
+            PoolKind::Average | PoolKind::AverageInside => "average_pool2d.forward",
         }
     }
 
@@ -75,7 +77,7 @@ impl Op for PoolForward {
                     for c in 0..geometry.channels {
                         output[index] = match self.kind {
                             PoolKind::Max => input[winner(geometry, |i| input[i], [n, p, q, c])],
-                            PoolKind::Average => {
+                            PoolKind::Average | PoolKind::AverageInside => {
                                 let mut sum = 0.0;
                                 for r in 0..geometry.height.kernel {
                                     let Some(h) = geometry.height.input_at(p, r) else { continue };
@@ -84,7 +86,7 @@ impl Op for PoolForward {
                                         sum += input[geometry.input_index(n, h, w, c)];
                                     }
                                 }
-                                sum / geometry.taps() as f64
+                                sum / divisor(geometry, self.kind, [p, q])
                             }
                         };
                         index += 1;
@@ -95,46 +97,49 @@ impl Op for PoolForward {
     }
 
     /// An image at a time; the taps of a window are taken in one after the other, all channels at once.
-    fn run_on_cpu(&self, operands: &mut Operands<f32>) {
-        let geometry = &self.geometry;
-        let [input, output] = operands.all();
-        let (input, output) = (input.reals(), output.reals_mut());
-        let channels = geometry.channels;
-        let (in_elements, out_elements) =
-            (input.len() / geometry.batch_size, output.len() / geometry.batch_size);
-        let images = output.par_chunks_mut(out_elements).zip(input.par_chunks(in_elements));
-        images.for_each(|(output, input)| match self.kind {
-            PoolKind::Max => vectorized(Largest { geometry, input, output }),
-            PoolKind::Average => vectorized(|| {
-                output.fill(0.0);
-                geometry.for_each_window(|window, pixels| {
-                    let output = &mut output[window * channels..][..channels];
-                    for pixel in pixels.iter() {
-                        for (sum, value) in output.iter_mut().zip(&input[pixel * channels..]) {
-                            *sum += value;
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        CpuForm::only(|operands| {
+            let geometry = &self.geometry;
+            let [input, output] = operands.all();
+            let (input, output) = (input.reals(), output.reals_mut());
+            let channels = geometry.channels;
+            let (in_elements, out_elements) =
+                (input.len() / geometry.batch_size, output.len() / geometry.batch_size);
+            let images = output.par_chunks_mut(out_elements).zip(input.par_chunks(in_elements));
+            images.for_each(|(output, input)| match self.kind {
+                PoolKind::Max => vectorized(Largest { geometry, input, output }),
+                PoolKind::Average | PoolKind::AverageInside => vectorized(|| {
+                    output.fill(0.0);
+                    geometry.for_each_average(self.kind, |window, pixels, taps| {
+                        let output = &mut output[window * channels..][..channels];
+                        for pixel in pixels.iter() {
+                            for (sum, value) in output.iter_mut().zip(&input[pixel * channels..]) {
+                                *sum += value;
+                            }
                         }
-                    }
-                    for sum in output {
-                        *sum /= geometry.taps() as f32;
-                    }
-                });
-            }),
-        });
+                        for sum in output {
+                            *sum /= taps as f32;
+                        }
+                    });
+                }),
+            });
+        })
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         vec![match self.kind {
             PoolKind::Max => self.max(device),
-            PoolKind::Average => {
+            PoolKind::Average | PoolKind::AverageInside => {
                 let source =
                     shader!("pool/average_forward.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
-                let call = self.elementwise(source, self.geometry.constants());
+                let mut call = self.elementwise(source, self.geometry.constants());
+                complete_average(&mut call, &self.geometry, self.kind);
                 window_loops(&self.geometry).direct(&call, device)
             }
         }]
     }
 
-    /// A comparison or an addition for each tap.
+    /// One comparison or addition per tap.
     fn flops(&self) -> u64 {
         self.geometry.output_shape().elements() as u64 * self.geometry.taps() as u64
     }
@@ -142,7 +147,7 @@ impl Op for PoolForward {
     fn precision(&self) -> Precision {
         match self.kind {
             PoolKind::Max => Precision::EXACT,
-            PoolKind::Average => self.geometry.average_precision(),
+            PoolKind::Average | PoolKind::AverageInside => self.geometry.average_precision(self.kind),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The sizes of a pool, checked once.
 
+use super::PoolKind;
 use crate::ops::conv::ConvGeometry;
 use crate::ops::kernel::Constant;
 use crate::ops::op::Precision;
@@ -7,18 +8,20 @@ use crate::ops::window::{Axis, WindowOptions};
 use crate::tensor::{ImageShape, Shape};
 use crate::{Error, Result};
 
+const OPERATION: &str = "pool2d";
+
 /// The sizes of a two-dimensional pool: checked, and therefore consistent.
 ///
-/// Window p,q meets, at tap r,s, the input position `h = p*stride - padding + r*dilation`, likewise w from q
-/// and s, in each channel by itself. Every window meets at least one position of the input.
+/// At tap r,s, window p,q contains the input position `h = p*stride - padding + r*dilation`, likewise w from q and s,
+/// separately in each channel. Every window contains at least one position of the input.
 ///
 /// # Shapes
 /// input `[N,H,W,C]`, output `[N,P,Q,C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolGeometry {
-    /// N: images.
+    /// N: number of images.
     pub batch_size: usize,
-    /// C: channels of the input and of the output.
+    /// C: number of channels of the input and of the output.
     pub channels: usize,
     /// H, R and P.
     pub height: Axis,
@@ -30,17 +33,29 @@ impl PoolGeometry {
     /// Checks the sizes of a pool.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a size of zero, for a window larger than its padded input, for a window that
-    /// meets nothing but padding, and for a tensor of 2^31 elements or more.
+    /// [`Error::Invalid`] for a size of zero, for a window larger than its padded input, for a window that lies
+    /// entirely in the padding, and for a tensor of 2^31 elements or more.
     pub fn new(batch_size: usize, image: ImageShape, window: &WindowOptions) -> Result<Self> {
-        const OPERATION: &str = "pool2d";
+        Self::of_axes(batch_size, image, Axis::pair(OPERATION, [image.height, image.width], window)?)
+    }
+
+    /// The same in PyTorch's `ceil_mode`: a rest of the padded input that is too short for another window gets one all
+    /// the same, which hangs over the end, unless it would start behind the input.
+    ///
+    /// # Errors
+    /// Those of [`PoolGeometry::new`]; a window may be larger than its padded input, by less than the stride.
+    pub fn in_ceil_mode(batch_size: usize, image: ImageShape, window: &WindowOptions) -> Result<Self> {
+        let axes = Axis::pair_in_ceil_mode(OPERATION, [image.height, image.width], window)?;
+        Self::of_axes(batch_size, image, axes)
+    }
+
+    fn of_axes(batch_size: usize, image: ImageShape, [height, width]: [Axis; 2]) -> Result<Self> {
         let channels = image.channels;
         for (what, size) in [("batch_size", batch_size), ("channels", channels)] {
             if size == 0 {
                 return Err(Error::invalid(OPERATION, format!("{what} of at least 1"), size));
             }
         }
-        let [height, width] = Axis::pair(OPERATION, [image.height, image.width], window)?;
         for sizes in [
             [batch_size, height.input, width.input, channels],
             [batch_size, height.output, width.output, channels],
@@ -72,18 +87,35 @@ impl PoolGeometry {
         [self.batch_size, self.height.output, self.width.output, self.channels].into()
     }
 
-    /// R*S: taps of the window.
+    /// R*S: number of taps of the window.
     pub fn taps(&self) -> usize {
         self.height.kernel * self.width.kernel
     }
 
-    /// Precision of averages and of their gradients: at most R*S terms, each divided by R*S.
-    pub fn average_precision(&self) -> Precision {
-        let exact_on_integers = self.taps().is_power_of_two();
+    /// The number of taps of window p,q that an average of this kind divides by: those within the padded input, or within
+    /// the input.
+    #[inline(always)]
+    pub(super) fn counted_taps(&self, kind: PoolKind, [p, q]: [usize; 2]) -> usize {
+        let count = |axis: &Axis, position| axis.taps_within(kind.counted(axis), position).len();
+        count(&self.height, p) * count(&self.width, q)
+    }
+
+    /// Whether [`PoolGeometry::counted_taps`] are R*S for every window.
+    pub(super) fn counts_all_taps(&self, kind: PoolKind) -> bool {
+        [self.height, self.width].iter().all(|axis| {
+            // Windows between the first and the last lack no tap that these two have.
+            let count = |position| axis.taps_within(kind.counted(axis), position).len();
+            count(0) == axis.kernel && count(axis.output - 1) == axis.kernel
+        })
+    }
+
+    /// Precision of averages of this kind and of their gradients: at most R*S terms, each divided by what counts.
+    pub(super) fn average_precision(&self, kind: PoolKind) -> Precision {
+        let exact_on_integers = self.counts_all_taps(kind) && self.taps().is_power_of_two();
         Precision { exact_on_integers, ..Precision::sum_of_products(self.taps()) }
     }
 
-    /// Where `input[n,h,w,c]` lies in memory.
+    /// Index of `input[n,h,w,c]` in memory.
     pub(super) fn input_index(&self, n: usize, h: usize, w: usize, c: usize) -> usize {
         ((n * self.height.input + h) * self.width.input + w) * self.channels + c
     }
@@ -100,6 +132,27 @@ impl PoolGeometry {
     /// order.
     #[inline(always)]
     pub(super) fn for_each_window(&self, mut visit: impl FnMut(usize, Pixels)) {
+        self.for_each_position(
+            #[inline(always)]
+            |[p, q], pixels| visit(p * self.width.output + q, pixels),
+        );
+    }
+
+    /// The same with the number of taps that an average of this kind divides by.
+    #[inline(always)]
+    pub(super) fn for_each_average(&self, kind: PoolKind, mut visit: impl FnMut(usize, Pixels, usize)) {
+        let all = self.counts_all_taps(kind).then_some(self.taps());
+        self.for_each_position(
+            #[inline(always)]
+            |[p, q], pixels| {
+                let taps = all.unwrap_or_else(|| self.counted_taps(kind, [p, q]));
+                visit(p * self.width.output + q, pixels, taps);
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn for_each_position(&self, mut visit: impl FnMut([usize; 2], Pixels)) {
         for p in 0..self.height.output {
             let rows = self.height.taps_inside(p);
             for q in 0..self.width.output {
@@ -113,13 +166,13 @@ impl PoolGeometry {
                     counts: [rows.len(), columns.len()],
                     steps: [self.height.dilation * self.width.input, self.width.dilation],
                 };
-                visit(p * self.width.output + q, pixels);
+                visit([p, q], pixels);
             }
         }
     }
 
-    /// The overrides that `shaders/conv/geometry.wgsl` declares: the windows of a pool lie as those of a
-    /// depthwise convolution do.
+    /// The overrides that `shaders/conv/geometry.wgsl` declares: the windows of a pool are placed like those of a
+    /// depthwise convolution.
     pub fn constants(&self) -> Vec<(&'static str, Constant)> {
         let PoolGeometry { batch_size, channels, height, width } = *self;
         let depthwise = ConvGeometry {
@@ -134,7 +187,7 @@ impl PoolGeometry {
     }
 }
 
-/// The pixels under a window, those in the padding left out.
+/// The pixels under a window, without those in the padding.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pixels {
     first: usize,
@@ -156,6 +209,66 @@ mod tests {
     use super::*;
     use crate::ops::window::Padding;
 
+    /// `pooling_output_shape` and the divisor of `avg_pool2d`, as PyTorch's sources have them (ATen/native/Pool.h and
+    /// cpu/AvgPoolKernel.cpp), for every small axis that PyTorch takes.
+    #[test]
+    fn sizes_and_divisors_are_pytorchs() {
+        let mut in_ceil_mode = 0;
+        for (input, kernel, stride) in (1..=9_i64)
+            .flat_map(|input| (1..=6_i64).map(move |kernel| (input, kernel)))
+            .flat_map(|(input, kernel)| (1..=7_i64).map(move |stride| (input, kernel, stride)))
+        {
+            for (padding, ceil_mode) in
+                (0..=kernel / 2).flat_map(|padding| [(padding, false), (padding, true)])
+            {
+                let beyond = if ceil_mode { stride - 1 } else { 0 };
+                let mut output = (input + 2 * padding - kernel + beyond).div_euclid(stride) + 1;
+                if ceil_mode && (output - 1) * stride >= input + padding {
+                    output -= 1;
+                }
+                let window = WindowOptions {
+                    stride: [1, stride as usize],
+                    padding: Padding::Symmetric([0, padding as usize]),
+                    ..WindowOptions::new([1, kernel as usize])
+                };
+                let image = ImageShape { height: 1, width: input as usize, channels: 1 };
+                let new = if ceil_mode { PoolGeometry::in_ceil_mode } else { PoolGeometry::new };
+                let found = new(1, image, &window);
+                let sizes = format!("{input} {kernel} {stride} {padding} {ceil_mode}");
+                if output < 1 {
+                    assert!(found.is_err(), "{sizes}");
+                    continue;
+                }
+                // A window that begins behind the input, which PyTorch's floor mode takes, is refused.
+                if !ceil_mode && (output - 1) * stride >= input + padding {
+                    assert!(found.is_err(), "{sizes}");
+                    continue;
+                }
+                let geometry = found.unwrap_or_else(|error| panic!("{sizes}: {error}"));
+                assert_eq!(geometry.width.output as i64, output, "{sizes}");
+                in_ceil_mode +=
+                    usize::from(ceil_mode && Some(geometry) != PoolGeometry::new(1, image, &window).ok());
+                let mut all = [true; 2];
+                for q in 0..output {
+                    let start = q * stride - padding;
+                    let end = (start + kernel).min(input + padding);
+                    let divisors = [end - start, end.min(input) - start.max(0)];
+                    for ((kind, divisor), all) in
+                        [PoolKind::Average, PoolKind::AverageInside].into_iter().zip(divisors).zip(&mut all)
+                    {
+                        let counted = geometry.counted_taps(kind, [0, q as usize]);
+                        assert_eq!(counted as i64, divisor, "{sizes} at {q}");
+                        *all &= divisor == kernel;
+                    }
+                }
+                let found =
+                    [PoolKind::Average, PoolKind::AverageInside].map(|kind| geometry.counts_all_taps(kind));
+                assert_eq!(found, all, "{sizes}");
+            }
+        }
+        assert!(in_ceil_mode > 200, "{in_ceil_mode}");
+    }
+
     #[test]
     fn windows_of_padding_alone_are_refused() {
         let pool = |input: usize, kernel: usize, stride: usize, dilation: usize, padding: usize| {
@@ -172,10 +285,10 @@ mod tests {
         assert!(pool(4, 3, 1, 1, 3).is_err());
         assert!(pool(4, 1, 1, 1, 1).is_err());
         assert!(pool(3, 2, 1, 2, 1).is_ok());
-        // The taps of the first window stand on both sides of the input.
+        // The taps of the first window are on both sides of the input.
         let error = pool(1, 2, 1, 2, 1).unwrap_err().to_string();
         assert!(error.contains("window 0 meets padding alone"), "{error}");
-        // A tail of padding that no window reaches is dropped.
+        // Padding at the end that no window reaches is dropped.
         assert!(pool(4, 2, 4, 1, 2).is_err());
         assert!(pool(5, 2, 6, 1, 1).is_ok());
     }

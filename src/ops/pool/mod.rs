@@ -10,17 +10,64 @@ pub use forward::PoolForward;
 pub use geometry::PoolGeometry;
 pub use grad::PoolGrad;
 
-/// What a pool takes from a window.
+use std::ops::Range;
+
+use super::window::Axis;
+use crate::ops::kernel::{KernelCall, shader};
+
+/// The function that a pool computes of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PoolKind {
-    /// The largest value; the padding has none. A NaN is larger than any number.
+    /// The largest value, without the padding. A NaN counts as larger than any number.
     Max,
-    /// The mean over all taps of the window; the padding's are zeros.
+    /// The mean over the taps of the window within the padded input, with zeros for the padding: PyTorch's `avg_pool2d` by
+    /// default.
     Average,
+    /// The mean over the taps of the window inside the input; the padding does not count. PyTorch's with
+    /// `count_include_pad=False`, and Keras's and TensorFlow's.
+    AverageInside,
 }
 
-/// By definition, where the largest value of a window lies in the input: the first one in row-major order,
-/// and the first NaN if there is one.
+impl PoolKind {
+    /// The positions that count in a mean, along an axis, counted from where its padding begins.
+    fn counted(self, axis: &Axis) -> Range<usize> {
+        match self {
+            PoolKind::Average => axis.padded(),
+            PoolKind::Max | PoolKind::AverageInside => axis.inside(),
+        }
+    }
+}
+
+/// By definition, the number of taps that an average of window p,q divides by.
+fn divisor(geometry: &PoolGeometry, kind: PoolKind, [p, q]: [usize; 2]) -> f64 {
+    let count = |axis: &Axis, position: usize| {
+        let counts = |tap: &usize| match kind {
+            PoolKind::Average => position * axis.stride + tap * axis.dilation < axis.padded().end,
+            PoolKind::Max | PoolKind::AverageInside => axis.input_at(position, *tap).is_some(),
+        };
+        (0..axis.kernel).filter(counts).count()
+    };
+    count(&geometry.height, p) as f64 * count(&geometry.width, q) as f64
+}
+
+/// Gives the kernel of an average the file that says what it divides by.
+fn complete_average(call: &mut KernelCall, geometry: &PoolGeometry, kind: PoolKind) {
+    if geometry.counts_all_taps(kind) {
+        call.source.files.extend(shader!("pool/mean_of_all_taps.wgsl").files);
+        return;
+    }
+    call.source.files.extend(shader!("pool/mean_of_counted_taps.wgsl").files);
+    let [rows, columns] = [geometry.height, geometry.width].map(|axis| kind.counted(&axis));
+    call.constants.extend([
+        ("FIRST_COUNTED_ROW", rows.start.into()),
+        ("END_COUNTED_ROW", rows.end.into()),
+        ("FIRST_COUNTED_COLUMN", columns.start.into()),
+        ("END_COUNTED_COLUMN", columns.end.into()),
+    ]);
+}
+
+/// By definition, the index in the input of a window's largest value: the first one in row-major order, or the first
+/// NaN if there is one.
 fn winner(geometry: &PoolGeometry, input: impl Fn(usize) -> f64, [n, p, q, c]: [usize; 4]) -> usize {
     let mut winner = None;
     for r in 0..geometry.height.kernel {
@@ -60,7 +107,7 @@ mod tests {
             Operands::new(given.iter().map(|buffer| buffer.map_reals(|&value| value as f32)).collect());
         let mut defined = Operands::new(given);
         op.define(&mut defined);
-        op.run_on_cpu(&mut on_cpu);
+        op.cpu_forms()[0].run(&mut on_cpu);
         let defined = defined.into_buffers().pop().unwrap();
         let on_cpu = on_cpu.into_buffers().pop().unwrap();
         for (&expected, &found) in defined.reals().iter().zip(on_cpu.reals()) {
@@ -89,6 +136,28 @@ mod tests {
         assert_eq!(run(&PoolForward { kind: PoolKind::Average, geometry }, &[&input]), [-2.0, -3.0]);
         let grad_input = run(&PoolGrad::new(PoolKind::Average, geometry), &[&[2.0, 8.0]]);
         assert_eq!(grad_input, [1.0, 0.0, 4.0]);
+    }
+
+    #[test]
+    fn an_average_inside_counts_no_padding_and_none_counts_what_lies_beyond_it() {
+        let padding = Padding::Symmetric([0, 1]);
+        let window = WindowOptions { stride: [1, 3], padding, ..WindowOptions::new([1, 4]) };
+        let image = ImageShape { height: 1, width: 5, channels: 1 };
+        // Windows at -1, 2 and, in ceil mode, none at 5, behind the input.
+        let geometry = PoolGeometry::in_ceil_mode(1, image, &window).unwrap();
+        assert_eq!(geometry, PoolGeometry::new(1, image, &window).unwrap());
+        let input = [12.0, 24.0, 36.0, 48.0, 96.0];
+        let average = |kind, geometry| run(&PoolForward { kind, geometry }, &[&input]);
+        assert_eq!(average(PoolKind::Average, geometry), [18.0, 45.0]);
+        assert_eq!(average(PoolKind::AverageInside, geometry), [24.0, 60.0]);
+        // Windows at -1 and 3: of the second's four taps two lie inside, one in the padding and one beyond it.
+        let window = WindowOptions { stride: [1, 4], ..window };
+        let geometry = PoolGeometry::in_ceil_mode(1, image, &window).unwrap();
+        assert_eq!(average(PoolKind::Average, geometry), [18.0, 48.0]);
+        assert_eq!(average(PoolKind::AverageInside, geometry), [24.0, 72.0]);
+        let grad = |kind| run(&PoolGrad::new(kind, geometry), &[&[12.0, 24.0]]);
+        assert_eq!(grad(PoolKind::Average), [3.0, 3.0, 3.0, 8.0, 8.0]);
+        assert_eq!(grad(PoolKind::AverageInside), [4.0, 4.0, 4.0, 12.0, 12.0]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where the largest values of a max pool's windows lie, as a kernel finds them.
+//! The kernel that finds the positions of the largest values in a max pool's windows.
 
 use super::PoolGeometry;
 use crate::device::DeviceProfile;
@@ -6,7 +6,7 @@ use crate::ops::kernel::{Binding, KernelCall, shader};
 use crate::ops::parts::Loops;
 
 /// Launches that write the index in `input`, operand 0, of every window's first largest value to the scratch buffer 0,
-/// which has an element for each window and channel.
+/// which has one element per window and channel.
 pub fn winners(geometry: &PoolGeometry, device: &DeviceProfile) -> Vec<KernelCall> {
     let source =
         shader!("pool/max_winners.wgsl", "conv/geometry.wgsl", "float_bits.wgsl", "part.wgsl", "grid.wgsl");
@@ -16,7 +16,7 @@ pub fn winners(geometry: &PoolGeometry, device: &DeviceProfile) -> Vec<KernelCal
     window_loops(geometry).launches(&call, device)
 }
 
-/// The loops over the taps of a window, or over the windows that meet an input value.
+/// The loops over the taps of a window, or over the windows that contain an input value.
 pub fn window_loops(geometry: &PoolGeometry) -> Loops {
     Loops::over_window(geometry.height.kernel, geometry.width.kernel)
 }

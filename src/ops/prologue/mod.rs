@@ -1,4 +1,4 @@
-//! What happens to a gradient between the memory that holds it and the pass that reads it.
+//! Functions applied to a gradient as a pass reads it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,17 +12,17 @@ use crate::tensor::Shape;
 /// An activation's derivative, by which each value of `grad_output` is multiplied as it is read:
 /// `grad_output[i] * derivative(activated[i])`, where `activated` is the activation's output.
 ///
-/// The gradient of the activation's input then never lies in memory.
+/// The gradient of the activation's input is then never stored in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Prologue {
     activation: Option<Activation>,
 }
 
 impl Prologue {
-    /// Gradients are taken as they are.
+    /// Gradients are used unchanged.
     pub const NONE: Prologue = Prologue { activation: None };
 
-    /// Multiplies by the derivative of `activation`; none where that takes more than the activation's output.
+    /// Multiplies by the derivative of `activation`; `None` if that needs more than the activation's output.
     pub fn of(activation: Activation) -> Option<Self> {
         (activation.saves() == Saved::Output).then_some(Prologue { activation: Some(activation) })
     }
@@ -38,7 +38,7 @@ impl Prologue {
         self.activation.map(|_| Operand::read("activated", shape))
     }
 
-    /// The gradient that the definition works on; `operands` are those that come after the operation's own.
+    /// The gradient as the definition uses it; `operands` are those that come after the operation's own.
     pub(in crate::ops) fn define<'a>(
         &self,
         grad_output: &'a [f64],
@@ -49,13 +49,13 @@ impl Prologue {
         grad_output.iter().zip(activated).map(|(grad, &y)| grad * activation.derivative(y)).collect()
     }
 
-    /// One value of the same gradient: `grad_output` and `activated` as they lie in memory.
+    /// One value of the gradient of [`Self::define`]: `grad_output` and `activated` are the values in memory.
     pub(in crate::ops) fn define_at(&self, grad_output: f64, activated: impl FnOnce() -> f64) -> f64 {
         self.activation.map_or(grad_output, |activation| grad_output * activation.derivative(activated()))
     }
 
-    /// Calls `work` with the gradient that it works on, for a `part` of `grad_output`: where there is a
-    /// derivative, the product lies in scratch memory, so a part should fit the cache.
+    /// Calls `work` with a `part` of the gradient as the pass uses it. With a derivative, the product is in scratch
+    /// memory, so that a part should fit the cache.
     pub(in crate::ops) fn run_on_cpu(
         &self,
         grad_output: &[f32],
@@ -72,7 +72,7 @@ impl Prologue {
         });
     }
 
-    /// Writes the gradient that it works on `into` memory that lies in a cache, for a `part` of `grad_output`.
+    /// Writes a `part` of the gradient as the pass uses it `into` memory that is in a cache.
     pub(in crate::ops) fn copy_on_cpu(
         &self,
         grad_output: &[f32],
@@ -86,20 +86,22 @@ impl Prologue {
         }
     }
 
-    /// Gives the function `grad_output_at` to a kernel that reads a value at a time, and the activation's
-    /// output to that function: `operand` is its number among the operands of the operation.
+    /// Adds the function `grad_output_at` to a kernel that reads one value at a time, and the binding of the
+    /// activation's output: `operand` is its number among the operands of the operation.
     pub(in crate::ops) fn complete(&self, call: &mut KernelCall, operand: usize) {
         let plain = shader!("prologue/plain.wgsl");
         self.append(call, operand, plain, shader!("prologue/activation.wgsl"));
     }
 
-    /// The same with the functions `a_factor` and `a_finished`, for a matrix product whose `a` is `grad_output`.
+    /// As [`Self::complete`], with the functions `a_factor` and `a_finished`, for a matrix product whose `a` is
+    /// `grad_output`.
     pub(in crate::ops) fn complete_product(&self, call: &mut KernelCall, operand: usize) {
         let plain = shader!("prologue/plain_product.wgsl");
         self.append(call, operand, plain, shader!("prologue/activation_product.wgsl"));
     }
 
-    /// The same with the function `grad_output_packet`, for a kernel that reads packets of four values, or of one.
+    /// As [`Self::complete`], with the function `grad_output_packet`, for a kernel that reads packets of four values or
+    /// one.
     pub(in crate::ops) fn complete_packets(&self, call: &mut KernelCall, operand: usize, quads: bool) {
         let mut times_derivative = shader!("prologue/activation_packet.wgsl");
         times_derivative.files.extend(match quads {
@@ -121,7 +123,7 @@ impl Prologue {
         call.constants.extend(activation.constants());
     }
 
-    /// Precision of a pass that has `precision` where gradients are taken as they are.
+    /// Precision of a pass that has `precision` without a prologue.
     pub(in crate::ops) fn precision(&self, precision: Precision) -> Precision {
         let Some(activation) = self.activation else { return precision };
         let factor = activation.grad_precision();

@@ -1,4 +1,4 @@
-//! Convolutions that have gone wrong elsewhere: dropped tails, even and lopsided windows, groups with dilation.
+//! Convolutions that other software has got wrong: dropped tails, even and asymmetric windows, groups with dilation.
 
 use crate::ops::activation::Activation;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
@@ -9,7 +9,7 @@ use crate::tensor::ImageShape;
 use super::Case;
 use super::elementwise::ACTIVATIONS;
 
-/// Geometries, each with the reason it is here.
+/// Geometries, each with a name that says what it tests.
 pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
     let sides = |top, bottom, left, right| Padding::Sides { top, bottom, left, right };
     let both = |padding| Padding::Symmetric([padding; 2]);
@@ -47,7 +47,7 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
             sides(4, 4, 1, 1),
         ),
         ("taps in padding alone", [2, 3, 9, 7], 18, 1, [3, 3], [1, 1], [4, 1], sides(4, 4, 1, 1)),
-        ("depthwise, two filters a channel", [2, 8, 8, 6], 12, 6, [5, 5], [2, 2], [1, 1], both(2)),
+        ("depthwise, two filters per channel", [2, 8, 8, 6], 12, 6, [5, 5], [2, 2], [1, 1], both(2)),
         ("kernel as large as the input", [3, 6, 5, 8], 16, 1, [6, 5], [1, 1], [1, 1], both(0)),
         ("one dimension", [2, 1, 40, 4], 8, 1, [1, 9], [1, 1], [1, 1], Padding::Symmetric([0, 4])),
         ("several tiles, ragged", [5, 15, 15, 17], 67, 1, [3, 3], [1, 1], [1, 1], both(1)),
@@ -97,8 +97,8 @@ fn geometry(name: &str) -> ConvGeometry {
     found.unwrap_or_else(|| panic!("no geometry {name}")).1
 }
 
-/// Convolutions with an epilogue: every activation, with and without a bias, on geometries whose kernels differ
-/// in how they store.
+/// Convolutions with an epilogue: every activation, with and without a bias, on geometries whose kernels store their
+/// results in different ways.
 pub fn epilogues() -> Vec<(String, ConvForward)> {
     let every = ACTIVATIONS.map(|activation| ("groups and dilation", true, Some(activation)));
     let others = [
@@ -123,8 +123,8 @@ pub fn epilogues() -> Vec<(String, ConvForward)> {
     .collect()
 }
 
-/// Gradients with a prologue: every activation that has one, on geometries whose kernels differ in how they
-/// read the gradient.
+/// Gradients with a prologue: every activation that has one, on geometries whose kernels read the gradient in different
+/// ways.
 pub fn prologues() -> Vec<(String, ConvGeometry, Prologue)> {
     let every = ACTIVATIONS.map(|activation| ("groups and dilation", activation));
     let others = [
@@ -133,7 +133,7 @@ pub fn prologues() -> Vec<(String, ConvGeometry, Prologue)> {
         ("1x1 with stride", Activation::Relu),
         ("stride, odd input", Activation::Tanh),
         ("depthwise", Activation::Relu),
-        // Without a kink: among so many values, central differences would step over one.
+        // A smooth activation: with this many values, central differences would step across the kink of one of them.
         ("several tiles, ragged", Activation::Sigmoid),
         ("long sum over positions", Activation::Tanh),
         ("long sums, few of them", Activation::Relu),

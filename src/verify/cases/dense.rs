@@ -1,4 +1,4 @@
-//! Dense layers: sizes below, at and beyond a tile, and sums long enough to be cut into slices.
+//! Dense layers: sizes below, at and above that of a tile, and sums that are long enough to be split into slices.
 
 use crate::ops::activation::Activation;
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
@@ -6,7 +6,7 @@ use crate::ops::{Epilogue, Prologue};
 
 use super::Case;
 
-/// Sizes, each with the reason it is here.
+/// Sizes, each with a name that says what it tests.
 pub fn sizes() -> Vec<(&'static str, DenseSize)> {
     // name, batch_size, in_features, out_features
     let rows: [(&str, usize, usize, usize); 12] = [
@@ -31,8 +31,8 @@ pub fn sizes() -> Vec<(&'static str, DenseSize)> {
         .collect()
 }
 
-/// A dense layer behind whose product stands an epilogue, and whose gradients have the prologue of its
-/// activation: on sizes whose kernels differ in how they store.
+/// Dense layers with an epilogue, and with the prologue of its activation in their gradients, on sizes whose kernels
+/// store their results in different ways.
 pub fn fused() -> Vec<(String, DenseSize, Epilogue, Prologue)> {
     let rows = [
         ("fewer than a tile", Activation::Tanh),

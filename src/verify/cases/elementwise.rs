@@ -1,4 +1,5 @@
-//! Biases, activations and sums: numbers of elements around a workgroup, and rows around a slice.
+//! Biases, activations and sums: numbers of elements around the size of a workgroup, and of rows around that of a
+//! slice.
 
 use crate::ops::Prologue;
 use crate::ops::activation::{Activation, ActivationForward, ActivationGrad};
@@ -7,7 +8,7 @@ use crate::ops::bias::{BiasForward, BiasGrad};
 
 use super::Case;
 
-/// Every activation, with parameters that no kernel has as a default.
+/// Every activation, with parameters that are not the defaults.
 pub const ACTIVATIONS: [Activation; 7] = [
     Activation::Relu,
     Activation::LeakyRelu { slope: 0.03 },
@@ -18,7 +19,7 @@ pub const ACTIVATIONS: [Activation; 7] = [
     Activation::Silu,
 ];
 
-/// Elements, each with the reason they are here; the last are several chunks of the CPU's.
+/// Numbers of elements, each with a name that says what it tests; the last one is several chunks on the CPU.
 const ELEMENTS: [(&str, usize); 5] = [
     ("one element", 1),
     ("one less than a workgroup", 63),
@@ -27,7 +28,7 @@ const ELEMENTS: [(&str, usize); 5] = [
     ("many elements", 40_009),
 ];
 
-/// Rows and channels, each pair with the reason it is here.
+/// Numbers of rows and channels, each with a name that says what the pair tests.
 const ROWS_AND_CHANNELS: [(&str, usize, usize); 11] = [
     ("one value", 1, 1),
     ("one row", 1, 77),
@@ -42,7 +43,7 @@ const ROWS_AND_CHANNELS: [(&str, usize, usize); 11] = [
     ("long sum, many channels", 1021, 257),
 ];
 
-/// Rows and channels of gradients behind an activation: summed directly, in one slice, and in several.
+/// Numbers of rows and channels for gradients after an activation: summed directly, in one slice, and in several.
 const AFTER_ACTIVATIONS: [(&str, usize, usize); 3] =
     [("a short batch", 7, 10), ("a batch", 64, 10), ("rows that do not fill the last slice", 5003, 16)];
 

@@ -1,17 +1,17 @@
-//! Sums of more than 65,535 terms, after which some drivers leave a kernel's loops without a word.
+//! Sums of more than 65,535 terms, at which some drivers silently end a kernel's loops.
 
 use crate::ops::bias::BiasGrad;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 use crate::ops::norm::{BatchNormGradParameters, BatchNormStatistics};
-use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
+use crate::ops::pool::PoolGeometry;
 use crate::ops::window::{Padding, WindowOptions};
 use crate::tensor::ImageShape;
 
 use super::Case;
-use super::pool::KINDS;
+use super::pool::both_passes;
 
-/// `[batch, height, width, channels]`, filters, groups, a window's size and its padding.
+/// A convolution of an input `[batch, height, width, channels]`.
 fn conv(
     [batch_size, height, width, channels]: [usize; 4],
     filters: usize,
@@ -25,7 +25,7 @@ fn conv(
     ConvGeometry::new(batch_size, image, filters, groups, &window).expect("sizes that fit")
 }
 
-/// `[height, width, channels]`, a window's size, stride and padding.
+/// A pool over one image `[height, width, channels]`.
 fn pool(
     [height, width, channels]: [usize; 3],
     kernel_size: [usize; 2],
@@ -44,7 +44,7 @@ fn dense(batch_size: usize, in_features: usize, out_features: usize) -> DenseSiz
     DenseSize::new(batch_size, in_features, out_features).expect("sizes that fit")
 }
 
-/// One case of each operation that adds up without an end in sight.
+/// One case of each operation whose sums can be arbitrarily long.
 pub fn one_an_op() -> Vec<Case> {
     let window = pool([260, 261, 1], [260, 260], 1, 0);
     let mut cases = vec![
@@ -58,10 +58,7 @@ pub fn one_an_op() -> Vec<Case> {
         Case::new("140,001 rows", BatchNormStatistics { rows: 140_001, channels: 2 }),
         Case::new("140,001 rows", BatchNormGradParameters { rows: 140_001, channels: 2, epsilon: 0.5 }),
     ];
-    for kind in KINDS {
-        cases.push(Case::new("67,600 taps", PoolForward { kind, geometry: window }));
-        cases.push(Case::new("67,600 taps", PoolGrad::new(kind, window)));
-    }
+    cases.extend(both_passes("67,600 taps", window));
     cases
 }
 
@@ -74,8 +71,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("400 taps of 170 filters", ConvGradInput::new(both)),
         Case::new("70,001 rows, one channel", BiasGrad::new(70_001, 1)),
     ]);
-    // As the window of a gradient of the input these would meet padding almost everywhere, which takes long and proves
-    // little.
+    // Without the gradient of the input: its windows would lie in the padding almost everywhere, which takes long and
+    // proves little.
     for (name, geometry) in [
         ("68,644 taps", conv([1, 262, 263, 1], 3, 1, [262, 262], 0)),
         ("90,000 taps, depthwise", conv([1, 300, 300, 4], 4, 4, [300, 300], 0)),
@@ -86,12 +83,10 @@ pub(super) fn cases() -> Vec<Case> {
     }
     for (name, geometry) in [
         ("70,000 taps in a row", pool([1, 70_001, 1], [1, 70_000], 1, 0)),
+        ("67,200 taps of 65 windows", pool([200, 400, 1], [200, 336], 1, 0)),
         ("90,000 taps, most in the padding", pool([150, 150, 1], [300, 300], 160, 150)),
     ] {
-        for kind in KINDS {
-            cases.push(Case::new(name, PoolForward { kind, geometry }));
-            cases.push(Case::new(name, PoolGrad::new(kind, geometry)));
-        }
+        cases.extend(both_passes(name, geometry));
     }
     cases
 }

@@ -1,4 +1,4 @@
-//! The table of cases that every kind of proof shares: operations over named, awkward sizes.
+//! The table of cases that all kinds of tests share: operations with awkward sizes, each case with a name.
 
 pub mod ceilings;
 pub mod conv;
@@ -13,30 +13,30 @@ use std::fmt;
 
 use crate::ops::Op;
 
-/// An operation over one set of sizes.
+/// An operation with one set of sizes.
 #[derive(Debug)]
 pub struct Case {
-    /// What the case is there for.
+    /// What the case tests.
     pub name: String,
     /// The operation, with its sizes.
     pub op: Box<dyn Op>,
 }
 
 impl Case {
-    /// `op` over the sizes that `name` describes.
+    /// `op` with the sizes that `name` describes.
     pub fn new(name: impl Into<String>, op: impl Op + 'static) -> Self {
         Case { name: name.into(), op: Box::new(op) }
     }
 }
 
-/// `conv2d.forward (1x1 with stride)`: unlike that of any other case.
+/// Writes the operation and the name, as in `conv2d.forward (1x1 with stride)`: unique among all cases.
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.op.name(), self.name)
     }
 }
 
-/// Every case: each operation of the library appears here.
+/// Every case. Each operation of the library has at least one.
 pub fn all() -> Vec<Case> {
     let groups = [
         ceilings::cases(),

@@ -1,4 +1,5 @@
-//! Normalisations: channels around a workgroup, and rows around a lane, a slice and several of them.
+//! Normalisations: numbers of channels around the size of a workgroup, and of rows around those of a lane, a slice and
+//! several slices.
 
 use crate::ops::norm::{
     BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormRunning, BatchNormStatistics,
@@ -6,7 +7,7 @@ use crate::ops::norm::{
 
 use super::Case;
 
-/// Rows and channels, each pair with the reason it is here.
+/// Numbers of rows and channels, each with a name that says what the pair tests.
 pub const ROWS_AND_CHANNELS: [(&str, usize, usize); 12] = [
     ("one value", 1, 1),
     ("one row", 1, 65),
@@ -22,7 +23,7 @@ pub const ROWS_AND_CHANNELS: [(&str, usize, usize); 12] = [
     ("several chunks, odd channels", 20_011, 17),
 ];
 
-/// Divisors that random variances do not bring near zero, where errors would have no bound worth the name.
+/// Large enough to keep the divisors of random variances away from zero, where errors would have no useful bound.
 pub const EPSILON: f32 = 0.5;
 
 pub(super) fn cases() -> Vec<Case> {

@@ -1,5 +1,6 @@
-//! Pools that have gone wrong elsewhere: windows that overlap, skip or hang over the edge.
+//! Pools that other software has got wrong: windows that overlap, leave gaps or extend past the edge.
 
+use crate::Result;
 use crate::ops::activation::Activation;
 use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use crate::ops::window::{Padding, WindowOptions};
@@ -8,9 +9,24 @@ use crate::tensor::ImageShape;
 use super::Case;
 
 /// Every kind of pool.
-pub const KINDS: [PoolKind; 2] = [PoolKind::Max, PoolKind::Average];
+pub const KINDS: [PoolKind; 3] = [PoolKind::Max, PoolKind::Average, PoolKind::AverageInside];
 
-/// Geometries, each with the reason it is here.
+/// Both passes of every kind of pool over these sizes.
+pub fn both_passes(name: &str, geometry: PoolGeometry) -> impl Iterator<Item = Case> + use<> {
+    let name = name.to_string();
+    KINDS.into_iter().flat_map(move |kind| {
+        let name = described(&name, kind);
+        [Case::new(&name, PoolForward { kind, geometry }), Case::new(&name, PoolGrad::new(kind, geometry))]
+    })
+}
+
+/// The name of a case of this kind, unlike those of the others.
+fn described(name: &str, kind: PoolKind) -> String {
+    let rest = if kind == PoolKind::AverageInside { ", padding left out" } else { "" };
+    format!("{name}{rest}")
+}
+
+/// Geometries, each with a name that says what it tests.
 pub fn geometries() -> Vec<(&'static str, PoolGeometry)> {
     let sides = |top, bottom, left, right| Padding::Sides { top, bottom, left, right };
     let both = |padding| Padding::Symmetric([padding; 2]);
@@ -31,26 +47,35 @@ pub fn geometries() -> Vec<(&'static str, PoolGeometry)> {
         ("whole image", [3, 7, 7, 10], [7, 7], [1, 1], [1, 1], both(0)),
         ("one channel, ragged", [5, 9, 23, 1], [2, 2], [2, 2], [1, 1], both(0)),
     ];
-    rows.into_iter()
-        .map(|(name, [batch_size, height, width, channels], kernel_size, stride, dilation, padding)| {
-            let image = ImageShape { height, width, channels };
-            let window = WindowOptions { kernel_size, stride, dilation, padding };
-            let geometry = PoolGeometry::new(batch_size, image, &window);
-            (name, geometry.unwrap_or_else(|error| panic!("{name}: {error}")))
-        })
-        .collect()
+    let in_ceil_mode: Vec<Row> = vec![
+        ("keeps the tail", [2, 7, 9, 5], [2, 2], [2, 2], [1, 1], both(0)),
+        ("keeps a tail of padding and input", [2, 6, 7, 4], [3, 3], [2, 3], [1, 1], both(1)),
+        ("a window behind the input", [2, 6, 7, 3], [2, 2], [3, 4], [1, 1], both(1)),
+        ("dilation over the edge", [1, 9, 8, 3], [3, 2], [4, 3], [2, 3], both(1)),
+        ("larger than the padded input", [2, 3, 4, 3], [5, 7], [4, 3], [1, 1], sides(0, 0, 1, 0)),
+        ("lopsided, over the edge", [2, 8, 7, 3], [3, 4], [3, 3], [1, 1], sides(2, 1, 0, 2)),
+    ];
+    type Geometry = fn(usize, ImageShape, &WindowOptions) -> Result<PoolGeometry>;
+    let geometries = |rows: Vec<Row>, geometry: Geometry| {
+        rows.into_iter().map(
+            move |(name, [batch_size, height, width, channels], kernel_size, stride, dilation, padding)| {
+                let image = ImageShape { height, width, channels };
+                let window = WindowOptions { kernel_size, stride, dilation, padding };
+                let geometry = geometry(batch_size, image, &window);
+                (name, geometry.unwrap_or_else(|error| panic!("{name}: {error}")))
+            },
+        )
+    };
+    geometries(rows, PoolGeometry::new).chain(geometries(in_ceil_mode, PoolGeometry::in_ceil_mode)).collect()
 }
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, geometry) in geometries() {
-        for kind in KINDS {
-            cases.push(Case::new(name, PoolForward { kind, geometry }));
-            cases.push(Case::new(name, PoolGrad::new(kind, geometry)));
-            for activation in [Activation::Relu, Activation::LeakyRelu { slope: 0.25 }, Activation::Tanh] {
-                let through = PoolGrad::new(kind, geometry).through(activation);
-                cases.extend(through.map(|op| Case::new(format!("{name}, {}", activation.name()), op)));
-            }
+        cases.extend(both_passes(name, geometry));
+        for activation in [Activation::Relu, Activation::LeakyRelu { slope: 0.25 }, Activation::Tanh] {
+            let through = PoolGrad::new(PoolKind::Max, geometry).through(activation);
+            cases.extend(through.map(|op| Case::new(format!("{name}, {}", activation.name()), op)));
         }
     }
     cases

@@ -1,4 +1,4 @@
-//! What surrounds the layers in a training step: batches, the loss, the optimizer, the step counter.
+//! The operations around the layers of a training step: batches, the loss, the optimizer, the step counter.
 
 use crate::ops::batch::{Advance, GatherBatch};
 use crate::ops::loss::SoftmaxCrossEntropy;
@@ -10,7 +10,7 @@ use crate::tensor::ImageShape;
 
 use super::Case;
 
-/// Losses over numbers of rows and classes, each with the reason it is here.
+/// Losses for numbers of rows and classes, each with a name that says what it tests.
 pub fn losses() -> Vec<(&'static str, SoftmaxCrossEntropy)> {
     let rows = [
         ("one row", 1, 10, 1),
@@ -42,12 +42,12 @@ pub fn losses() -> Vec<(&'static str, SoftmaxCrossEntropy)> {
     plain.into_iter().chain(shared).map(op).collect()
 }
 
-/// Parameters of weights and biases, and some of every group.
+/// Optimizers for the parameters of weights and biases, and of every group.
 fn optimizers() -> Vec<Case> {
     use Group::{Bias, Norm, Weight};
     let sgd = |momentum, nesterov| Optimizer::Sgd(Sgd { momentum, nesterov });
     let plain = sgd(0.0, false);
-    // Divisors that random averages do not bring near zero, where errors would have no bound.
+    // Large enough to keep the divisors of random averages away from zero, where errors would have no bound.
     let epsilon = 0.5;
     let adam = Adam { epsilon, ..Adam::default() };
     let rmsprop = |momentum| Optimizer::RmsProp(RmsProp { epsilon, momentum, ..RmsProp::default() });
@@ -55,7 +55,7 @@ fn optimizers() -> Vec<Case> {
     let lenet = vec![(Weight, 150), (Weight, 2400), (Weight, 840), (Bias, 6), (Bias, 16), (Bias, 10)];
     let odd = vec![(Weight, 63), (Weight, 65), (Bias, 1), (Bias, 3), (Norm, 64), (Norm, 129)];
     let large = vec![(Weight, 70_001), (Weight, 1), (Bias, 257)];
-    // Sixteenths are exact on integers, tenths are not.
+    // With integers, multiples of 1/16 are exact, and multiples of 1/10 are not.
     let decays = Groups::with_weight_decay(0.25);
     let group = |rate_factor, weight_decay| GroupOptions { rate_factor, weight_decay };
     let groups = Groups { weight: group(1.0, 0.25), bias: group(2.0, 0.0), norm: group(0.5, 0.125) };
@@ -83,10 +83,18 @@ fn optimizers() -> Vec<Case> {
         ("decoupled decay", Optimizer::Lion(Lion::default()), groups, false, 2, &odd),
         ("clipping", Optimizer::Lion(Lion::default()), practice, true, 2, &large),
     ];
+    let averaged = [
+        ("average", plain, Groups::default(), false, 3, &lenet),
+        ("average, momentum", sgd(0.5, false), groups, false, 4, &odd),
+        ("average", Optimizer::Adam(adam), practice, false, 3, &large),
+        ("average and clipping", Optimizer::AdamW(AdamW(adam)), practice, true, 3, &large),
+        ("average and clipping", Optimizer::Lion(Lion::default()), groups, true, 2, &odd),
+    ];
+    let rows =
+        rows.into_iter().map(|row| (row, None)).chain(averaged.into_iter().map(|row| (row, Some(0.75))));
     let mut cases: Vec<Case> = rows
-        .into_iter()
-        .map(|(name, optimizer, groups, clips, steps, parameters)| {
-            let options = UpdateOptions { optimizer, groups, clip_norm: clips.then_some(1.0) };
+        .map(|((name, optimizer, groups, clips, steps, parameters), average)| {
+            let options = UpdateOptions { optimizer, groups, clip_norm: clips.then_some(1.0), average };
             let op = Update::new(options, parameters, steps);
             Case::new(name, op.unwrap_or_else(|error| panic!("{name}: {error}")))
         })

@@ -1,5 +1,5 @@
-//! The forward pass and the input gradient as what they have in common: each result sums the products of a window of
-//! the source with filters, which are packed; the windows are read where they lie.
+//! The computation that the forward pass and the input gradient share: each result sums the products of a window of the
+//! source and packed filters. The windows are read in place.
 
 use std::ops::Range;
 
@@ -7,17 +7,17 @@ use rayon::prelude::*;
 
 use super::line::{Line, Phase};
 use super::source::Source;
-use crate::cpu::{Bounds, ChannelFilters, Panels, Rows, lanes, with_scratch};
+use crate::cpu::{Bounds, ChannelFilters, Panels, Rows, spare, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
 
-/// Elements of a strip of the source and of the result: 512 KiB, so that it stays in a core's second cache.
+/// Number of elements of a strip of the source and of the result: 512 KiB, which fit in a core's second-level cache.
 const STRIP_ELEMENTS: usize = 128 << 10;
 
-/// Results in a strip, at least: fewer would not pay for walking through the filters.
+/// The smallest number of results in a strip: with fewer, reading the filters would not pay off.
 const FEWEST_RESULTS: usize = 96;
 
-/// Strips for each core, so that none waits long for the others.
+/// Number of strips per core: enough to balance the load.
 const STRIPS_PER_CORE: usize = 4;
 
 /// A pass that sums over windows.
@@ -25,6 +25,18 @@ const STRIPS_PER_CORE: usize = 4;
 pub struct Correlation<'a> {
     geometry: &'a ConvGeometry,
     is_gradient: bool,
+}
+
+/// What the pass works on.
+pub struct CorrelationOperands<'a, F> {
+    /// The images whose windows are summed.
+    pub source: Source<'a>,
+    /// The filters, in the layout of the convolution.
+    pub filters: &'a [f32],
+    /// The sums.
+    pub result: &'a mut [f32],
+    /// What is called with whole pixels of the result that are done and still lie in a cache.
+    pub finish: F,
 }
 
 impl<'a> Correlation<'a> {
@@ -38,30 +50,30 @@ impl<'a> Correlation<'a> {
         Correlation { geometry, is_gradient: true }
     }
 
-    /// Images of a batch.
+    /// Number of images in a batch.
     pub fn images(&self) -> usize {
         self.geometry.batch_size
     }
 
-    /// Parts of the channels.
+    /// Number of groups of channels.
     pub fn groups(&self) -> usize {
         self.geometry.groups
     }
 
-    /// The lines along both axes, where all results are in one phase.
+    /// The lines along both axes if all results are in one phase.
     pub fn single_phase(&self) -> Option<[Line; 2]> {
         let mut phases = self.phases();
         let lines = phases.next()?.map(|phase| phase.line);
         phases.next().is_none().then_some(lines)
     }
 
-    /// Channels of a group, in the source and in the result.
+    /// Number of channels of a group, in the source and in the result.
     pub fn group_channels(&self) -> [usize; 2] {
         let channels = [self.geometry.group_in_channels(), self.geometry.group_out_channels()];
         if self.is_gradient { [channels[1], channels[0]] } else { channels }
     }
 
-    /// Rows and columns of a result.
+    /// Number of rows and columns of a result.
     fn results(&self) -> [usize; 2] {
         let ConvGeometry { height, width, .. } = self.geometry;
         if self.is_gradient { [height.input, width.input] } else { [height.output, width.output] }
@@ -82,7 +94,7 @@ impl<'a> Correlation<'a> {
             .filter(|phases| phases.iter().all(|phase| phase.line.results > 0))
     }
 
-    /// Whether some result sums nothing.
+    /// Whether some results are sums of no terms.
     fn has_gaps(&self) -> bool {
         let of_phase = |[height, width]: [Phase; 2]| match height.line.taps * width.line.taps {
             0 => 0,
@@ -92,18 +104,18 @@ impl<'a> Correlation<'a> {
         self.phases().map(of_phase).sum::<usize>() < rows * columns
     }
 
-    /// How one group's filters are packed for a phase.
+    /// The packed layout of one group's filters for a phase.
     fn panels(&self, [height, width]: &[Phase; 2]) -> Panels {
         let [source, result] = self.group_channels();
         Panels::new(height.line.taps * width.line.taps * source, result)
     }
 
-    /// How the filters of a depthwise convolution are packed for a phase.
+    /// The packed layout of a depthwise convolution's filters for a phase.
     fn channel_filters(&self, [height, width]: &[Phase; 2]) -> ChannelFilters {
         ChannelFilters { taps: height.line.taps * width.line.taps, channels: self.geometry.groups }
     }
 
-    /// Elements of a phase's packed filters.
+    /// Number of elements of a phase's packed filters.
     fn phase_elements(&self, phases: &[Phase; 2]) -> usize {
         match self.geometry.is_depthwise() {
             true => self.channel_filters(phases).elements(),
@@ -111,12 +123,12 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    /// Elements of all packed filters.
+    /// Number of elements of all packed filters.
     pub fn packed_elements(&self) -> usize {
         self.phases().map(|phases| self.phase_elements(&phases)).sum()
     }
 
-    /// Packs the filters, for each phase group by group.
+    /// Packs the filters, phase by phase and group by group.
     pub fn pack(&self, filters: &[f32], packed: &mut [f32]) {
         let ConvGeometry { height, width, groups, .. } = self.geometry;
         let [source_channels, result_channels] = self.group_channels();
@@ -129,7 +141,7 @@ impl<'a> Correlation<'a> {
             }
             let (now, later) = packed.split_at_mut(self.phase_elements(&phases));
             packed = later;
-            // The convolution's tap at a tap of the phase.
+            // The convolution's tap for a tap of the phase.
             let filter_tap = |tap: usize| {
                 let taps = phases[1].line.taps;
                 phases[0].tap(tap / taps) * width.kernel + phases[1].tap(tap % taps)
@@ -160,15 +172,9 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    /// Runs the pass on all cores. `finish` is called with whole pixels of the result that are done and still lie in a
-    /// cache.
-    pub fn run(
-        &self,
-        source: &Source<'_>,
-        filters: &[f32],
-        result: &mut [f32],
-        finish: impl Fn(&mut [f32]) + Sync,
-    ) {
+    /// Runs the pass on all cores.
+    pub fn run(&self, operands: CorrelationOperands<'_, impl Fn(&mut [f32]) + Sync>) {
+        let CorrelationOperands { ref source, filters, result, finish } = operands;
         with_scratch(self.packed_elements(), |packed| {
             self.pack(filters, packed);
             let packed = &*packed;
@@ -187,7 +193,7 @@ impl<'a> Correlation<'a> {
         });
     }
 
-    /// Some rows of one image of the result.
+    /// Computes some rows of one image of the result.
     fn run_strip(
         &self,
         images: &Images<'_>,
@@ -211,7 +217,7 @@ impl<'a> Correlation<'a> {
             let (now, later) = packed.split_at(self.phase_elements(&phases));
             packed = later;
             let [down, across] = images.lines(&phases);
-            // The phase's results among the rows.
+            // The phase's results within the rows.
             let numbers = |row: usize| row.saturating_sub(phases[0].first).div_ceil(phases[0].every);
             let results = numbers(rows.start)..numbers(rows.end).min(down.results);
             if results.is_empty() {
@@ -219,10 +225,10 @@ impl<'a> Correlation<'a> {
             }
             let first_row = phases[0].first + results.start * phases[0].every - rows.start;
             let first = first_row * images.row_elements + phases[1].first * groups * result_channels;
-            let spare = if self.geometry.is_depthwise() { lanes() } else { 0 };
+            let spare = if self.geometry.is_depthwise() { spare() } else { 0 };
             source.with_strip(image, &down, &across, results.clone(), spare, |strip, pitch| {
                 let pixel = source.channels;
-                // Taps that are neighbours and see all channels make one run.
+                // Neighbouring taps that read all channels make one run.
                 let (taps, run_length) = match groups == 1 && across.dilation == 1 {
                     true => (1, across.taps * source_channels),
                     false => (across.taps, source_channels),
@@ -259,15 +265,15 @@ impl<'a> Correlation<'a> {
     }
 }
 
-/// The images of a result as they are shared out: where a result is made from one pixel of the source alone, all
-/// pixels of the batch are the rows of a single image.
+/// The images of a result, as they are split between cores: if each result depends on only one pixel of the source, all
+/// pixels of the batch count as rows of a single image.
 struct Images<'a> {
     correlation: &'a Correlation<'a>,
     is_flat: bool,
     count: usize,
-    /// Rows of an image.
+    /// Number of rows of an image.
     rows: usize,
-    /// Elements of such a row.
+    /// Number of elements of such a row.
     row_elements: usize,
 }
 
@@ -294,13 +300,14 @@ impl<'a> Images<'a> {
         [of(self.rows), of(1)]
     }
 
-    /// Rows of the result in a strip.
+    /// Number of rows of the result in a strip.
     fn strip_rows(&self, source_channels: usize) -> usize {
         let columns = if self.is_flat { 1 } else { self.correlation.results()[1] };
         let (all, cores) = (self.count * self.rows, rayon::current_num_threads());
         let enough = FEWEST_RESULTS.div_ceil(columns).min(all.div_ceil(cores));
         let shared = all.div_ceil(STRIPS_PER_CORE * cores);
-        // Elements of the result and of the source for each row of the result, and those that all rows of a strip share.
+        // Numbers of elements of the result and of the source per row of the result, and of those that all rows of a
+        // strip share.
         let (mut each, mut shared_elements) = (0, 0);
         for phases in
             self.correlation.phases().filter(|phases| phases.iter().all(|phase| phase.line.taps > 0))

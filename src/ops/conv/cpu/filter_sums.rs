@@ -1,4 +1,5 @@
-//! The filter gradient: outer products of grad_output's pixels and the input's windows, which are read where they lie.
+//! The filter gradient: sums of outer products of grad_output's pixels and the input's windows, which are read in
+//! place.
 
 use std::ops::Range;
 
@@ -7,37 +8,38 @@ use rayon::prelude::*;
 use super::line::Line;
 use super::source::Source;
 use crate::cpu::{
-    Bounds, Positions, add_channel_products, add_in_order, add_outer_products, lanes, with_scratch,
+    Bounds, Positions, add_channel_products, add_in_order, add_outer_products, lanes, spare, with_scratch,
 };
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
 
-/// Positions in a strip, at least: fewer would not pay for taking up the sums and putting them back.
+/// The smallest number of positions in a strip: with fewer, loading and storing the sums would not pay off.
 const FEWEST_POSITIONS: usize = 196;
 
-/// Positions of a strip where all taps are one.
+/// Number of positions in a strip of a pointwise convolution.
 const POINTWISE_POSITIONS: usize = 256;
 
-/// Elements of a strip of the input: 512 KiB, so that it stays in a core's second cache.
+/// Number of elements of a strip of the input: 512 KiB, which fit in a core's second-level cache.
 const STRIP_ELEMENTS: usize = 128 << 10;
 
-/// Strips of a part of the positions, if there are so many: each part has sums of its own, to be cleared and added.
+/// The smallest number of strips in a part of the positions, if there are that many: each part has its own sums, which
+/// have to be cleared and added.
 const FEWEST_STRIPS: usize = 4;
 
-/// Parts of the positions, at most, and pieces of work that blocks of channels make of fewer parts: never one a core, so
-/// that the answer does not depend on their number.
+/// The largest number of parts of the positions, and the number of pieces into which blocks of channels split fewer
+/// parts. Neither depends on the number of cores, so that the answer does not either.
 const MOST_PARTS: usize = 16;
 const PIECES: usize = 8;
 
-/// Pieces of work for which parts may have a strip alone.
+/// Number of pieces of work up to which a part may be a single strip.
 const FEWEST_PIECES: usize = 4;
 
-/// Output channels of a block, at least, since each block reads the whole input, and at most, so that a strip of them
-/// stays in a core's second cache.
+/// The smallest number of output channels in a block, since each block reads the whole input, and the largest, so that
+/// a strip of them stays in a core's second-level cache.
 const FEWEST_FILTERS: usize = 48;
 const MOST_FILTERS: usize = 256;
 
-/// Elements that all partial sums take together, at most.
+/// The largest number of elements of all partial sums together.
 const PARTIAL_SUMS_ELEMENTS: usize = 8 << 20;
 
 /// The filter gradient of a convolution.
@@ -46,7 +48,17 @@ pub struct FilterSums<'a> {
     geometry: &'a ConvGeometry,
 }
 
-/// The strips that make a part of the positions, and the output channels of a block.
+/// The operands of the pass.
+pub struct FilterOperands<'a> {
+    /// The input of the convolution.
+    pub input: &'a [f32],
+    /// The gradient of its output, with its prologue.
+    pub grad_output: Source<'a>,
+    /// The sums.
+    pub grad_filters: &'a mut [f32],
+}
+
+/// The strips of a part of the positions, and the output channels of a block.
 struct Piece {
     strips: Range<usize>,
     channels: Range<usize>,
@@ -58,8 +70,8 @@ impl<'a> FilterSums<'a> {
         FilterSums { geometry }
     }
 
-    /// The lines along both axes where all taps are one, without what meets padding alone: strips then go through all
-    /// images.
+    /// The lines along both axes of a convolution with a single tap, without the results that lie in the padding;
+    /// strips then extend over all images. `None` for other convolutions.
     fn pointwise(&self) -> Option<Pointwise> {
         let ConvGeometry { height, width, groups, .. } = self.geometry;
         if *groups > 1 || height.kernel * width.kernel > 1 {
@@ -82,7 +94,7 @@ impl<'a> FilterSums<'a> {
         Some(Pointwise { input: [height, width], gradient })
     }
 
-    /// Runs of taps that lie side by side in a row of the input, and the values of each.
+    /// The number of runs of taps that lie side by side in a row of the input, and the number of values in each run.
     fn runs(&self) -> [usize; 2] {
         let ConvGeometry { width, groups, .. } = self.geometry;
         let group_in = self.geometry.group_in_channels();
@@ -93,8 +105,8 @@ impl<'a> FilterSums<'a> {
         }
     }
 
-    /// Whether vectors hold output channels, and not neighbours in the input: where that leaves fewer of their
-    /// lanes empty.
+    /// Whether vectors hold output channels, rather than neighbours in the input, because that leaves fewer lanes
+    /// empty.
     fn is_across_filters(&self) -> bool {
         if self.geometry.is_depthwise() {
             return true;
@@ -105,7 +117,7 @@ impl<'a> FilterSums<'a> {
         runs * length * vectors(group_out) < group_out * runs * vectors(length)
     }
 
-    /// How the positions are cut into strips where taps are many.
+    /// How the positions are split into strips if there are several taps.
     fn strips(&self) -> PositionStrips {
         let ConvGeometry { batch_size, height, width, in_channels, .. } = self.geometry;
         let row = Line::forward(width).span(width.output) * in_channels;
@@ -129,8 +141,9 @@ impl<'a> FilterSums<'a> {
         }
     }
 
-    /// Parts of the positions, which are so many `strips`, and blocks of the channels; all partial sums together are
-    /// so many times `elements`. Powers of two, so that pieces come out even on most machines.
+    /// The number of parts of the positions, of which there are `strips` strips, and the number of blocks of the
+    /// channels. One set of partial sums has `elements` elements. Both are powers of two, so that the pieces divide
+    /// evenly on most machines.
     fn pieces(&self, strips: usize, elements: usize) -> [usize; 2] {
         let power_of_two = |most: usize| 1 << most.max(1).ilog2();
         let fitting = PARTIAL_SUMS_ELEMENTS / elements;
@@ -145,8 +158,9 @@ impl<'a> FilterSums<'a> {
         [parts.max(power_of_two(strips.min(fitting).min(FEWEST_PIECES / blocks))), blocks]
     }
 
-    /// Runs the pass on all cores; `grad_output` holds the gradient and what is done to it as it is read.
-    pub fn run(&self, input: &[f32], grad_output: &Source<'_>, grad_filters: &mut [f32]) {
+    /// Runs the pass on all cores.
+    pub fn run(&self, operands: FilterOperands<'_>) {
+        let FilterOperands { input, ref grad_output, grad_filters } = operands;
         let ConvGeometry { batch_size, out_channels, groups, .. } = *self.geometry;
         let (elements, taps) = (grad_filters.len(), self.geometry.taps());
         let pointwise = self.pointwise();
@@ -184,11 +198,11 @@ impl<'a> FilterSums<'a> {
             if !across_filters {
                 return add_in_order(grad_filters, sums);
             }
-            // Filters that the sums of a tap hold side by side.
+            // The number of filters whose sums for a tap lie side by side.
             let together = if self.geometry.is_depthwise() { out_channels } else { out_channels / groups };
             with_scratch(elements, |sum| {
                 add_in_order(sum, sums);
-                // From [.., taps, filters together] to [filters, taps].
+                // Reorders from [.., taps, filters together] to [filters, taps].
                 for (index, gradient) in grad_filters.iter_mut().enumerate() {
                     let (k, tap) = (index / taps, index % taps);
                     *gradient = sum[(k / together * taps + tap) * together + k % together];
@@ -197,7 +211,7 @@ impl<'a> FilterSums<'a> {
         });
     }
 
-    /// Adds up one piece, strip by strip.
+    /// Sums one piece, strip by strip.
     fn run_piece(
         &self,
         piece: &Piece,
@@ -210,17 +224,16 @@ impl<'a> FilterSums<'a> {
         let (down, across) = (Line::forward(height), Line::forward(width));
         let strips = self.strips();
         let input = Source::plain(input, *in_channels);
-        let spare = 2 * lanes();
         for strip in piece.strips.clone() {
             let first = strip / strips.down * strips.images;
             let images = first..(first + strips.images).min(*batch_size);
             let first = strip % strips.down * strips.rows;
             let rows = first..height.output.min(first + strips.rows);
-            input.with_strips(images.clone(), &down, &across, rows.clone(), spare, |input, input_steps| {
+            input.with_strips(images.clone(), &down, &across, rows.clone(), spare(), |input, input_steps| {
                 let pixel = |image: usize, row: usize| (image * height.output + row) * width.output;
                 let pixels = pixel(images.start, rows.start)..pixel(images.end - 1, rows.end);
                 let channels = piece.channels.clone();
-                grad_output.with_pixels(pixels, channels, spare, |grad_output, output_pixel| {
+                grad_output.with_pixels(pixels, channels, spare(), |grad_output, output_pixel| {
                     let images = images.len();
                     let grid = Grid { images, rows: rows.clone(), input_steps, output_pixel };
                     self.add_strip(&grid, across_filters, input, grad_output, sums);
@@ -229,7 +242,7 @@ impl<'a> FilterSums<'a> {
         }
     }
 
-    /// The same where all taps are one.
+    /// As [`Self::run_piece`], for a convolution with a single tap.
     fn run_pointwise(
         &self,
         piece: &Piece,
@@ -242,16 +255,15 @@ impl<'a> FilterSums<'a> {
         let ConvGeometry { batch_size, in_channels, .. } = *self.geometry;
         let input = Source::plain(input, in_channels);
         let out_channels = piece.channels.len();
-        let spare = 2 * lanes();
         for strip in piece.strips.clone() {
             let first = strip * POINTWISE_POSITIONS;
             let numbers = first..(batch_size * pointwise.positions()).min(first + POINTWISE_POSITIONS);
             let counts = [1, 1, numbers.len()];
             let [height, width] = &pointwise.input;
-            input.with_gathered(numbers.clone(), height, width, 0..in_channels, spare, |input| {
+            input.with_gathered(numbers.clone(), height, width, 0..in_channels, spare(), |input| {
                 let [height, width] = &pointwise.gradient;
                 let channels = piece.channels.clone();
-                grad_output.with_gathered(numbers, height, width, channels, spare, |grad_output| {
+                grad_output.with_gathered(numbers, height, width, channels, spare(), |grad_output| {
                     let (input_steps, output_steps) = ([0, 0, in_channels], [0, 0, out_channels]);
                     let (left, right, left_steps, right_steps) = match across_filters {
                         true => (input, grad_output, input_steps, output_steps),
@@ -282,7 +294,7 @@ impl<'a> FilterSums<'a> {
         let input_steps = [input_image, height.stride * input_pitch, width.stride * in_channels];
         let output_steps =
             [self.geometry.positions(), width.output, 1].map(|pixels| pixels * grid.output_pixel);
-        // The rows that do not meet padding alone, and where they lie.
+        // The rows that do not lie entirely in the padding, and where they are.
         let rows_of = |r: usize| {
             let down = Line::forward(&height);
             let first = down.start(grid.rows.start) + (r * down.dilation) as isize;
@@ -335,38 +347,38 @@ impl<'a> FilterSums<'a> {
     }
 }
 
-/// The axes of a convolution whose taps are one: of the input, and of grad_output.
+/// The axes of a convolution with a single tap: of the input, and of grad_output.
 struct Pointwise {
     input: [Line; 2],
     gradient: [Line; 2],
 }
 
 impl Pointwise {
-    /// Positions of an image that do not meet padding alone.
+    /// Number of positions of an image that do not lie in the padding.
     fn positions(&self) -> usize {
         self.input[0].results * self.input[1].results
     }
 }
 
-/// How positions are cut into strips: rows of an image, or whole images.
+/// How positions are split into strips: rows of an image, or whole images.
 struct PositionStrips {
-    /// Images of a strip.
+    /// Number of images in a strip.
     images: usize,
-    /// Rows of a strip.
+    /// Number of rows in a strip.
     rows: usize,
-    /// Strips down an image.
+    /// Number of strips down an image.
     down: usize,
-    /// All strips.
+    /// Number of all strips.
     count: usize,
 }
 
-/// How a strip lies in memory.
+/// The layout of a strip in memory.
 struct Grid {
     images: usize,
     /// Rows of grad_output.
     rows: Range<usize>,
-    /// Values from one image of the input to the next, and from one row.
+    /// Distances from one image of the input to the next, and from one row to the next, in elements.
     input_steps: [usize; 2],
-    /// Values from one pixel of grad_output to the next.
+    /// Distance from one pixel of grad_output to the next, in elements.
     output_pixel: usize,
 }

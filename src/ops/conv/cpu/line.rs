@@ -1,22 +1,23 @@
-//! One axis of a pass, as the CPU walks along it: results, and the taps that each of them meets in a source.
+//! One axis of a pass on the CPU: results, and the taps through which each of them reads a source.
 
 use crate::ops::conv::phases::Phases;
 use crate::ops::window::Axis;
 
-/// Result `i` meets, at tap `t`, the source position `i*step + t*dilation - before`; what lies outside is zero.
+/// One axis of a pass: result `i` reads, at tap `t`, the source position `i*step + t*dilation - before`; values outside
+/// the source are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Positions of the source.
+    /// Number of positions of the source.
     pub source: usize,
-    /// Results.
+    /// Number of results.
     pub results: usize,
-    /// Source positions from one result to the next.
+    /// Distance from one result to the next, in source positions.
     pub step: usize,
-    /// Taps that a result meets.
+    /// Number of taps of a result.
     pub taps: usize,
-    /// Source positions from one tap to the next.
+    /// Distance from one tap to the next, in source positions.
     pub dilation: usize,
-    /// How far the first tap of the first result lies before the source; behind its start where negative.
+    /// Distance of the first result's first tap before the start of the source; negative if it is after the start.
     pub before: isize,
 }
 
@@ -38,7 +39,8 @@ impl Line {
         (result * self.step) as isize - self.before
     }
 
-    /// Source positions that `results` neighbours meet, those between taps and in the padding included.
+    /// Number of source positions that `results` neighbouring results span, including those between taps and in the
+    /// padding.
     pub fn span(&self, results: usize) -> usize {
         (results - 1) * self.step + (self.taps - 1) * self.dilation + 1
     }
@@ -48,8 +50,8 @@ impl Line {
         self.before <= 0 && self.start(self.results - 1) + self.span(1) as isize <= self.source as isize
     }
 
-    /// The results that meet the source at all, where there is one tap, and the number of the first: others are zero.
-    /// With more taps, all of them.
+    /// With a single tap, the line of only those results that read the source, and the number of the first: all others
+    /// are zero. With more taps, the whole line.
     pub fn trimmed(self) -> (Self, usize) {
         if self.taps != 1 {
             return (self, 0);
@@ -61,31 +63,30 @@ impl Line {
         (Line { results: end - first, before, ..self }, first)
     }
 
-    /// Whether result `i` is made from source position `i` alone.
+    /// Whether result `i` depends only on source position `i`.
     pub fn is_pointwise(&self) -> bool {
         let Line { source, results, step, taps, before, .. } = *self;
         (step, taps, before) == (1, 1, 0) && source == results
     }
 }
 
-/// Input positions `first`, `first + every`, ... of a convolution: those whose gradients meet the same taps of the
-/// filters, one in `every`. Between neighbours the stride is 1, so each phase is a forward pass of its own, in which
-/// grad_output is the source.
+/// Input positions `first`, `first + every`, ... of a convolution, whose gradients read the same taps of the filters.
+/// From one of them to the next, the stride is 1, so that each phase is a forward pass with grad_output as the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phase {
     /// The forward pass.
     pub line: Line,
     /// The first input position.
     pub first: usize,
-    /// From one input position to the next: the convolution's stride, or 1 where there is no next one.
+    /// Distance from one input position to the next: the convolution's stride, or 1 if there is only one.
     pub every: usize,
     first_tap: usize,
     tap_step: usize,
 }
 
 impl Phase {
-    /// The phase of the input positions `number` modulo the stride; without results where the input ends before,
-    /// without taps where the kernel has none for it.
+    /// The phase of the input positions that equal `number` modulo the stride. It has no results if the input ends
+    /// before, and no taps if the kernel has none for it.
     ///
     /// Input position `i*stride + number` meets tap `r` of output `p` where
     /// `p*stride = i*stride + number + padding - r*dilation`.
@@ -97,7 +98,7 @@ impl Phase {
         let first_tap = phases.first_tap(at).filter(|&tap| tap < axis.kernel);
         let taps = first_tap.map_or(0, |first| (axis.kernel - first).div_ceil(tap_step));
         let first_tap = first_tap.unwrap_or(0);
-        // Taps are walked through from the last to the first, so that source positions rise.
+        // Taps are read from the last to the first, so that source positions increase.
         let base = (at as isize - (first_tap * dilation) as isize).div_euclid(stride as isize);
         let before = (taps.saturating_sub(1) * phases.tap_dilation) as isize - base;
         let line = Line {
@@ -118,15 +119,15 @@ impl Phase {
 
     /// The same phase without the results that are zero; see [`Line::trimmed`].
     ///
-    /// A phase that is left with one result has no distance to a next one: whoever takes the results of several images
-    /// for the rows of one would otherwise skip some of them.
+    /// `every` becomes 1 if only one result is left: code that treats the results of several images as rows of a single
+    /// one would otherwise skip some of them.
     pub fn trimmed(self) -> Self {
         let (line, skipped) = self.line.trimmed();
         let every = if line.results <= 1 { 1 } else { self.every };
         Phase { line, first: self.first + skipped * self.every, every, ..self }
     }
 
-    /// The convolution's tap that stands at position `tap` of the line.
+    /// The convolution's tap at position `tap` of the line.
     pub fn tap(&self, tap: usize) -> usize {
         self.first_tap + (self.line.taps - 1 - tap) * self.tap_step
     }

@@ -3,16 +3,16 @@
 
 use crate::ops::conv::ConvGeometry;
 
-/// Elements of a strip of patches: 256 KiB, so that it stays in a core's cache.
+/// Number of elements of a strip of patches: 256 KiB, which fit in a core's cache.
 const STRIP_ELEMENTS: usize = 64 << 10;
 
-/// Windows in a strip.
+/// Number of windows in a strip.
 pub fn strip_rows(geometry: &ConvGeometry) -> usize {
     (STRIP_ELEMENTS / geometry.taps()).max(16)
 }
 
-/// Adds the patches of the windows from number `first` on to the image that they were taken from (col2im).
-/// `first` counts within the image.
+/// Adds the patches of the windows from number `first` on to the positions in the image from which they were taken
+/// (col2im). `first` counts within the image.
 pub fn add_patches(geometry: &ConvGeometry, patches: &[f32], first: usize, group: usize, image: &mut [f32]) {
     for (row, patch) in patches.chunks_exact(geometry.taps()).enumerate() {
         for_each_run(geometry, first + row, group, |in_patch, in_image, length| {
@@ -24,8 +24,8 @@ pub fn add_patches(geometry: &ConvGeometry, patches: &[f32], first: usize, group
     }
 }
 
-/// Calls `visit(index in the patch, index in the image, length)` for each run of values that lie side by
-/// side both in the patch of a window and in its image; padding is left out.
+/// Calls `visit(index in the patch, index in the image, length)` for each run of values that are contiguous both in a
+/// window's patch and in its image; padding is left out.
 fn for_each_run(
     geometry: &ConvGeometry,
     window: usize,
@@ -39,7 +39,7 @@ fn for_each_run(
     if columns.is_empty() {
         return;
     }
-    // Taps that are neighbours in the image and see all of its channels make one run.
+    // Taps that are neighbours in the image and read all of its channels make one run.
     let (runs, taps_in_run) =
         if width.dilation == 1 && geometry.groups == 1 { (1, columns.len()) } else { (columns.len(), 1) };
     for r in height.taps_inside(p) {

@@ -7,29 +7,29 @@ use crate::cpu::with_scratch;
 use crate::ops::op::HostBuffer;
 use crate::ops::prologue::Prologue;
 
-/// Images `[images, height, width, channels]`, and what is done to their values as they are read.
+/// Images `[images, height, width, channels]`, and the prologue that is applied as they are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// The values.
     pub values: &'a [f32],
-    /// Values of a pixel.
+    /// Number of values in a pixel.
     pub channels: usize,
-    /// What happens to each value.
+    /// The function applied to each value.
     pub prologue: Prologue,
     /// The prologue's operands.
     pub more: &'a [HostBuffer<f32>],
 }
 
 impl<'a> Source<'a> {
-    /// Values that are read as they are.
+    /// Values that are read without a prologue.
     pub fn plain(values: &'a [f32], channels: usize) -> Self {
         Source { values, channels, prologue: Prologue::NONE, more: &[] }
     }
 
-    /// Calls `work` with the source rows that the results `rows` of an image meet, all their columns, padding as zeros,
-    /// and with the number of values from one row to the next. `spare` values or more follow the last one.
+    /// Calls `work` with the source rows that the results `rows` of an image read, with all their columns and zeros for
+    /// the padding, and with the distance from one row to the next. At least `spare` values follow the last one.
     ///
-    /// What needs no padding and no prologue is not copied.
+    /// Rows without padding and prologue are not copied.
     pub fn with_strip<R>(
         &self,
         image: usize,
@@ -43,7 +43,8 @@ impl<'a> Source<'a> {
         self.with_strips(images, height, width, rows, spare, |strip, [_, pitch]| work(strip, pitch))
     }
 
-    /// The same rows of some images: `work` gets the number of values from one image to the next, too.
+    /// As [`Self::with_strip`], for the same rows of several images: `work` also gets the distance from one image to
+    /// the next.
     pub fn with_strips<R>(
         &self,
         images: Range<usize>,
@@ -67,7 +68,7 @@ impl<'a> Source<'a> {
             }
         }
         let pitch = width.span(width.results) * channels;
-        // Columns of the source that the strip shows, and where the first stands.
+        // The columns of the source that the strip contains, and the place of the first.
         let shown = width.start(0).max(0) as usize
             ..((width.start(0) + width.span(width.results) as isize).clamp(0, width.source as isize))
                 as usize;
@@ -92,10 +93,10 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Calls `work` with some channels of the pixels `pixels`, counted through all images, and with the number of values
-    /// from one pixel to the next. `spare` values or more follow the last one.
+    /// Calls `work` with some channels of the pixels `pixels`, numbered through all images, and with the distance from
+    /// one pixel to the next. At least `spare` values follow the last one.
     ///
-    /// What needs no prologue is not copied.
+    /// Without a prologue, nothing is copied.
     pub fn with_pixels<R>(
         &self,
         pixels: Range<usize>,
@@ -116,10 +117,10 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Calls `work` with some channels of the pixels that some results of a pass with one tap meet, without gaps between
-    /// them: results `numbers`, counted through all images. `spare` values or more follow the last one.
+    /// Calls `work` with some channels of the pixels that the results `numbers` of a pass with one tap read, without
+    /// gaps between them. Results are numbered through all images. At least `spare` values follow the last one.
     ///
-    /// What needs no prologue and lies without gaps is not copied.
+    /// Pixels without gaps and prologue are not copied.
     pub fn with_gathered<R>(
         &self,
         numbers: Range<usize>,
@@ -153,9 +154,9 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Copies `values` of each pixel, the first ones from `first` on, the others a `step` apart.
+    /// Copies `values` values of each pixel: those of the first start at `first`, the others are `step` apart.
     fn copy_pixels(&self, first: usize, step: usize, values: usize, into: &mut [f32]) {
-        // What follows one another without gaps is one copy.
+        // Contiguous pixels are one copy.
         let together = if step == values { into.len() } else { values };
         for (number, into) in into.chunks_exact_mut(together).enumerate() {
             let start = first + number * step;

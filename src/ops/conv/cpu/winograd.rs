@@ -1,33 +1,33 @@
-//! Winograd's convolution on the CPU: tiles of 4x4 results from patches of 6x6, in 36 products where the definition has
-//! 144, a cache-sized block of tiles at a time.
+//! Winograd's convolution on the CPU: tiles of 4x4 results from patches of 6x6, with 36 products where the definition
+//! has 144. A block of tiles that fits a cache is processed at a time.
 
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::correlation::Correlation;
+use super::correlation::{Correlation, CorrelationOperands};
 use super::line::Line;
 use super::source::Source;
 use super::winograd_lines::{INPUTS, OUTPUTS, filter_line, input_line, output_line};
 use crate::cpu::{Panels, Rows, load_part, store_part, vectorized, with_scratch};
 
-/// Elements of a patch, and products for each tile and pair of channels.
+/// Number of elements of a patch, and of products per tile and pair of channels.
 pub const PARTS: usize = INPUTS * INPUTS;
 
-/// Elements of a block's patches and products: 768 KiB, which a core's second cache holds.
+/// Number of elements of a block's patches and products: 768 KiB, which fit in a core's second-level cache.
 const BLOCK_ELEMENTS: usize = 192 << 10;
 
-/// Tiles of a block, at least: fewer would not pay for walking through the filters.
+/// The smallest number of tiles in a block: with fewer, reading the filters would not pay off.
 const FEWEST_TILES: usize = 24;
 
-/// Fewest channels that are summed over, and of the result, that make the transforms worth their while.
+/// The smallest number of summed channels, and of channels of the result, with which the transforms pay off.
 pub const FEWEST_CHANNELS: [usize; 2] = [32, 16];
 
-/// What a patch's or a result's element costs to transform, in multiply-adds.
+/// Cost of transforming an element of a patch or of a result, in multiply-adds.
 pub const TRANSFORM: usize = 10;
 
-/// What an element of the transformed filters costs, in multiply-adds.
+/// Cost of an element of the transformed filters, in multiply-adds.
 const FILTER_TRANSFORM: usize = 6;
 
 /// A pass of a 3x3 convolution without strides, tile by tile.
@@ -36,12 +36,12 @@ pub struct WinogradCorrelation<'a> {
     correlation: Correlation<'a>,
     height: Line,
     width: Line,
-    /// Channels of the source and of the result.
+    /// Number of channels of the source and of the result.
     channels: [usize; 2],
 }
 
 impl<'a> WinogradCorrelation<'a> {
-    /// The pass, if it can be done so.
+    /// The pass in this form, if it is possible.
     pub fn new(correlation: Correlation<'a>) -> Option<Self> {
         let [height, width] = correlation.single_phase()?;
         let channels = correlation.group_channels();
@@ -63,17 +63,17 @@ impl<'a> WinogradCorrelation<'a> {
         cost < 9 * results * source * result
     }
 
-    /// Tiles down and across an image.
+    /// Number of tiles down and across an image.
     fn tiles(&self) -> [usize; 2] {
         [self.height, self.width].map(|line| line.results.div_ceil(OUTPUTS))
     }
 
-    /// The filters of one part.
+    /// The packed layout of the filters of one part.
     fn panels(&self) -> Panels {
         Panels::new(self.channels[0], self.channels[1])
     }
 
-    /// Images and rows of tiles in a block: several whole images, or some rows of one.
+    /// Number of images and of rows of tiles in a block: several whole images, or some rows of one.
     fn block(&self) -> [usize; 2] {
         let [down, across] = self.tiles();
         let fitting = BLOCK_ELEMENTS / (PARTS * (self.channels[0] + self.channels[1]));
@@ -89,14 +89,9 @@ impl<'a> WinogradCorrelation<'a> {
         }
     }
 
-    /// Runs the pass on all cores; `finish` is called as [`Correlation::run`] does.
-    pub fn run(
-        &self,
-        source: &Source<'_>,
-        filters: &[f32],
-        result: &mut [f32],
-        finish: impl Fn(&mut [f32]) + Sync,
-    ) {
+    /// Runs the pass on all cores.
+    pub fn run(&self, operands: CorrelationOperands<'_, impl Fn(&mut [f32]) + Sync>) {
+        let CorrelationOperands { ref source, filters, result, finish } = operands;
         let panels = self.panels();
         with_scratch(PARTS * panels.elements(), |transformed| {
             with_scratch(self.correlation.packed_elements(), |packed| {
@@ -122,8 +117,7 @@ impl<'a> WinogradCorrelation<'a> {
         });
     }
 
-    /// From the filters packed as the definition sums them, panels `[3,3,source channels]`, to those of each part:
-    /// `[panel][part]`.
+    /// Transforms filters that are packed in panels `[3,3,source channels]` to those of each part: `[panel][part]`.
     fn transform_filters(&self, packed: &[f32], transformed: &mut [f32]) {
         let stride = self.panels().stride();
         let panels = transformed.par_chunks_mut(PARTS * stride).zip(packed.par_chunks(9 * stride));
@@ -136,7 +130,7 @@ impl<'a> WinogradCorrelation<'a> {
         let tiles_of_image = block.tile_rows.len() * across;
         let tiles = block.images.len() * tiles_of_image;
         let panels = self.panels();
-        // A row more than the tiles have keeps the parts apart in the cache's sets.
+        // One row more than there are tiles, so that the parts do not compete for the same cache sets.
         let part_rows = tiles + 1;
         let sizes = [source_channels, result_channels].map(|channels| part_rows * channels);
         with_scratch(PARTS * sizes[0], |patches| {
@@ -189,7 +183,7 @@ impl<'a> WinogradCorrelation<'a> {
     }
 }
 
-/// Tiles that are worked on together.
+/// Tiles that are processed together.
 struct Block {
     images: Range<usize>,
     tile_rows: Range<usize>,
@@ -231,17 +225,17 @@ impl WithSimd for TransformFilters<'_> {
 
 /// `B' patch B` for every tile of some rows: `patches[part][tile][channel]`.
 pub struct TransformPatches<'a> {
-    /// Rows of the source under the tiles.
+    /// The rows of the source under the tiles.
     pub strip: &'a [f32],
-    /// Values from one row to the next.
+    /// Distance from one row to the next, in elements.
     pub pitch: usize,
-    /// Tiles down and across.
+    /// Number of tiles down and across.
     pub counts: [usize; 2],
-    /// Values of a pixel.
+    /// Number of values in a pixel.
     pub channels: usize,
-    /// Where the patches go.
+    /// Receives the transformed patches.
     pub patches: &'a mut [f32],
-    /// Elements from one part of them to the next.
+    /// Distance from one part of the patches to the next, in elements.
     pub part: usize,
 }
 
@@ -282,7 +276,7 @@ struct TransformProducts<'a> {
     part: usize,
     counts: [usize; 2],
     channels: usize,
-    /// Columns of the result.
+    /// Number of columns of the result.
     columns: usize,
     result: &'a mut [f32],
 }

@@ -3,24 +3,25 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::filter_sums::FilterOperands;
 use super::line::Line;
 use super::source::Source;
 use super::winograd::{FEWEST_CHANNELS, PARTS, TRANSFORM, TransformPatches};
 use super::winograd_lines::{INPUTS, OUTPUTS, filter_grad_line, grad_line};
-use crate::cpu::{Positions, add_outer_products, lanes, load_part, store_part, vectorized, with_scratch};
+use crate::cpu::{Positions, add_outer_products, load_part, spare, store_part, vectorized, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::conv::winograd::{SHORTEST_SUM, is_in_reach};
 use crate::ops::window::Axis;
 
-/// Elements of the patches and gradients that are transformed at a time: 8 MiB, which a last cache holds beside the work of
-/// others.
+/// Number of elements of the patches and gradients that are transformed at a time: 8 MiB, which fit in a last-level
+/// cache beside other data.
 const BATCH_ELEMENTS: usize = 2 << 20;
 
-/// Tiles that are transformed at a time, at least: fewer would not pay for taking up the sums.
+/// The smallest number of tiles that are transformed at a time: with fewer, loading the sums would not pay off.
 const FEWEST_TILES: usize = 128;
 
-/// What an element of the sums costs, in multiply-adds: they are taken up and put back for every tile's products, and
-/// transformed in the end.
+/// Cost of an element of the sums, in multiply-adds: it is loaded and stored for every batch of tiles, and transformed
+/// at the end.
 const SUM: usize = 200;
 
 /// `grad_filters = G'(sum over tiles of (B' patch B) * (A grad_output A'))G`, element by element inside, with the matrices
@@ -31,7 +32,7 @@ pub struct WinogradFilters<'a> {
 }
 
 impl<'a> WinogradFilters<'a> {
-    /// The pass, if it can be done so.
+    /// The pass in this form, if it is possible.
     pub fn new(geometry: &'a ConvGeometry) -> Option<Self> {
         let ConvGeometry { in_channels, out_channels, height, width, groups, .. } = geometry;
         let fits = |axis: &Axis| is_in_reach(axis) && axis.output >= OUTPUTS;
@@ -52,13 +53,14 @@ impl<'a> WinogradFilters<'a> {
         (cost as u64) < self.geometry.flops() / 2
     }
 
-    /// Tiles down and across an image.
+    /// Number of tiles down and across an image.
     fn tiles(&self) -> [usize; 2] {
         [self.geometry.height, self.geometry.width].map(|axis| axis.output.div_ceil(OUTPUTS))
     }
 
-    /// Runs the pass on all cores; `grad_output` holds the gradient and what is done to it as it is read.
-    pub fn run(&self, input: &[f32], grad_output: &Source<'_>, grad_filters: &mut [f32]) {
+    /// Runs the pass on all cores.
+    pub fn run(&self, operands: FilterOperands<'_>) {
+        let FilterOperands { input, ref grad_output, grad_filters } = operands;
         let ConvGeometry { batch_size, in_channels, out_channels, .. } = *self.geometry;
         let [down, across] = self.tiles();
         // A strip is a row of tiles.
@@ -69,7 +71,7 @@ impl<'a> WinogradFilters<'a> {
         let input = Source::plain(input, in_channels);
         with_scratch(PARTS * out_channels * in_channels, |sums| {
             sums.fill(0.0);
-            with_scratch(PARTS * (tiles * in_channels + 2 * lanes()), |patches| {
+            with_scratch(PARTS * (tiles * in_channels + spare()), |patches| {
                 with_scratch(PARTS * tiles * out_channels, |gradients| {
                     for first in (0..strips).step_by(strips_at_once) {
                         let count = strips_at_once.min(strips - first);
@@ -183,7 +185,7 @@ impl WithSimd for TransformGradients<'_> {
 struct TransformSums<'a> {
     sums: &'a [f32],
     k: usize,
-    /// Of the input, and of the output.
+    /// Number of channels of the input and of the output.
     channels: [usize; 2],
     grad_filter: &'a mut [f32],
 }

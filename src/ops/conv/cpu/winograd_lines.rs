@@ -1,24 +1,24 @@
-//! Winograd's transforms of one line, F(4,3): four outputs of a 3-tap filter from six inputs, by six products.
+//! Winograd's transforms of one line, F(4,3): four outputs of a 3-tap filter from six inputs, with six products.
 //!
-//! `output = output_line(input_line(x) * filter_line(g))`, by Toom and Cook's construction for the points 0, B, -B, A, -A
+//! `output = output_line(input_line(x) * filter_line(g))`, by the Toom-Cook construction for the points 0, B, -B, A, -A
 //! and infinity. [`winograd`](super::super::winograd) gives the error that this choice of points leads to.
 
 use pulp::Simd;
 
-/// Squares and products of the points are exact in f32, so that the transforms of inputs and outputs are those of a
-/// true convolution; only what the filters are divided by is rounded.
+/// Squares and products of the points are exact in f32, so that the transforms of inputs and outputs are exact; only
+/// the divisors of the filters are rounded.
 const A: f32 = 1.5;
 const B: f32 = 0.6875;
 const AA: f32 = A * A;
 const BB: f32 = B * B;
 
-/// Inputs of a line.
+/// Number of inputs of a line.
 pub const INPUTS: usize = 6;
 
-/// Outputs of a line.
+/// Number of outputs of a line.
 pub const OUTPUTS: usize = 4;
 
-/// The values at all points, from the even and odd parts of those at B and at A.
+/// The values at all points, from the even and odd parts of the values at B and at A.
 #[inline(always)]
 fn at_points<S: Simd>(
     simd: S,
@@ -37,7 +37,7 @@ fn at_points<S: Simd>(
     ]
 }
 
-/// A line of inputs, transformed.
+/// Transforms a line of inputs.
 #[inline(always)]
 pub fn input_line<S: Simd>(simd: S, x: [S::f32s; INPUTS]) -> [S::f32s; INPUTS] {
     let fma = |factor: f32, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b);
@@ -51,7 +51,7 @@ pub fn input_line<S: Simd>(simd: S, x: [S::f32s; INPUTS]) -> [S::f32s; INPUTS] {
     at_points(simd, zero, [b_even, b_odd], [a_even, a_odd], infinity)
 }
 
-/// A line of a filter, transformed.
+/// Transforms a line of a filter.
 #[inline(always)]
 pub fn filter_line<S: Simd>(simd: S, g: [S::f32s; 3]) -> [S::f32s; INPUTS] {
     let fma = |factor: f32, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b);
@@ -63,7 +63,7 @@ pub fn filter_line<S: Simd>(simd: S, g: [S::f32s; 3]) -> [S::f32s; INPUTS] {
     at_points(simd, times(1.0 / (AA * BB), g[0]), [b_even, b_odd], [a_even, a_odd], g[2])
 }
 
-/// The outputs of a line of products.
+/// Computes the outputs from a line of products.
 #[inline(always)]
 pub fn output_line<S: Simd>(simd: S, x: [S::f32s; INPUTS]) -> [S::f32s; OUTPUTS] {
     let fma = |factor: f32, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b);
@@ -80,7 +80,7 @@ pub fn output_line<S: Simd>(simd: S, x: [S::f32s; INPUTS]) -> [S::f32s; OUTPUTS]
     ]
 }
 
-/// A line of gradients of outputs, handed back to the products: the transpose of [`output_line`].
+/// The gradients of a line's products from those of its outputs: the transpose of [`output_line`].
 #[inline(always)]
 pub fn grad_line<S: Simd>(simd: S, y: [S::f32s; OUTPUTS]) -> [S::f32s; INPUTS] {
     let fma = |factor: f32, a, b| simd.mul_add_e_f32s(simd.splat_f32s(factor), a, b);

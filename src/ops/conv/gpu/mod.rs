@@ -1,8 +1,41 @@
-//! The GPU kernels of convolutions beside the plain ones: for few channels, in strips, and by Winograd's convolution.
+//! The GPU kernels of convolutions besides the direct ones: for few channels, as matrix products, and with Winograd's
+//! convolution.
 
-pub mod grouped;
-mod partial_sums;
-pub mod stem;
-mod strip;
-pub mod winograd;
-mod workgroups;
+mod few_channels;
+mod products;
+mod winograd;
+
+use crate::device::DeviceProfile;
+use crate::ops::conv::ConvGeometry;
+use crate::ops::epilogue::Epilogue;
+use crate::ops::gemm::{Product, TiledKernel};
+use crate::ops::kernel::{Implementation, best_first};
+use crate::ops::prologue::Prologue;
+
+/// A pass of a convolution, with what is done to values as they are read or before they are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FusedPass {
+    /// Operands: input, filters, output, then the epilogue's.
+    Forward(Epilogue),
+    /// Operands: filters, grad_output, grad_input, then the prologue's.
+    GradInput(Prologue),
+    /// Operands: input, grad_output, grad_filters, then the prologue's.
+    GradFilters(Prologue),
+}
+
+/// All ways to do a pass, best guess first: by the kernels for few channels, as the `product` that `tiled` computes, by
+/// Winograd's convolution, and `direct`, from the definition.
+pub fn implementations(
+    geometry: &ConvGeometry,
+    pass: FusedPass,
+    product: &Product,
+    tiled: &TiledKernel,
+    direct: Implementation,
+    device: &DeviceProfile,
+) -> Vec<Implementation> {
+    let mut ways: Vec<Implementation> = few_channels::implementations(geometry, pass, device).collect();
+    ways.extend(products::products(geometry, product, tiled, device));
+    ways.extend(winograd::implementations(geometry, pass, device));
+    ways.push(direct);
+    best_first(ways)
+}

@@ -1,36 +1,26 @@
-//! Winograd's convolution: windows of 3x3, a tile of outputs at a time, in fewer products than the definition has.
+//! Winograd's convolution: windows of 3x3, a tile of outputs at a time, with fewer products than the definition has.
+//!
+//! The input's gradient is a forward pass: grad_output takes the input's place, the filters are rotated by 180 degrees and
+//! summed over k, and the padding is 2 minus the convolution's. The filters' gradient is the transpose of the forward
+//! pass: products of patches and tiles of grad_output, summed over all tiles.
 
+use super::FusedPass;
 use crate::device::DeviceProfile;
 use crate::ops::conv::ConvGeometry;
 use crate::ops::conv::winograd::{SHORTEST_SUM, is_in_reach};
-use crate::ops::cost::{LAUNCH, travel};
-use crate::ops::epilogue::Epilogue;
+use crate::ops::cost::{Cost, CostClass, LAUNCH, travel};
 use crate::ops::gemm::{Product, Quads, TiledKernel};
-use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, best_first, shader};
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
 
-/// The pass that is done, and what is done to its values on the way.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum WinogradPass {
-    /// Operands: input, filters, output, then the epilogue's.
-    Forward(Epilogue),
-    /// A forward pass of its own: grad_output takes the input's place, the filters are turned by 180 degrees and
-    /// sum over k, and the padding is 2 less the convolution's. Operands: filters, grad_output, grad_input, then the
-    /// prologue's.
-    GradInput(Prologue),
-    /// The forward pass transposed: products of patches and tiles of grad_output, summed over all tiles. Operands:
-    /// input, grad_output, grad_filters, then the prologue's.
-    GradFilters(Prologue),
-}
-
-/// The outputs that one patch makes.
+/// The outputs that are computed from one patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct OutputTile {
     name: &'static str,
     height: usize,
     width: usize,
-    /// Fewest channels, in and out, that make the transforms worth their while.
+    /// The smallest number of channels, in and out, with which the transforms pay off.
     fewest_channels: usize,
 }
 
@@ -46,7 +36,7 @@ const LARGE_TILES: [OutputTile; 4] = [
 /// Smaller images than this leave most of a tile idle.
 const SHORTEST_AXIS: usize = 4;
 
-/// Scratch memory against the tensors of the operation, at most.
+/// The largest ratio of the scratch memory to the tensors of the operation.
 const MOST_GROWTH: usize = 8;
 
 // The scratch buffers: both factors of the products, and what comes of them.
@@ -55,11 +45,11 @@ const B: usize = 1;
 const PRODUCTS: usize = 2;
 const SLICES: usize = 3;
 
-/// Sizes of one pass in one kind of tile.
+/// Sizes of one pass with one kind of tile.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct PassInTiles<'a> {
     geometry: &'a ConvGeometry,
-    pass: WinogradPass,
+    pass: FusedPass,
     tile: OutputTile,
 }
 
@@ -70,21 +60,21 @@ impl OutputTile {
 }
 
 impl PassInTiles<'_> {
-    /// Positions along an axis of what lies in tiles.
+    /// Number of positions along an axis of the tensor that is split into tiles.
     fn positions(&self, axis: &Axis) -> usize {
         match self.pass {
-            WinogradPass::Forward(_) | WinogradPass::GradFilters(_) => axis.output,
-            WinogradPass::GradInput(_) => axis.input,
+            FusedPass::Forward(_) | FusedPass::GradFilters(_) => axis.output,
+            FusedPass::GradInput(_) => axis.input,
         }
     }
 
-    /// Tiles down and across an image.
+    /// Number of tiles down and across an image.
     fn tiles(&self) -> [usize; 2] {
         let (height, width) = (self.positions(&self.geometry.height), self.positions(&self.geometry.width));
         [height.div_ceil(self.tile.height), width.div_ceil(self.tile.width)]
     }
 
-    /// Tiles of all images.
+    /// Number of tiles of all images.
     fn all_tiles(&self) -> usize {
         self.tiles().into_iter().product::<usize>() * self.geometry.batch_size
     }
@@ -93,14 +83,14 @@ impl PassInTiles<'_> {
         let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
         let parts = (self.tile.height + 2) * (self.tile.width + 2);
         let [m, n, k] = match self.pass {
-            WinogradPass::Forward(_) => [self.all_tiles(), out_channels, in_channels],
-            WinogradPass::GradInput(_) => [self.all_tiles(), in_channels, out_channels],
-            WinogradPass::GradFilters(_) => [out_channels, in_channels, self.all_tiles()],
+            FusedPass::Forward(_) => [self.all_tiles(), out_channels, in_channels],
+            FusedPass::GradInput(_) => [self.all_tiles(), in_channels, out_channels],
+            FusedPass::GradFilters(_) => [out_channels, in_channels, self.all_tiles()],
         };
         Product { m, n, k, parts }
     }
 
-    /// Elements of both factors and of the products.
+    /// Number of elements of both factors and of the products.
     fn workspace(&self) -> Option<[usize; 3]> {
         let Product { m, n, k, parts } = self.product();
         let elements = |rows: usize, columns: usize| rows.checked_mul(columns)?.checked_mul(parts);
@@ -113,7 +103,7 @@ impl PassInTiles<'_> {
             .map(|shape| shape.elements())
     }
 
-    /// Whether there is something to gain, and memory for it.
+    /// Whether the pass may be faster this way, and there is memory for it.
     fn is_offered(&self, device: &DeviceProfile) -> bool {
         let ConvGeometry { height, width, groups, .. } = self.geometry;
         let fits_axis = |axis: &Axis| is_in_reach(axis) && self.positions(axis) >= SHORTEST_AXIS;
@@ -123,9 +113,7 @@ impl PassInTiles<'_> {
         let most = ((device.max_binding_bytes / 4) as usize).min(i32::MAX as usize);
         let growth = MOST_GROWTH * self.tensors().iter().sum::<usize>();
         let is_long = match self.pass {
-            WinogradPass::GradFilters(_) => {
-                self.geometry.batch_size * self.geometry.positions() >= SHORTEST_SUM
-            }
+            FusedPass::GradFilters(_) => self.geometry.batch_size * self.geometry.positions() >= SHORTEST_SUM,
             _ => true,
         };
         *groups == 1
@@ -137,10 +125,11 @@ impl PassInTiles<'_> {
             && workspace.iter().sum::<usize>() <= growth
     }
 
-    /// Expected time in multiply-adds of one multiprocessor, next to which [`implicit_gemm_cost`] stands.
+    /// Expected time in multiply-adds of one multiprocessor, to be compared with that of
+    /// [`products`](super::products::products).
     ///
-    /// The transforms take as long as what they read and write takes to travel; the product takes as long as its
-    /// multiply-adds, or as its operands take to travel where that is longer.
+    /// The transforms are bound by memory traffic; the product takes the time of its multiply-adds or of the traffic of
+    /// its operands, whichever is longer.
     fn cost(&self, device: &DeviceProfile) -> Option<f64> {
         let [input, filters, output] = self.tensors();
         let factors_and_products: usize = self.workspace()?.into_iter().sum();
@@ -187,12 +176,12 @@ impl PassInTiles<'_> {
             call
         };
         match self.pass {
-            WinogradPass::Forward(_) => [patches_of_input(A), filters(1)],
-            WinogradPass::GradInput(prologue) => {
+            FusedPass::Forward(_) => [patches_of_input(A), filters(1)],
+            FusedPass::GradInput(prologue) => {
                 let files = shader!("conv/winograd/grad_output.wgsl", "conv/winograd/patches.wgsl");
                 [of_grad_output(files, prologue), filters(0)]
             }
-            WinogradPass::GradFilters(prologue) => {
+            FusedPass::GradFilters(prologue) => {
                 [of_grad_output(shader!("conv/winograd/grad_tiles.wgsl"), prologue), patches_of_input(B)]
             }
         }
@@ -203,7 +192,7 @@ impl PassInTiles<'_> {
         let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
         let bindings = [Binding::Operand(2), Binding::Workspace(PRODUCTS)];
         match self.pass {
-            WinogradPass::Forward(epilogue) => {
+            FusedPass::Forward(epilogue) => {
                 let files = shader!("conv/winograd/output.wgsl", "conv/winograd/results.wgsl");
                 let mut call = self.transform(files, self.all_tiles(), out_channels, bindings);
                 call.source.files.extend(match is_quads(out_channels) {
@@ -213,18 +202,18 @@ impl PassInTiles<'_> {
                 epilogue.complete(&mut call, 3);
                 call
             }
-            WinogradPass::GradInput(_) => {
+            FusedPass::GradInput(_) => {
                 let files = shader!("conv/winograd/grad_input.wgsl", "conv/winograd/results.wgsl");
                 self.transform(files, self.all_tiles(), in_channels, bindings)
             }
-            WinogradPass::GradFilters(_) => {
+            FusedPass::GradFilters(_) => {
                 let files = shader!("conv/winograd/grad_filters.wgsl");
                 self.transform(files, out_channels, in_channels, bindings)
             }
         }
     }
 
-    /// Launches a transform of `rows` times `channels`, in the packets that the channels allow.
+    /// Launches a transform of `rows` times `channels` values, in the widest packets that the channels allow.
     fn transform(&self, files: Source, rows: usize, channels: usize, bindings: [Binding; 2]) -> KernelCall {
         let quads = is_quads(channels);
         let mut source = files
@@ -252,11 +241,11 @@ impl PassInTiles<'_> {
     fn tiled_product(&self, device: &DeviceProfile) -> Option<Implementation> {
         let product = self.product();
         let source = match self.pass {
-            WinogradPass::GradFilters(_) => shader!("conv/winograd/product_of_tiles.wgsl"),
+            FusedPass::GradFilters(_) => shader!("conv/winograd/product_of_tiles.wgsl"),
             _ => shader!("conv/winograd/product.wgsl").with_sizes(&[self.gradient()]),
         };
         let a = match self.pass {
-            WinogradPass::GradFilters(_) => product.m,
+            FusedPass::GradFilters(_) => product.m,
             _ => product.k,
         };
         let kernel = TiledKernel {
@@ -285,7 +274,7 @@ impl PassInTiles<'_> {
     }
 
     fn gradient(&self) -> (&'static str, u32) {
-        ("GRADIENT", matches!(self.pass, WinogradPass::GradInput(_)).into())
+        ("GRADIENT", matches!(self.pass, FusedPass::GradInput(_)).into())
     }
 }
 
@@ -293,37 +282,20 @@ fn is_quads(channels: usize) -> bool {
     channels.is_multiple_of(4)
 }
 
-/// Expected time of the same pass as one product of patches that never lie in memory.
-fn implicit_gemm_cost(geometry: &ConvGeometry, product: &Product, device: &DeviceProfile) -> Option<f64> {
-    let tensors = [geometry.input_shape(), geometry.filters_shape(), geometry.output_shape()];
-    let elements = tensors.iter().map(|shape| shape.elements()).sum();
-    Some(product.cost(device)?.max(travel(elements, device)) + LAUNCH)
-}
-
-/// Puts Winograd's convolution among the `tiled` ways to do a pass, whose `product` they compute: the tile that is
-/// expected to be fastest at the head or next to it, so that a trial of the first few decides.
-pub fn with_winograd(
-    tiled: Vec<Implementation>,
-    product: &Product,
+/// Winograd's convolution for a pass; empty if there is nothing to gain.
+pub fn implementations(
     geometry: &ConvGeometry,
-    pass: WinogradPass,
+    pass: FusedPass,
     device: &DeviceProfile,
 ) -> Vec<Implementation> {
-    let mut implementations = tiled;
     let ways = LARGE_TILES.into_iter().chain([SMALL_TILE]).map(|tile| PassInTiles { geometry, pass, tile });
-    let mut offered: Vec<(f64, Implementation)> = ways
-        .filter(|way| way.is_offered(device))
-        .filter_map(|way| Some((way.cost(device)?, way.implementation(device)?)))
-        .collect();
-    offered.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    let others = implicit_gemm_cost(geometry, product, device);
-    for (number, (cost, implementation)) in offered.into_iter().enumerate() {
-        let position = match number {
-            0 if others.is_none_or(|others| cost < others) => 0,
-            0 => 1,
-            _ => implementations.len(),
-        };
-        implementations.insert(position.min(implementations.len()), implementation);
+    let offered = ways.filter(|way| way.is_offered(device)).filter_map(|way| {
+        let cost = Cost { class: CostClass::Reserve, time: way.cost(device)? };
+        Some(way.implementation(device)?.at(cost))
+    });
+    let mut offered = best_first(offered.collect());
+    if let Some(best) = offered.first_mut() {
+        best.cost.class = CostClass::BestOfKind;
     }
-    implementations
+    offered
 }

@@ -1,5 +1,5 @@
-// Values that kernels for few channels move at a time: four neighbouring channels.
-// Appended to them by src/ops/conv.
+// The packets that kernels for few channels move at a time: four neighbouring channels.
+// Appended to these kernels by src/ops/conv/gpu/few_channels/packet.rs.
 
 alias Packet = vec4<f32>;
 const WIDTH: u32 = 4u;
@@ -12,7 +12,7 @@ fn component(values: Packet, number: u32) -> f32 {
     return values[number];
 }
 
-// The packet of four values that starts with number `first`.
+// The packet that starts at value `first` of the four.
 fn packet_of_four(values: vec4<f32>, first: u32) -> Packet {
     return values;
 }

@@ -1,9 +1,8 @@
-// conv2d.grad_input, grouped: for groups of few channels, depthwise among them.
+// conv2d.grad_input, grouped: for groups of few channels, including depthwise.
 // grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c], over the filters k of c's group.
-// An invocation owns a packet of input channels in a strip of STRIP columns, a multiple of the stride: which of the
-// COLUMNS output columns meets which input column at which tap is the same for every strip, so that nothing is left of the
-// stride. A workgroup stages the weights of its LANES packets, STAGED_ROWS filter rows at a time.
-// Defined in src/ops/conv/grad_input.rs and launched by src/ops/conv/gpu/grouped.rs, which appends the sizes as const lines.
+// An invocation owns a packet of input channels in a strip of STRIP columns. A workgroup stages the weights of its LANES
+// packets, STAGED_ROWS filter rows at a time.
+// Defined in src/ops/conv/grad_input.rs; src/ops/conv/gpu/few_channels/grouped.rs appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> filters: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Packet>;
@@ -11,27 +10,14 @@
 
 // The packets of prologue/plain_packet.wgsl.
 alias APacket = Packet;
-// One more than there are lanes: weights that are neighbours in memory meet different banks.
+// One more than the number of lanes, so that weights that are neighbours in memory lie in different banks.
 const PITCH: u32 = LANES + 1u;
 
-// Output column j of a strip meets, at tap t, its input column i where i + LEAD = j * stride + t * dilation.
-override LEAD: u32;
-// First output column of the first strip; may wrap.
-override FIRST_COLUMN: u32;
-// Along each axis, from one tap that an input position meets to the next, stride / gcd(stride, dilation), and the inverse
-// of dilation / gcd modulo that: the first tap of the positions with (position + padding) % stride = phase is
-// phase / gcd * inverse % step, where gcd divides the phase; else they meet none.
-override ROW_STEP: u32;
-override ROW_INVERSE: u32;
-override TAP_STEP: u32;
-override TAP_INVERSE: u32;
-
-override DIVISOR: u32 = STRIDE_WIDTH / TAP_STEP;
 override FILTER_TAPS: u32 = KERNEL_HEIGHT * KERNEL_WIDTH;
-// Packets of a group's output; a packet of depthwise channels has only its own.
+// Number of packets of a group's output; a packet of depthwise channels reads only itself.
 override GROUP_PACKETS: u32 = max(GROUP_OUT_CHANNELS / WIDTH, 1u);
 override PACKET_WEIGHTS: u32 = GROUP_OUT_CHANNELS / GROUP_PACKETS;
-// From a channel's weight to the next channel's: in depthwise convolutions that is another filter.
+// Distance from one channel's weight to the next: in depthwise convolutions they belong to different filters.
 override CHANNEL_STEP: u32 = select(1u, FILTER_TAPS * GROUP_OUT_CHANNELS, GROUP_IN_CHANNELS == 1u);
 
 // [STAGED_ROWS,S,K/groups,LANES]
@@ -43,28 +29,27 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let place = place_of(workgroup.y * workgroups.x + workgroup.x, invocation);
+    let place = place_of(workgroup_number(workgroup, workgroups), invocation);
     let n = place.row / IN_HEIGHT;
     let h = place.row % IN_HEIGHT;
     let c = place.packet * WIDTH;
     let first_k = c / GROUP_IN_CHANNELS * GROUP_OUT_CHANNELS;
     let reach = h + PADDING_TOP;
-    let has_taps = place.has_strip && reach % (STRIDE_HEIGHT / ROW_STEP) == 0u;
-    let first_tap_row = reach % STRIDE_HEIGHT / (STRIDE_HEIGHT / ROW_STEP) * ROW_INVERSE % ROW_STEP;
+    let has_taps = place.has_strip && row_has_taps(reach);
     var sums: array<Packet, STRIP>;
-    // STAGED_ROWS is a multiple of ROW_STEP, or all rows.
+    // STAGED_ROWS is a multiple of ROW_STEP, or the number of all rows.
     for (var first_r = 0u; first_r < KERNEL_HEIGHT; first_r += STAGED_ROWS) {
         let end_r = min(first_r + STAGED_ROWS, KERNEL_HEIGHT);
         stage(place.first_packet, first_r, (end_r - first_r) * KERNEL_WIDTH, invocation);
-        for (var r = first_r + first_tap_row; r < end_r; r += ROW_STEP) {
-            let p = u32((i32(reach) - i32(r * DILATION_HEIGHT)) / i32(STRIDE_HEIGHT));
+        for (var r = first_r + first_tap_row(reach); r < end_r; r += ROW_STEP) {
+            let p = met_row(reach, r);
             if (!has_taps || p >= OUT_HEIGHT) {
                 continue;
             }
             let line = output_index(n, p, 0u, first_k) / WIDTH;
             for (var k = 0u; k < GROUP_PACKETS; k++) {
                 for (var first_s = 0u; first_s < KERNEL_WIDTH; first_s += TAPS) {
-                    let first_q = place.strip * (STRIP / STRIDE_WIDTH) + FIRST_COLUMN - first_s * DILATION_WIDTH / STRIDE_WIDTH;
+                    let first_q = first_column(place.strip, first_s);
                     var columns: array<Packet, COLUMNS>;
                     for (var j = 0u; j < COLUMNS; j++) {
                         let q = first_q + j;
@@ -74,13 +59,13 @@ fn main(
                     let first_tap = (r - first_r) * KERNEL_WIDTH + first_s;
                     for (var some_t = 0u; some_t < TAPS; some_t += TAP_STEP) {
                         for (var phase = 0u; phase < STRIDE_WIDTH; phase++) {
-                            let t = some_t + (phase + LEAD) % STRIDE_WIDTH / DIVISOR * TAP_INVERSE % TAP_STEP;
-                            if ((phase + LEAD) % DIVISOR == 0u && t < TAPS && first_s + t < KERNEL_WIDTH) {
+                            let t = some_t + tap_of_phase(phase);
+                            if (phase_has_taps(phase) && t < TAPS && first_s + t < KERNEL_WIDTH) {
                                 let weight = (first_tap + t) * GROUP_OUT_CHANNELS + k * PACKET_WEIGHTS;
                                 let weights = weights_at(weight * PITCH + place.lane);
                                 for (var u = 0u; u < STRIP / STRIDE_WIDTH; u++) {
                                     let i = u * STRIDE_WIDTH + phase;
-                                    let j = (i + LEAD - t * DILATION_WIDTH) / STRIDE_WIDTH;
+                                    let j = met_column(i, t);
                                     sums[i] = multiply_add(weights, columns[j], sums[i]);
                                 }
                             }
@@ -100,7 +85,7 @@ fn main(
     }
 }
 
-// Brings the weights of `count` taps, from row first_r on, into workgroup memory.
+// Copies the weights of `count` taps, from row first_r on, to workgroup memory.
 fn stage(first_packet: u32, first_r: u32, count: u32, invocation: u32) {
     workgroupBarrier();
     for (var i = invocation; i < count * GROUP_OUT_CHANNELS * LANES; i += INVOCATIONS) {

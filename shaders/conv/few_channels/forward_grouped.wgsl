@@ -1,19 +1,20 @@
-// conv2d.forward, grouped: for groups of few channels, depthwise among them.
+// conv2d.forward, grouped: for groups of few channels, including depthwise.
 // output[n,p,q,k] = sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c], over the channels c of k's group.
-// An invocation owns a packet of output channels in a strip of STRIP positions: the COLUMNS input columns under TAPS taps
-// are read once for all of them. A workgroup stages the weights of its LANES packets, STAGED_ROWS filter rows at a time.
-// Defined in src/ops/conv/forward.rs and launched by src/ops/conv/gpu/grouped.rs, which appends the sizes as const lines.
+// An invocation owns a packet of output channels in a strip of STRIP positions: the COLUMNS input columns under TAPS
+// taps are read once for all positions. A workgroup stages the weights of its LANES packets, STAGED_ROWS filter rows at
+// a time.
+// Defined in src/ops/conv/forward.rs; src/ops/conv/gpu/few_channels/grouped.rs appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> input: array<Packet>;
 @group(0) @binding(1) var<storage, read> filters: array<f32>;
 @group(0) @binding(2) var<storage, read_write> output: array<Packet>;
 
-// One more than there are lanes: weights that are neighbours in memory meet different banks.
+// One more than the number of lanes, so that weights that are neighbours in memory lie in different banks.
 const PITCH: u32 = LANES + 1u;
 
 override FILTER: u32 = KERNEL_HEIGHT * KERNEL_WIDTH * GROUP_IN_CHANNELS;
 override ROW_WEIGHTS: u32 = KERNEL_WIDTH * GROUP_IN_CHANNELS;
-// Packets of a group's input; a packet of depthwise channels has only its own.
+// Number of packets of a group's input; a packet of depthwise channels reads only itself.
 override GROUP_PACKETS: u32 = max(GROUP_IN_CHANNELS / WIDTH, 1u);
 override PACKET_WEIGHTS: u32 = GROUP_IN_CHANNELS / GROUP_PACKETS;
 
@@ -26,7 +27,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let place = place_of(workgroup.y * workgroups.x + workgroup.x, invocation);
+    let place = place_of(workgroup_number(workgroup, workgroups), invocation);
     let n = place.row / OUT_HEIGHT;
     let p = place.row % OUT_HEIGHT;
     let k = place.packet * WIDTH;
@@ -73,7 +74,7 @@ fn main(
     }
 }
 
-// Brings `count` weights of each filter, from row first_r on, into workgroup memory.
+// Copies `count` weights of each filter, from row first_r on, to workgroup memory.
 fn stage(first_packet: u32, first_r: u32, count: u32, invocation: u32) {
     workgroupBarrier();
     for (var i = invocation; i < count * LANES; i += INVOCATIONS) {

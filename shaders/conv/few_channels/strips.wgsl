@@ -1,9 +1,11 @@
-// Places of invocations that own a packet of channels in a strip, STRIP neighbours along the width of a tensor.
-// A workgroup owns LANES packets in STRIP_LANES neighbouring strips of ROW_LANES neighbouring rows: what their windows
-// share is read while it is near. Rows of all images are counted through. Workgroups of the same pixels are neighbours.
-// Appended by src/ops/conv/gpu/grouped.rs, with its sizes as const lines.
+// The places of invocations, each of which owns a packet of channels in a strip of STRIP neighbours along a tensor's
+// width.
+// A workgroup owns LANES packets in STRIP_LANES neighbouring strips of ROW_LANES neighbouring rows, so that values
+// shared by their windows are read while they are in a near cache. Rows are numbered through all images. Consecutive
+// workgroups share pixels.
+// Appended by src/ops/conv/gpu/few_channels/grouped.rs, with its sizes as const lines.
 
-// Of the tensor that is written: packets of its channels, strips of a row, rows of all images.
+// Of the tensor that is written: number of packets of its channels, of strips in a row, and of rows of all images.
 override PACKETS: u32;
 override STRIPS: u32;
 override ROWS: u32;

@@ -1,33 +1,36 @@
-//! Strips: neighbouring positions along the width that one invocation owns, so that what their windows share is read
-//! once, into registers.
+//! Strips: neighbouring positions along the width that one invocation owns, so that the values that their windows share
+//! are read once, into registers.
 
+use crate::ops::conv::ConvGeometry;
 use crate::ops::conv::phases::Phases;
+use crate::ops::kernel::Constant;
 use crate::ops::window::Axis;
 
-/// A strip, and the taps that are worked on together.
+/// A strip, and the taps that are processed together.
 ///
-/// All three sizes are trip counts of loops that drivers must write out in full: arrays indexed by anything else than
-/// literals do not fit registers.
+/// All three sizes are trip counts of loops that drivers must unroll completely: arrays that are not indexed by
+/// literals are not held in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Strip {
     /// Positions.
     pub positions: usize,
-    /// Neighbouring taps along the width that are worked on together.
+    /// Number of neighbouring taps along the width that are processed together.
     pub taps: usize,
-    /// Positions on the other side of the window that these taps meet.
+    /// Number of positions on the other side of the window that these taps meet.
     pub columns: usize,
 }
 
-/// What bounds a strip.
+/// Limits of a strip's sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Positions, at most.
+    /// The largest number of positions.
     pub positions: usize,
-    /// Taps worked on together, at most.
+    /// The largest number of taps that are processed together.
     pub taps: usize,
-    /// Columns, at most: they lie in registers.
+    /// The largest number of columns, which are held in registers.
     pub columns: usize,
-    /// Products of a position and a tap that are written out, at most: drivers keep loops that would grow too long.
+    /// The largest number of unrolled products of a position and a tap: drivers do not unroll loops that would become
+    /// too long.
     pub products: usize,
 }
 
@@ -39,7 +42,7 @@ const PRODUCT_COST: usize = 4;
 const STRIP_COST: usize = 16;
 
 impl Strip {
-    /// Output positions of `axis` with the input columns under their taps.
+    /// A strip of output positions of `axis`, with the input columns under their taps.
     pub fn of_output(axis: &Axis, limits: Limits) -> Option<Strip> {
         let strips = chunks(axis.kernel, limits.taps).flat_map(|taps| {
             (1..=limits.positions.min(axis.output)).map(move |positions| Strip {
@@ -53,7 +56,8 @@ impl Strip {
             .min_by_key(|strip| strip.cost(axis.output, axis.kernel, strip.positions))
     }
 
-    /// Input positions of `axis`, a multiple of the stride, with the output columns whose windows meet them.
+    /// A strip of input positions of `axis`, a multiple of the stride, with the output columns whose windows contain
+    /// them.
     pub fn of_input(axis: &Axis, limits: Limits) -> Option<Strip> {
         let step = Phases::new(axis).tap_step;
         // Chunks of taps lie a whole number of output columns apart.
@@ -72,17 +76,46 @@ impl Strip {
             .min_by_key(|strip| strip.cost(axis.input, axis.kernel, strip.positions / step))
     }
 
-    /// Iterations of an invocation's loops over a row of `kernel` taps, at most, where those over a tap's products take
-    /// `products`: columns are read for each chunk of taps.
+    /// The largest number of iterations of an invocation's loops over a row of `kernel` taps, of which those over a
+    /// tap's products take `products`: columns are read for each chunk of taps.
     pub fn trips(&self, kernel: usize, products: usize) -> usize {
         kernel.div_ceil(self.taps) * (1 + self.columns + self.taps * (1 + products))
+    }
+
+    /// Groups of taps that are worked on together, in filters of so many packets of input channels.
+    pub fn tap_groups(&self, geometry: &ConvGeometry, packets: usize) -> usize {
+        geometry.height.kernel * geometry.width.kernel.div_ceil(self.taps) * packets
+    }
+
+    /// Strips that cover `rows` of so many positions.
+    pub fn covering(&self, rows: usize, positions: usize) -> usize {
+        rows * positions.div_ceil(self.positions)
+    }
+
+    /// The sizes that every kernel of strips takes as const lines.
+    pub fn sizes(&self) -> [(&'static str, u32); 3] {
+        [("STRIP", self.positions as u32), ("TAPS", self.taps as u32), ("COLUMNS", self.columns as u32)]
+    }
+
+    /// Where strips of input positions meet the output: the overrides of `shaders/conv/few_channels/input_strips.wgsl`.
+    pub fn meeting_places(&self, geometry: &ConvGeometry) -> [(&'static str, Constant); 6] {
+        let columns = InputColumns::new(&geometry.width, self.positions, self.taps);
+        let (rows, taps) = (Phases::new(&geometry.height), Phases::new(&geometry.width));
+        [
+            ("LEAD", columns.lead.into()),
+            ("FIRST_COLUMN", Constant::U32(columns.first as u32)),
+            ("ROW_STEP", rows.tap_step.into()),
+            ("ROW_INVERSE", rows.tap_inverse.into()),
+            ("TAP_STEP", taps.tap_step.into()),
+            ("TAP_INVERSE", taps.tap_inverse.into()),
+        ]
     }
 
     fn fits(&self, limits: Limits, products_of_tap: usize) -> bool {
         self.columns <= limits.columns && self.taps * products_of_tap <= limits.products
     }
 
-    /// Cost of a row of `positions` under `kernel` taps. Positions past the end of the row are paid for, too.
+    /// Cost of a row of `positions` under `kernel` taps. Positions past the end of the row count, too.
     fn cost(&self, positions: usize, kernel: usize, products_of_tap: usize) -> usize {
         let chunks = kernel.div_ceil(self.taps);
         let columns = chunks * self.columns * COLUMN_COST;
@@ -91,25 +124,25 @@ impl Strip {
     }
 }
 
-/// The sizes of even chunks of `kernel` taps, `most` at most.
+/// The sizes of even chunks of `kernel` taps, each of at most `most`.
 fn chunks(kernel: usize, most: usize) -> impl Iterator<Item = usize> {
     (kernel.div_ceil(most)..=kernel).map(move |chunks| kernel.div_ceil(chunks))
 }
 
 /// The output columns that meet a strip of input positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InputColumns {
-    /// First one of the strip that starts at position 0; may lie before the output.
-    pub first: i64,
-    /// Column `j` of a strip meets, at tap `t`, its position `j*stride + t*dilation - lead`.
-    pub lead: usize,
-    /// How many there are.
-    pub count: usize,
+struct InputColumns {
+    /// The first column of the strip that starts at position 0; may be before the output.
+    first: i64,
+    /// Column `j` of a strip meets its position `j*stride + t*dilation - lead` at tap `t`.
+    lead: usize,
+    /// Number of columns.
+    count: usize,
 }
 
 impl InputColumns {
     /// The columns of `positions` input positions, a multiple of the stride, under the first `taps` taps.
-    pub fn new(axis: &Axis, positions: usize, taps: usize) -> Self {
+    fn new(axis: &Axis, positions: usize, taps: usize) -> Self {
         let [stride, dilation, padding] =
             [axis.stride, axis.dilation, axis.padding_before].map(|size| size as i64);
         let first = (padding - (taps as i64 - 1) * dilation).div_euclid(stride);
@@ -118,8 +151,7 @@ impl InputColumns {
     }
 }
 
-/// Parts of `count` things, `least` to twice that many in each and the same number everywhere, with as few idle places
-/// as can be: the size of a part.
+/// The size of equal parts of `count` things, from `least` to twice that, that leaves the fewest idle places.
 pub fn even_parts(count: usize, least: usize) -> usize {
     if count <= least {
         return count;

@@ -1,36 +1,22 @@
 // conv2d.grad_input, stem: for images of few channels.
 // grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c].
-// LANES invocations own all channels of a strip of STRIP columns, a multiple of the stride: each takes every LANES-th four
-// filters, and their sums are added. Which of the COLUMNS output columns meets which input column at which tap is the
-// same for every strip, so that nothing is left of the stride. A workgroup owns PLACES strips, and stages the weights of
-// STAGED_QUADS times four filters, STAGED_ROWS filter rows at a time.
-// Defined in src/ops/conv/grad_input.rs and launched by src/ops/conv/gpu/stem.rs, which appends the sizes as const lines.
+// LANES invocations own all channels of a strip of STRIP columns: each takes every LANES-th quad of filters, and their
+// sums are added. A workgroup owns PLACES strips, and stages the weights of STAGED_QUADS times four filters, STAGED_ROWS
+// filter rows at a time.
+// Defined in src/ops/conv/grad_input.rs; src/ops/conv/gpu/few_channels/stem.rs appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> filters: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Packet>;
 @group(0) @binding(2) var<storage, read_write> grad_input: array<f32>;
 
 const INVOCATIONS: u32 = LANES * PLACES;
-// Sums of an invocation, [STRIP,CHANNELS], and fours of them.
+// Number of sums of an invocation, [STRIP,CHANNELS], and of quads of them.
 const SUMS: u32 = STRIP * CHANNELS;
 const SUM_QUADS: u32 = (SUMS + 3u) / 4u;
-// One more than needed: weights that are neighbours in memory, and sums of neighbours, meet different banks.
+// One more than needed, so that weights that are neighbours in memory, and sums of neighbours, lie in different banks.
 const PITCH: u32 = STAGED_QUADS + 1u;
 const SUM_PITCH: u32 = LANES + 1u;
 
-// Output column j of a strip meets, at tap t, its input column i where i + LEAD = j * stride + t * dilation.
-override LEAD: u32;
-// First output column of the first strip; may wrap.
-override FIRST_COLUMN: u32;
-// Along each axis, from one tap that an input position meets to the next, stride / gcd(stride, dilation), and the inverse
-// of dilation / gcd modulo that: the first tap of the positions with (position + padding) % stride = phase is
-// phase / gcd * inverse % step, where gcd divides the phase; else they meet none.
-override ROW_STEP: u32;
-override ROW_INVERSE: u32;
-override TAP_STEP: u32;
-override TAP_INVERSE: u32;
-
-override DIVISOR: u32 = STRIDE_WIDTH / TAP_STEP;
 override STRIPS: u32 = (IN_WIDTH + STRIP - 1u) / STRIP;
 
 // Weights [STAGED_ROWS,S,C,STAGED_QUADS], each of four filters, then sums [PLACES,BATCH,LANES], each of four columns and
@@ -45,28 +31,26 @@ fn main(
 ) {
     let lane = invocation % LANES;
     let place = invocation / LANES;
-    let strip = (workgroup.y * workgroups.x + workgroup.x) * PLACES + place;
+    let strip = workgroup_number(workgroup, workgroups) * PLACES + place;
     let strip_in_row = strip % STRIPS;
     let h = strip / STRIPS % IN_HEIGHT;
     let n = strip / (STRIPS * IN_HEIGHT);
     let reach = h + PADDING_TOP;
-    let has_taps = n < BATCH_SIZE && reach % (STRIDE_HEIGHT / ROW_STEP) == 0u;
-    let first_tap_row = reach % STRIDE_HEIGHT / (STRIDE_HEIGHT / ROW_STEP) * ROW_INVERSE % ROW_STEP;
+    let has_taps = n < BATCH_SIZE && row_has_taps(reach);
     var sums: array<f32, 4u * SUM_QUADS>;
     for (var first_k = 0u; first_k < OUT_CHANNELS; first_k += 4u * STAGED_QUADS) {
-        // STAGED_ROWS is a multiple of ROW_STEP, or all rows.
+        // STAGED_ROWS is a multiple of ROW_STEP, or the number of all rows.
         for (var first_r = 0u; first_r < KERNEL_HEIGHT; first_r += STAGED_ROWS) {
             let end_r = min(first_r + STAGED_ROWS, KERNEL_HEIGHT);
             stage(first_k, first_r, (end_r - first_r) * KERNEL_WIDTH * CHANNELS, invocation);
-            for (var r = first_r + first_tap_row; r < end_r; r += ROW_STEP) {
-                let p = u32((i32(reach) - i32(r * DILATION_HEIGHT)) / i32(STRIDE_HEIGHT));
+            for (var r = first_r + first_tap_row(reach); r < end_r; r += ROW_STEP) {
+                let p = met_row(reach, r);
                 if (!has_taps || p >= OUT_HEIGHT) {
                     continue;
                 }
                 for (var quad = lane; quad < STAGED_QUADS && first_k + quad * 4u < OUT_CHANNELS; quad += LANES) {
                     for (var first_s = 0u; first_s < KERNEL_WIDTH; first_s += TAPS) {
-                        let first_q =
-                            strip_in_row * (STRIP / STRIDE_WIDTH) + FIRST_COLUMN - first_s * DILATION_WIDTH / STRIDE_WIDTH;
+                        let first_q = first_column(strip_in_row, first_s);
                         var columns: array<vec4<f32>, COLUMNS>;
                         for (var j = 0u; j < COLUMNS; j++) {
                             let q = first_q + j;
@@ -76,13 +60,13 @@ fn main(
                         let first_tap = (r - first_r) * KERNEL_WIDTH + first_s;
                         for (var some_t = 0u; some_t < TAPS; some_t += TAP_STEP) {
                             for (var phase = 0u; phase < STRIDE_WIDTH; phase++) {
-                                let t = some_t + (phase + LEAD) % STRIDE_WIDTH / DIVISOR * TAP_INVERSE % TAP_STEP;
-                                if ((phase + LEAD) % DIVISOR == 0u && t < TAPS && first_s + t < KERNEL_WIDTH) {
+                                let t = some_t + tap_of_phase(phase);
+                                if (phase_has_taps(phase) && t < TAPS && first_s + t < KERNEL_WIDTH) {
                                     for (var c = 0u; c < CHANNELS; c++) {
                                         let weights = shared_quads[((first_tap + t) * CHANNELS + c) * PITCH + quad];
                                         for (var u = 0u; u < STRIP / STRIDE_WIDTH; u++) {
                                             let i = u * STRIDE_WIDTH + phase;
-                                            let j = (i + LEAD - t * DILATION_WIDTH) / STRIDE_WIDTH;
+                                            let j = met_column(i, t);
                                             let sum = i * CHANNELS + c;
                                             sums[sum] = add_products(columns[j], weights, sums[sum]);
                                         }
@@ -96,7 +80,7 @@ fn main(
         }
     }
 
-    // Each lane adds up four sums of all lanes, BATCH fours at a time.
+    // Each lane adds four of the sums over all lanes, BATCH quads at a time.
     for (var first = 0u; first < SUM_QUADS; first += BATCH) {
         workgroupBarrier();
         for (var i = 0u; i < SUM_QUADS; i++) {
@@ -122,13 +106,13 @@ fn main(
     }
 }
 
-// sum + the dot product of grads and weights.
+// Returns sum + the dot product of grads and weights.
 fn add_products(grads: vec4<f32>, weights: vec4<f32>, sum: f32) -> f32 {
     return fma(grads.w, weights.w, fma(grads.z, weights.z, fma(grads.y, weights.y, fma(grads.x, weights.x, sum))));
 }
 
-// Brings `count` weights of STAGED_QUADS times four filters, from filter first_k and row first_r on, into workgroup
-// memory; zero for filters past the last one.
+// Copies `count` weights of STAGED_QUADS times four filters, from filter first_k and row first_r on, to workgroup
+// memory; zeros for filters past the last one.
 fn stage(first_k: u32, first_r: u32, count: u32, invocation: u32) {
     workgroupBarrier();
     for (var i = invocation; i < count * STAGED_QUADS; i += INVOCATIONS) {

@@ -1,9 +1,9 @@
 // conv2d.forward, stem: for images of few channels.
 // output[n,p,q,k] = sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c].
-// An invocation owns QUADS times four filters at a strip of STRIP positions: the COLUMNS input values under TAPS taps of a
-// channel are read once for all of them. A workgroup owns LANES times that many filters in PLACES strips, and stages
-// their weights STAGED_ROWS filter rows at a time.
-// Defined in src/ops/conv/forward.rs and launched by src/ops/conv/gpu/stem.rs, which appends the sizes as const lines.
+// An invocation owns QUADS times four filters at a strip of STRIP positions: the COLUMNS input values under TAPS taps
+// of a channel are read once for all positions. A workgroup owns LANES times that many filters in PLACES strips, and
+// stages their weights STAGED_ROWS filter rows at a time.
+// Defined in src/ops/conv/forward.rs; src/ops/conv/gpu/few_channels/stem.rs appends the sizes as const lines.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read> filters: array<f32>;
@@ -11,10 +11,9 @@
 
 const INVOCATIONS: u32 = LANES * PLACES;
 const BLOCK: u32 = LANES * QUADS;
-// One more than there are quads: weights that are neighbours in memory meet different banks.
+// One more than the number of quads, so that weights that are neighbours in memory lie in different banks.
 const PITCH: u32 = BLOCK + 1u;
 
-override STRIPS: u32 = (OUT_WIDTH + STRIP - 1u) / STRIP;
 override FILTER: u32 = KERNEL_HEIGHT * KERNEL_WIDTH * IN_CHANNELS;
 override ROW_WEIGHTS: u32 = KERNEL_WIDTH * IN_CHANNELS;
 
@@ -27,28 +26,25 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    // Workgroups of the same positions are neighbours: they read the same pixels.
-    let number = workgroup.y * workgroups.x + workgroup.x;
+    // Consecutive workgroups share positions, so that they read the same pixels.
+    let number = workgroup_number(workgroup, workgroups);
     let blocks = (OUT_CHANNELS + 4u * BLOCK - 1u) / (4u * BLOCK);
     let first_quad = number % blocks * BLOCK;
     let lane = invocation % LANES;
-    let strip = number / blocks * PLACES + invocation / LANES;
-    let first_q = strip % STRIPS * STRIP;
-    let p = strip / STRIPS % OUT_HEIGHT;
-    let n = strip / (STRIPS * OUT_HEIGHT);
-    let first_w = input_column(first_q, 0u);
+    let strip = output_strip(number / blocks * PLACES + invocation / LANES);
+    let first_w = input_column(strip.first_q, 0u);
     var sums: array<vec4<f32>, STRIP * QUADS>;
     for (var first_r = 0u; first_r < KERNEL_HEIGHT; first_r += STAGED_ROWS) {
         let end_r = min(first_r + STAGED_ROWS, KERNEL_HEIGHT);
         stage(first_quad, first_r, (end_r - first_r) * ROW_WEIGHTS, invocation);
-        // Rows and channels are one loop, so that drivers do not write it out: registers are few.
+        // Rows and channels share one loop, so that drivers do not unroll it, which would take too many registers.
         for (var line = 0u; line < (end_r - first_r) * IN_CHANNELS; line++) {
             let c = line % IN_CHANNELS;
-            let h = input_row(p, first_r + line / IN_CHANNELS);
-            if (n >= BATCH_SIZE || h >= IN_HEIGHT) {
+            let h = input_row(strip.p, first_r + line / IN_CHANNELS);
+            if (strip.n >= BATCH_SIZE || h >= IN_HEIGHT) {
                 continue;
             }
-            let first_value = input_index(n, h, 0u, c);
+            let first_value = input_index(strip.n, h, 0u, c);
             for (var first_s = 0u; first_s < KERNEL_WIDTH; first_s += TAPS) {
                 var columns: array<f32, COLUMNS>;
                 for (var j = 0u; j < COLUMNS; j++) {
@@ -74,8 +70,8 @@ fn main(
         for (var j = 0u; j < QUADS; j++) {
             for (var d = 0u; d < 4u; d += WIDTH) {
                 let k = (first_quad + lane + j * LANES) * 4u + d;
-                if (n < BATCH_SIZE && first_q + i < OUT_WIDTH && k < OUT_CHANNELS) {
-                    let index = output_index(n, p, first_q + i, k);
+                if (strip.n < BATCH_SIZE && strip.first_q + i < OUT_WIDTH && k < OUT_CHANNELS) {
+                    let index = output_index(strip.n, strip.p, strip.first_q + i, k);
                     output[index / WIDTH] = finish_packet(k, packet_of_four(sums[i * QUADS + j], d));
                 }
             }
@@ -83,7 +79,7 @@ fn main(
     }
 }
 
-// Brings `count` weights of each filter, from row first_r on, into workgroup memory. Filters past the last one repeat it.
+// Copies `count` weights of each filter, from row first_r on, to workgroup memory. Filters past the last one repeat it.
 fn stage(first_quad: u32, first_r: u32, count: u32, invocation: u32) {
     workgroupBarrier();
     for (var i = invocation; i < count * BLOCK; i += INVOCATIONS) {

@@ -1,10 +1,10 @@
-// The output's gradient at one position for four neighbouring filters, where packets may be narrower.
-// Appended to conv/grad_filters_stem.wgsl and conv/grad_input_stem.wgsl by src/ops/conv/gpu/stem.rs.
+// The output's gradient at one position for four neighbouring filters, even if packets are narrower.
+// Appended to both gradients by src/ops/conv/gpu/few_channels/stem.rs.
 
 // The packets of prologue/plain_packet.wgsl.
 alias APacket = Packet;
 
-// From filter k on, the last four at most; zero for filters past the last one.
+// The gradients of filters k to k + 3; zeros for filters past the last one.
 fn grads_of_four(n: u32, p: u32, q: u32, k: u32) -> vec4<f32> {
     var grads: array<f32, 4>;
     for (var d = 0u; d < 4u; d += WIDTH) {

@@ -1,5 +1,5 @@
-// Four channels of a group times a matrix of weights: what they add to four channels on the other side.
-// Appended to conv/forward_grouped.wgsl and conv/grad_input_grouped.wgsl by src/ops/conv/gpu/grouped.rs.
+// Four channels of a group times a matrix of weights: their contribution to four channels on the other side.
+// Appended to the forward pass and to the gradient of the input by src/ops/conv/gpu/few_channels/grouped.rs.
 
 alias Weights = mat4x4<f32>;
 

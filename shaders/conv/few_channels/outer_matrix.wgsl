@@ -1,8 +1,9 @@
-// Gradients of four filters times four channels of the input: each with each. A part of the sums is a filter's.
-// Appended to conv/grad_filters_grouped.wgsl by src/ops/conv/gpu/grouped.rs.
+// The outer product of the gradients of four filters and four channels of the input. A part of the sums belongs to one
+// filter.
+// Appended to conv/few_channels/grad_filters_grouped.wgsl by src/ops/conv/gpu/few_channels/grouped.rs.
 
 alias Sums = mat4x4<f32>;
-// Packets of Sums.
+// Number of packets in Sums.
 const PARTS: u32 = 4u;
 
 fn multiply_add(grads: Packet, values: Packet, sums: Sums) -> Sums {

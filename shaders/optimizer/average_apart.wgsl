@@ -1,0 +1,28 @@
+// The moving average of all parameters after a step, for steps that bind as many buffers as devices must allow.
+// average += AVERAGE_SHARE * (parameter - average), as the appended file defines it; nothing if loss[step] is not finite.
+// An invocation owns four consecutive values; a workgroup owns 256.
+// Defined in src/ops/optimizer/update.rs.
+
+@group(0) @binding(0) var<storage, read_write> parameter: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> step: array<u32>;
+@group(0) @binding(2) var<storage, read> loss: array<f32>;
+
+override QUADS: u32;
+override STEPS: u32;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let index = global_index(workgroup, workgroups, invocation);
+    let now = step[0];
+    if (index >= QUADS || now >= STEPS) {
+        return;
+    }
+    if (!is_finite(loss[now])) {
+        return;
+    }
+    keep_average(index, parameter[index]);
+}
