@@ -2,11 +2,16 @@
 
 use std::fs;
 use std::io::{Cursor, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 use wgconv::data::{DataSplits, Dataset, LoadOptions, load, load_for};
+use wgconv::host::CpuExecutor;
+use wgconv::network::presets;
 use wgconv::tensor::ImageShape;
+use wgconv::{TrainSettings, Trainer};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
@@ -546,7 +551,11 @@ fn real_digits_are_the_same_in_every_format() {
         let other = place.load(source).unwrap();
         assert_eq!((&other.train, &other.test), (&idx.train, &idx.test), "{source}");
         assert_eq!(other.preprocessing, idx.preprocessing);
+        assert_eq!(losses(&other), losses(&idx), "{source}");
     }
+    let mut spoilt = idx.clone();
+    Arc::make_mut(&mut spoilt.train.images)[5 * 784 + 400] ^= 1;
+    assert_ne!(losses(&spoilt), losses(&idx), "one bit of one pixel");
     // A CSV file has no parts: what is held out and what stays are the training images together.
     let labels = place.write("train.csv", csv);
     let csv =
@@ -560,4 +569,27 @@ fn real_digits_are_the_same_in_every_format() {
         rows
     };
     assert_eq!(sorted(&[&csv.train, &csv.test]), sorted(&[&idx.train]));
+    // The same rows in IDX files.
+    for (name, set) in [("train", &csv.train), ("t10k", &csv.test)] {
+        let sizes = [set.len() as u32, 28, 28];
+        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+        let labels: Vec<u8> = set.labels.iter().map(|&label| label as u8).collect();
+        let images = [words(&[0x803]), words(&sizes), set.images.to_vec()].concat();
+        place.write(&format!("rows/{name}-images-idx3-ubyte"), images);
+        let labels = [words(&[0x801]), words(&sizes[..1]), labels].concat();
+        place.write(&format!("rows/{name}-labels-idx1-ubyte"), labels);
+    }
+    let rows = place.load("rows").unwrap();
+    assert_eq!((&rows.train, &rows.test), (&csv.train, &csv.test));
+    assert_eq!(losses(&rows), losses(&csv));
+}
+
+/// The bits of the losses of an epoch, and of the test loss after it.
+fn losses(data: &DataSplits) -> Vec<u64> {
+    let network = presets::lenet(data.train.image, data.train.classes.len()).unwrap();
+    let settings = TrainSettings { batch_size: 32, ..TrainSettings::default() };
+    let mut trainer = Trainer::new(Box::new(CpuExecutor::new()), network, data, settings).unwrap();
+    let report = trainer.run_epoch(|_| ControlFlow::Continue(())).unwrap();
+    let losses = report.losses.iter().map(|&loss| f64::from(loss));
+    losses.chain([report.evaluation.unwrap().loss]).map(f64::to_bits).collect()
 }

@@ -304,6 +304,7 @@ units = 10
         save_tensors(
             &workplace.path("case.safetensors"),
             case.iter().map(|(name, tensor)| (name.as_str(), tensor)),
+            &[],
         )
         .unwrap();
         workplace.assert_too_large(

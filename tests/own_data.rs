@@ -1,39 +1,15 @@
 //! Anyone's pictures through the command line: from a folder as it lies to a trained network, and its measurement on others.
 
+#[path = "common/drawn.rs"]
+mod drawn;
 #[path = "common/workplace.rs"]
 mod workplace;
 
 use std::fs;
 
-use image::{DynamicImage, GrayAlphaImage, GrayImage, LumaA, RgbaImage};
+use drawn::{folder, picture, save};
+use image::{DynamicImage, GrayAlphaImage, LumaA, RgbaImage};
 use workplace::{Run, Workplace};
-
-/// A picture of a class, light with a dark half: a left, b right, c the upper one; every number gives another grain.
-fn picture(class: char, number: u32, width: u32, height: u32) -> GrayImage {
-    GrayImage::from_fn(width, height, |x, y| {
-        let is_dark = match class {
-            'a' => 2 * x < width,
-            'b' => 2 * x >= width,
-            _ => 2 * y < height,
-        };
-        let grain = (x * 31 + y * 17 + number * 7 + x * y * number) % 24;
-        image::Luma([if is_dark { 50 } else { 190 } + grain as u8])
-    })
-}
-
-fn save(place: &Workplace, name: &str, image: impl Into<DynamicImage>) {
-    place.write(name, "");
-    image.into().save(place.path(name)).unwrap();
-}
-
-/// Pictures of the classes, by numbers from `first`.
-fn folder(place: &Workplace, root: &str, classes: &str, first: u32, count: u32) {
-    for class in classes.chars() {
-        for number in first..first + count {
-            save(place, &format!("{root}/{class}/{number:03}.png"), picture(class, number, 12, 12));
-        }
-    }
-}
 
 fn train(place: &Workplace, arguments: &str) -> Run {
     place.train(&format!("--model linear --epochs 4 {arguments}"))

@@ -85,7 +85,7 @@ impl Conv {
             output.say(format_args!("{name} {}", tensor.shape()))?;
             output.json(&json!({ "tensor": name, "shape": tensor.shape().sizes() }))?;
         }
-        save_tensors(&self.out, answers.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
+        save_tensors(&self.out, answers.iter().map(|(name, tensor)| (name.as_str(), tensor)), &[])?;
         output.say(format_args!("written to {}", self.out.display()))?;
         Ok(Outcome::Done)
     }

@@ -13,28 +13,35 @@ use crate::tensor::{Shape, Tensor};
 use crate::{Error, Result, host_memory};
 
 /// Writes weights under their own names: `conv1.weight` `[out, in/groups, kh, kw]`, `dense1.weight` `[out, in]`,
-/// `conv1.bias` `[out]`. PyTorch loads them as they are into a module whose layers have these names.
+/// `conv1.bias` `[out]`. PyTorch loads them as they are into a module whose layers have these names. `about` is what the
+/// file's header says of them, by name, such as [`RunConfig::about_weights`](super::RunConfig::about_weights).
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be written; a file that was there before is then as it was.
-pub fn save_weights(path: &Path, weights: &Weights) -> Result<()> {
-    save_tensors(path, weights.iter())
+pub fn save_weights(path: &Path, weights: &Weights, about: &[(String, String)]) -> Result<()> {
+    save_tensors(path, weights.iter(), about)
 }
 
-/// Writes tensors under their names as a safetensors file that says `format: pt`, as PyTorch's users expect.
+/// Writes tensors under their names as a safetensors file whose header says `format: pt`, as PyTorch's users expect, and
+/// what is in `about`, by name.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be written; a file that was there before is then as it was.
 ///
 /// # Panics
 /// When two tensors have the same name.
-pub fn save_tensors<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<()> {
+pub fn save_tensors<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+    about: &[(String, String)],
+) -> Result<()> {
     let views = tensors.into_iter().map(|(name, tensor)| {
         let bytes = bytemuck::cast_slice(tensor.data());
         let view = TensorView::new(Dtype::F32, tensor.shape().sizes().to_vec(), bytes);
         (name, view.expect("a tensor's data fit its shape"))
     });
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let mut metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    metadata.extend(about.iter().cloned());
     let bytes = serialize(views, Some(metadata)).expect("names are unique and data fit their shapes");
     write_durably(path, &bytes)
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{Checkpoint, TrainSettings, load_weights, nonfinite, save_weights};
 use crate::data::{self, LoadOptions, Measured, Normalisation, Preprocessing, Progress};
@@ -141,6 +142,23 @@ impl RunConfig {
         }
     }
 
+    /// How to feed the weights, for the header of their file, each as JSON: the names of the `classes`, the `size`
+    /// [channels, height, width] of an image, and the `mean` and `deviation` of each channel, for pixels from 0 to 1 as
+    /// torchvision's `ToTensor` gives them.
+    pub fn about_weights(&self) -> Vec<(String, String)> {
+        let Normalisation { mean, deviation } = &self.preprocessing.normalisation;
+        let [mean, deviation] =
+            [mean, deviation].map(|bytes| bytes.iter().map(|byte| byte / 255.0).collect::<Vec<_>>());
+        let ImageShape { height, width, channels } = self.image_shape();
+        let about = [
+            ("classes", json!(self.classes)),
+            ("mean", json!(mean)),
+            ("deviation", json!(deviation)),
+            ("size", json!([channels, height, width])),
+        ];
+        about.map(|(name, value)| (name.to_string(), value.to_string())).to_vec()
+    }
+
     /// Checks every number, since the file may have been edited by hand.
     fn check(&self) -> Result<()> {
         self.load_options().check()?;
@@ -171,6 +189,8 @@ fn is_there(path: &Path) -> io::Result<bool> {
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    // What the headers of weights say.
+    about_weights: Vec<(String, String)>,
 }
 
 impl RunFolder {
@@ -234,7 +254,7 @@ impl RunFolder {
             _ => Error::io("create", &path)(error),
         })?;
         sync_folder(parent).map_err(Error::io("write", parent))?;
-        let run = RunFolder { path };
+        let run = RunFolder { path, about_weights: config.about_weights() };
         run.set_config(config)?;
         write_durably(&run.path.join("model.toml"), network.to_toml().as_bytes())?;
         Ok(run)
@@ -266,7 +286,8 @@ impl RunFolder {
             .and_then(|file| file.build(Some(image)))
             .map_err(damaged)?;
         network.check_data(image, config.classes.len()).map_err(damaged)?;
-        Ok((RunFolder { path: path.into() }, config, network))
+        let run = RunFolder { path: path.into(), about_weights: config.about_weights() };
+        Ok((run, config, network))
     }
 
     /// The path of the folder.
@@ -346,7 +367,7 @@ impl RunFolder {
         if let Some(place) = nonfinite::in_weights(network, weights) {
             return Err(Error::WeightsNotFinite { what: "the weights".into(), place });
         }
-        save_weights(&self.weights_path(name), weights)
+        save_weights(&self.weights_path(name), weights, &self.about_weights)
     }
 
     /// Reads the weights of this name, such as `last.safetensors`; see [`load_weights`].

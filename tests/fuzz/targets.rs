@@ -171,7 +171,7 @@ pub fn weights() -> Target {
     let place = tempfile::tempdir().expect("a folder");
     let network = small_network();
     let path = place.path().join("best.safetensors");
-    save_weights(&path, &network.initial_weights(0).expect("weights")).expect("weights");
+    save_weights(&path, &network.initial_weights(0).expect("weights"), &[]).expect("weights");
     let seeds = vec![files_of(place.path())];
     Target::new("weights", seeds, 64 * MIB, move |folder| {
         load_weights(&folder.join("best.safetensors"), &network).map(drop)

@@ -3,32 +3,24 @@
     wgconv train --data DATA --model lenet --out RUN
     python tests/golden/load_in_pytorch.py RUN DATA
 
-DATA holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. Needs Python 3.11, torch and safetensors.
+DATA holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. Needs torch and safetensors. How weights are loaded
+and images are fed is the README's own example.
 """
 
 import gzip
 import sys
-import tomllib
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file
-from torch import nn
 
 
-class LeNet(nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 16, 5, padding="same")
-        self.conv2 = nn.Conv2d(16, 32, 5, padding="same")
-        self.dense1 = nn.Linear(32 * 7 * 7, 128)
-        self.dense2 = nn.Linear(128, classes)
-
-    def forward(self, input):
-        x = F.max_pool2d(F.relu(self.conv1(input)), 2)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        return self.dense2(F.relu(self.dense1(x.flatten(1))))
+def example(run):
+    """The names that the README's Python example defines, for the weights of this run."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    code = readme.split("```python\n")[1].split("```")[0]
+    names = {}
+    exec(code.replace("RUN/", f"{run}/"), names)
+    return names
 
 
 def read_idx(path):
@@ -42,21 +34,12 @@ def read_idx(path):
 
 
 def main(run, data):
-    config = tomllib.loads((run / "config.toml").read_text())
-    model = LeNet(len(config["classes"]))
-    model.load_state_dict(load_file(run / "best.safetensors"), strict=True)
-    model.eval()
+    predict = example(run)["predict"]
     images = read_idx(data / "t10k-images-idx3-ubyte.gz").unsqueeze(1)
     labels = read_idx(data / "t10k-labels-idx1-ubyte.gz").long()
-    # Mean and deviation of the bytes, one per channel.
-    mean, deviation = (
-        torch.tensor(config["normalisation"][word]).reshape(1, -1, 1, 1) for word in ("mean", "deviation")
-    )
     correct = 0
-    with torch.no_grad():
-        for batch, targets in zip(images.split(1000), labels.split(1000)):
-            predictions = model((batch.float() - mean) / deviation).argmax(1)
-            correct += (predictions == targets).sum().item()
+    for batch, targets in zip(images.split(1000), labels.split(1000)):
+        correct += (predict(batch.float() / 255).argmax(1) == targets).sum().item()
     print(f"{correct} of {len(labels)} correct: {100 * correct / len(labels):.2f} %")
 
 
