@@ -58,6 +58,17 @@ use crate::{Result, host_memory};
 /// The largest height and width of an image.
 const MAX_SIDE: usize = 4096;
 
+/// What pixels need memory for, and what to do if there is too little.
+fn purpose(images: usize, image: ImageShape) -> (String, &'static str) {
+    (format!("decoding {images} images of {image}"), "fewer of them (--limit)")
+}
+
+/// Checks that there is memory for the pixels of so many images.
+fn check_pixel_room(images: usize, image: ImageShape) -> Result<()> {
+    let (what, advice) = purpose(images, image);
+    host_memory::check(&what, images.saturating_mul(image.elements()) as u64, advice)
+}
+
 /// Allocates memory for the pixels of sets of these sizes, if it is available together with `more` bytes.
 fn pixel_room<const SETS: usize>(
     rows: [usize; SETS],
@@ -65,8 +76,7 @@ fn pixel_room<const SETS: usize>(
     more: u64,
 ) -> Result<[Vec<u8>; SETS]> {
     let bytes = rows.map(|rows| rows.saturating_mul(image.elements()));
-    let images = rows.iter().sum::<usize>();
-    let (what, advice) = (format!("decoding {images} images of {image}"), "fewer of them (--limit)");
+    let (what, advice) = purpose(rows.iter().sum(), image);
     let all = bytes.iter().fold(more, |all, &bytes| all.saturating_add(bytes as u64));
     host_memory::check(&what, all, advice)?;
     let mut room = [const { Vec::new() }; SETS];

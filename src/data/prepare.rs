@@ -9,7 +9,9 @@ use super::hold_out::Purpose;
 use super::picture::{Head, Picture};
 use super::pictures::{Broken, Changes, Counter, WithHead, common_size, decode, heads};
 use super::warnings::{list, warnings};
-use super::{DataSplits, Dataset, Fit, LoadOptions, Normalisation, Preprocessing, pixel_room, source};
+use super::{
+    DataSplits, Dataset, Fit, LoadOptions, Normalisation, Preprocessing, check_pixel_room, pixel_room, source,
+};
 use crate::{Error, Result};
 
 /// If there is no test set, one image in this many goes to it.
@@ -249,6 +251,8 @@ impl<'a> Inspected<'a> {
     ) -> Result<(Vec<Dataset>, Vec<String>)> {
         let Inspected { source, parts, mut broken } = self;
         let all = parts.iter().filter_map(Inspection::files).map(<[_]>::len).sum();
+        // All parts together, before the first is decoded.
+        check_pixel_room(all, preprocessing.image())?;
         let counter = Counter::new(&options.progress, all);
         let (mut sets, mut changes) = (Vec::new(), Changes::default());
         for part in parts {

@@ -1,6 +1,6 @@
 //! Weights in files, as safetensors with PyTorch's names and layouts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read;
 use std::path::Path;
 
@@ -40,10 +40,22 @@ pub fn save_tensors<'a>(
         let view = TensorView::new(Dtype::F32, tensor.shape().sizes().to_vec(), bytes);
         (name, view.expect("a tensor's data fit its shape"))
     });
-    let mut metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let mut metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
     metadata.extend(about.iter().cloned());
-    let bytes = serialize(views, Some(metadata)).expect("names are unique and data fit their shapes");
+    let unordered = HashMap::from_iter(metadata.clone());
+    let mut bytes = serialize(views, Some(unordered)).expect("names are unique and data fit their shapes");
+    put_in_order(&mut bytes, &metadata);
     write_durably(path, &bytes)
+}
+
+/// Sorts the metadata in the header of a safetensors file, which come in any order, so that the same content gives the same
+/// bytes.
+fn put_in_order(file: &mut [u8], metadata: &BTreeMap<String, String>) {
+    const START: &str = "{\"__metadata__\":";
+    let sorted = START.to_owned() + &serde_json::to_string(metadata).expect("plain text");
+    let header = &mut file[size_of::<u64>()..];
+    assert!(header.starts_with(START.as_bytes()), "a header that begins with the metadata");
+    header[..sorted.len()].copy_from_slice(sorted.as_bytes());
 }
 
 /// The content of a safetensors file, unparsed. The file's tensors hold at most `most` bytes; messages say so with
@@ -144,4 +156,30 @@ pub fn load_weights(path: &Path, network: &Network) -> Result<Weights> {
             Ok((variable.name.clone(), tensor))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_weights_give_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        let tensor = Tensor::new([2], vec![1.0, 2.0]).unwrap();
+        let about: Vec<(String, String)> =
+            (0..9).map(|number| (format!("about {number}"), format!("\"{number}\""))).collect();
+        let save = || {
+            save_tensors(&path, [("a.weight", &tensor), ("b.weight", &tensor)], &about).unwrap();
+            std::fs::read(&path).unwrap()
+        };
+        let first = save();
+        assert!((0..20).all(|_| save() == first));
+        let (_, header) = SafeTensors::read_metadata(&first).unwrap();
+        let metadata = header.metadata().as_ref().unwrap();
+        assert_eq!((metadata.len(), metadata["format"].as_str()), (10, "pt"));
+        assert!(about.iter().all(|(name, value)| metadata[name] == *value));
+        let file = SafeTensors::deserialize(&first).unwrap();
+        assert_eq!(file.tensor("b.weight").unwrap().shape(), [2]);
+    }
 }
