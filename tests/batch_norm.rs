@@ -227,7 +227,7 @@ fn statistics_around_a_step(
     let update = UpdateOptions { clip_norm, ..UpdateOptions::default() };
     let plan = train_plan(
         &network,
-        &TrainOptions { batch_size: 4, steps: 1, data, loss: LossOptions::default(), update },
+        &TrainOptions { batch_size: 4, steps: 1, data, loss: LossOptions::default(), update, augment: None },
     )
     .unwrap();
     plan.assert_valid();

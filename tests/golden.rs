@@ -281,7 +281,7 @@ fn shared_cross_entropy(case: &Case, smoothing: f32) -> Vec<Box<dyn Op>> {
     let [batch_size, classes] = case.sizes("logits");
     let op = SoftmaxCrossEntropy::new(batch_size, classes, 1).unwrap().with_smoothing(smoothing).unwrap();
     let weighted = case.given.contains_key("class_weights");
-    vec![Box::new(if weighted { op.with_class_weights() } else { op })]
+    vec![Box::new(if weighted { op.with_class_weights().unwrap() } else { op })]
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl Training {
             data: DataParts { name: "train", image, classes: 10, rows: vec![rows] },
             loss: LossOptions::default(),
             update: UpdateOptions { optimizer, ..UpdateOptions::default() },
+            augment: None,
         };
         let plan = Arc::new(fuse(train_plan(&network, &options).unwrap()));
         Training { file, settings, network, plan, steps: options.steps, optimizer }

@@ -106,8 +106,14 @@ impl<E: Executor> Probe<E> {
     ) -> Self {
         let image = network.input();
         let data = DataParts { name: "train", image, classes: 10, rows: vec![BATCH_SIZE] };
-        let options =
-            TrainOptions { batch_size: BATCH_SIZE, steps: 1, data, loss: LossOptions::default(), update };
+        let options = TrainOptions {
+            batch_size: BATCH_SIZE,
+            steps: 1,
+            data,
+            loss: LossOptions::default(),
+            update,
+            augment: None,
+        };
         let mut plan = train_plan(network, &options).unwrap();
         for parameter in trained(network) {
             plan.keep(plan.expect(&format!("{}.grad", parameter.name)));

@@ -163,7 +163,7 @@ fn losses_of_smoothed_labels_and_of_batches_without_weight() {
                 HostBuffer::zeros(Element::Real, logits.len()),
             ];
             given.extend(weights.map(real));
-            let op = if weights.is_some() { op.with_class_weights() } else { op };
+            let op = if weights.is_some() { op.with_class_weights().unwrap() } else { op };
             check(&mut executors, op, &given, compared);
         };
     let all = ["loss", "correct", "grad_logits"];

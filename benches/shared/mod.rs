@@ -22,7 +22,8 @@ pub fn training_plan(
     let data = DataParts { name: "train", image: preset.image, classes: CLASSES, rows: vec![IMAGES] };
     let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: false });
     let update = UpdateOptions { optimizer, ..UpdateOptions::default() };
-    let options = TrainOptions { batch_size, steps, data, loss: LossOptions::default(), update };
+    let options =
+        TrainOptions { batch_size, steps, data, loss: LossOptions::default(), update, augment: None };
     let network = (preset.build)(preset.image, CLASSES)?;
     Ok(train_plan(&network, &options)?.fused(prologues))
 }

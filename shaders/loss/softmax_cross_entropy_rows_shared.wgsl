@@ -1,7 +1,8 @@
-// softmax_cross_entropy, first pass where every class has a share in a row's loss: labels are smoothed or classes weighted.
-// share(n,c) = class_weight(c) * ((1 - SMOOTHING) * (c == targets[n]) + SMOOTHING / CLASSES), softmax = softmax(logits[n]); row_loss[n] = sum over c of share(n,c) * -log(softmax[c]); grad_logits[n,c] = mean(softmax[c] * sum over c of share(n,c) - share(n,c)).
+// softmax_cross_entropy, first pass where more than one class may have a share in a row's loss: labels are smoothed or mixed,
+// or classes weighted.
+// share(n,c) = class_weight(c) * ((1 - SMOOTHING) * label(n,c) + SMOOTHING / CLASSES), softmax = softmax(logits[n]); row_loss[n] = sum over c of share(n,c) * -log(softmax[c]); grad_logits[n,c] = mean(softmax[c] * sum over c of share(n,c) - share(n,c)).
 // An invocation owns every 64th class of a row; a workgroup owns the row.
-// Defined in src/ops/loss/softmax_cross_entropy.rs; appended files define class_weight(c) and mean(sum).
+// Defined in src/ops/loss/softmax_cross_entropy.rs; appended files define class_weight(c), mean(sum) and label(n,target_class,c).
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
@@ -15,9 +16,8 @@ override SMOOTHING: f32;
 
 const BITS_OF_NAN: u32 = 0x7fc00000u;
 
-fn share(target_class: u32, c: u32) -> f32 {
-    let one_hot = select(0.0, 1.0, c == target_class);
-    return class_weight(c) * ((1.0 - SMOOTHING) * one_hot + SMOOTHING / f32(CLASSES));
+fn share(n: u32, target_class: u32, c: u32) -> f32 {
+    return class_weight(c) * ((1.0 - SMOOTHING) * label(n, target_class, c) + SMOOTHING / f32(CLASSES));
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -43,7 +43,7 @@ fn main(
     for (var c = invocation; c < CLASSES; c += WORKGROUP_SIZE) {
         let logit = logits[first_logit + c];
         exponentials += exp(logit - largest);
-        let share_of_class = share(target_class, c);
+        let share_of_class = share(n, target_class, c);
         // A class without a share adds nothing, even if its logit is -infinity.
         if (share_of_class != 0.0) {
             shares += share_of_class;
@@ -57,7 +57,7 @@ fn main(
     for (var c = invocation; c < CLASSES; c += WORKGROUP_SIZE) {
         var grad = 0.0;
         if (labelled) {
-            grad = mean(exp(logits[first_logit + c] - largest) / total * all_shares - share(target_class, c));
+            grad = mean(exp(logits[first_logit + c] - largest) / total * all_shares - share(n, target_class, c));
         }
         grad_logits[first_logit + c] = grad;
     }

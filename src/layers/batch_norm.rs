@@ -328,7 +328,14 @@ mod tests {
             let update = UpdateOptions::default();
             let plan = train_plan(
                 &network,
-                &TrainOptions { batch_size, steps: 1, data, loss: LossOptions::default(), update },
+                &TrainOptions {
+                    batch_size,
+                    steps: 1,
+                    data,
+                    loss: LossOptions::default(),
+                    update,
+                    augment: None,
+                },
             )?;
             plan.assert_valid();
             Ok::<(), Error>(())
@@ -354,6 +361,7 @@ mod tests {
             data,
             loss: LossOptions::default(),
             update: UpdateOptions::default(),
+            augment: None,
         };
         let plan = train_plan(&network, &options).unwrap();
         plan.assert_valid();

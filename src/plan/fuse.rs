@@ -270,6 +270,7 @@ mod tests {
                 data,
                 loss: LossOptions::default(),
                 update: UpdateOptions::default(),
+                augment: None,
             },
         )
         .unwrap()

@@ -5,7 +5,7 @@ use super::{BufferId, BufferSpec, Plan, Role, Step};
 use crate::Result;
 use crate::network::{Features, Kind, LayerInput, Network, Variable};
 use crate::ops::add::Add;
-use crate::ops::batch::{Advance, GatherBatch};
+use crate::ops::batch::{Advance, AugmentBatch, GatherBatch, Move, Padding};
 use crate::ops::loss::SoftmaxCrossEntropy;
 use crate::ops::optimizer::{AVERAGE, GradientNorm, Group, Update, UpdateOptions};
 use crate::ops::{Element, Op};
@@ -38,6 +38,18 @@ pub struct TrainOptions {
     pub loss: LossOptions,
     /// How parameters are updated.
     pub update: UpdateOptions,
+    /// How images are varied, if they are.
+    pub augment: Option<AugmentOptions>,
+}
+
+/// How a plan varies images: it then has a table of [moves](crate::ops::batch::Move), the buffer `D/moves` `[steps*N,20]`,
+/// which the caller writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AugmentOptions {
+    /// What lies around an image.
+    pub padding: Padding,
+    /// Whether images are mixed with one another, and their labels with them.
+    pub mixes: bool,
 }
 
 /// How a training loss differs from the plain cross-entropy that evaluations use.
@@ -59,13 +71,16 @@ pub struct EvaluateOptions {
     pub steps: usize,
     /// The test set.
     pub data: DataParts,
+    /// How images are varied, if they are; mixing has no effect on the loss.
+    pub augment: Option<AugmentOptions>,
 }
 
 /// The plan of a training step: gather a batch, forward, loss, backward, update.
 ///
 /// Buffers to write before an epoch, with `D` for [`DataParts::name`]: `D/images.0` and `D/labels.0` (and
 /// the further parts), `normalisation` `[2,C]`, `D/order` `[steps * batch_size]`, `D/schedule` `[steps,4]`
-/// of [`Optimizer::schedule_row`](crate::ops::optimizer::Optimizer::schedule_row), and `D/step` `[1]`, set to 0. Results: `D/loss` and `D/correct`, `[steps]`.
+/// of [`Optimizer::schedule_row`](crate::ops::optimizer::Optimizer::schedule_row), and `D/step` `[1]`, set to 0; with
+/// [`AugmentOptions`], `D/moves` too. Results: `D/loss` and `D/correct`, `[steps]`.
 ///
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit, and for optimizer
@@ -73,7 +88,7 @@ pub struct EvaluateOptions {
 pub fn train_plan(network: &Network, options: &TrainOptions) -> Result<Plan> {
     let TrainOptions { batch_size, steps, data, .. } = options;
     let mut lowering = Lowering::new(network, *batch_size, Mode::Train);
-    let batch = lowering.gather(data, *steps)?;
+    let batch = lowering.gather(data, *steps, options.augment)?;
     let logits = lowering.forward(batch.input, Some(batch.guard))?;
     let grad_logits = lowering.loss(logits, &batch, data, options.loss)?;
     lowering.backward(grad_logits)?;
@@ -101,7 +116,8 @@ pub fn inspect_plan(network: &Network, options: &EvaluateOptions, mode: Mode) ->
 
 fn forward_plan(network: &Network, options: &EvaluateOptions, mode: Mode) -> Result<Plan> {
     let mut lowering = Lowering::new(network, options.batch_size, mode);
-    let batch = lowering.gather(&options.data, options.steps)?;
+    let augment = options.augment.map(|augment| AugmentOptions { mixes: false, ..augment });
+    let batch = lowering.gather(&options.data, options.steps, augment)?;
     let logits = lowering.forward(batch.input, Some(batch.guard))?;
     lowering.loss(logits, &batch, &options.data, LossOptions::default())?;
     lowering.advance(batch.guard);
@@ -126,6 +142,8 @@ pub fn predict_plan(network: &Network, batch_size: usize) -> Result<Plan> {
 struct Batch {
     input: BufferId,
     targets: BufferId,
+    // The targets of the images that are mixed in, and their shares.
+    mixed: Option<[BufferId; 2]>,
     guard: Guard,
 }
 
@@ -180,7 +198,7 @@ impl<'a> Lowering<'a> {
         self.plan.add_buffer(name, Role::State, [size], element)
     }
 
-    fn gather(&mut self, data: &DataParts, steps: usize) -> Result<Batch> {
+    fn gather(&mut self, data: &DataParts, steps: usize, augment: Option<AugmentOptions>) -> Result<Batch> {
         let (name, image, batch_size) = (data.name, data.image, self.batch_size);
         let order = Shape::checked("order of the dataset", [steps, batch_size])?.elements();
         let order = self.state(format!("{name}/order"), order, Element::Index);
@@ -189,7 +207,8 @@ impl<'a> Lowering<'a> {
         let normalisation =
             self.plan.add_buffer("normalisation", Role::State, [2, image.channels], Element::Real);
         let shape = self.image_shape(image)?;
-        let input = self.plan.add_buffer("input", Role::Activation, shape, Element::Real);
+        let name_of_batch = if augment.is_some() { "batch" } else { "input" };
+        let batch = self.plan.add_buffer(name_of_batch, Role::Activation, shape.clone(), Element::Real);
         let targets = self.plan.add_buffer("targets", Role::Activation, [batch_size], Element::Index);
         let mut first_row = 0;
         for (part, &rows) in data.rows.iter().enumerate() {
@@ -200,10 +219,26 @@ impl<'a> Lowering<'a> {
             let labels =
                 self.plan.add_buffer(format!("{name}/labels.{part}"), Role::Data, [rows], Element::Index);
             let op = GatherBatch { batch_size, image, classes: data.classes, steps, rows, first_row };
-            self.push_forward(op, &[images, labels, order, step, normalisation, input, targets]);
+            self.push_forward(op, &[images, labels, order, step, normalisation, batch, targets]);
             first_row += rows;
         }
-        Ok(Batch { input, targets, guard: Guard { loss, step, steps } })
+        let guard = Guard { loss, step, steps };
+        let Some(AugmentOptions { padding, mixes }) = augment else {
+            return Ok(Batch { input: batch, targets, mixed: None, guard });
+        };
+        let rows = steps * batch_size;
+        let table = Shape::checked("table of augmentations", [rows, Move::SIZE])?;
+        let moves = self.plan.add_buffer(format!("{name}/moves"), Role::State, table, Element::Real);
+        let input = self.plan.add_buffer("input", Role::Activation, shape, Element::Real);
+        let mut operands = vec![batch, normalisation, moves, step, input];
+        let mixed = mixes.then(|| {
+            [("mixed_targets", Element::Index), ("mixed_shares", Element::Real)]
+                .map(|(name, element)| self.plan.add_buffer(name, Role::Activation, [batch_size], element))
+        });
+        operands.extend(mixed.iter().flat_map(|mixed| [targets, mixed[0], mixed[1]]));
+        let classes = data.classes;
+        self.push_forward(AugmentBatch { batch_size, image, steps, classes, padding, mixes }, &operands);
+        Ok(Batch { input, targets, mixed, guard })
     }
 
     fn forward(&mut self, image: BufferId, guard: Option<Guard>) -> Result<BufferId> {
@@ -268,8 +303,12 @@ impl<'a> Lowering<'a> {
             op = op.with_smoothing(options.smoothing)?;
         }
         if options.class_weights {
-            op = op.with_class_weights();
+            op = op.with_class_weights()?;
             operands.push(self.state(format!("{}/class_weights", data.name), data.classes, Element::Real));
+        }
+        if let Some(mixed) = batch.mixed {
+            op = op.with_mixed_targets()?;
+            operands.extend(mixed);
         }
         self.push_forward(op, &operands);
         Ok(grad_logits)

@@ -232,7 +232,14 @@ mod tests {
         let update = UpdateOptions { optimizer, ..UpdateOptions::default() };
         let mut plan = train_plan(
             &network,
-            &TrainOptions { batch_size: 4, steps: 2, data, loss: LossOptions::default(), update },
+            &TrainOptions {
+                batch_size: 4,
+                steps: 2,
+                data,
+                loss: LossOptions::default(),
+                update,
+                augment: None,
+            },
         )
         .unwrap();
         let kept = plan.expect("conv1.output");

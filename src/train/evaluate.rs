@@ -123,7 +123,7 @@ impl Evaluator {
             return Err(Error::invalid("evaluation", "a batch size of at least 1", 0));
         }
         let parts = feed::split(held_out.prefix(), data, executor.max_buffer_bytes());
-        Ok(EvaluateOptions { batch_size, steps: data.len().div_ceil(batch_size), data: parts })
+        Ok(EvaluateOptions { batch_size, steps: data.len().div_ceil(batch_size), data: parts, augment: None })
     }
 
     /// The plan that [`Evaluator::new`] prepares.

@@ -1,5 +1,6 @@
 //! The training loop: batches, epochs, figures, checkpoints.
 
+mod augment;
 mod checkpoint;
 mod confusion;
 mod evaluate;
@@ -14,6 +15,7 @@ mod settings;
 mod state;
 mod trainer;
 
+pub use augment::{Augmentation, Flip};
 pub use checkpoint::{load_any_weights, load_weights, read_safetensors, save_tensors, save_weights};
 pub use confusion::{ClassFigures, Confusion};
 pub use evaluate::{Evaluation, Evaluator};

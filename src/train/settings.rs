@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::augment::Augmentation;
 use super::schedule::Schedule;
 use crate::data::{Dataset, balanced_weights};
 use crate::ops::optimizer::{Groups, Optimizer, Sgd, UpdateOptions};
@@ -32,6 +33,9 @@ pub struct TrainSettings {
     /// Weight of each class in training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<ClassWeights>,
+    /// How training images are varied; evaluations see them as they are.
+    #[serde(skip_serializing_if = "Augmentation::is_none")]
+    pub augment: Augmentation,
     /// Names of variables that are not trained, with `*` for any characters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
@@ -96,6 +100,7 @@ impl Default for TrainSettings {
             ema: None,
             label_smoothing: 0.0,
             class_weights: None,
+            augment: Augmentation::default(),
             freeze: Vec::new(),
             optimizer: Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: false }),
             schedule: Schedule::default(),
@@ -128,6 +133,7 @@ impl TrainSettings {
         if !(0.0..1.0).contains(&self.label_smoothing) {
             return Err(Error::invalid("label smoothing", "a share from 0 to below 1", self.label_smoothing));
         }
+        self.augment.check()?;
         self.class_weights.iter().try_for_each(ClassWeights::check)?;
         self.schedule.check()?;
         self.update().check()

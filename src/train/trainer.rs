@@ -169,6 +169,7 @@ impl Trainer {
             data: feed::split("train", &data.train, executor.max_buffer_bytes()),
             loss: settings.loss(),
             update: settings.update(),
+            augment: settings.augment.options(),
         })
     }
 
@@ -394,10 +395,16 @@ impl Trainer {
         self.write("train/step", HostBuffer::index(vec![self.losses.len() as u32]))
     }
 
-    /// Writes the order of the images in an epoch, counted from 0.
+    /// Writes the order of the images in an epoch, counted from 0, and how they are varied.
     pub(super) fn write_order(&mut self, epoch: usize) -> Result<()> {
-        let TrainSettings { batch_size, seed, .. } = self.settings;
-        self.write("train/order", HostBuffer::index(feed::shuffled(self.rows, batch_size, seed, epoch)))
+        let TrainSettings { batch_size, seed, ref augment, .. } = self.settings;
+        let order = feed::shuffled(self.rows, batch_size, seed, epoch);
+        if self.options.augment.is_some() {
+            let image = self.options.data.image;
+            let moves = augment.moves(&order, self.rows, batch_size, image, seed, epoch);
+            self.write("train/moves", HostBuffer::real(moves))?;
+        }
+        self.write("train/order", HostBuffer::index(order))
     }
 
     /// Runs some steps and returns the losses of the epoch under way.
@@ -477,7 +484,7 @@ impl Trainer {
 
     fn not_finite(&mut self, loss: f32) -> Result<Error> {
         let TrainOptions { batch_size, steps, data, .. } = self.options.clone();
-        let options = EvaluateOptions { batch_size, steps, data };
+        let options = EvaluateOptions { batch_size, steps, data, augment: None };
         let place = match nonfinite::find(self.executor.as_mut(), &self.network, &options, Mode::Train) {
             // The information known already matters more.
             Err(error @ Error::Memory { .. }) => format!("its place is not known, since {error}"),

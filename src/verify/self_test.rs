@@ -38,7 +38,7 @@ pub fn self_test(executor: &mut dyn Workbench, budget: Duration) -> Result<SelfT
     let update = UpdateOptions { optimizer, ..UpdateOptions::default() };
     let plan = train_plan(
         &network,
-        &TrainOptions { batch_size: 4, steps: 4, data, loss: LossOptions::default(), update },
+        &TrainOptions { batch_size: 4, steps: 4, data, loss: LossOptions::default(), update, augment: None },
     )?
     .fused(Prologues::WhereTheyPay);
     let steps = plan.forward.into_iter().chain(plan.backward).chain(plan.update);

@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use toml::{Table, Value};
 use wgconv::ops::optimizer::{Groups, Optimizer};
-use wgconv::train::{ClassWeights, Schedule, TrainSettings};
+use wgconv::train::{Augmentation, ClassWeights, Schedule, TrainSettings};
 use wgconv::{Error, Result};
 
 /// How to train. An option without a value is that of [`TrainSettings::default`], or of the run that is resumed.
@@ -49,6 +49,10 @@ pub struct SettingsOptions {
     /// Weight of each class in the loss: with `balanced`, rarer classes weigh more [default: all the same]
     #[arg(long, value_name = "HOW", value_parser = ["balanced"])]
     class_weights: Option<String>,
+    /// How training images are varied, as a list of crop=PIXELS, padding=zero|reflect, flip[=alternating], vertical_flip,
+    /// rotate=DEGREES, scale=X, brightness=X, contrast=X, cutout=PIXELS, mixup=X, cutmix=X; or none [default: none]
+    #[arg(long, value_name = "LIST")]
+    augment: Option<Augmentation>,
     /// How the learning rate changes [default: constant]
     #[arg(long, value_name = "NAME", value_parser = schedules())]
     schedule: Option<Schedule>,
@@ -96,6 +100,7 @@ impl SettingsOptions {
                 Some(_) => Some(ClassWeights::Balanced),
                 None => base.class_weights,
             },
+            augment: self.augment.clone().unwrap_or(base.augment),
             freeze: if self.freeze.is_empty() { base.freeze } else { self.freeze.clone() },
             optimizer,
             schedule: match self.warmup {

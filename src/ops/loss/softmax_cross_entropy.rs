@@ -15,7 +15,8 @@ pub const NO_LABEL: u32 = u32::MAX;
 ///
 /// ```text
 /// softmax[n,c] = exp(logits[n,c]) / sum over c of exp(logits[n,c])
-/// share[n,c] = class_weights[c] * ((1 - smoothing) * (c == targets[n]) + smoothing / classes)
+/// label[n,c] = (c == targets[n])
+/// share[n,c] = class_weights[c] * ((1 - smoothing) * label[n,c] + smoothing / classes)
 /// loss[step] = sum over n,c of share[n,c] * -log(softmax[n,c]) / total_weight
 /// correct[step] = number of rows n whose first largest logit is that of targets[n]
 /// grad_logits[n,c] = (softmax[n,c] * sum over c of share[n,c] - share[n,c]) / total_weight
@@ -24,17 +25,20 @@ pub const NO_LABEL: u32 = u32::MAX;
 ///
 /// The plain loss of [`SoftmaxCrossEntropy::new`] has no smoothing, and all its classes have weight 1: a row's loss is
 /// `-log(softmax[n,targets[n]])`. [`SoftmaxCrossEntropy::with_smoothing`] and
-/// [`SoftmaxCrossEntropy::with_class_weights`] add the rest; neither changes what counts as correct.
+/// [`SoftmaxCrossEntropy::with_class_weights`] add the rest. With [`SoftmaxCrossEntropy::with_mixed_targets`], a row has
+/// two targets: `label[n,c] = (1 - m) * (c == targets[n]) + m * (c == mixed_targets[n])` with `m = mixed_shares[n]`. None of
+/// these changes what counts as correct.
 ///
 /// A row whose target is not a class, such as [`NO_LABEL`], adds to no sum and has no gradient; N counts it
-/// nevertheless, but the sum of weights does not. A batch whose weights sum to zero has loss 0 and zero gradients. A
+/// nevertheless, but the sum of weights does not. A mixed target that is not a class adds nothing. A batch whose weights sum to zero has loss 0 and zero gradients. A
 /// class whose share is zero adds nothing to the loss, even if its logit is negative infinity. A row that holds a NaN
 /// is not correct. A NaN or a positive infinity in a labelled row makes the loss NaN, unless the total weight is zero.
 /// Elements of loss and correct other than `step` are unchanged; a step past the end changes none.
 ///
 /// # Shapes
 /// logits `[N,classes]`, targets `[N]`, step `[1]`, and with class weights class_weights `[classes]` (finite, none
-/// negative) -> loss `[steps]`, correct `[steps]`, grad_logits `[N,classes]`.
+/// negative), or with mixed targets mixed_targets `[N]` and mixed_shares `[N]` (from 0 to 1) -> loss `[steps]`, correct
+/// `[steps]`, grad_logits `[N,classes]`.
 ///
 /// # Source
 /// `torch.nn.functional.cross_entropy` with `weight`, `label_smoothing` and the reduction `mean`.
@@ -45,6 +49,7 @@ pub struct SoftmaxCrossEntropy {
     steps: usize,
     smoothing: f32,
     class_weights: bool,
+    mixed_targets: bool,
 }
 
 const OPERATION: &str = "softmax_cross_entropy";
@@ -66,7 +71,15 @@ impl SoftmaxCrossEntropy {
                 return Err(Error::invalid(OPERATION, format!("{what} from 1 to {most}"), size));
             }
         }
-        Ok(SoftmaxCrossEntropy { batch_size, classes, steps, smoothing: 0.0, class_weights: false })
+        let plain = SoftmaxCrossEntropy {
+            batch_size,
+            classes,
+            steps,
+            smoothing: 0.0,
+            class_weights: false,
+            mixed_targets: false,
+        };
+        Ok(plain)
     }
 
     /// The same loss with smoothed labels: a share of `smoothing` of every label is spread evenly over all classes, the
@@ -82,13 +95,32 @@ impl SoftmaxCrossEntropy {
     }
 
     /// The same loss with a weight for each class, and the operand `class_weights` after all others.
-    pub fn with_class_weights(self) -> Self {
-        SoftmaxCrossEntropy { class_weights: true, ..self }
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a loss with mixed targets.
+    pub fn with_class_weights(self) -> Result<Self> {
+        SoftmaxCrossEntropy { class_weights: true, ..self }.checked()
+    }
+
+    /// The same loss with a second target for each row, and the operands `mixed_targets` and `mixed_shares` after all
+    /// others.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a loss with class weights.
+    pub fn with_mixed_targets(self) -> Result<Self> {
+        SoftmaxCrossEntropy { mixed_targets: true, ..self }.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
+        match self.class_weights && self.mixed_targets {
+            true => Err(Error::invalid("loss", "class weights or mixed images (mixup, cutmix)", "both")),
+            false => Ok(self),
+        }
     }
 
     /// Whether only a row's target has a share in its loss, and all targets have the same weight.
     fn is_plain(&self) -> bool {
-        self.smoothing == 0.0 && !self.class_weights
+        self.smoothing == 0.0 && !self.class_weights && !self.mixed_targets
     }
 }
 
@@ -109,17 +141,29 @@ impl Op for SoftmaxCrossEntropy {
         if self.class_weights {
             operands.push(Operand::read("class_weights", [self.classes]).without_sign());
         }
+        if self.mixed_targets {
+            operands.push(Operand::read("mixed_targets", [self.batch_size]).indices(self.classes as u32));
+            operands.push(Operand::read("mixed_shares", [self.batch_size]).without_sign());
+        }
         operands
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let ([logits, targets, step, loss, correct, grad_logits], class_weights) = operands.split();
+        let ([logits, targets, step, loss, correct, grad_logits], others) = operands.split();
+        let others = &*others;
         let (logits, targets, grad_logits) = (logits.reals(), targets.indices(), grad_logits.reals_mut());
-        let class_weight = |c: usize| class_weights.first().map_or(1.0, |weights| weights.reals()[c]);
+        let class_weight = |c: usize| if self.class_weights { others[0].reals()[c] } else { 1.0 };
+        // The second target of a row and its part of the label.
+        let mixed = |n: usize| match others {
+            [targets, shares] => (targets.indices()[n] as usize, shares.reals()[n]),
+            _ => (0, 0.0),
+        };
         let smoothing = f64::from(self.smoothing);
-        let share = |target: usize, c: usize| {
-            let one_hot = if c == target { 1.0 } else { 0.0 };
-            class_weight(c) * ((1.0 - smoothing) * one_hot + smoothing / self.classes as f64)
+        let share = |n: usize, c: usize| {
+            let is = |target: usize| if c == target { 1.0 } else { 0.0 };
+            let (other, part) = mixed(n);
+            let label = (1.0 - part) * is(targets[n] as usize) + part * is(other);
+            class_weight(c) * ((1.0 - smoothing) * label + smoothing / self.classes as f64)
         };
         let total_weight = if self.class_weights {
             let labels = targets.iter().map(|&target| target as usize);
@@ -140,9 +184,9 @@ impl Op for SoftmaxCrossEntropy {
             // log(sum of exp(logit)) = largest + log(sum of exp(logit - largest)), in which nothing overflows.
             let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
-            let with_a_share = (0..self.classes).filter(|&c| share(target, c) != 0.0);
-            let distance: f64 = with_a_share.map(|c| share(target, c) * (largest - logits[c])).sum();
-            let shares: f64 = (0..self.classes).map(|c| share(target, c)).sum();
+            let with_a_share = (0..self.classes).filter(|&c| share(n, c) != 0.0);
+            let distance: f64 = with_a_share.map(|c| share(n, c) * (largest - logits[c])).sum();
+            let shares: f64 = (0..self.classes).map(|c| share(n, c)).sum();
             // A NaN shows even in a row without any share.
             sum += shares * total.ln() + distance;
             let first_largest = logits.iter().position(|&logit| logit == largest);
@@ -151,7 +195,7 @@ impl Op for SoftmaxCrossEntropy {
             }
             for c in 0..self.classes {
                 let softmax = (logits[c] - largest).exp() / total;
-                grad_logits[c] = mean(softmax * shares - share(target, c));
+                grad_logits[c] = mean(softmax * shares - share(n, c));
             }
         }
         let step = step.indices()[0] as usize;
@@ -164,10 +208,16 @@ impl Op for SoftmaxCrossEntropy {
     /// The rows side by side, then their sum, first row first.
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
         CpuForm::only(|operands| {
-            let ([logits, targets, step, loss, correct, grad_logits], class_weights) = operands.split();
+            let ([logits, targets, step, loss, correct, grad_logits], others) = operands.split();
+            let others = &*others;
             let (classes, targets) = (self.classes, targets.indices());
-            let class_weights = class_weights.first().map(|weights| weights.reals());
+            let class_weights = self.class_weights.then(|| others[0].reals());
             let class_weight = |c: usize| class_weights.map_or(1.0, |weights| weights[c]);
+            // The second target of a row and its part of the label.
+            let mixed = |n: usize| match others {
+                [targets, shares] => Some((targets.indices()[n] as usize, shares.reals()[n])),
+                _ => None,
+            };
             let [of_target, of_each] = [1.0 - self.smoothing, self.smoothing / classes as f32];
             let total_weight = if self.class_weights {
                 let labels = targets.iter().map(|&target| target as usize);
@@ -180,8 +230,8 @@ impl Op for SoftmaxCrossEntropy {
             let rows = grad_logits.reals_mut().par_chunks_mut(classes).zip(rows);
             // For each row, the loss and whether it is classified correctly.
             with_scratch(2 * self.batch_size, |results| {
-                rows.zip(results.par_chunks_exact_mut(2)).for_each(
-                    |((grad_logits, (logits, &target)), result)| {
+                rows.zip(results.par_chunks_exact_mut(2)).enumerate().for_each(
+                    |(n, ((grad_logits, (logits, &target)), result))| {
                         let target = target as usize;
                         if target >= classes {
                             grad_logits.fill(0.0);
@@ -205,10 +255,14 @@ impl Op for SoftmaxCrossEntropy {
                         }
                         let total = grad_logits.iter().map(|&value| f64::from(value)).sum::<f64>() as f32;
                         // The sum of all shares, and that of their logits' distances from the largest.
-                        let share = of_target * class_weight(target);
-                        let (mut shares, mut distance) = (share, 0.0);
-                        if share != 0.0 {
-                            distance = share * (largest - logits[target]);
+                        let (other, part) =
+                            mixed(n).filter(|&(other, _)| other < classes).unwrap_or((target, 0.0));
+                        let whole = of_target * class_weight(target);
+                        let of_two = [(target, whole * (1.0 - part)), (other, whole * part)];
+                        let (mut shares, mut distance) = (0.0, 0.0);
+                        for (class, share) in of_two.into_iter().filter(|&(_, share)| share != 0.0) {
+                            shares += share;
+                            distance += share * (largest - logits[class]);
                         }
                         if of_each > 0.0 {
                             let (mut others, mut their_distance) = (0.0, 0.0);
@@ -222,7 +276,9 @@ impl Op for SoftmaxCrossEntropy {
                         for grad in grad_logits.iter_mut() {
                             *grad *= scale * shares / total;
                         }
-                        grad_logits[target] -= scale * share;
+                        for (class, share) in of_two {
+                            grad_logits[class] -= scale * share;
+                        }
                         if of_each > 0.0 {
                             for (c, grad) in grad_logits.iter_mut().enumerate() {
                                 *grad -= scale * of_each * class_weight(c);
@@ -263,6 +319,14 @@ impl Op for SoftmaxCrossEntropy {
         if !self.is_plain() {
             rows.source = shader!("loss/softmax_cross_entropy_rows_shared.wgsl");
             rows.constants.push(("SMOOTHING", self.smoothing.into()));
+            let labels = match self.mixed_targets {
+                true => shader!("loss/labels_mixed.wgsl"),
+                false => shader!("loss/labels_alone.wgsl"),
+            };
+            rows.source.files.extend(labels.files);
+        }
+        if self.mixed_targets {
+            rows.bindings.extend([operand(6), operand(7)]);
         }
         let parts = shader!("loss/winner.wgsl", "loss/sum.wgsl", "float_bits.wgsl", "grid.wgsl");
         rows.source.files.extend(parts.files);
@@ -388,7 +452,7 @@ mod tests {
     /// With equal logits, softmax is uniform: each term is log(classes).
     #[test]
     fn class_weights_divide_by_the_weights_of_labelled_rows() {
-        let op = SoftmaxCrossEntropy::new(3, 2, 3).unwrap().with_class_weights();
+        let op = SoftmaxCrossEntropy::new(3, 2, 3).unwrap().with_class_weights().unwrap();
         for (loss, correct, grad_logits) in run_op(op, &[0.0; 6], &[0, 1, NO_LABEL], &[3.0, 1.0]) {
             assert!((loss[1] - 2f64.ln()).abs() < 1e-6, "{}", loss[1]);
             assert_eq!(correct[1], 1);
@@ -407,7 +471,7 @@ mod tests {
     #[test]
     fn a_batch_that_weighs_nothing_changes_nothing() {
         for smoothing in [0.0, 0.25] {
-            let op = SoftmaxCrossEntropy::new(2, 2, 3).unwrap().with_class_weights();
+            let op = SoftmaxCrossEntropy::new(2, 2, 3).unwrap().with_class_weights().unwrap();
             let op = op.with_smoothing(smoothing).unwrap();
             for logits in [[3.0, 1.0, 2.0, 5.0], [3.0, 1.0, f64::NAN, 5.0]] {
                 for (loss, correct, grad_logits) in run_op(op, &logits, &[0, NO_LABEL], &[0.0, 2.0]) {

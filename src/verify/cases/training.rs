@@ -1,6 +1,6 @@
 //! The operations around the layers of a training step: batches, the loss, the optimizer, the step counter.
 
-use crate::ops::batch::{Advance, GatherBatch};
+use crate::ops::batch::{Advance, AugmentBatch, GatherBatch, Padding};
 use crate::ops::loss::SoftmaxCrossEntropy;
 use crate::ops::optimizer::{
     Adagrad, Adam, AdamW, GradientNorm, Group, GroupOptions, Groups, Lion, Optimizer, RmsProp, Sgd, Update,
@@ -37,9 +37,19 @@ pub fn losses() -> Vec<(&'static str, SoftmaxCrossEntropy)> {
         let op = SoftmaxCrossEntropy::new(batch_size, classes, steps);
         let op = op.and_then(|op| op.with_smoothing(smoothing));
         let op: SoftmaxCrossEntropy = op.unwrap_or_else(|error| panic!("{name}: {error}"));
-        (name, if class_weights { op.with_class_weights() } else { op })
+        (name, if class_weights { op.with_class_weights().expect("no mixed targets") } else { op })
     };
-    plain.into_iter().chain(shared).map(op).collect()
+    let mixed = |(name, batch_size, classes, smoothing)| {
+        let op = SoftmaxCrossEntropy::new(batch_size, classes, 2);
+        let op = op.and_then(|op| op.with_smoothing(smoothing)?.with_mixed_targets());
+        (name, op.unwrap_or_else(|error| panic!("{name}: {error}")))
+    };
+    let with_mixed_targets = [
+        ("mixed, one row", 1, 5, 0.0),
+        ("mixed, more classes than rows", 7, 130, 0.0),
+        ("mixed and smoothed, a large batch", 515, 34, 0.25),
+    ];
+    plain.into_iter().chain(shared).map(op).chain(with_mixed_targets.map(mixed)).collect()
 }
 
 /// Optimizers for the parameters of weights and biases, and of every group.
@@ -129,10 +139,31 @@ fn batches() -> Vec<Case> {
     .into()
 }
 
+fn augmentations() -> Vec<Case> {
+    let image = |height, width, channels| ImageShape { height, width, channels };
+    // name, batch, image, steps, mixes
+    let rows = [
+        ("one pixel", 1, image(1, 1, 1), 1, false),
+        ("one row", 3, image(1, 7, 3), 2, false),
+        ("one column", 2, image(9, 1, 2), 1, true),
+        ("digits", 5, image(28, 28, 1), 2, false),
+        ("colours", 9, image(8, 7, 3), 3, true),
+        ("an image alone is its own partner", 1, image(5, 6, 3), 2, true),
+    ];
+    let paddings = [("on black", Padding::Zero), ("mirrored", Padding::Reflect)];
+    let rows = rows.into_iter().flat_map(|row| paddings.map(|padding| (row, padding)));
+    rows.map(|((name, batch_size, image, steps, mixes), (around, padding))| {
+        let op = AugmentBatch { batch_size, image, steps, classes: 10, padding, mixes };
+        Case::new(format!("{name}, {around}"), op)
+    })
+    .collect()
+}
+
 pub(super) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = losses().into_iter().map(|(name, op)| Case::new(name, op)).collect();
     cases.extend(optimizers());
     cases.extend(batches());
+    cases.extend(augmentations());
     cases.extend([1, 100].map(|steps| Case::new(format!("{steps} steps"), Advance { steps })));
     cases
 }
