@@ -46,7 +46,7 @@ pub use layout::picture_files;
 pub use normalisation::Normalisation;
 pub use options::{LoadOptions, Progress};
 pub use picture::MAX_PICTURE_BYTES;
-pub use prepare::{Measured, load, load_for, load_held_out};
+pub use prepare::{Measured, load, load_for, load_held_out, load_to_look};
 pub use preprocessing::{Fit, Preprocessing};
 pub use source::{absolute, absolute_labels};
 pub use splits::{DataSplits, HeldOut};
