@@ -33,6 +33,7 @@ mod pictures;
 mod prepare;
 mod preprocessing;
 mod reading;
+mod resized;
 mod skipped;
 mod source;
 mod splits;

@@ -8,6 +8,7 @@ use super::found::{Found, Images, Part, Pixels};
 use super::hold_out::Purpose;
 use super::picture::{Head, Picture};
 use super::pictures::{Broken, Changes, Counter, WithHead, common_size, decode, heads};
+use super::resized::Resized;
 use super::warnings::{list, warnings};
 use super::{DataSplits, Dataset, Fit, LoadOptions, Normalisation, Preprocessing, pixel_room, source};
 use crate::{Error, Result};
@@ -276,15 +277,28 @@ impl<'a> Inspected<'a> {
         let Inspected { source, parts, mut broken } = self;
         let all = parts.iter().filter_map(Inspection::files).map(<[_]>::len).sum();
         let counter = Counter::new(&options.progress, all);
+        // What keeps its size is decoded about as fast as it is found in a cache.
+        let is_resized = |(_, head): &WithHead| head.size != preprocessing.image_size;
+        let resized = match &options.cache {
+            Some(cache) if parts.iter().filter_map(Inspection::files).flatten().any(is_resized) => {
+                Resized::open(cache, source, preprocessing)
+            }
+            _ => None,
+        };
         let (mut sets, mut changes) = (Vec::new(), Changes::default());
         for part in parts {
             let (pixels, labels, more) = match part {
                 Inspection::Pixels(pixels) => convert(pixels, preprocessing)?,
-                Inspection::Files(files) => decode(files, preprocessing, &counter, &mut broken)?,
+                Inspection::Files(files) => {
+                    decode(files, preprocessing, resized.as_ref(), &counter, &mut broken)?
+                }
             };
             changes.composited += more.composited;
             changes.resized += more.resized;
             sets.push(Dataset::new(preprocessing.image(), classes.to_vec(), pixels, labels)?);
+        }
+        if let Some(resized) = resized {
+            resized.save();
         }
         let mut notes = Vec::from_iter(broken.report(source, options.skip_broken)?);
         let images: usize = sets.iter().map(Dataset::len).sum();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use wgconv::data::{Colour, Fit, LoadOptions, Progress};
+use wgconv::files::CacheFolder;
 use wgconv::{Error, Result};
 
 /// Which images to train on, and how pictures become images.
@@ -64,6 +65,7 @@ impl PreparationOptions {
             labels: self.labels.clone(),
             skip_broken: self.skip_broken,
             progress: decoding_bar(),
+            cache: CacheFolder::of_user(),
         };
         options.check().map(|()| options)
     }

@@ -6,6 +6,7 @@ mod settings;
 use clap::Args;
 use wgconv::data::{self as sources, DataSplits, LoadOptions};
 use wgconv::executors::Opened;
+use wgconv::files::CacheFolder;
 use wgconv::network::{self, Network};
 use wgconv::plan::{Executor, Memory};
 use wgconv::report::summary;
@@ -75,7 +76,8 @@ impl JobOptions {
             return Err(Error::invalid(option, expected, "one"));
         }
         let settings = self.settings.over(before.training.clone())?;
-        let loaded = LoadOptions { seed: settings.seed, ..before.load_options() };
+        let loaded =
+            LoadOptions { seed: settings.seed, cache: CacheFolder::of_user(), ..before.load_options() };
         let RunConfig { data: source, classes, preprocessing, .. } = before;
         let source = self.data.data.clone().unwrap_or(source);
         let mut data = sources::load(&source, &loaded)?;
