@@ -125,11 +125,52 @@ impl CacheFolder {
             _ => Ok(()),
         }
     }
+
+    /// Removes the files whose names begin with `prefix`, those that were written first, until the others take at most
+    /// `most` bytes. What cannot be removed stays.
+    pub fn remove_oldest(&self, prefix: &str, most: u64) {
+        let files = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let ours = files.filter(|file| file.file_name().to_string_lossy().starts_with(prefix));
+        let mut ours: Vec<_> = ours
+            .filter_map(|file| {
+                let metadata = file.metadata().ok()?;
+                Some((metadata.modified().ok()?, metadata.len(), file.path()))
+            })
+            .collect();
+        ours.sort();
+        let mut all: u64 = ours.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, bytes, path) in ours {
+            if all <= most {
+                break;
+            }
+            if fs::remove_file(path).is_ok() {
+                all -= bytes;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_oldest_files_of_a_kind_make_room() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = CacheFolder::new(place.path());
+        let start = std::time::SystemTime::now();
+        for (number, name) in ["a-2", "a-1", "b-0", "a-3"].into_iter().enumerate() {
+            folder.write(name, b"four").unwrap();
+            let file = File::options().write(true).open(folder.path(name)).unwrap();
+            file.set_modified(start + std::time::Duration::from_secs(number as u64)).unwrap();
+        }
+        folder.remove_oldest("a-", 12);
+        assert!(folder.read("a-2", 4).is_some());
+        folder.remove_oldest("a-", 7);
+        let left = ["a-1", "a-2", "a-3", "b-0"].map(|name| folder.read(name, 4).is_some());
+        assert_eq!(left, [false, false, true, true]);
+        CacheFolder::new(place.path().join("none")).remove_oldest("a-", 0);
+    }
 
     #[test]
     fn the_variable_names_the_folder_of_caches_or_turns_them_off() {

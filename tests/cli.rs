@@ -975,7 +975,7 @@ fn help_names_every_command_and_how_to_start() {
     let place = Workplace::new();
     let help = place.run("--help");
     assert_eq!((help.code, help.stderr.as_str()), (0, ""));
-    for command in ["train", "evaluate", "summary", "devices", "conv", "verify"] {
+    for command in ["train", "evaluate", "data", "summary", "devices", "conv", "verify"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}");
         assert_eq!(place.run(&format!("{command} --help")).code, 0);
     }

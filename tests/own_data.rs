@@ -7,8 +7,13 @@ mod workplace;
 
 use std::fs;
 
+<<<<<<< HEAD
 use drawn::{folder, picture, save};
 use image::{DynamicImage, GrayAlphaImage, LumaA, RgbaImage};
+=======
+use image::{DynamicImage, GrayAlphaImage, GrayImage, LumaA, RgbaImage};
+use serde_json::json;
+>>>>>>> look
 use workplace::{Run, Workplace};
 
 fn train(place: &Workplace, arguments: &str) -> Run {
@@ -85,6 +90,109 @@ fn small_data_are_trained_on_in_one_batch_unless_another_was_asked_for() {
     );
     let culprit = "batch size: expected 1 to the 10 training images, found 64";
     place.assert_refused("train --device cpu --data data --batch-size 64 --out new", 2, culprit);
+}
+
+#[test]
+fn many_images_in_no_batch_are_warned_of() {
+    let place = Workplace::new();
+    folder(&place, "data/train", "ab", 0, 5);
+    folder(&place, "data/test", "ab", 5, 2);
+    let run = train(&place, "--data data --batch-size 6 --out run");
+    let warning = "warning: each epoch leaves out 4 of 10 training images, which fill no batch of 6: \
+                   `--batch-size 5` leaves out 0\n";
+    assert!(run.stdout.contains(warning), "{run:?}");
+    let run = train(&place, "--data data --batch-size 5 --out again");
+    assert!(!run.stdout.contains("warning: "), "{run:?}");
+}
+
+#[test]
+fn data_are_shown_before_training() {
+    let place = Workplace::new();
+    folder(&place, "data/train", "ab", 0, 4);
+    folder(&place, "data/val", "ab", 4, 1);
+    folder(&place, "data/test", "b", 5, 2);
+    place.write("data/train/a/notes.txt", "");
+    let run = place.run("data data");
+    assert_eq!(run.code, 0, "{run:?}");
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    let [data, pixels, table @ ..] = lines.as_slice() else { panic!("{run:?}") };
+    assert_eq!(*data, "data: data, 8 training, 2 validation and 2 test images of 12x12x1, 2 classes");
+    assert!(pixels.starts_with("pixels: mean 0.") && pixels.ends_with("1, white)"), "{run:?}");
+    let expected = [
+        "",
+        "class  training  validation  test",
+        "a             4           1     0",
+        "b             4           1     2",
+        "",
+        "note: 1 file skipped, no pictures that can be read: 1 .txt",
+    ];
+    assert_eq!(table, expected);
+
+    let run = place.run("data data --json --image-size 6 --channels 3 --limit 5");
+    let [object] = run.json().try_into().unwrap();
+    assert_eq!(object["images"], json!({ "training": 5, "validation": 2, "test": 2 }));
+    assert_eq!(object["image_shape"], json!([6, 6, 3]));
+    let classes = json!([
+        { "class": "a", "training": 3, "validation": 1, "test": 0 },
+        { "class": "b", "training": 2, "validation": 1, "test": 2 },
+    ]);
+    assert_eq!((&object["classes"], &object["data"]), (&classes, &json!("data")));
+    for figures in ["mean", "deviation"] {
+        let values = object[figures].as_array().unwrap();
+        assert!(
+            values.len() == 3 && values.iter().all(|value| (0.0..1.0).contains(&value.as_f64().unwrap()))
+        );
+    }
+    assert!(
+        object["warnings"].as_array().unwrap().is_empty() && object["notes"].as_array().unwrap().len() == 2
+    );
+}
+
+/// What cannot be trained on can be looked at.
+#[test]
+fn a_test_set_alone_and_single_images_are_shown() {
+    let place = Workplace::new();
+    folder(&place, "held/test", "ab", 0, 2);
+    folder(&place, "single", "abc", 0, 1);
+    let run = place.run("data held");
+    assert!(run.stdout.starts_with("data: held, 4 test images of 12x12x1, 2 classes\n"), "{run:?}");
+    assert!(run.stdout.ends_with("warning: without training images: 2 classes, \"a\", \"b\"\n"), "{run:?}");
+    let run = place.run("data single --preview sheet.png");
+    assert!(run.stdout.contains("note: no test set can be held out, since no class has 2 images"), "{run:?}");
+    assert!(run.stdout.ends_with("training images of 3 classes: sheet.png\n"), "{run:?}");
+    for data in ["held", "single"] {
+        let run = place.run(&format!("train --device cpu --data {data}"));
+        assert_eq!(run.code, 1, "{run:?}");
+    }
+    place.assert_refused("data nothing", 2, "data: expected `synthetic`, a folder or an .npz file");
+}
+
+#[test]
+fn a_preview_is_written_whole_or_not_at_all() {
+    let place = Workplace::new();
+    folder(&place, "data", "ab", 0, 4);
+    let preview = |arguments: &str| place.run(&format!("data data {arguments}"));
+    place.write("sheet.png", "old");
+    assert_eq!(preview("--preview sheet.png").code, 0);
+    let sheet = image::open(place.path("sheet.png")).unwrap();
+    // The classes stand side by side, and twelve pixels become 96.
+    assert!(sheet.width() >= 2 * 96 && sheet.height() >= 96);
+    place.write("broken/a/1.png", "no picture");
+    for (arguments, code, culprit) in [
+        ("data --preview sheet.jpg", 2, "--preview: expected a .png file, found sheet.jpg"),
+        ("data --preview none/sheet.png", 1, "cannot write none/sheet.png: "),
+        ("data --preview data", 1, "cannot write data: "),
+        ("broken --preview other.png", 1, "1.png: expected a PNG"),
+    ] {
+        place.assert_refused(&format!("data {arguments}"), code, culprit);
+    }
+    #[cfg(unix)]
+    {
+        let run = Run::of(&mut place.shell("$wgconv data data --preview /dev/stdout 2>text | wc -c"));
+        assert!(run.code == 0 && run.stdout.trim().parse::<usize>().unwrap() > 500, "{run:?}");
+        assert!(place.read("text").starts_with("data: data, "), "{run:?}");
+        place.assert_refused("data data --json --preview /dev/stdout", 2, "--preview: expected a file");
+    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Conv {
         let case = Case::read(&self.case)?;
         let geometry = self.geometry(&case)?;
         check_writable(&self.out)?;
-        let output = self.output.beside(&self.out)?;
+        let output = self.output.beside("--out", &self.out)?;
         let Opened { mut executor, reason } = self.device.open()?;
         output.say(format_args!("device: {reason}"))?;
         let executor = executor.as_mut();

@@ -2,6 +2,7 @@
 
 mod bench;
 mod conv;
+mod data;
 mod devices;
 mod evaluate;
 mod interrupt;
@@ -37,6 +38,7 @@ Start with:
   wgconv train                  a small network on built-in digits; results go to runs/lenet-1
   wgconv evaluate runs/lenet-1  its loss and accuracy
   wgconv predict runs/lenet-1 PICTURE..  what it takes your pictures for
+  wgconv data DIR               what is in your own data, before you train on them
   wgconv train --help           other data, models and settings";
 
 #[derive(Subcommand)]
@@ -45,6 +47,7 @@ enum Command {
     LrFind(Box<lr_find::LrFind>),
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
+    Data(data::Data),
     Summary(summary::Summary),
     Devices(devices::Devices),
     Conv(conv::Conv),
@@ -73,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::LrFind(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
+        Command::Data(command) => command.run(),
         Command::Summary(command) => command.run(),
         Command::Devices(command) => command.run(),
         Command::Conv(command) => command.run(),

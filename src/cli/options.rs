@@ -156,12 +156,12 @@ pub struct OutputOptions {
 }
 
 impl OutputOptions {
-    /// The same for a command that writes its result to `out`: if that is standard output, as with `/dev/stdout`,
-    /// text goes to stderr.
-    pub fn beside(self, out: &Path) -> Result<Self> {
+    /// The same for a command that writes a result to `out`, which `option` names: if that is standard output, as with
+    /// `/dev/stdout`, text goes to stderr.
+    pub fn beside(self, option: &str, out: &Path) -> Result<Self> {
         let is_taken = is_standard_output(out);
         match is_taken && self.json {
-            true => Err(Error::invalid("--out", "a file, since --json takes standard output", out.display())),
+            true => Err(Error::invalid(option, "a file, since --json takes standard output", out.display())),
             false => Ok(OutputOptions { is_taken, ..self }),
         }
     }

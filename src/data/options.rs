@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Colour, Fit, MAX_SIDE};
+use crate::files::CacheFolder;
 use crate::{Error, Result};
 
 /// How data are loaded. The default takes them as they lie.
@@ -30,6 +31,8 @@ pub struct LoadOptions {
     pub skip_broken: bool,
     /// Is told how many pictures have been decoded.
     pub progress: Progress,
+    /// Where pictures that were resized are kept, so that the next load need not decode them; without it, nowhere.
+    pub cache: Option<CacheFolder>,
 }
 
 impl LoadOptions {

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::found::PictureFile;
 use super::picture::{self, Head, Picture};
+use super::resized::Resized;
 use super::{MAX_SIDE, Preprocessing, Progress, pixel_room};
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
@@ -104,10 +105,12 @@ pub(super) struct Changes {
     pub resized: usize,
 }
 
-/// Pixels [rows, height, width, channels] and labels of the sound pictures.
+/// Pixels [rows, height, width, channels] and labels of the sound pictures. Those that are resized are taken from the cache
+/// if they are there, and added to it otherwise.
 pub(super) fn decode(
     files: Vec<WithHead>,
     preprocessing: &Preprocessing,
+    resized: Option<&Resized>,
     progress: &Counter,
     broken: &mut Broken,
 ) -> Result<(Vec<u8>, Vec<u32>, Changes)> {
@@ -117,14 +120,24 @@ pub(super) fn decode(
     let aside = largest.unwrap_or(0).saturating_mul(rayon::current_num_threads() as u64);
     let [mut pixels] = pixel_room([files.len()], image, aside)?;
     pixels.resize(files.len() * image.elements(), 0);
+    let decode_one = |pixels: &mut [u8], file: &PictureFile| {
+        let bytes = picture::read(&file.path)?;
+        if let Some((known, was_transparent)) = resized.and_then(|resized| resized.get(&bytes)) {
+            pixels.copy_from_slice(known);
+            return Ok([was_transparent, true]);
+        }
+        let picture = Picture::decode(&file.path, &bytes, preprocessing.background)?;
+        let changes = [picture.was_transparent(), picture.size() != preprocessing.image_size];
+        pixels.copy_from_slice(&preprocessing.convert(picture));
+        if let [was_transparent, true] = changes
+            && let Some(resized) = resized
+        {
+            resized.add(&bytes, pixels, was_transparent);
+        }
+        Ok(changes)
+    };
     let decode = |(pixels, (file, _)): (&mut [u8], WithHead)| {
-        let decoded = picture::read(&file.path)
-            .and_then(|bytes| Picture::decode(&file.path, &bytes, preprocessing.background));
-        let changes = decoded.map(|picture| {
-            let changes = [picture.was_transparent(), picture.size() != preprocessing.image_size];
-            pixels.copy_from_slice(&preprocessing.convert(picture));
-            changes
-        });
+        let changes = decode_one(pixels, &file);
         progress.advance();
         (file, changes)
     };

@@ -8,6 +8,7 @@ use super::found::{Found, Images, Part, Pixels};
 use super::hold_out::Purpose;
 use super::picture::{Head, Picture};
 use super::pictures::{Broken, Changes, Counter, WithHead, common_size, decode, heads};
+use super::resized::Resized;
 use super::warnings::{list, warnings};
 use super::{
     DataSplits, Dataset, Fit, LoadOptions, Normalisation, Preprocessing, check_pixel_room, pixel_room, source,
@@ -31,11 +32,33 @@ const TEST_SHARE: usize = 6;
 /// the file, when one is missing, damaged, or at odds with the others; [`Error::Memory`] when there is too little memory
 /// for the images.
 pub fn load(source: &str, options: &LoadOptions) -> Result<DataSplits> {
+    loaded(source, options, For::Training)
+}
+
+/// As [`load`], for data that are only looked at: there may be no training images, and none to test on.
+///
+/// # Errors
+/// Those of [`load`]; [`Error::File`] when there is no image at all.
+pub fn load_to_look(source: &str, options: &LoadOptions) -> Result<DataSplits> {
+    loaded(source, options, For::Looking)
+}
+
+/// What data are loaded for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    Training,
+    Looking,
+}
+
+fn loaded(source: &str, options: &LoadOptions, purpose: For) -> Result<DataSplits> {
     options.check()?;
     let (name, mut found) = source::find(source, options, &[])?;
-    let Some(mut train) = found.take(Part::Train).or_else(|| found.take(Part::All)) else {
+    let train = found.take(Part::Train).or_else(|| found.take(Part::All));
+    let is_trained_on = train.is_some();
+    if !is_trained_on && purpose == For::Training {
         return Err(Error::file(source, "training images", "a test or validation set alone"));
-    };
+    }
+    let mut train = train.unwrap_or_else(|| Images::Files(Vec::new()));
     let (mut validation, mut test) = (found.take(Part::Validation), found.take(Part::Test));
     let mut notes = found.notes;
     if validation.is_some() && options.validation.is_some() {
@@ -45,17 +68,21 @@ pub fn load(source: &str, options: &LoadOptions) -> Result<DataSplits> {
     let all = train.len();
     if test.is_none() && validation.is_none() {
         let (kept, out) = train.hold_out(1.0 / TEST_SHARE as f64, Purpose::Test, options.seed)?;
-        if out.len() == 0 {
-            let expected = "at least 2 images of a class, to train and to test on";
-            return Err(Error::file(source, expected, all));
+        match (out.len(), purpose) {
+            (0, For::Training) => {
+                let expected = "at least 2 images of a class, to train and to test on";
+                return Err(Error::file(source, expected, all));
+            }
+            (0, For::Looking) => notes.push(format!(
+                "no test set can be held out, since no class has 2 images: there are {all} in all"
+            )),
+            (count, _) => notes.push(format!(
+                "without a test set, {count} of {all} images, about a sixth of each class, are held out as one"
+            )),
         }
-        notes.push(format!(
-            "without a test set, {} of {all} images, about a sixth of each class, are held out as one",
-            out.len()
-        ));
         (train, test) = (kept, Some(out));
     }
-    if let Some(share) = options.validation {
+    if let Some(share) = options.validation.filter(|_| is_trained_on) {
         let (kept, out) = train.hold_out(share, Purpose::Validation, options.seed)?;
         if out.len() == 0 {
             let expected = "at least 2 images of a class, to train and to validate with";
@@ -76,7 +103,7 @@ pub fn load(source: &str, options: &LoadOptions) -> Result<DataSplits> {
     notes.extend(more_notes);
 
     let train = sets.remove(0);
-    if train.is_empty() {
+    if train.is_empty() && (purpose == For::Training || sets.iter().all(Dataset::is_empty)) {
         return Err(Error::file(source, "training images", "none that is sound"));
     }
     let validation = has_validation.then(|| sets.remove(0));
@@ -254,15 +281,28 @@ impl<'a> Inspected<'a> {
         // All parts together, before the first is decoded.
         check_pixel_room(all, preprocessing.image())?;
         let counter = Counter::new(&options.progress, all);
+        // What keeps its size is decoded about as fast as it is found in a cache.
+        let is_resized = |(_, head): &WithHead| head.size != preprocessing.image_size;
+        let resized = match &options.cache {
+            Some(cache) if parts.iter().filter_map(Inspection::files).flatten().any(is_resized) => {
+                Resized::open(cache, source, preprocessing)
+            }
+            _ => None,
+        };
         let (mut sets, mut changes) = (Vec::new(), Changes::default());
         for part in parts {
             let (pixels, labels, more) = match part {
                 Inspection::Pixels(pixels) => convert(pixels, preprocessing)?,
-                Inspection::Files(files) => decode(files, preprocessing, &counter, &mut broken)?,
+                Inspection::Files(files) => {
+                    decode(files, preprocessing, resized.as_ref(), &counter, &mut broken)?
+                }
             };
             changes.composited += more.composited;
             changes.resized += more.resized;
             sets.push(Dataset::new(preprocessing.image(), classes.to_vec(), pixels, labels)?);
+        }
+        if let Some(resized) = resized {
+            resized.save();
         }
         let mut notes = Vec::from_iter(broken.report(source, options.skip_broken)?);
         let images: usize = sets.iter().map(Dataset::len).sum();

@@ -1,6 +1,6 @@
 //! The parts of the data: what a network is trained on, and what it is measured on.
 
-use super::warnings::warnings;
+use super::warnings::{unused, warnings};
 use super::{Dataset, Normalisation, Preprocessing};
 use crate::{Error, Result};
 
@@ -92,6 +92,22 @@ impl DataSplits {
         let preprocessing = Preprocessing::new(train.image, Normalisation::measure(&train));
         let (notes, warnings) = (Vec::new(), Vec::new());
         DataSplits { name: name.into(), train, validation, test, preprocessing, notes, warnings }
+    }
+
+    /// The sets that hold images, and their names: `training`, `validation`, `test`.
+    pub fn parts(&self) -> impl Iterator<Item = (&'static str, &Dataset)> {
+        let sets = [
+            ("training", Some(&self.train)),
+            ("validation", self.validation.as_ref()),
+            ("test", Some(&self.test)),
+        ];
+        sets.into_iter().filter_map(|(name, set)| Some((name, set.filter(|set| !set.is_empty())?)))
+    }
+
+    /// A warning if batches of this size use too few of the training images: an epoch's last batch is left out if it is not
+    /// full.
+    pub fn unused(&self, batch_size: usize) -> Option<String> {
+        unused(self.train.len(), batch_size)
     }
 
     /// The images that each epoch is measured on: the validation set, or the test set if there is none.

@@ -9,6 +9,8 @@ use super::{DataSplits, Dataset};
 const MOST_IMBALANCE: usize = 20;
 /// The most classes that a line names.
 const MOST_NAMES: usize = 5;
+/// The share of an epoch's images that may be in no batch is one in this many.
+const MOST_UNUSED: usize = 20;
 
 /// Everything that is suspicious about the data.
 pub(super) fn warnings(data: &DataSplits) -> Vec<String> {
@@ -29,7 +31,7 @@ pub(super) fn warnings(data: &DataSplits) -> Vec<String> {
     if !absent.is_empty() {
         warnings.push(format!("without training images: {}", list("class", &absent)));
     }
-    if data.train.images.windows(2).all(|pair| pair[0] == pair[1]) {
+    if !data.train.is_empty() && data.train.images.windows(2).all(|pair| pair[0] == pair[1]) {
         warnings.push("every pixel of every training image is the same".into());
     }
     let some = counts.iter().copied().filter(|&count| count > 0);
@@ -69,6 +71,22 @@ pub(super) fn warnings(data: &DataSplits) -> Vec<String> {
     warnings
 }
 
+/// A warning if too many of an epoch's images fill no batch.
+pub(super) fn unused(images: usize, batch_size: usize) -> Option<String> {
+    let left = |batch_size: usize| images % batch_size;
+    let is_much = |batch_size: usize| left(batch_size).saturating_mul(MOST_UNUSED) > images;
+    if !(1..=images).contains(&batch_size) || !is_much(batch_size) {
+        return None;
+    }
+    // Batches of one leave nothing out.
+    let better = (1..batch_size).rev().find(|&smaller| !is_much(smaller))?;
+    let (out, least) = (left(batch_size), left(better));
+    Some(format!(
+        "each epoch leaves out {out} of {images} training images, which fill no batch of {batch_size}: \
+         `--batch-size {better}` leaves out {least}"
+    ))
+}
+
 fn rows(data: &Dataset) -> impl Iterator<Item = u64> {
     data.images.chunks_exact(data.image.elements()).map(fingerprint)
 }
@@ -82,5 +100,33 @@ pub(super) fn list(what: &str, names: &[&String]) -> String {
     match names.len() {
         1 => format!("{what} {}", quoted[0]),
         count => format!("{count} {what}es, {}", quoted.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_a_twentieth_in_no_batch_is_warned_of() {
+        let line = |images, batch_size| unused(images, batch_size);
+        let expected = "each epoch leaves out 36 of 100 training images, which fill no batch of 64: \
+                        `--batch-size 50` leaves out 0";
+        assert_eq!(line(100, 64).as_deref(), Some(expected));
+        let expected = "each epoch leaves out 3 of 59 training images, which fill no batch of 4: `--batch-size 3` leaves out 2";
+        assert_eq!(line(59, 4).as_deref(), Some(expected));
+        // A twentieth, nothing, and batches that the trainer refuses.
+        for (images, batch_size) in [(60, 19), (128, 64), (60_000, 64), (0, 64), (5, 6), (5, 0)] {
+            assert_eq!(line(images, batch_size), None, "{images}, {batch_size}");
+        }
+        // What is advised is nothing to warn of.
+        for images in 1..300 {
+            for batch_size in 1..=images {
+                let Some(warning) = line(images, batch_size) else { continue };
+                let (_, advice) = warning.split_once("--batch-size ").unwrap();
+                let better = advice.split_once('`').unwrap().0.parse().unwrap();
+                assert!(better < batch_size && line(images, better).is_none(), "{images}: {warning}");
+            }
+        }
     }
 }

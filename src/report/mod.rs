@@ -1,9 +1,11 @@
 //! Output for people to read.
 
 mod columns;
+mod sheet;
 mod summary;
 mod visible;
 
 pub use columns::columns;
+pub use sheet::ContactSheet;
 pub use summary::{summary, summary_json};
 pub use visible::{one_line, short_name};

@@ -20,6 +20,12 @@ pub fn short_name(name: &str) -> String {
     visible(name, LONGEST_NAME)
 }
 
+/// A name from outside in so few characters: escaped as by [`one_line`], with two dots for what is left out in the middle.
+pub(super) fn shortened(name: &str, most: usize) -> String {
+    let short = visible(name, most);
+    if short == visible(name, usize::MAX) { short } else { visible(name, most - 1).replacen('…', "..", 1) }
+}
+
 fn visible(text: &str, most: usize) -> String {
     let mut line = String::with_capacity(text.len());
     // Quotes and backslashes are visible and need no escape.

@@ -112,6 +112,7 @@ impl RunConfig {
             labels: self.labels.clone(),
             skip_broken: self.skip_broken,
             progress: Progress::default(),
+            cache: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use wgconv::data::{Colour, Fit, LoadOptions, Progress};
+use wgconv::files::CacheFolder;
 use wgconv::{Error, Result};
 
 /// Which images to train on, and how pictures become images.
@@ -14,6 +15,13 @@ pub struct DataOptions {
     /// or an .npz file [default: synthetic]
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
+    #[command(flatten)]
+    pub preparation: PreparationOptions,
+}
+
+/// How pictures become images, and which of them are used.
+#[derive(Args, Clone, Debug)]
+pub struct PreparationOptions {
     /// Bring all images to this size: N, or HEIGHTxWIDTH
     #[arg(long, value_name = "SIZE", value_parser = size)]
     image_size: Option<[usize; 2]>,
@@ -43,7 +51,7 @@ pub struct DataOptions {
     limit: Option<u32>,
 }
 
-impl DataOptions {
+impl PreparationOptions {
     /// The options for loading the data.
     pub fn load_options(&self, seed: u64) -> Result<LoadOptions> {
         let options = LoadOptions {
@@ -57,12 +65,13 @@ impl DataOptions {
             labels: self.labels.clone(),
             skip_broken: self.skip_broken,
             progress: decoding_bar(),
+            cache: CacheFolder::of_user(),
         };
         options.check().map(|()| options)
     }
 
     /// The first option that says how images are prepared, which a run that is resumed says itself.
-    pub fn preparation(&self) -> Option<&'static str> {
+    pub fn first_given(&self) -> Option<&'static str> {
         let given = [
             (self.image_size.is_some(), "--image-size"),
             (self.fit.is_some(), "--fit"),

@@ -6,6 +6,7 @@ mod settings;
 use clap::Args;
 use wgconv::data::{self as sources, DataSplits, LoadOptions};
 use wgconv::executors::Opened;
+use wgconv::files::CacheFolder;
 use wgconv::network::{self, Network};
 use wgconv::plan::{Executor, Memory};
 use wgconv::report::summary;
@@ -13,6 +14,7 @@ use wgconv::train::{Basis, RunConfig, TrainSettings, Trainer};
 use wgconv::{Error, Result};
 
 use self::data::DataOptions;
+pub use self::data::PreparationOptions;
 use self::settings::SettingsOptions;
 use super::options::{DeviceOptions, OutputOptions, TuningOptions};
 
@@ -54,7 +56,7 @@ impl JobOptions {
     /// The training that the options ask for.
     pub fn job(&self) -> Result<Job> {
         let mut settings = self.settings.over(TrainSettings::default())?;
-        let loaded = self.data.load_options(settings.seed)?;
+        let loaded = self.data.preparation.load_options(settings.seed)?;
         let source = self.data.data.clone().unwrap_or_else(|| "synthetic".into());
         let mut data = sources::load(&source, &loaded)?;
         let images = data.train.len();
@@ -69,12 +71,13 @@ impl JobOptions {
 
     /// The training of an earlier run, modified by the options; images are prepared as the run's were.
     pub fn job_like(&self, before: RunConfig, network: Network) -> Result<Job> {
-        if let Some(option) = self.data.preparation() {
+        if let Some(option) = self.data.preparation.first_given() {
             let expected = "no such option with --resume, since the run says how its images are prepared";
             return Err(Error::invalid(option, expected, "one"));
         }
         let settings = self.settings.over(before.training.clone())?;
-        let loaded = LoadOptions { seed: settings.seed, ..before.load_options() };
+        let loaded =
+            LoadOptions { seed: settings.seed, cache: CacheFolder::of_user(), ..before.load_options() };
         let RunConfig { data: source, classes, preprocessing, .. } = before;
         let source = self.data.data.clone().unwrap_or(source);
         let mut data = sources::load(&source, &loaded)?;
@@ -99,7 +102,8 @@ impl JobOptions {
         for note in &data.notes {
             output.say(format_args!("note: {note}"))?;
         }
-        for warning in &data.warnings {
+        let unused = data.unused(settings.batch_size);
+        for warning in data.warnings.iter().chain(&unused) {
             output.say(format_args!("warning: {warning}"))?;
         }
         output.say_table(&summary(network))?;
@@ -134,13 +138,8 @@ impl Job {
 }
 
 /// The data in a few words: `mine, 60 training and 12 test images of 28x28x1, 10 classes`.
-fn described(data: &DataSplits) -> String {
-    let parts = [
-        ("training", Some(&data.train)),
-        ("validation", data.validation.as_ref()),
-        ("test", Some(&data.test).filter(|test| !test.is_empty())),
-    ];
-    let parts = parts.into_iter().filter_map(|(name, part)| Some(format!("{} {name}", part?.len())));
+pub fn described(data: &DataSplits) -> String {
+    let parts = data.parts().map(|(name, part)| format!("{} {name}", part.len()));
     let parts: Vec<String> = parts.collect();
     let parts = match parts.as_slice() {
         [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
