@@ -8,10 +8,12 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use wgconv::ops::activation::{ActivationForward, ActivationGrad};
 use wgconv::ops::bias::{BiasForward, BiasGrad};
+use wgconv::ops::concatenate::{Concatenate, ConcatenateGrad};
 use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
 use wgconv::ops::norm::{BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormStatistics};
 use wgconv::ops::pool::{PoolForward, PoolGrad};
+use wgconv::ops::prelu::{PreluForward, PreluGradInput, PreluGradWeight};
 use wgconv::ops::{Element, Epilogue, HostBuffer, Op, Operand, Operands};
 use wgconv::verify::cases::{self, conv, dense, elementwise, norm, pool, training};
 
@@ -185,6 +187,19 @@ fn pairs() -> Vec<Pair> {
             (ActivationForward { activation, elements }, ActivationGrad { activation, elements });
         pairs.push(Pair::new(activation.name(), forward, gradient, "output", "input"));
     }
+    for [rows, channels] in [[1, 1], [7, 5], [60, 3]] {
+        let forward = PreluForward { rows, channels };
+        let (input, weight) = (PreluGradInput { rows, channels }, PreluGradWeight { rows, channels });
+        pairs.push(Pair::new("slopes", forward, input, "output", "input"));
+        pairs.push(Pair::new("slopes", forward, weight, "output", "weight"));
+    }
+    // Operands are matched by name, so that only a single tensor has a gradient here; those of several are checked in
+    // whole networks.
+    let (forward, gradient) = (
+        Concatenate { rows: 4, channels: vec![5] },
+        ConcatenateGrad { rows: 4, all: 5, first: 0, channels: 5 },
+    );
+    pairs.push(Pair::new("one tensor", forward, gradient, "output", "input"));
     for (name, rows, channels, affine) in
         [("two rows", 2, 5, true), ("affine", 7, 3, true), ("not affine", 60, 5, false)]
     {

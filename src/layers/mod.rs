@@ -10,11 +10,14 @@
 mod activation;
 mod add;
 mod batch_norm;
+mod concatenate;
 mod conv2d;
 pub mod conv_block;
 mod dense;
 mod flatten;
+mod global_pool;
 mod pool;
+mod prelu;
 pub mod residual;
 pub mod sequence;
 #[cfg(test)]
@@ -23,13 +26,17 @@ mod weighted;
 
 pub use add::Add;
 pub use batch_norm::{Affine, BatchNorm};
+pub use concatenate::Concatenate;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
 pub use flatten::Flatten;
+pub use global_pool::GlobalPool;
 pub use pool::Pool;
+pub use prelu::Prelu;
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 
 use ::toml::Value;
 
@@ -51,9 +58,9 @@ pub trait LayerType: Any + Debug + Send + Sync {
         self.type_name()
     }
 
-    /// Number of layers that it reads.
-    fn input_count(&self) -> usize {
-        1
+    /// The numbers of layers that it can read.
+    fn input_counts(&self) -> RangeInclusive<usize> {
+        1..=1
     }
 
     /// The keys that describe it in a model file, beside `type`, `name` and `inputs`; keys that hold their defaults
@@ -123,9 +130,12 @@ const TYPES: &[&[Registered]] = &[
     dense::TYPES,
     batch_norm::TYPES,
     activation::TYPES,
+    prelu::TYPES,
     pool::TYPES,
+    global_pool::TYPES,
     flatten::TYPES,
     add::TYPES,
+    concatenate::TYPES,
     residual::TYPES,
     conv_block::TYPES,
     sequence::TYPES,

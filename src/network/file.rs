@@ -16,8 +16,9 @@ use crate::{Error, Result};
 /// input = [1, 28, 28]           # channels, height, width; optional: by default that of the data
 ///
 /// [[layers]]
-/// type = "conv2d"               # dense relu leaky_relu elu sigmoid tanh gelu silu
-///                               # batch_norm max_pool average_pool flatten add
+/// type = "conv2d"               # dense relu leaky_relu elu sigmoid tanh gelu silu hard_swish prelu
+///                               # batch_norm max_pool average_pool global_max_pool global_average_pool flatten add
+///                               # concatenate scale dropout
 /// filters = 16
 /// kernel_size = 5               # or [height, width]; likewise stride and dilation
 /// padding = "same"              # "valid", n, [height, width] or [top, bottom, left, right]
@@ -32,6 +33,10 @@ use crate::{Error, Result};
 /// [[layers]]
 /// type = "leaky_relu"
 /// slope = 0.01                  # elu: alpha = 1.0
+///
+/// [[layers]]
+/// type = "prelu"                # a slope for each channel, which is learnt
+/// slope = 0.25                  # where they start
 ///
 /// [[layers]]
 /// type = "batch_norm"
@@ -58,8 +63,8 @@ use crate::{Error, Result};
 /// units = 10                    # bias and initializer as above
 /// ```
 ///
-/// Only `type`, and what names a size (`filters`, `kernel_size`, `units`), must be there; `add` needs two
-/// `inputs`.
+/// Only `type`, and what names a size (`filters`, `kernel_size`, `units`) or the constant of `scale` (`factor`), must be
+/// there; `add` needs two `inputs`, and `concatenate` two or more.
 ///
 /// Composite blocks hold layers of their own, which are named after the block (`residual1.conv1`); inside, `input` is
 /// what the block reads:
@@ -179,7 +184,7 @@ fn draft(position: Position, table: Table) -> Result<Draft> {
     let allowed = [&COMMON_KEYS[..], &layer_type.keys.concat()].concat();
     let mut keys = Keys::of_layer(position, layer_type.name, table, &allowed)?;
     let content = (layer_type.read)(&mut keys)?;
-    let inputs = match content.input_count() {
+    let inputs = match *content.input_counts().start() {
         1 => keys.optional("inputs", Keys::texts)?,
         _ => Some(keys.required("inputs", Keys::texts)?),
     };

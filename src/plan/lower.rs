@@ -6,6 +6,7 @@ use crate::Result;
 use crate::network::{Features, Kind, LayerInput, Network, Variable};
 use crate::ops::add::Add;
 use crate::ops::batch::{Advance, GatherBatch};
+use crate::ops::concatenate::Concatenate;
 use crate::ops::loss::SoftmaxCrossEntropy;
 use crate::ops::optimizer::{AVERAGE, GradientNorm, Group, Update, UpdateOptions};
 use crate::ops::{Element, Op};
@@ -220,10 +221,27 @@ impl<'a> Lowering<'a> {
                     }
                 })
                 .collect();
+            self.separate_inputs(number);
             output = self.at(number, Pass::Forward, &[], guard, |site| layer.kind.forward(site))?;
             self.layers[number].output = Some(output);
         }
         Ok(output)
+    }
+
+    /// Copies inputs of the layer of this number that lie in the buffer of another of them, as a layer that only renames its
+    /// input leaves them: no step binds a buffer twice.
+    fn separate_inputs(&mut self, number: usize) {
+        let inputs = self.layers[number].inputs.clone();
+        for (position, &input) in inputs.iter().enumerate() {
+            if inputs[..position].contains(&input) {
+                let BufferSpec { name, shape, .. } = self.plan.buffer(input).clone();
+                let elements = shape.elements();
+                let copy =
+                    self.plan.add_buffer(format!("{name}.copy"), Role::Activation, shape, Element::Real);
+                self.push_forward(Concatenate::copy(elements), &[input, copy]);
+                self.layers[number].inputs[position] = copy;
+            }
+        }
     }
 
     /// Calls `lower` with the [`Site`] of the layer of this number.
@@ -321,12 +339,23 @@ impl<'a> Lowering<'a> {
         let output = self.layers[number].output.expect("backward comes after forward");
         let elements = self.plan.buffer(output).shape.elements();
         Some(others.iter().fold(first, |sum, &gradient| {
+            // Two layers that only rename their input give one gradient.
+            let gradient = if gradient == sum { self.copied(gradient, elements) } else { gradient };
             let total = self.plan.add_gradient(output);
             self.plan
                 .backward
                 .push(Step { op: Box::new(Add { elements }), operands: vec![sum, gradient, total] });
             total
         }))
+    }
+
+    /// A copy of a gradient of this many elements.
+    fn copied(&mut self, gradient: BufferId, elements: usize) -> BufferId {
+        let name = format!("{}.copy", self.plan.buffer(gradient).name);
+        let copy = self.plan.add_buffer(name, Role::Gradient, [elements], Element::Real);
+        let op = Box::new(Concatenate::copy(elements));
+        self.plan.backward.push(Step { op, operands: vec![gradient, copy] });
+        copy
     }
 
     fn update(&mut self, options: &TrainOptions, guard: Guard) -> Result<()> {

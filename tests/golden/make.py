@@ -1,6 +1,6 @@
 """Writes what tests/golden.rs and tests/golden_network.rs expect, computed by PyTorch: pytorch.safetensors,
-pools.safetensors, optimizers.safetensors, losses.safetensors, network.safetensors, normalised_network.safetensors and, for
-tests/batch_norm.rs, batch_norm.safetensors.
+pools.safetensors, optimizers.safetensors, losses.safetensors, layers.safetensors, network.safetensors,
+normalised_network.safetensors and, for tests/batch_norm.rs, batch_norm.safetensors.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/golden/make.py
@@ -421,6 +421,43 @@ def batch_norms():
     batch_norm("means far from zero", (4, 2, 15, 14), offset=1000.0, steps=2)
 
 
+def prelu(name, *input):
+    """Slopes that are learnt, one of them negative; some inputs are zero."""
+    given = {"input": uniform(*input), "weight": uniform(input[1])}
+    given["weight"][0] = -0.25
+    given["input"].view(-1)[::5] = 0
+    add("prelu", name, {}, *differentiated(F.prelu, given))
+
+
+def global_pool(name, kind, *input):
+    """One value for each channel; whole numbers as the input make ties."""
+    function = F.adaptive_avg_pool2d if kind == "average" else F.adaptive_max_pool2d
+    values = uniform(*input) if "ties" not in name else torch.randint(-1, 2, input).double()
+    settings = {"kind": kind}
+    add("global_pool", name, settings, *differentiated(lambda input: function(input, 1).flatten(1), {"input": values}))
+
+
+def concatenate(name, sizes):
+    """Three tensors side by side."""
+    given = {word: uniform(*size) for word, size in zip("abc", sizes)}
+    add("concatenate", name, {}, *differentiated(lambda a, b, c: torch.cat([a, b, c], 1), given))
+
+
+def layers():
+    activation("hard_swish", F.hardswish)
+    factor = rounded(-1 / 9)
+    activation("scale", lambda input: factor * input, factor)
+    global_pool("average", "average", 2, 3, 7, 5)
+    global_pool("average of a pixel", "average", 2, 3, 1, 1)
+    global_pool("max", "max", 2, 3, 7, 5)
+    global_pool("max, ties", "max", 2, 3, 8, 9)
+    concatenate("maps", [(2, 3, 4, 5), (2, 1, 4, 5), (2, 5, 4, 5)])
+    concatenate("flat features", [(3, 4), (3, 2), (3, 1)])
+    prelu("maps", 2, 3, 5, 4)
+    prelu("flat features", 6, 7)
+    prelu("one channel", 3, 1, 4, 4)
+
+
 class LeNet(nn.Module):
     """A small LeNet for images of 2x12x10."""
 
@@ -516,6 +553,10 @@ if __name__ == "__main__":
     tensors, cases = {}, {}
     shared_cross_entropies()
     save("losses.safetensors", tensors, cases)
+    torch.manual_seed(6)
+    tensors, cases = {}, {}
+    layers()
+    save("layers.safetensors", tensors, cases)
     torch.manual_seed(2)
     stored, settings = network(LeNet)
     save("network.safetensors", stored, settings)
