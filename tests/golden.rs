@@ -17,6 +17,11 @@ use wgconv::ops::concatenate::{Concatenate, ConcatenateGrad};
 use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 use wgconv::ops::loss::SoftmaxCrossEntropy;
+use wgconv::ops::multiply::{Multiply, MultiplyGradFactors};
+use wgconv::ops::norm::{
+    GroupNormForward, GroupNormGradInput, GroupNormGradSums, GroupNormGradWeight, GroupNormStatistics,
+    GroupSize,
+};
 use wgconv::ops::optimizer::{
     GradientNorm, Group, GroupOptions, Groups, Optimizer, Sgd, Update, UpdateOptions,
 };
@@ -314,6 +319,47 @@ fn concatenations_match_pytorch() {
         }
         case.compare(&found, 0.0).unwrap();
     }
+}
+
+#[test]
+fn products_of_channels_match_pytorch() {
+    check_cases(Case::all_of("layers.safetensors", "multiply"), "multiply", 2, |case| {
+        let (samples, channels) = (case.given["input"].sizes[0], case.given["input"].sizes[1]);
+        let rows = rows_and_channels(case).0 / samples;
+        vec![
+            Box::new(Multiply { samples, rows, channels }),
+            Box::new(MultiplyGradFactors { samples, rows, channels }),
+        ]
+    });
+}
+
+/// Of maps in groups, of each of their pixels, and of flat features.
+#[test]
+fn normalisations_of_each_image_match_pytorch() {
+    check_cases(Case::all_of("layers.safetensors", "group_norm"), "group_norm", 7, |case| {
+        let sizes = &case.given["input"].sizes;
+        let (all_rows, channels) = rows_and_channels(case);
+        let size = match case.settings["groups"].as_u64() {
+            Some(groups) => {
+                let samples = sizes[0];
+                GroupSize { samples, rows: all_rows / samples, channels, groups: groups as usize }
+            }
+            None => GroupSize { samples: all_rows, rows: 1, channels, groups: 1 },
+        };
+        let epsilon = case.settings["eps"].as_f64().expect("eps") as f32;
+        let affine = case.given.contains_key("weight");
+        let mut ops: Vec<Box<dyn Op>> = vec![
+            Box::new(GroupNormStatistics { size }),
+            Box::new(GroupNormForward { size, epsilon, affine }),
+            Box::new(GroupNormGradSums { size, epsilon, affine }),
+            Box::new(GroupNormGradInput { size, epsilon, affine }),
+        ];
+        if affine {
+            ops.push(Box::new(GroupNormGradWeight { size, epsilon }));
+            ops.push(Box::new(BiasGrad::new(all_rows, channels)));
+        }
+        ops
+    });
 }
 
 /// Rows and channels of an input `[N,C,..]`.

@@ -11,7 +11,12 @@ use wgconv::ops::bias::{BiasForward, BiasGrad};
 use wgconv::ops::concatenate::{Concatenate, ConcatenateGrad};
 use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
+use wgconv::ops::multiply::{Multiply, MultiplyGradFactors};
 use wgconv::ops::norm::{BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormStatistics};
+use wgconv::ops::norm::{
+    GroupNormForward, GroupNormGradInput, GroupNormGradSums, GroupNormGradWeight, GroupNormStatistics,
+    GroupSize,
+};
 use wgconv::ops::pool::{PoolForward, PoolGrad};
 use wgconv::ops::prelu::{PreluForward, PreluGradInput, PreluGradWeight};
 use wgconv::ops::{Element, Epilogue, HostBuffer, Op, Operand, Operands};
@@ -193,6 +198,11 @@ fn pairs() -> Vec<Pair> {
         pairs.push(Pair::new("slopes", forward, input, "output", "input"));
         pairs.push(Pair::new("slopes", forward, weight, "output", "weight"));
     }
+    for [samples, rows, channels] in [[1, 1, 1], [3, 1, 5], [4, 6, 3]] {
+        let forward = Multiply { samples, rows, channels };
+        let factors = MultiplyGradFactors { samples, rows, channels };
+        pairs.push(Pair::new("products", forward, factors, "output", "factors"));
+    }
     // Operands are matched by name, so that only a single tensor has a gradient here; those of several are checked in
     // whole networks.
     let (forward, gradient) = (
@@ -219,6 +229,23 @@ fn pairs() -> Vec<Pair> {
         ));
         for variable in ["weight", "bias"].into_iter().filter(|_| affine) {
             pairs.push(Pair::of_chains(name, forward(), vec![Box::new(sums)], "output", variable));
+        }
+    }
+    for (name, affine) in [("groups", true), ("groups, not affine", false)] {
+        for [samples, rows, channels, groups] in [[2, 7, 6, 3], [5, 1, 9, 1], [3, 4, 4, 4]] {
+            let (size, epsilon) = (GroupSize { samples, rows, channels, groups }, norm::EPSILON);
+            let forward = || -> Vec<Box<dyn Op>> {
+                let normalise = GroupNormForward { size, epsilon, affine };
+                vec![Box::new(GroupNormStatistics { size }), Box::new(normalise)]
+            };
+            let sums = GroupNormGradSums { size, epsilon, affine };
+            let input = GroupNormGradInput { size, epsilon, affine };
+            let input: Vec<Box<dyn Op>> = vec![Box::new(sums), Box::new(input)];
+            pairs.push(Pair::of_chains(name, forward(), input, "output", "input"));
+            if affine {
+                let weight = Box::new(GroupNormGradWeight { size, epsilon });
+                pairs.push(Pair::of_chains(name, forward(), vec![weight], "output", "weight"));
+            }
         }
     }
     for (name, op) in training::losses() {

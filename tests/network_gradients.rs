@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wgconv::data::{Dataset, Normalisation};
 use wgconv::gpu::ShaderChecks;
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
-use wgconv::layers::{Affine, BatchNorm, Conv2d, Dense, Pool, Prelu};
+use wgconv::layers::{Affine, BatchNorm, Conv2d, Dense, DepthwiseConv2d, GroupNorm, LayerNorm, Pool, Prelu};
 use wgconv::network::{Network, Variable, presets};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
@@ -113,7 +113,39 @@ fn networks() -> Vec<Network> {
         .dense(10)
         .build()
         .unwrap();
-    vec![small_lenet, residual, branching, normalised, sloped, collected, renamed]
+    // Values that are dropped, of maps and of flat features, beside those that are not.
+    let dropping = Network::builder("dropping", IMAGE)
+        .conv2d(Conv2d::new(4, [3, 3]).same())
+        .activation(Activation::Tanh)
+        .residual(|path| path.dropout(0.3))
+        .depthwise_conv2d(DepthwiseConv2d { multiplier: 2, ..DepthwiseConv2d::new([3, 2]).stride([2, 2]) })
+        .activation(Activation::Silu)
+        .squeeze_excite(8, 3)
+        .dropout(0.5)
+        .flatten()
+        .dense(12)
+        .activation(Activation::Tanh)
+        .dropout(0.25)
+        .dense(10)
+        .build()
+        .unwrap();
+    // Normalisations of each image by itself, of groups of channels, of each pixel, and of flat features.
+    let grouped = Network::builder("grouped", IMAGE)
+        .conv2d(Conv2d::new(6, [3, 3]).same().without_bias())
+        .group_norm(3)
+        .activation(Activation::Tanh)
+        .conv2d(Conv2d::new(8, [3, 3]).stride([2, 2]))
+        .layer_norm()
+        .activation(Activation::Silu)
+        .layer(GroupNorm { affine: false, ..GroupNorm::new(1) })
+        .flatten()
+        .layer_norm()
+        .dense(Dense::new(12).without_bias())
+        .layer(LayerNorm { affine: false, epsilon: 0.1 })
+        .dense(10)
+        .build()
+        .unwrap();
+    vec![small_lenet, residual, branching, normalised, sloped, collected, renamed, dropping, grouped]
 }
 
 /// The variables with a gradient: statistics have none.

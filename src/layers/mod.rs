@@ -5,7 +5,7 @@
 //! [`NetworkBuilder`](crate::network::NetworkBuilder) a method for it, and an entry that reads it from a model file;
 //! one line in `TYPES` registers that entry. No code outside this folder names a type of layer.
 //!
-//! Composite blocks ([`residual`], [`sequence`], [`conv_block`]) are not layers: building a network expands them.
+//! Composite blocks ([`residual`], [`sequence`], [`conv_block`], [`depthwise_separable`], [`squeeze_excite`]) are not layers: building a network expands them.
 
 mod activation;
 mod add;
@@ -14,12 +14,18 @@ mod concatenate;
 mod conv2d;
 pub mod conv_block;
 mod dense;
+mod depthwise_conv2d;
+pub mod depthwise_separable;
+mod dropout;
 mod flatten;
 mod global_pool;
+mod group_norm;
+mod multiply;
 mod pool;
 mod prelu;
 pub mod residual;
 pub mod sequence;
+pub mod squeeze_excite;
 #[cfg(test)]
 mod tests;
 mod weighted;
@@ -29,8 +35,12 @@ pub use batch_norm::{Affine, BatchNorm};
 pub use concatenate::Concatenate;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
+pub use depthwise_conv2d::DepthwiseConv2d;
+pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_pool::GlobalPool;
+pub use group_norm::{GroupNorm, LayerNorm};
+pub use multiply::Multiply;
 pub use pool::Pool;
 pub use prelu::Prelu;
 
@@ -128,7 +138,9 @@ pub(crate) struct Registered {
 const TYPES: &[&[Registered]] = &[
     conv2d::TYPES,
     dense::TYPES,
+    depthwise_conv2d::TYPES,
     batch_norm::TYPES,
+    group_norm::TYPES,
     activation::TYPES,
     prelu::TYPES,
     pool::TYPES,
@@ -136,8 +148,12 @@ const TYPES: &[&[Registered]] = &[
     flatten::TYPES,
     add::TYPES,
     concatenate::TYPES,
+    multiply::TYPES,
+    dropout::TYPES,
     residual::TYPES,
     conv_block::TYPES,
+    depthwise_separable::TYPES,
+    squeeze_excite::TYPES,
     sequence::TYPES,
 ];
 

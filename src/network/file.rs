@@ -16,9 +16,9 @@ use crate::{Error, Result};
 /// input = [1, 28, 28]           # channels, height, width; optional: by default that of the data
 ///
 /// [[layers]]
-/// type = "conv2d"               # dense relu leaky_relu elu sigmoid tanh gelu silu hard_swish prelu
-///                               # batch_norm max_pool average_pool global_max_pool global_average_pool flatten add
-///                               # concatenate scale dropout
+/// type = "conv2d"               # dense depthwise_conv2d relu leaky_relu elu sigmoid tanh gelu silu hard_swish prelu
+///                               # batch_norm group_norm layer_norm max_pool average_pool global_max_pool
+///                               # global_average_pool flatten add concatenate multiply scale dropout
 /// filters = 16
 /// kernel_size = 5               # or [height, width]; likewise stride and dilation
 /// padding = "same"              # "valid", n, [height, width] or [top, bottom, left, right]
@@ -46,6 +46,10 @@ use crate::{Error, Result};
 /// affine = true                 # false: there is neither
 ///
 /// [[layers]]
+/// type = "group_norm"           # of each image by itself; eps and affine as above
+/// groups = 8                    # into which the channels are divided; layer_norm, of each pixel's channels, has none
+///
+/// [[layers]]
 /// type = "max_pool"
 /// kernel_size = 2               # padding and dilation as above; stride is the kernel size by default
 /// ceil_mode = false             # true: a rest too short for another window gets one, as in PyTorch
@@ -56,6 +60,10 @@ use crate::{Error, Result};
 /// count_include_pad = true      # the padding's zeros count, as in PyTorch; false: they do not, as in Keras
 ///
 /// [[layers]]
+/// type = "dropout"
+/// p = 0.5                       # the probability that a value is set to zero in training
+///
+/// [[layers]]
 /// type = "flatten"
 ///
 /// [[layers]]
@@ -63,8 +71,9 @@ use crate::{Error, Result};
 /// units = 10                    # bias and initializer as above
 /// ```
 ///
-/// Only `type`, and what names a size (`filters`, `kernel_size`, `units`) or the constant of `scale` (`factor`), must be
-/// there; `add` needs two `inputs`, and `concatenate` two or more.
+/// Only `type`, and what names a size (`filters`, `kernel_size`, `units`, `groups` of
+/// `group_norm`) or the constant of `scale` (`factor`), must be there; `add` and `multiply` need two `inputs`, and
+/// `concatenate` two or more.
 ///
 /// Composite blocks hold layers of their own, which are named after the block (`residual1.conv1`); inside, `input` is
 /// what the block reads:
@@ -90,6 +99,18 @@ use crate::{Error, Result};
 /// kernel_size = 3
 /// norm = "batch_norm"           # types of layers that need no keys; norm comes before activation
 /// activation = "relu"
+///
+/// [[layers]]
+/// type = "depthwise_separable"  # a convolution of each channel, then a 1x1 convolution of all, each with what follows
+/// filters = 32
+/// kernel_size = 3               # padding, stride and dilation are those of the first; bias and initializer of both
+/// norm = "batch_norm"
+/// activation = "relu"
+///
+/// [[layers]]
+/// type = "squeeze_excite"       # channels weighted by what two dense layers make of their means
+/// channels = 32                 # those of what it reads
+/// squeeze_channels = 8          # units of the first dense layer
 ///
 /// [[layers]]
 /// type = "sequence"             # layers one after the other

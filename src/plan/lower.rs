@@ -66,7 +66,8 @@ pub struct EvaluateOptions {
 ///
 /// Buffers to write before an epoch, with `D` for [`DataParts::name`]: `D/images.0` and `D/labels.0` (and
 /// the further parts), `normalisation` `[2,C]`, `D/order` `[steps * batch_size]`, `D/schedule` `[steps,4]`
-/// of [`Optimizer::schedule_row`](crate::ops::optimizer::Optimizer::schedule_row), and `D/step` `[1]`, set to 0. Results: `D/loss` and `D/correct`, `[steps]`.
+/// of [`Optimizer::schedule_row`](crate::ops::optimizer::Optimizer::schedule_row), `D/step` `[1]`, set to 0, and, if a layer
+/// needs it, `chance` `[3]`, the low and the high word of a seed and the number of the epoch. Results: `D/loss` and `D/correct`, `[steps]`.
 ///
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit, and for optimizer
@@ -77,7 +78,7 @@ pub fn train_plan(network: &Network, options: &TrainOptions) -> Result<Plan> {
     let batch = lowering.gather(data, *steps)?;
     let logits = lowering.forward(batch.input, Some(batch.guard))?;
     let grad_logits = lowering.loss(logits, &batch, data, options.loss)?;
-    lowering.backward(grad_logits)?;
+    lowering.backward(grad_logits, batch.guard)?;
     lowering.update(options, batch.guard)?;
     Ok(lowering.plan)
 }
@@ -262,6 +263,7 @@ impl<'a> Lowering<'a> {
             mode: self.mode,
             batch_size: self.batch_size,
             layer,
+            number,
             features: &features,
             lowered: &mut self.layers[number],
             wanted,
@@ -295,7 +297,7 @@ impl<'a> Lowering<'a> {
 
     /// Goes through the layers from the last to the first. A layer's output gets a gradient from each of its readers,
     /// all of which come before it here; several gradients are added up.
-    fn backward(&mut self, grad_logits: BufferId) -> Result<()> {
+    fn backward(&mut self, grad_logits: BufferId, guard: Guard) -> Result<()> {
         let layers = self.network.layers();
         let mut collected: Vec<Vec<BufferId>> = vec![Vec::new(); layers.len()];
         collected[layers.len() - 1].push(grad_logits);
@@ -308,8 +310,9 @@ impl<'a> Lowering<'a> {
             let wanted =
                 |source: &LayerInput| matches!(*source, LayerInput::Layer(number) if learning[number]);
             let wanted: Vec<bool> = layer.inputs.iter().map(wanted).collect();
-            let grad_inputs = self
-                .at(number, Pass::Backward, &wanted, None, |site| layer.kind.backward(site, grad_output))?;
+            let grad_inputs = self.at(number, Pass::Backward, &wanted, Some(guard), |site| {
+                layer.kind.backward(site, grad_output)
+            })?;
             for ((source, wanted), grad_input) in layer.inputs.iter().zip(wanted).zip(grad_inputs) {
                 if let (&LayerInput::Layer(number), true, Some(grad_input)) = (source, wanted, grad_input) {
                     collected[number].push(grad_input);

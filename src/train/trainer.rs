@@ -14,8 +14,8 @@ use crate::network::{Network, Variable, Weights};
 use crate::ops::optimizer::{AVERAGE, UpdateOptions};
 use crate::ops::{Element, HostBuffer};
 use crate::plan::{
-    BufferId, EvaluateOptions, Executor, Memory, Mode, Pending, Plan, Prepared, Prologues, TrainOptions,
-    train_plan,
+    BufferId, CHANCE, EvaluateOptions, Executor, Memory, Mode, Pending, Plan, Prepared, Prologues,
+    TrainOptions, train_plan,
 };
 use crate::{Error, Result, host_memory};
 
@@ -394,9 +394,13 @@ impl Trainer {
         self.write("train/step", HostBuffer::index(vec![self.losses.len() as u32]))
     }
 
-    /// Writes the order of the images in an epoch, counted from 0.
+    /// Writes the order of the images in an epoch, counted from 0, and what all other chance in it is a function of.
     pub(super) fn write_order(&mut self, epoch: usize) -> Result<()> {
         let TrainSettings { batch_size, seed, .. } = self.settings;
+        if self.plan.find(CHANCE).is_some() {
+            let words = [seed as u32, (seed >> 32) as u32, epoch as u32];
+            self.write(CHANCE, HostBuffer::index(words.into()))?;
+        }
         self.write("train/order", HostBuffer::index(feed::shuffled(self.rows, batch_size, seed, epoch)))
     }
 

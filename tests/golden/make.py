@@ -443,6 +443,44 @@ def concatenate(name, sizes):
     add("concatenate", name, {}, *differentiated(lambda a, b, c: torch.cat([a, b, c], 1), given))
 
 
+def multiply(name, *input):
+    """Channels times factors of their own for each image. The gradient of the input is a product of the same kind."""
+
+    def function(input, factors):
+        return input * factors.reshape(*factors.shape, *[1] * (input.dim() - 2))
+
+    given = {"input": uniform(*input), "factors": uniform(*input[:2])}
+    given, computed = differentiated(function, given)
+    assert torch.equal(computed.pop("grad_input"), function(given["grad_output"], given["factors"]))
+    add("multiply", name, {}, given, computed)
+
+
+def group_norm(name, *input, groups=None, affine=True, eps=1e-5, offset=0.0):
+    """A normalisation of groups of channels; without groups, a LayerNorm of the channels, which PyTorch has last."""
+    eps = rounded(eps)
+
+    def function(input, weight=None, bias=None):
+        if groups is not None:
+            return F.group_norm(input, groups, weight, bias, eps)
+        last = input.movedim(1, -1)
+        return F.layer_norm(last, last.shape[-1:], weight, bias, eps).movedim(-1, 1)
+
+    given = {"input": (uniform(*input) + offset).float().double()}
+    if affine:
+        given |= {"weight": uniform(input[1]), "bias": uniform(input[1])}
+    add("group_norm", name, {"groups": groups, "eps": eps}, *differentiated(function, given))
+
+
+def group_norms():
+    group_norm("groups", 3, 6, 4, 5, groups=2)
+    group_norm("a channel a group", 2, 4, 5, 3, groups=4, eps=1e-3)
+    group_norm("one group, not affine", 2, 3, 4, 4, groups=1, affine=False)
+    group_norm("groups, means far from zero", 2, 4, 15, 14, groups=2, offset=1000.0)
+    group_norm("channels of each pixel", 2, 7, 4, 3)
+    group_norm("flat features", 5, 9)
+    group_norm("flat features in groups, not affine", 5, 8, groups=2, affine=False)
+
+
 def layers():
     activation("hard_swish", F.hardswish)
     factor = rounded(-1 / 9)
@@ -453,6 +491,9 @@ def layers():
     global_pool("max, ties", "max", 2, 3, 8, 9)
     concatenate("maps", [(2, 3, 4, 5), (2, 1, 4, 5), (2, 5, 4, 5)])
     concatenate("flat features", [(3, 4), (3, 2), (3, 1)])
+    multiply("maps", 3, 4, 5, 6)
+    multiply("flat features", 5, 7)
+    group_norms()
     prelu("maps", 2, 3, 5, 4)
     prelu("flat features", 6, 7)
     prelu("one channel", 3, 1, 4, 4)

@@ -6,6 +6,8 @@ use crate::ops::activation::{Activation, ActivationForward, ActivationGrad};
 use crate::ops::add::Add;
 use crate::ops::bias::{BiasForward, BiasGrad};
 use crate::ops::concatenate::{Concatenate, ConcatenateGrad};
+use crate::ops::dropout::Dropout;
+use crate::ops::multiply::{Multiply, MultiplyGradFactors};
 use crate::ops::prelu::{PreluForward, PreluGradInput, PreluGradWeight};
 
 use super::Case;
@@ -78,6 +80,28 @@ pub(super) fn cases() -> Vec<Case> {
             Case::new(name, PreluGradWeight { rows, channels }),
         ]
     });
+    let dropouts = ELEMENTS.into_iter().flat_map(|(name, elements)| {
+        [(0.5, 0), (0.1, 1), (0.9, 70_000)].map(|(probability, stream)| {
+            let op = Dropout::new(elements, probability, stream).expect("a probability");
+            Case::new(format!("{name}, {probability}"), op)
+        })
+    });
+    let products = [
+        ("one value", 1, 1, 1),
+        ("one image", 1, 35, 7),
+        ("flat features", 13, 1, 10),
+        ("few pixels", 5, 9, 33),
+        ("images", 3, 49, 20),
+        ("more pixels than lanes", 2, 300, 3),
+        ("more channels than a workgroup", 2, 64, 300),
+        ("many images", 131, 33, 16),
+    ];
+    let products = products.into_iter().flat_map(|(name, samples, rows, channels)| {
+        [
+            Case::new(name, Multiply { samples, rows, channels }),
+            Case::new(name, MultiplyGradFactors { samples, rows, channels }),
+        ]
+    });
     let concatenations = [
         ("one tensor", 5, vec![7]),
         ("two values", 1, vec![1, 1]),
@@ -102,6 +126,8 @@ pub(super) fn cases() -> Vec<Case> {
         .chain(after_activations)
         .chain(activations)
         .chain(prelus)
+        .chain(dropouts)
+        .chain(products)
         .chain(concatenations)
         .chain(sums)
         .collect()
