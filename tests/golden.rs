@@ -13,13 +13,20 @@ use serde::de::DeserializeOwned;
 use wgconv::host::Arithmetic;
 use wgconv::ops::activation::{Activation, ActivationForward, ActivationGrad};
 use wgconv::ops::bias::{BiasForward, BiasGrad};
+use wgconv::ops::concatenate::{Concatenate, ConcatenateGrad};
 use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 use wgconv::ops::loss::SoftmaxCrossEntropy;
+use wgconv::ops::multiply::{Multiply, MultiplyGradFactors};
+use wgconv::ops::norm::{
+    GroupNormForward, GroupNormGradInput, GroupNormGradSums, GroupNormGradWeight, GroupNormStatistics,
+    GroupSize,
+};
 use wgconv::ops::optimizer::{
     GradientNorm, Group, GroupOptions, Groups, Optimizer, Sgd, Update, UpdateOptions,
 };
 use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
+use wgconv::ops::prelu::{PreluForward, PreluGradInput, PreluGradWeight};
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::ops::{Access, Element, HostBuffer, Op, Operands};
 use wgconv::tensor::ImageShape;
@@ -248,22 +255,127 @@ fn pool(case: &Case, count_include_pad: bool, ceil_mode: bool) -> Vec<Box<dyn Op
 
 #[test]
 fn activations_match_pytorch() {
-    check("activation", 7, |case| {
-        let parameter = || case.settings["parameter"].as_f64().expect("a parameter") as f32;
-        let activation = match case.settings["name"].as_str() {
-            Some("relu") => Activation::Relu,
-            Some("leaky_relu") => Activation::LeakyRelu { slope: parameter() },
-            Some("elu") => Activation::Elu { alpha: parameter() },
-            Some("sigmoid") => Activation::Sigmoid,
-            Some("tanh") => Activation::Tanh,
-            Some("gelu") => Activation::Gelu,
-            Some("silu") => Activation::Silu,
-            other => panic!("{}: {other:?}", case.name),
+    check("activation", 7, activation);
+    check_cases(Case::all_of("layers.safetensors", "activation"), "activation", 2, activation);
+}
+
+fn activation(case: &Case) -> Vec<Box<dyn Op>> {
+    let parameter = || case.settings["parameter"].as_f64().expect("a parameter") as f32;
+    let activation = match case.settings["name"].as_str() {
+        Some("relu") => Activation::Relu,
+        Some("leaky_relu") => Activation::LeakyRelu { slope: parameter() },
+        Some("elu") => Activation::Elu { alpha: parameter() },
+        Some("sigmoid") => Activation::Sigmoid,
+        Some("tanh") => Activation::Tanh,
+        Some("gelu") => Activation::Gelu,
+        Some("silu") => Activation::Silu,
+        Some("hard_swish") => Activation::HardSwish,
+        Some("scale") => Activation::Scale { factor: parameter() },
+        other => panic!("{}: {other:?}", case.name),
+    };
+    let [elements] = case.sizes("input");
+    vec![
+        Box::new(ActivationForward { activation, elements }),
+        Box::new(ActivationGrad { activation, elements }),
+    ]
+}
+
+#[test]
+fn global_pools_match_pytorch() {
+    check_cases(Case::all_of("layers.safetensors", "global_pool"), "global_pool", 4, |case| {
+        let (batch_size, image) = case.images();
+        let kind = if case.settings["kind"] == "max" { PoolKind::Max } else { PoolKind::Average };
+        let window = WindowOptions::new([image.height, image.width]);
+        let geometry = PoolGeometry::new(batch_size, image, &window).unwrap();
+        vec![Box::new(PoolForward { kind, geometry }), Box::new(PoolGrad::new(kind, geometry))]
+    });
+}
+
+/// Three tensors side by side, and the gradient of each.
+#[test]
+fn concatenations_match_pytorch() {
+    let cases = Case::all_of("layers.safetensors", "concatenate");
+    assert_eq!(cases.len(), 2);
+    for case in cases {
+        let words = ["a", "b", "c"];
+        let of = |word: &str| {
+            let sizes = &case.given[word].sizes;
+            (sizes.iter().product::<usize>() / sizes[1], sizes[1])
         };
-        let [elements] = case.sizes("input");
+        let (rows, channels): (Vec<usize>, Vec<usize>) = words.iter().map(|word| of(word)).unzip();
+        let given = case.given::<f64>();
+        let op = Concatenate { rows: rows[0], channels: channels.clone() };
+        let inputs = words.iter().map(|word| given[*word].clone());
+        let output = HostBuffer::zeros(Element::Real, rows[0] * op.total());
+        let output = run_one(&op, inputs.chain([output]).collect()).pop().expect("the output");
+        let mut found: Tensors<f64> = HashMap::from([("output".into(), output)]);
+        let mut first = 0;
+        for (word, channels) in words.iter().zip(channels) {
+            let grad = ConcatenateGrad { rows: rows[0], all: op.total(), first, channels };
+            let grad_input = HostBuffer::zeros(Element::Real, rows[0] * channels);
+            let grad_input = run_one(&grad, vec![given["grad_output"].clone(), grad_input]).pop();
+            found.insert(format!("grad_{word}"), grad_input.expect("the gradient"));
+            first += channels;
+        }
+        case.compare(&found, 0.0).unwrap();
+    }
+}
+
+#[test]
+fn products_of_channels_match_pytorch() {
+    check_cases(Case::all_of("layers.safetensors", "multiply"), "multiply", 2, |case| {
+        let (samples, channels) = (case.given["input"].sizes[0], case.given["input"].sizes[1]);
+        let rows = rows_and_channels(case).0 / samples;
         vec![
-            Box::new(ActivationForward { activation, elements }),
-            Box::new(ActivationGrad { activation, elements }),
+            Box::new(Multiply { samples, rows, channels }),
+            Box::new(MultiplyGradFactors { samples, rows, channels }),
+        ]
+    });
+}
+
+/// Of maps in groups, of each of their pixels, and of flat features.
+#[test]
+fn normalisations_of_each_image_match_pytorch() {
+    check_cases(Case::all_of("layers.safetensors", "group_norm"), "group_norm", 7, |case| {
+        let sizes = &case.given["input"].sizes;
+        let (all_rows, channels) = rows_and_channels(case);
+        let size = match case.settings["groups"].as_u64() {
+            Some(groups) => {
+                let samples = sizes[0];
+                GroupSize { samples, rows: all_rows / samples, channels, groups: groups as usize }
+            }
+            None => GroupSize { samples: all_rows, rows: 1, channels, groups: 1 },
+        };
+        let epsilon = case.settings["eps"].as_f64().expect("eps") as f32;
+        let affine = case.given.contains_key("weight");
+        let mut ops: Vec<Box<dyn Op>> = vec![
+            Box::new(GroupNormStatistics { size }),
+            Box::new(GroupNormForward { size, epsilon, affine }),
+            Box::new(GroupNormGradSums { size, epsilon, affine }),
+            Box::new(GroupNormGradInput { size, epsilon, affine }),
+        ];
+        if affine {
+            ops.push(Box::new(GroupNormGradWeight { size, epsilon }));
+            ops.push(Box::new(BiasGrad::new(all_rows, channels)));
+        }
+        ops
+    });
+}
+
+/// Rows and channels of an input `[N,C,..]`.
+fn rows_and_channels(case: &Case) -> (usize, usize) {
+    let sizes = &case.given["input"].sizes;
+    (sizes.iter().product::<usize>() / sizes[1], sizes[1])
+}
+
+#[test]
+fn learnt_slopes_match_pytorch() {
+    check_cases(Case::all_of("layers.safetensors", "prelu"), "prelu", 3, |case| {
+        let (rows, channels) = rows_and_channels(case);
+        vec![
+            Box::new(PreluForward { rows, channels }),
+            Box::new(PreluGradWeight { rows, channels }),
+            Box::new(PreluGradInput { rows, channels }),
         ]
     });
 }

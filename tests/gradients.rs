@@ -8,10 +8,17 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use wgconv::ops::activation::{ActivationForward, ActivationGrad};
 use wgconv::ops::bias::{BiasForward, BiasGrad};
+use wgconv::ops::concatenate::{Concatenate, ConcatenateGrad};
 use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
+use wgconv::ops::multiply::{Multiply, MultiplyGradFactors};
 use wgconv::ops::norm::{BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormStatistics};
+use wgconv::ops::norm::{
+    GroupNormForward, GroupNormGradInput, GroupNormGradSums, GroupNormGradWeight, GroupNormStatistics,
+    GroupSize,
+};
 use wgconv::ops::pool::{PoolForward, PoolGrad};
+use wgconv::ops::prelu::{PreluForward, PreluGradInput, PreluGradWeight};
 use wgconv::ops::{Element, Epilogue, HostBuffer, Op, Operand, Operands};
 use wgconv::verify::cases::{self, conv, dense, elementwise, norm, pool, training};
 
@@ -185,6 +192,24 @@ fn pairs() -> Vec<Pair> {
             (ActivationForward { activation, elements }, ActivationGrad { activation, elements });
         pairs.push(Pair::new(activation.name(), forward, gradient, "output", "input"));
     }
+    for [rows, channels] in [[1, 1], [7, 5], [60, 3]] {
+        let forward = PreluForward { rows, channels };
+        let (input, weight) = (PreluGradInput { rows, channels }, PreluGradWeight { rows, channels });
+        pairs.push(Pair::new("slopes", forward, input, "output", "input"));
+        pairs.push(Pair::new("slopes", forward, weight, "output", "weight"));
+    }
+    for [samples, rows, channels] in [[1, 1, 1], [3, 1, 5], [4, 6, 3]] {
+        let forward = Multiply { samples, rows, channels };
+        let factors = MultiplyGradFactors { samples, rows, channels };
+        pairs.push(Pair::new("products", forward, factors, "output", "factors"));
+    }
+    // Operands are matched by name, so that only a single tensor has a gradient here; those of several are checked in
+    // whole networks.
+    let (forward, gradient) = (
+        Concatenate { rows: 4, channels: vec![5] },
+        ConcatenateGrad { rows: 4, all: 5, first: 0, channels: 5 },
+    );
+    pairs.push(Pair::new("one tensor", forward, gradient, "output", "input"));
     for (name, rows, channels, affine) in
         [("two rows", 2, 5, true), ("affine", 7, 3, true), ("not affine", 60, 5, false)]
     {
@@ -204,6 +229,23 @@ fn pairs() -> Vec<Pair> {
         ));
         for variable in ["weight", "bias"].into_iter().filter(|_| affine) {
             pairs.push(Pair::of_chains(name, forward(), vec![Box::new(sums)], "output", variable));
+        }
+    }
+    for (name, affine) in [("groups", true), ("groups, not affine", false)] {
+        for [samples, rows, channels, groups] in [[2, 7, 6, 3], [5, 1, 9, 1], [3, 4, 4, 4]] {
+            let (size, epsilon) = (GroupSize { samples, rows, channels, groups }, norm::EPSILON);
+            let forward = || -> Vec<Box<dyn Op>> {
+                let normalise = GroupNormForward { size, epsilon, affine };
+                vec![Box::new(GroupNormStatistics { size }), Box::new(normalise)]
+            };
+            let sums = GroupNormGradSums { size, epsilon, affine };
+            let input = GroupNormGradInput { size, epsilon, affine };
+            let input: Vec<Box<dyn Op>> = vec![Box::new(sums), Box::new(input)];
+            pairs.push(Pair::of_chains(name, forward(), input, "output", "input"));
+            if affine {
+                let weight = Box::new(GroupNormGradWeight { size, epsilon });
+                pairs.push(Pair::of_chains(name, forward(), vec![weight], "output", "weight"));
+            }
         }
     }
     for (name, op) in training::losses() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wgconv::data::{Dataset, Normalisation};
 use wgconv::gpu::ShaderChecks;
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
-use wgconv::layers::{Affine, BatchNorm, Conv2d, Dense, Pool};
+use wgconv::layers::{Affine, BatchNorm, Conv2d, Dense, DepthwiseConv2d, GroupNorm, LayerNorm, Pool, Prelu};
 use wgconv::network::{Network, Variable, presets};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
@@ -74,7 +74,78 @@ fn networks() -> Vec<Network> {
         .dense(10)
         .build()
         .unwrap();
-    vec![small_lenet, residual, branching, normalised]
+    // Slopes that are learnt, of maps and of flat features, and a smooth activation with kinks.
+    let sloped = Network::builder("sloped", IMAGE)
+        .conv2d(Conv2d::new(5, [3, 3]).same())
+        .prelu()
+        .conv2d(Conv2d::new(6, [3, 3]).stride([2, 2]))
+        .activation(Activation::HardSwish)
+        .flatten()
+        .layer(Prelu { slope: -0.5 })
+        .dense(10)
+        .build()
+        .unwrap();
+    // Both kinds of global pools, side by side with each other and with maps of other layers, and scaled
+    // logits.
+    let collected = Network::builder("collected", IMAGE)
+        .conv2d(Conv2d::new(3, [3, 3]).same())
+        .activation(Activation::Tanh)
+        .conv2d(Conv2d::new(4, [3, 3]).same())
+        .concatenate(["tanh1", "conv1"])
+        .conv2d(Conv2d::new(6, [2, 3]).stride([2, 2]))
+        .activation(Activation::Silu)
+        .global_average_pool()
+        .global_max_pool()
+        .from("silu1")
+        .concatenate(["pool1"])
+        .scale(1.5)
+        .dense(10)
+        .scale(-0.25)
+        .build()
+        .unwrap();
+    // Two layers that only rename the same one: their gradients, and what reads both, must not share a buffer.
+    let renamed = Network::builder("renamed", IMAGE)
+        .conv2d(Conv2d::new(4, [3, 3]).stride([3, 3]))
+        .flatten()
+        .flatten()
+        .from("conv1")
+        .add("flatten1")
+        .dense(10)
+        .build()
+        .unwrap();
+    // Values that are dropped, of maps and of flat features, beside those that are not.
+    let dropping = Network::builder("dropping", IMAGE)
+        .conv2d(Conv2d::new(4, [3, 3]).same())
+        .activation(Activation::Tanh)
+        .residual(|path| path.dropout(0.3))
+        .depthwise_conv2d(DepthwiseConv2d { multiplier: 2, ..DepthwiseConv2d::new([3, 2]).stride([2, 2]) })
+        .activation(Activation::Silu)
+        .squeeze_excite(8, 3)
+        .dropout(0.5)
+        .flatten()
+        .dense(12)
+        .activation(Activation::Tanh)
+        .dropout(0.25)
+        .dense(10)
+        .build()
+        .unwrap();
+    // Normalisations of each image by itself, of groups of channels, of each pixel, and of flat features.
+    let grouped = Network::builder("grouped", IMAGE)
+        .conv2d(Conv2d::new(6, [3, 3]).same().without_bias())
+        .group_norm(3)
+        .activation(Activation::Tanh)
+        .conv2d(Conv2d::new(8, [3, 3]).stride([2, 2]))
+        .layer_norm()
+        .activation(Activation::Silu)
+        .layer(GroupNorm { affine: false, ..GroupNorm::new(1) })
+        .flatten()
+        .layer_norm()
+        .dense(Dense::new(12).without_bias())
+        .layer(LayerNorm { affine: false, epsilon: 0.1 })
+        .dense(10)
+        .build()
+        .unwrap();
+    vec![small_lenet, residual, branching, normalised, sloped, collected, renamed, dropping, grouped]
 }
 
 /// The variables with a gradient: statistics have none.

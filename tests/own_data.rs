@@ -7,13 +7,9 @@ mod workplace;
 
 use std::fs;
 
-<<<<<<< HEAD
 use drawn::{folder, picture, save};
 use image::{DynamicImage, GrayAlphaImage, LumaA, RgbaImage};
-=======
-use image::{DynamicImage, GrayAlphaImage, GrayImage, LumaA, RgbaImage};
 use serde_json::json;
->>>>>>> look
 use workplace::{Run, Workplace};
 
 fn train(place: &Workplace, arguments: &str) -> Run {

@@ -24,7 +24,14 @@ fn digits() -> DataSplits {
 
 fn network(data: &DataSplits) -> Network {
     let conv = Conv2d::new(4, [5, 5]).stride([2, 2]);
-    Network::builder("small", data.train.image).conv2d(conv).relu().flatten().dense(10).build().unwrap()
+    Network::builder("small", data.train.image)
+        .conv2d(conv)
+        .relu()
+        .dropout(0.25)
+        .flatten()
+        .dense(10)
+        .build()
+        .unwrap()
 }
 
 fn settings() -> TrainSettings {

@@ -34,6 +34,12 @@ pub(super) const TYPES: &[Registered] = &[
     without_keys("tanh", |_| Ok(Content::layer(Activation::Tanh))),
     without_keys("gelu", |_| Ok(Content::layer(Activation::Gelu))),
     without_keys("silu", |_| Ok(Content::layer(Activation::Silu))),
+    without_keys("hard_swish", |_| Ok(Content::layer(Activation::HardSwish))),
+    Registered {
+        name: "scale",
+        keys: &[&["factor"]],
+        read: |keys| Ok(Content::layer(Activation::Scale { factor: keys.required("factor", Keys::number)? })),
+    },
 ];
 
 impl LayerType for Activation {
@@ -45,6 +51,7 @@ impl LayerType for Activation {
         match *self {
             Activation::LeakyRelu { slope } => vec![("slope", number(slope))],
             Activation::Elu { alpha } => vec![("alpha", number(alpha))],
+            Activation::Scale { factor } => vec![("factor", number(factor))],
             _ => Vec::new(),
         }
     }
@@ -80,6 +87,11 @@ impl NetworkBuilder {
     /// Adds an activation.
     pub fn activation(self, activation: Activation) -> Self {
         self.layer(activation)
+    }
+
+    /// Adds a layer that multiplies everything by a constant, such as logits.
+    pub fn scale(self, factor: f32) -> Self {
+        self.activation(Activation::Scale { factor })
     }
 
     /// Adds a ReLU.

@@ -1,5 +1,7 @@
 //! The sum of two layers: where the paths of a residual block meet.
 
+use std::ops::RangeInclusive;
+
 use super::{Inferred, LayerType, Registered};
 use crate::network::{Content, Features, NetworkBuilder};
 use crate::ops::add;
@@ -18,8 +20,8 @@ impl LayerType for Add {
         "add"
     }
 
-    fn input_count(&self) -> usize {
-        2
+    fn input_counts(&self) -> RangeInclusive<usize> {
+        2..=2
     }
 
     fn infer(&self, inputs: &[Features]) -> Result<Inferred> {

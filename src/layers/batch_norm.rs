@@ -2,7 +2,7 @@
 
 use ::toml::Value;
 
-use super::weighted::{BIAS, WEIGHT, rows_and_channels};
+use super::weighted::{BIAS, WEIGHT, input_rows_and_channels};
 use super::{Inferred, LayerType, Registered};
 use crate::network::{Content, Features, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, number};
 use crate::ops::norm::{
@@ -133,14 +133,14 @@ impl LayerType for BatchNorm {
         if !(0.0..=1.0).contains(&self.momentum) {
             return Err(Error::invalid(NAME, "a momentum from 0 to 1", self.momentum));
         }
-        let channels = *inputs[0].sizes().last().expect("features have axes");
+        let channels = inputs[0].channels();
         let variable = |name: &str, value: f32, kind: Kind| Variable {
             name: name.into(),
             shape: Shape::new([channels]),
             initialiser: Initialiser::Constant(value),
             fan_in: 1,
             fan_out: 1,
-            layout: Layout::Plain,
+            layout: Layout::of_channels(inputs[0]),
             kind,
         };
         let learnt = Kind::Trained(Group::Norm);
@@ -160,7 +160,7 @@ impl LayerType for BatchNorm {
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {
         let shape = site.shape(site.input());
-        let (rows, channels) = rows_and_channels(site, site.input());
+        let (rows, channels) = input_rows_and_channels(site);
         let [mean, variance] = match site.mode() {
             Mode::Train => self.statistics(site, rows, channels)?,
             Mode::Evaluate => [RUNNING_MEAN, RUNNING_VAR].map(|name| site.variable(name)),
@@ -174,7 +174,7 @@ impl LayerType for BatchNorm {
     }
 
     fn backward(&self, site: &mut Site<'_>, grad_output: BufferId) -> Result<Vec<Option<BufferId>>> {
-        let (rows, channels) = rows_and_channels(site, grad_output);
+        let (rows, channels) = input_rows_and_channels(site);
         let epsilon = self.epsilon;
         let (input, mean, variance) = (site.input(), site.saved(MEAN), site.saved(VARIANCE));
         // The gradient of the input is made of these sums, whoever else wants them.
@@ -344,6 +344,22 @@ mod tests {
         assert_eq!(
             plan(1).unwrap_err().to_string(),
             "batch_norm: expected at least 2 values of each channel in a training batch, found 1: take a larger batch"
+        );
+    }
+
+    /// Flattened features lie in the buffer of their map, which has fewer channels.
+    #[test]
+    fn flattened_features_have_statistics_of_their_own() {
+        let image = ImageShape { height: 2, ..IMAGE };
+        let network = Network::builder("test", image).flatten().batch_norm().dense(2).build().unwrap();
+        let data = DataParts { name: "train", image, classes: 2, rows: vec![4] };
+        let (loss, update) = (LossOptions::default(), UpdateOptions::default());
+        let options = TrainOptions { batch_size: 4, steps: 1, data, loss, update, augment: None };
+        train_plan(&network, &options).unwrap().assert_valid();
+        let weight = network.variables().next().unwrap();
+        assert_eq!(
+            weight.to_pytorch(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap().data(),
+            [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]
         );
     }
 

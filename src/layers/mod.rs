@@ -5,31 +5,48 @@
 //! [`NetworkBuilder`](crate::network::NetworkBuilder) a method for it, and an entry that reads it from a model file;
 //! one line in `TYPES` registers that entry. No code outside this folder names a type of layer.
 //!
-//! Composite blocks ([`residual`], [`sequence`], [`conv_block`]) are not layers: building a network expands them.
+//! Composite blocks ([`residual`], [`sequence`], [`conv_block`], [`depthwise_separable`], [`squeeze_excite`]) are not layers: building a network expands them.
 
 mod activation;
 mod add;
 mod batch_norm;
+mod concatenate;
 mod conv2d;
 pub mod conv_block;
 mod dense;
+mod depthwise_conv2d;
+pub mod depthwise_separable;
+mod dropout;
 mod flatten;
+mod global_pool;
+mod group_norm;
+mod multiply;
 mod pool;
+mod prelu;
 pub mod residual;
 pub mod sequence;
+pub mod squeeze_excite;
 #[cfg(test)]
 mod tests;
 mod weighted;
 
 pub use add::Add;
 pub use batch_norm::{Affine, BatchNorm};
+pub use concatenate::Concatenate;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
+pub use depthwise_conv2d::DepthwiseConv2d;
+pub use dropout::Dropout;
 pub use flatten::Flatten;
+pub use global_pool::GlobalPool;
+pub use group_norm::{GroupNorm, LayerNorm};
+pub use multiply::Multiply;
 pub use pool::Pool;
+pub use prelu::Prelu;
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 
 use ::toml::Value;
 
@@ -51,9 +68,9 @@ pub trait LayerType: Any + Debug + Send + Sync {
         self.type_name()
     }
 
-    /// Number of layers that it reads.
-    fn input_count(&self) -> usize {
-        1
+    /// The numbers of layers that it can read.
+    fn input_counts(&self) -> RangeInclusive<usize> {
+        1..=1
     }
 
     /// The keys that describe it in a model file, beside `type`, `name` and `inputs`; keys that hold their defaults
@@ -121,13 +138,22 @@ pub(crate) struct Registered {
 const TYPES: &[&[Registered]] = &[
     conv2d::TYPES,
     dense::TYPES,
+    depthwise_conv2d::TYPES,
     batch_norm::TYPES,
+    group_norm::TYPES,
     activation::TYPES,
+    prelu::TYPES,
     pool::TYPES,
+    global_pool::TYPES,
     flatten::TYPES,
     add::TYPES,
+    concatenate::TYPES,
+    multiply::TYPES,
+    dropout::TYPES,
     residual::TYPES,
     conv_block::TYPES,
+    depthwise_separable::TYPES,
+    squeeze_excite::TYPES,
     sequence::TYPES,
 ];
 

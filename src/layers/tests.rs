@@ -1,6 +1,6 @@
 //! Properties of every registered type, and the expansion of composite blocks.
 
-use super::{Conv2d, registered};
+use super::{Conv2d, DepthwiseConv2d, registered};
 use crate::network::{Network, NetworkFile};
 use crate::tensor::ImageShape;
 
@@ -147,6 +147,156 @@ fn blocks_hold_blocks_and_repeat() {
             .map(String::as_str)
             .chain(["sequence1.residual1.block1.conv1.bias"])
             .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn layers_of_several_inputs_are_the_same_in_a_file_and_in_rust() {
+    let built = Network::builder("test", IMAGE)
+        .conv2d(Conv2d::new(3, [1, 1]))
+        .concatenate(["input"])
+        .global_average_pool()
+        .multiply("concatenate1")
+        .concatenate(["conv1", "concatenate1"])
+        .build()
+        .unwrap();
+    let channels: Vec<usize> = built.layers().iter().map(|layer| layer.output.channels()).collect();
+    assert_eq!(channels, [3, 7, 7, 7, 17]);
+    let file = parsed(
+        r#"
+        [[layers]]
+        type = "conv2d"
+        filters = 3
+        kernel_size = 1
+        [[layers]]
+        type = "concatenate"
+        inputs = ["conv1", "input"]
+        [[layers]]
+        type = "global_average_pool"
+        [[layers]]
+        type = "multiply"
+        inputs = ["concatenate1", "pool1"]
+        [[layers]]
+        type = "concatenate"
+        inputs = ["multiply1", "conv1", "concatenate1"]
+        "#,
+    );
+    assert_eq!(file, built);
+    assert_eq!(NetworkFile::parse(&built.to_toml()).unwrap().build(None).unwrap(), built);
+}
+
+#[test]
+fn layers_of_several_inputs_say_what_they_expect() {
+    let conv = "[[layers]]\ntype = \"conv2d\"\nfilters = 4\nkernel_size = 3\n";
+    let flat = "[[layers]]\ntype = \"flatten\"\ninputs = [\"input\"]\n";
+    let of =
+        |name: &str, inputs: &str| format!("{conv}{flat}[[layers]]\ntype = \"{name}\"\ninputs = {inputs}");
+    for (layers, expected) in [
+        (
+            of("concatenate", "[\"conv1\"]"),
+            "layer concatenate1 (concatenate): expected 2 inputs or more, found 1",
+        ),
+        (
+            of("concatenate", "[\"conv1\", \"input\", \"conv1\"]"),
+            "layer concatenate1 (concatenate): expected different inputs, found one of them twice",
+        ),
+        (
+            of("concatenate", "[\"conv1\", \"input\"]"),
+            "layer concatenate1 (concatenate): expected images of the same height and width, \
+             found an image of 6x6x4 and an image of 8x8x4",
+        ),
+        (
+            of("concatenate", "[\"conv1\", \"flatten1\"]"),
+            "layer concatenate1 (concatenate): expected images alone, or flat features alone, \
+             found an image of 6x6x4 and 256 features flattened from 8x8x4",
+        ),
+        (
+            of("multiply", "[\"conv1\", \"flatten1\"]"),
+            "layer multiply1 (multiply): expected 4 flat features as its second input, one for each channel, \
+             found 256 features flattened from 8x8x4",
+        ),
+        (of("multiply", "[\"conv1\"]"), "layer multiply1 (multiply): expected 2 inputs, found 1"),
+        (
+            format!("{conv}[[layers]]\ntype = \"add\"\ninputs = [\"conv1\", \"conv1\"]"),
+            "layer add1 (add): expected two different inputs, found one of them twice",
+        ),
+    ] {
+        assert_eq!(refused(&layers), expected);
+    }
+}
+
+#[test]
+fn a_depthwise_convolution_has_as_many_groups_as_its_input_has_channels() {
+    let depthwise = DepthwiseConv2d { multiplier: 2, ..DepthwiseConv2d::new([3, 5]).same().stride([2, 1]) };
+    let built = Network::builder("test", IMAGE).depthwise_conv2d(depthwise.without_bias()).build().unwrap();
+    let file = parsed(
+        "[[layers]]\ntype = \"depthwise_conv2d\"\nmultiplier = 2\nkernel_size = [3, 5]\nstride = [2, 1]\n\
+         padding = \"same\"\nbias = false",
+    );
+    assert_eq!(file, built);
+    assert_eq!(NetworkFile::parse(&built.to_toml()).unwrap().build(None).unwrap(), built);
+    let conv = Conv2d::new(8, [3, 5]).groups(4).same().stride([2, 1]).without_bias();
+    let conv = Network::builder("test", IMAGE).conv2d(conv).build().unwrap();
+    assert_eq!(built.layers()[0].output, conv.layers()[0].output);
+    assert_eq!(built.layers()[0].variables, conv.layers()[0].variables);
+    let found = refused("[[layers]]\ntype = \"depthwise_conv2d\"\nkernel_size = 3\nmultiplier = 2147483647");
+    assert!(found.starts_with("layer conv1 (depthwise_conv2d): expected "), "{found}");
+}
+
+#[test]
+fn the_blocks_of_mobile_nets_are_made_of_plain_layers() {
+    let network = parsed(
+        r#"
+        [[layers]]
+        type = "depthwise_separable"
+        filters = 6
+        kernel_size = 3
+        padding = "same"
+        stride = 2
+        bias = false
+        norm = "batch_norm"
+        activation = "relu"
+        [[layers]]
+        type = "squeeze_excite"
+        channels = 6
+        squeeze_channels = 2
+        "#,
+    );
+    let built = Network::builder("test", IMAGE)
+        .sequence(|block| {
+            block
+                .depthwise_conv2d(DepthwiseConv2d::new([3, 3]).same().stride([2, 2]).without_bias())
+                .batch_norm()
+                .relu()
+                .conv2d(Conv2d::new(6, [1, 1]).without_bias())
+                .batch_norm()
+                .relu()
+        })
+        .named("separable1")
+        .squeeze_excite(6, 2)
+        .build()
+        .unwrap();
+    assert_eq!(network, built);
+    let expected = [
+        "separable1.conv1",
+        "separable1.batch_norm1",
+        "separable1.relu1",
+        "separable1.conv2",
+        "separable1.batch_norm2",
+        "separable1.relu2",
+        "squeeze_excite1.pool1",
+        "squeeze_excite1.dense1",
+        "squeeze_excite1.relu1",
+        "squeeze_excite1.dense2",
+        "squeeze_excite1.sigmoid1",
+        "squeeze_excite1.multiply1",
+    ];
+    assert_eq!(names(&network), expected);
+    assert_eq!(NetworkFile::parse(&network.to_toml()).unwrap().build(None).unwrap(), network);
+    assert_eq!(
+        refused("[[layers]]\ntype = \"squeeze_excite\"\nchannels = 3\nsqueeze_channels = 2"),
+        "layer squeeze_excite1.multiply1 (multiply): expected 4 flat features as its second input, one for each \
+         channel, found 3 flat features"
     );
 }
 

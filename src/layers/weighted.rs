@@ -70,6 +70,13 @@ pub(super) fn backward(
     vec![grad_input]
 }
 
+/// Rows of the layer's input, and the channels of each: a row is a pixel of a map, or a sample of flat features.
+pub(super) fn input_rows_and_channels(site: &Site<'_>) -> (usize, usize) {
+    // Not from the buffer's shape: flattened features still lie in the buffer of their map.
+    let channels = site.input_features(0).channels();
+    (site.shape(site.input()).elements() / channels, channels)
+}
+
 /// Rows of an output, all axes but the last, and its channels.
 pub(super) fn rows_and_channels(site: &Site<'_>, output: BufferId) -> (usize, usize) {
     let shape = site.shape(output);

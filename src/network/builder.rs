@@ -1,6 +1,7 @@
 //! Building a network: names, inputs, shape inference and parameters are all checked here.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::layer::title;
@@ -55,11 +56,11 @@ impl Content {
         Content::Layer(Arc::new(layer))
     }
 
-    /// Number of layers that it reads.
-    pub fn input_count(&self) -> usize {
+    /// The numbers of layers that it can read.
+    pub fn input_counts(&self) -> RangeInclusive<usize> {
         match self {
-            Content::Layer(layer) => layer.input_count(),
-            Content::Block { .. } => 1,
+            Content::Layer(layer) => layer.input_counts(),
+            Content::Block { .. } => 1..=1,
         }
     }
 
@@ -314,10 +315,12 @@ impl Expansion {
         scopes: &[(&str, LayerInput)],
     ) -> Result<Vec<LayerInput>> {
         let draft = named.draft;
-        let expected = draft.content.input_count();
-        if draft.inputs.len() != expected {
-            let plural = if expected == 1 { "" } else { "s" };
-            let expected = format!("{expected} input{plural}");
+        let counts = draft.content.input_counts();
+        if !counts.contains(&draft.inputs.len()) {
+            let least = counts.start();
+            let plural = if *least == 1 { "" } else { "s" };
+            let more = if counts.end() > least { " or more" } else { "" };
+            let expected = format!("{least} input{plural}{more}");
             return Err(Error::layer(named.title(), expected, draft.inputs.len()));
         }
         let inputs = draft.inputs.iter().map(|source| match source {
@@ -327,8 +330,9 @@ impl Expansion {
                 .map_err(|expected| Error::layer(named.title(), expected, format!("{name:?}"))),
         });
         let inputs = inputs.collect::<Result<Vec<_>>>()?;
-        if inputs[1..].contains(&inputs[0]) {
-            return Err(Error::layer(named.title(), "two different inputs", "one of them twice"));
+        if inputs.iter().enumerate().any(|(number, input)| inputs[..number].contains(input)) {
+            let two = if inputs.len() == 2 { "two " } else { "" };
+            return Err(Error::layer(named.title(), format!("{two}different inputs"), "one of them twice"));
         }
         Ok(inputs)
     }

@@ -16,8 +16,9 @@ use crate::{Error, Result};
 /// input = [1, 28, 28]           # channels, height, width; optional: by default that of the data
 ///
 /// [[layers]]
-/// type = "conv2d"               # dense relu leaky_relu elu sigmoid tanh gelu silu
-///                               # batch_norm max_pool average_pool flatten add
+/// type = "conv2d"               # dense depthwise_conv2d relu leaky_relu elu sigmoid tanh gelu silu hard_swish prelu
+///                               # batch_norm group_norm layer_norm max_pool average_pool global_max_pool
+///                               # global_average_pool flatten add concatenate multiply scale dropout
 /// filters = 16
 /// kernel_size = 5               # or [height, width]; likewise stride and dilation
 /// padding = "same"              # "valid", n, [height, width] or [top, bottom, left, right]
@@ -34,11 +35,19 @@ use crate::{Error, Result};
 /// slope = 0.01                  # elu: alpha = 1.0
 ///
 /// [[layers]]
+/// type = "prelu"                # a slope for each channel, which is learnt
+/// slope = 0.25                  # where they start
+///
+/// [[layers]]
 /// type = "batch_norm"
 /// eps = 1e-5
 /// momentum = 0.1
 /// scale = true                  # false: the weight stays one, and the bias alone is learnt
 /// affine = true                 # false: there is neither
+///
+/// [[layers]]
+/// type = "group_norm"           # of each image by itself; eps and affine as above
+/// groups = 8                    # into which the channels are divided; layer_norm, of each pixel's channels, has none
 ///
 /// [[layers]]
 /// type = "max_pool"
@@ -51,6 +60,10 @@ use crate::{Error, Result};
 /// count_include_pad = true      # the padding's zeros count, as in PyTorch; false: they do not, as in Keras
 ///
 /// [[layers]]
+/// type = "dropout"
+/// p = 0.5                       # the probability that a value is set to zero in training
+///
+/// [[layers]]
 /// type = "flatten"
 ///
 /// [[layers]]
@@ -58,8 +71,9 @@ use crate::{Error, Result};
 /// units = 10                    # bias and initializer as above
 /// ```
 ///
-/// Only `type`, and what names a size (`filters`, `kernel_size`, `units`), must be there; `add` needs two
-/// `inputs`.
+/// Only `type`, and what names a size (`filters`, `kernel_size`, `units`, `groups` of
+/// `group_norm`) or the constant of `scale` (`factor`), must be there; `add` and `multiply` need two `inputs`, and
+/// `concatenate` two or more.
 ///
 /// Composite blocks hold layers of their own, which are named after the block (`residual1.conv1`); inside, `input` is
 /// what the block reads:
@@ -85,6 +99,18 @@ use crate::{Error, Result};
 /// kernel_size = 3
 /// norm = "batch_norm"           # types of layers that need no keys; norm comes before activation
 /// activation = "relu"
+///
+/// [[layers]]
+/// type = "depthwise_separable"  # a convolution of each channel, then a 1x1 convolution of all, each with what follows
+/// filters = 32
+/// kernel_size = 3               # padding, stride and dilation are those of the first; bias and initializer of both
+/// norm = "batch_norm"
+/// activation = "relu"
+///
+/// [[layers]]
+/// type = "squeeze_excite"       # channels weighted by what two dense layers make of their means
+/// channels = 32                 # those of what it reads
+/// squeeze_channels = 8          # units of the first dense layer
 ///
 /// [[layers]]
 /// type = "sequence"             # layers one after the other
@@ -179,7 +205,7 @@ fn draft(position: Position, table: Table) -> Result<Draft> {
     let allowed = [&COMMON_KEYS[..], &layer_type.keys.concat()].concat();
     let mut keys = Keys::of_layer(position, layer_type.name, table, &allowed)?;
     let content = (layer_type.read)(&mut keys)?;
-    let inputs = match content.input_count() {
+    let inputs = match *content.input_counts().start() {
         1 => keys.optional("inputs", Keys::texts)?,
         _ => Some(keys.required("inputs", Keys::texts)?),
     };

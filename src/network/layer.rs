@@ -16,7 +16,7 @@ pub struct Layer {
     pub name: String,
     /// Its type and options.
     pub kind: Arc<dyn LayerType>,
-    /// Its inputs, in order: [`LayerType::input_count`] of them.
+    /// Its inputs, in order: as many as [`LayerType::input_counts`] allows.
     pub inputs: Vec<LayerInput>,
     /// The shape of its output for one image.
     pub output: Features,
@@ -105,6 +105,14 @@ impl Features {
         match *self {
             Features::Image(image) => Ok(image),
             Features::Flat { .. } => Err(Error::invalid("layer", expected, self)),
+        }
+    }
+
+    /// Number of channels: the size of the last axis.
+    pub fn channels(&self) -> usize {
+        match self {
+            Features::Image(image) => image.channels,
+            Features::Flat { size, .. } => *size,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The tensors that belong to layers, and their PyTorch layouts.
 
-use super::Initialiser;
+use super::{Features, Initialiser};
 use crate::ops::optimizer::Group;
 use crate::tensor::{ImageShape, Shape, Tensor};
 use crate::{Error, Result};
@@ -49,8 +49,24 @@ pub enum Layout {
         /// That map.
         image: Option<ImageShape>,
     },
+    /// `[I]` in both, a value for each feature of a flattened map, in the order (h, w, c) internally and (c, h, w) in
+    /// PyTorch.
+    Flattened {
+        /// That map.
+        image: ImageShape,
+    },
     /// The same in both: a bias `[K]`.
     Plain,
+}
+
+impl Layout {
+    /// The layout of a variable with a value for each channel of these features.
+    pub fn of_channels(features: Features) -> Self {
+        match features {
+            Features::Flat { image: Some(image), .. } => Layout::Flattened { image },
+            Features::Image(_) | Features::Flat { image: None, .. } => Layout::Plain,
+        }
+    }
 }
 
 impl Variable {
@@ -68,7 +84,7 @@ impl Variable {
     pub fn pytorch_shape(&self) -> Shape {
         match self.layout {
             Layout::Filters => Shape::new(CHANNELS_FIRST.map(|axis| self.shape.size(axis))),
-            Layout::Dense { .. } | Layout::Plain => self.shape.clone(),
+            Layout::Dense { .. } | Layout::Flattened { .. } | Layout::Plain => self.shape.clone(),
         }
     }
 
@@ -108,6 +124,9 @@ impl Variable {
         match self.layout {
             Layout::Dense { image: Some(ImageShape { height, width, channels }) } => {
                 vec![self.shape.size(0), height, width, channels]
+            }
+            Layout::Flattened { image: ImageShape { height, width, channels } } => {
+                vec![1, height, width, channels]
             }
             _ => self.shape.sizes().to_vec(),
         }
@@ -154,6 +173,7 @@ mod tests {
             parameter([4, 3, 5, 2], Layout::Filters),
             parameter([4, 30], Layout::Dense { image: Some(image) }),
             parameter([4, 30], Layout::Dense { image: None }),
+            parameter([30], Layout::Flattened { image }),
             parameter([7], Layout::Plain),
         ] {
             let data = counting(&parameter);

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::network::{Features, Kind, LayerInput, Network, Variable};
 use crate::ops::add::Add;
 use crate::ops::batch::{Advance, AugmentBatch, GatherBatch, Move, Padding};
+use crate::ops::concatenate::Concatenate;
 use crate::ops::loss::SoftmaxCrossEntropy;
 use crate::ops::optimizer::{AVERAGE, GradientNorm, Group, Update, UpdateOptions};
 use crate::ops::{Element, Op};
@@ -79,8 +80,9 @@ pub struct EvaluateOptions {
 ///
 /// Buffers to write before an epoch, with `D` for [`DataParts::name`]: `D/images.0` and `D/labels.0` (and
 /// the further parts), `normalisation` `[2,C]`, `D/order` `[steps * batch_size]`, `D/schedule` `[steps,4]`
-/// of [`Optimizer::schedule_row`](crate::ops::optimizer::Optimizer::schedule_row), and `D/step` `[1]`, set to 0; with
-/// [`AugmentOptions`], `D/moves` too. Results: `D/loss` and `D/correct`, `[steps]`.
+/// of [`Optimizer::schedule_row`](crate::ops::optimizer::Optimizer::schedule_row), `D/step` `[1]`, set to 0; with
+/// [`AugmentOptions`], `D/moves` too; and, if a layer needs it, `chance` `[3]`, the low and the high word of a seed and the
+/// number of the epoch. Results: `D/loss` and `D/correct`, `[steps]`.
 ///
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) for a batch size whose tensors do not fit, and for optimizer
@@ -91,7 +93,7 @@ pub fn train_plan(network: &Network, options: &TrainOptions) -> Result<Plan> {
     let batch = lowering.gather(data, *steps, options.augment)?;
     let logits = lowering.forward(batch.input, Some(batch.guard))?;
     let grad_logits = lowering.loss(logits, &batch, data, options.loss)?;
-    lowering.backward(grad_logits)?;
+    lowering.backward(grad_logits, batch.guard)?;
     lowering.update(options, batch.guard)?;
     Ok(lowering.plan)
 }
@@ -255,10 +257,27 @@ impl<'a> Lowering<'a> {
                     }
                 })
                 .collect();
+            self.separate_inputs(number);
             output = self.at(number, Pass::Forward, &[], guard, |site| layer.kind.forward(site))?;
             self.layers[number].output = Some(output);
         }
         Ok(output)
+    }
+
+    /// Copies inputs of the layer of this number that lie in the buffer of another of them, as a layer that only renames its
+    /// input leaves them: no step binds a buffer twice.
+    fn separate_inputs(&mut self, number: usize) {
+        let inputs = self.layers[number].inputs.clone();
+        for (position, &input) in inputs.iter().enumerate() {
+            if inputs[..position].contains(&input) {
+                let BufferSpec { name, shape, .. } = self.plan.buffer(input).clone();
+                let elements = shape.elements();
+                let copy =
+                    self.plan.add_buffer(format!("{name}.copy"), Role::Activation, shape, Element::Real);
+                self.push_forward(Concatenate::copy(elements), &[input, copy]);
+                self.layers[number].inputs[position] = copy;
+            }
+        }
     }
 
     /// Calls `lower` with the [`Site`] of the layer of this number.
@@ -279,6 +298,7 @@ impl<'a> Lowering<'a> {
             mode: self.mode,
             batch_size: self.batch_size,
             layer,
+            number,
             features: &features,
             lowered: &mut self.layers[number],
             wanted,
@@ -316,7 +336,7 @@ impl<'a> Lowering<'a> {
 
     /// Goes through the layers from the last to the first. A layer's output gets a gradient from each of its readers,
     /// all of which come before it here; several gradients are added up.
-    fn backward(&mut self, grad_logits: BufferId) -> Result<()> {
+    fn backward(&mut self, grad_logits: BufferId, guard: Guard) -> Result<()> {
         let layers = self.network.layers();
         let mut collected: Vec<Vec<BufferId>> = vec![Vec::new(); layers.len()];
         collected[layers.len() - 1].push(grad_logits);
@@ -329,8 +349,9 @@ impl<'a> Lowering<'a> {
             let wanted =
                 |source: &LayerInput| matches!(*source, LayerInput::Layer(number) if learning[number]);
             let wanted: Vec<bool> = layer.inputs.iter().map(wanted).collect();
-            let grad_inputs = self
-                .at(number, Pass::Backward, &wanted, None, |site| layer.kind.backward(site, grad_output))?;
+            let grad_inputs = self.at(number, Pass::Backward, &wanted, Some(guard), |site| {
+                layer.kind.backward(site, grad_output)
+            })?;
             for ((source, wanted), grad_input) in layer.inputs.iter().zip(wanted).zip(grad_inputs) {
                 if let (&LayerInput::Layer(number), true, Some(grad_input)) = (source, wanted, grad_input) {
                     collected[number].push(grad_input);
@@ -360,12 +381,23 @@ impl<'a> Lowering<'a> {
         let output = self.layers[number].output.expect("backward comes after forward");
         let elements = self.plan.buffer(output).shape.elements();
         Some(others.iter().fold(first, |sum, &gradient| {
+            // Two layers that only rename their input give one gradient.
+            let gradient = if gradient == sum { self.copied(gradient, elements) } else { gradient };
             let total = self.plan.add_gradient(output);
             self.plan
                 .backward
                 .push(Step { op: Box::new(Add { elements }), operands: vec![sum, gradient, total] });
             total
         }))
+    }
+
+    /// A copy of a gradient of this many elements.
+    fn copied(&mut self, gradient: BufferId, elements: usize) -> BufferId {
+        let name = format!("{}.copy", self.plan.buffer(gradient).name);
+        let copy = self.plan.add_buffer(name, Role::Gradient, [elements], Element::Real);
+        let op = Box::new(Concatenate::copy(elements));
+        self.plan.backward.push(Step { op, operands: vec![gradient, copy] });
+        copy
     }
 
     fn update(&mut self, options: &TrainOptions, guard: Guard) -> Result<()> {

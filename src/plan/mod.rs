@@ -14,6 +14,7 @@ pub use lower::{
     predict_plan, train_plan,
 };
 pub use memory::{Allocation, Memory, Slot};
+pub(crate) use site::CHANCE;
 pub use site::{Guard, Mode, Site};
 pub use workbench::{ChosenBy, TimedBy, Workbench};
 

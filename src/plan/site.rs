@@ -14,6 +14,9 @@ pub enum Mode {
     Evaluate,
 }
 
+/// The buffer of what chance is a function of beside the step; see [`Site::chance`].
+pub(crate) const CHANCE: &str = "chance";
+
 /// Which part of the plan a layer's steps are added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
@@ -53,6 +56,8 @@ pub struct Site<'a> {
     pub(super) mode: Mode,
     pub(super) batch_size: usize,
     pub(super) layer: &'a Layer,
+    /// The layer's number in its network.
+    pub(super) number: usize,
     pub(super) features: &'a [Features],
     pub(super) lowered: &'a mut Lowered,
     /// For each input, whether backward needs its gradient.
@@ -69,6 +74,20 @@ impl Site<'_> {
     /// Images in a batch.
     pub fn batch_size(&self) -> usize {
         self.batch_size
+    }
+
+    /// The layer's number in its network, unlike that of every other layer.
+    pub fn number(&self) -> u32 {
+        u32::try_from(self.number).expect("fewer layers than 2^32")
+    }
+
+    /// When training, what chance is a function of: the number of the current step of the epoch, `[1]`, and the plan's buffer
+    /// `chance`, the low and the high word of the seed and the number of the epoch, `[3]`.
+    pub fn chance(&mut self) -> [BufferId; 2] {
+        let step = self.guard.expect("a training has steps").step;
+        let chance = self.plan.find(CHANCE);
+        let chance = chance.unwrap_or_else(|| self.plan.add_buffer(CHANCE, Role::State, [3], Element::Index));
+        [step, chance]
     }
 
     /// Buffers of the layer's inputs.

@@ -14,8 +14,8 @@ use crate::network::{Network, Variable, Weights};
 use crate::ops::optimizer::{AVERAGE, UpdateOptions};
 use crate::ops::{Element, HostBuffer};
 use crate::plan::{
-    BufferId, EvaluateOptions, Executor, Memory, Mode, Pending, Plan, Prepared, Prologues, TrainOptions,
-    train_plan,
+    BufferId, CHANCE, EvaluateOptions, Executor, Memory, Mode, Pending, Plan, Prepared, Prologues,
+    TrainOptions, train_plan,
 };
 use crate::{Error, Result, host_memory};
 
@@ -395,7 +395,8 @@ impl Trainer {
         self.write("train/step", HostBuffer::index(vec![self.losses.len() as u32]))
     }
 
-    /// Writes the order of the images in an epoch, counted from 0, and how they are varied.
+    /// Writes the order of the images in an epoch, counted from 0, how they are varied, and what all other chance in it is a
+    /// function of.
     pub(super) fn write_order(&mut self, epoch: usize) -> Result<()> {
         let TrainSettings { batch_size, seed, ref augment, .. } = self.settings;
         let order = feed::shuffled(self.rows, batch_size, seed, epoch);
@@ -403,6 +404,10 @@ impl Trainer {
             let image = self.options.data.image;
             let moves = augment.moves(&order, self.rows, batch_size, image, seed, epoch);
             self.write("train/moves", HostBuffer::real(moves))?;
+        }
+        if self.plan.find(CHANCE).is_some() {
+            let words = [seed as u32, (seed >> 32) as u32, epoch as u32];
+            self.write(CHANCE, HostBuffer::index(words.into()))?;
         }
         self.write("train/order", HostBuffer::index(order))
     }

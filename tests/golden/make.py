@@ -1,6 +1,6 @@
 """Writes what tests/golden.rs and tests/golden_network.rs expect, computed by PyTorch: pytorch.safetensors,
-pools.safetensors, optimizers.safetensors, losses.safetensors, network.safetensors, normalised_network.safetensors and, for
-tests/batch_norm.rs, batch_norm.safetensors.
+pools.safetensors, optimizers.safetensors, losses.safetensors, layers.safetensors, network.safetensors,
+normalised_network.safetensors and, for tests/batch_norm.rs, batch_norm.safetensors.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/golden/make.py
@@ -421,6 +421,84 @@ def batch_norms():
     batch_norm("means far from zero", (4, 2, 15, 14), offset=1000.0, steps=2)
 
 
+def prelu(name, *input):
+    """Slopes that are learnt, one of them negative; some inputs are zero."""
+    given = {"input": uniform(*input), "weight": uniform(input[1])}
+    given["weight"][0] = -0.25
+    given["input"].view(-1)[::5] = 0
+    add("prelu", name, {}, *differentiated(F.prelu, given))
+
+
+def global_pool(name, kind, *input):
+    """One value for each channel; whole numbers as the input make ties."""
+    function = F.adaptive_avg_pool2d if kind == "average" else F.adaptive_max_pool2d
+    values = uniform(*input) if "ties" not in name else torch.randint(-1, 2, input).double()
+    settings = {"kind": kind}
+    add("global_pool", name, settings, *differentiated(lambda input: function(input, 1).flatten(1), {"input": values}))
+
+
+def concatenate(name, sizes):
+    """Three tensors side by side."""
+    given = {word: uniform(*size) for word, size in zip("abc", sizes)}
+    add("concatenate", name, {}, *differentiated(lambda a, b, c: torch.cat([a, b, c], 1), given))
+
+
+def multiply(name, *input):
+    """Channels times factors of their own for each image. The gradient of the input is a product of the same kind."""
+
+    def function(input, factors):
+        return input * factors.reshape(*factors.shape, *[1] * (input.dim() - 2))
+
+    given = {"input": uniform(*input), "factors": uniform(*input[:2])}
+    given, computed = differentiated(function, given)
+    assert torch.equal(computed.pop("grad_input"), function(given["grad_output"], given["factors"]))
+    add("multiply", name, {}, given, computed)
+
+
+def group_norm(name, *input, groups=None, affine=True, eps=1e-5, offset=0.0):
+    """A normalisation of groups of channels; without groups, a LayerNorm of the channels, which PyTorch has last."""
+    eps = rounded(eps)
+
+    def function(input, weight=None, bias=None):
+        if groups is not None:
+            return F.group_norm(input, groups, weight, bias, eps)
+        last = input.movedim(1, -1)
+        return F.layer_norm(last, last.shape[-1:], weight, bias, eps).movedim(-1, 1)
+
+    given = {"input": (uniform(*input) + offset).float().double()}
+    if affine:
+        given |= {"weight": uniform(input[1]), "bias": uniform(input[1])}
+    add("group_norm", name, {"groups": groups, "eps": eps}, *differentiated(function, given))
+
+
+def group_norms():
+    group_norm("groups", 3, 6, 4, 5, groups=2)
+    group_norm("a channel a group", 2, 4, 5, 3, groups=4, eps=1e-3)
+    group_norm("one group, not affine", 2, 3, 4, 4, groups=1, affine=False)
+    group_norm("groups, means far from zero", 2, 4, 15, 14, groups=2, offset=1000.0)
+    group_norm("channels of each pixel", 2, 7, 4, 3)
+    group_norm("flat features", 5, 9)
+    group_norm("flat features in groups, not affine", 5, 8, groups=2, affine=False)
+
+
+def layers():
+    activation("hard_swish", F.hardswish)
+    factor = rounded(-1 / 9)
+    activation("scale", lambda input: factor * input, factor)
+    global_pool("average", "average", 2, 3, 7, 5)
+    global_pool("average of a pixel", "average", 2, 3, 1, 1)
+    global_pool("max", "max", 2, 3, 7, 5)
+    global_pool("max, ties", "max", 2, 3, 8, 9)
+    concatenate("maps", [(2, 3, 4, 5), (2, 1, 4, 5), (2, 5, 4, 5)])
+    concatenate("flat features", [(3, 4), (3, 2), (3, 1)])
+    multiply("maps", 3, 4, 5, 6)
+    multiply("flat features", 5, 7)
+    group_norms()
+    prelu("maps", 2, 3, 5, 4)
+    prelu("flat features", 6, 7)
+    prelu("one channel", 3, 1, 4, 4)
+
+
 class LeNet(nn.Module):
     """A small LeNet for images of 2x12x10."""
 
@@ -516,6 +594,10 @@ if __name__ == "__main__":
     tensors, cases = {}, {}
     shared_cross_entropies()
     save("losses.safetensors", tensors, cases)
+    torch.manual_seed(6)
+    tensors, cases = {}, {}
+    layers()
+    save("layers.safetensors", tensors, cases)
     torch.manual_seed(2)
     stored, settings = network(LeNet)
     save("network.safetensors", stored, settings)

@@ -87,6 +87,10 @@ impl Activation {
             Activation::Tanh => x.tanh(),
             Activation::Gelu => x / 2.0 * (1.0 + libm::erf(x / SQRT_2)),
             Activation::Silu => x / (1.0 + (-x).exp()),
+            Activation::HardSwish if x <= -3.0 => 0.0,
+            Activation::HardSwish if x >= 3.0 => x,
+            Activation::HardSwish => x * (x + 3.0) / 6.0,
+            Activation::Scale { factor } => f64::from(factor) * x,
         }
     }
 
@@ -101,6 +105,11 @@ impl Activation {
             Activation::Tanh => map(values, f32::tanh),
             Activation::Gelu => map(values, |x| 0.5 * x * libm::erfcf(-x * FRAC_1_SQRT_2)),
             Activation::Silu => map(values, |x| x / (1.0 + (-x).exp())),
+            Activation::HardSwish => map(values, |x| {
+                let between = if x >= 3.0 { x } else { x * (x + 3.0) / 6.0 };
+                if x <= -3.0 { 0.0 } else { between }
+            }),
+            Activation::Scale { factor } => map(values, |x| factor * x),
         }
     }
 
@@ -115,6 +124,8 @@ impl Activation {
             Activation::Sigmoid | Activation::Tanh | Activation::Silu => Precision::approximate(4.0),
             // In addition, the kernel's approximation of the normal distribution is off by 7.5e-8.
             Activation::Gelu => Precision::approximate(4.0),
+            Activation::HardSwish => Precision::approximate(1.0),
+            Activation::Scale { factor } => Precision::approximate(f64::from(factor).abs().max(1.0)),
         }
     }
 
@@ -130,6 +141,9 @@ impl Activation {
             Activation::Gelu => 1.13,
             // At x = 2.4.
             Activation::Silu => 1.10,
+            // Just below x = 3.
+            Activation::HardSwish => 1.5,
+            Activation::Scale { factor } => f64::from(factor).abs(),
         }
     }
 }

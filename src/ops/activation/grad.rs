@@ -26,6 +26,8 @@ use crate::ops::prologue::Prologue;
 /// gelu        Phi(x) + x*phi(x), with the normal distribution's Phi(x) = (1 + erf(x/sqrt(2)))/2
 ///             and its density phi(x) = exp(-x*x/2)/sqrt(2*pi)
 /// silu        s + x*s*(1 - s), with s = 1/(1 + exp(-x))
+/// hard_swish  0 where x <= -3, 1 where x >= 3, else x/3 + 1/2
+/// scale       factor
 /// ```
 ///
 /// # Shapes
@@ -116,6 +118,10 @@ impl Activation {
                 let s = 1.0 / (1.0 + (-x).exp());
                 s + x * s * (1.0 - s)
             }
+            Activation::HardSwish if x <= -3.0 => 0.0,
+            Activation::HardSwish if x >= 3.0 => 1.0,
+            Activation::HardSwish => x / 3.0 + 0.5,
+            Activation::Scale { factor } => factor.into(),
         }
     }
 
@@ -141,6 +147,11 @@ impl Activation {
                 let s = 1.0 / (1.0 + (-x).exp());
                 (s + x * s * (1.0 - s)) * grad
             }),
+            Activation::HardSwish => update(grad, saved, |grad, x| {
+                let between = if x >= 3.0 { grad } else { (x / 3.0 + 0.5) * grad };
+                if x <= -3.0 { 0.0 } else { between }
+            }),
+            Activation::Scale { factor } => update(grad, saved, |grad, _| factor * grad),
         }
     }
 
@@ -156,6 +167,8 @@ impl Activation {
             Activation::Sigmoid | Activation::Tanh => Precision::sum_of_products(2),
             // As in the forward pass, with two more products.
             Activation::Gelu | Activation::Silu => Precision::approximate(6.0),
+            Activation::HardSwish => Precision::approximate(2.0),
+            Activation::Scale { factor } => Precision::approximate(f64::from(factor).abs().max(1.0)),
         }
     }
 }

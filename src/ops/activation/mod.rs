@@ -35,6 +35,14 @@ pub enum Activation {
     Gelu,
     /// `x/(1 + exp(-x))`, also called swish.
     Silu,
+    /// 0 where `x <= -3`, `x` where `x >= 3`, else `x*(x + 3)/6`: swish without an exponential; its derivative is 0 at -3
+    /// and 1 at 3.
+    HardSwish,
+    /// `factor*x`.
+    Scale {
+        /// The derivative everywhere; must not be 0.
+        factor: f32,
+    },
 }
 
 /// The tensor from which an activation's gradient is computed, and which the plan therefore has to keep.
@@ -61,7 +69,7 @@ impl Activation {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a slope or an alpha that is not a positive number: the output would not tell on which
-    /// side of 0 the input was.
+    /// side of 0 the input was. Also for a factor that is zero or not finite.
     pub fn checked(self) -> Result<Self> {
         match self {
             Activation::LeakyRelu { slope: parameter } | Activation::Elu { alpha: parameter }
@@ -72,6 +80,9 @@ impl Activation {
                     _ => ("elu", "alpha"),
                 };
                 Err(Error::invalid(name, format!("a finite {what} above 0"), parameter))
+            }
+            Activation::Scale { factor } if factor == 0.0 || !factor.is_finite() => {
+                Err(Error::invalid("scale", "a finite factor other than 0", factor))
             }
             _ => Ok(self),
         }
@@ -87,13 +98,15 @@ impl Activation {
             Activation::Tanh => "tanh",
             Activation::Gelu => "gelu",
             Activation::Silu => "silu",
+            Activation::HardSwish => "hard_swish",
+            Activation::Scale { .. } => "scale",
         }
     }
 
     /// The tensor from which the gradient is computed.
     pub fn saves(&self) -> Saved {
         match self {
-            Activation::Gelu | Activation::Silu => Saved::Input,
+            Activation::Gelu | Activation::Silu | Activation::HardSwish => Saved::Input,
             _ => Saved::Output,
         }
     }
@@ -108,6 +121,8 @@ impl Activation {
             Activation::Tanh => shader!("activation/tanh.wgsl"),
             Activation::Gelu => shader!("activation/gelu.wgsl"),
             Activation::Silu => shader!("activation/silu.wgsl", "activation/logistic.wgsl"),
+            Activation::HardSwish => shader!("activation/hard_swish.wgsl"),
+            Activation::Scale { .. } => shader!("activation/scale.wgsl"),
         }
     }
 
@@ -116,6 +131,7 @@ impl Activation {
         match *self {
             Activation::LeakyRelu { slope } => vec![("SLOPE", slope.into())],
             Activation::Elu { alpha } => vec![("ALPHA", alpha.into())],
+            Activation::Scale { factor } => vec![("FACTOR", factor.into())],
             _ => vec![],
         }
     }
@@ -129,7 +145,7 @@ mod tests {
     use super::*;
     use crate::ops::{HostBuffer, Op, Operands};
 
-    const ALL: [Activation; 7] = [
+    const ALL: [Activation; 9] = [
         Activation::Relu,
         Activation::LeakyRelu { slope: 0.01 },
         Activation::Elu { alpha: 1.5 },
@@ -137,6 +153,8 @@ mod tests {
         Activation::Tanh,
         Activation::Gelu,
         Activation::Silu,
+        Activation::HardSwish,
+        Activation::Scale { factor: -1.5 },
     ];
 
     /// The value that `run` leaves in the last of several buffers of one value each.
@@ -194,13 +212,23 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_is_not_positive_is_refused() {
+    fn a_hard_swish_is_straight_from_its_kinks_outwards() {
+        assert_eq!(at(Activation::HardSwish, -3.0), [[0.0, 0.0]; 2]);
+        assert_eq!(at(Activation::HardSwish, 3.0), [[3.0, 1.0]; 2]);
+        assert_eq!(at(Activation::HardSwish, f32::NEG_INFINITY), [[0.0, 0.0]; 2]);
+    }
+
+    #[test]
+    fn a_parameter_out_of_range_is_refused() {
         for parameter in [0.0, -0.1, f32::NAN, f32::INFINITY] {
             for activation in
                 [Activation::LeakyRelu { slope: parameter }, Activation::Elu { alpha: parameter }]
             {
                 assert!(activation.checked().is_err(), "{activation:?}");
             }
+        }
+        for factor in [0.0, f32::NAN, f32::INFINITY] {
+            assert!(Activation::Scale { factor }.checked().is_err(), "{factor}");
         }
         for activation in ALL {
             assert_eq!(activation.checked().unwrap(), activation);

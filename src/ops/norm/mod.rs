@@ -1,11 +1,12 @@
 //! Normalisation of channels: with the statistics of a batch in training, and with running statistics of earlier
-//! batches in evaluation.
+//! batches in evaluation; and with those of each sample by itself.
 //!
 //! A row is a pixel of a feature map, or a sample of flat features: rows run over all axes but the last.
 
 mod forward;
 mod grad_input;
 mod grad_parameters;
+mod group;
 mod repeated;
 mod running;
 mod slices;
@@ -14,6 +15,10 @@ mod statistics;
 pub use forward::BatchNormForward;
 pub use grad_input::BatchNormGradInput;
 pub use grad_parameters::BatchNormGradParameters;
+pub use group::{
+    GroupNormForward, GroupNormGradInput, GroupNormGradSums, GroupNormGradWeight, GroupNormStatistics,
+    GroupSize,
+};
 pub use running::BatchNormRunning;
 pub use statistics::BatchNormStatistics;
 

@@ -11,7 +11,7 @@ pub enum Group {
     Weight,
     /// Values added to each channel.
     Bias,
-    /// Scales and shifts of norm layers.
+    /// Scales and shifts of norm layers, and learnt slopes of activations.
     Norm,
 }
 

@@ -3,11 +3,12 @@
 use rayon::prelude::*;
 
 use super::cpu::Largest;
+use super::whole;
 use super::winners::{window_loops, winners};
 use super::{PoolGeometry, PoolKind, complete_average, divisor, winner};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, best_first, shader};
 use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 
 /// Pooling.
@@ -32,6 +33,20 @@ impl PoolForward {
     /// A launch with one invocation per output value, which binds the operands.
     fn elementwise(&self, source: Source, constants: Vec<(&'static str, Constant)>) -> KernelCall {
         KernelCall::elementwise(source, constants, 2, self.geometry.output_shape().elements())
+    }
+
+    /// The kernel for windows as large as the image, in which a workgroup shares the pixels of an image.
+    fn whole(&self, device: &DeviceProfile) -> Option<Implementation> {
+        let call = match self.kind {
+            PoolKind::Max => whole::maximum(&self.geometry, shader!("pool/max_whole.wgsl"), 2, device),
+            PoolKind::Average | PoolKind::AverageInside => {
+                let source = shader!("pool/average_whole.wgsl", "sums/sliced.wgsl", "grid.wgsl");
+                let constants = vec![("TAPS", self.geometry.taps().into())];
+                whole::images(&self.geometry)
+                    .and_then(|images| images.by_segment(source, constants, 2, device))
+            }
+        };
+        call.map(|call| Implementation::of("whole", call).tailored())
     }
 
     /// The maximum in one launch; if windows are too large for that, the winners first, and then their values.
@@ -127,7 +142,7 @@ impl Op for PoolForward {
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
-        vec![match self.kind {
+        let direct = match self.kind {
             PoolKind::Max => self.max(device),
             PoolKind::Average | PoolKind::AverageInside => {
                 let source =
@@ -136,7 +151,8 @@ impl Op for PoolForward {
                 complete_average(&mut call, &self.geometry, self.kind);
                 window_loops(&self.geometry).direct(&call, device)
             }
-        }]
+        };
+        best_first(self.whole(device).into_iter().chain([direct]).collect())
     }
 
     /// One comparison or addition per tap.

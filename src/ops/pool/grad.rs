@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::cpu::GradToLargest;
+use super::whole;
 use super::winners::{window_loops, winners};
 use super::{PoolGeometry, PoolKind, complete_average, divisor, winner};
 use crate::cpu::vectorized;
@@ -213,8 +214,22 @@ impl Op for PoolGrad {
         if self.kind != PoolKind::Max {
             let source = shader!("pool/average_grad.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
             let calls = launches(source, &|call| complete_average(call, geometry, self.kind));
-            return vec![Implementation::of_calls("direct", calls, Vec::new())];
+            let cells = cells(geometry).map(|[cell_height, cell_width]| {
+                let source = shader!("pool/average_grad_cells.wgsl", "conv/geometry.wgsl", "grid.wgsl");
+                let mut constants = geometry.constants();
+                constants.extend([("CELL_HEIGHT", cell_height.into()), ("CELL_WIDTH", cell_width.into())]);
+                let mut call = KernelCall::elementwise(source, constants, operands, elements);
+                complete_average(&mut call, geometry, self.kind);
+                Implementation::of("cells", call).tailored()
+            });
+            let direct = Implementation::of_calls("direct", calls, Vec::new());
+            return best_first(cells.into_iter().chain([direct]).collect());
         }
+        let whole =
+            whole::maximum(geometry, shader!("pool/max_grad_whole.wgsl"), 3, device).map(|mut call| {
+                self.finish(&mut call);
+                Implementation::of("whole", call).tailored()
+            });
         let cells = max_by_cells(geometry, device).map(|mut call| {
             self.finish(&mut call);
             Implementation::of("cells", call).tailored()
@@ -226,7 +241,7 @@ impl Op for PoolGrad {
             self.finish(call);
         }));
         let direct = Implementation::of_calls("direct", calls, vec![geometry.output_shape().elements()]);
-        best_first(cells.into_iter().chain([direct]).collect())
+        best_first(whole.into_iter().chain(cells).chain([direct]).collect())
     }
 
     fn fuse_next_prologue(&self, next: Prologue, operands: &[usize]) -> Option<Box<dyn Op>> {
@@ -259,10 +274,15 @@ fn cell(axis: &Axis) -> Option<usize> {
     (meets_neighbours && axis.kernel <= length).then_some(length)
 }
 
+/// Height and width of the cells, if no two windows overlap.
+fn cells(geometry: &PoolGeometry) -> Option<[usize; 2]> {
+    Some([cell(&geometry.height)?, cell(&geometry.width)?])
+}
+
 /// The kernel that reads each input once, one cell at a time; `None` if windows overlap or are too large.
 fn max_by_cells(geometry: &PoolGeometry, device: &DeviceProfile) -> Option<KernelCall> {
     let PoolGeometry { batch_size, channels, height, width } = geometry;
-    let (cell_height, cell_width) = (cell(height)?, cell(width)?);
+    let [cell_height, cell_width] = cells(geometry)?;
     let trips = height.kernel * (1 + width.kernel) + cell_height.saturating_mul(1 + cell_width);
     if trips > device.loop_trips() {
         return None;

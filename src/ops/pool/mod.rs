@@ -4,6 +4,7 @@ mod cpu;
 mod forward;
 mod geometry;
 mod grad;
+mod whole;
 mod winners;
 
 pub use forward::PoolForward;

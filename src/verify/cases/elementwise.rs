@@ -5,11 +5,15 @@ use crate::ops::Prologue;
 use crate::ops::activation::{Activation, ActivationForward, ActivationGrad};
 use crate::ops::add::Add;
 use crate::ops::bias::{BiasForward, BiasGrad};
+use crate::ops::concatenate::{Concatenate, ConcatenateGrad};
+use crate::ops::dropout::Dropout;
+use crate::ops::multiply::{Multiply, MultiplyGradFactors};
+use crate::ops::prelu::{PreluForward, PreluGradInput, PreluGradWeight};
 
 use super::Case;
 
 /// Every activation, with parameters that are not the defaults.
-pub const ACTIVATIONS: [Activation; 7] = [
+pub const ACTIVATIONS: [Activation; 9] = [
     Activation::Relu,
     Activation::LeakyRelu { slope: 0.03 },
     Activation::Elu { alpha: 1.3 },
@@ -17,6 +21,8 @@ pub const ACTIVATIONS: [Activation; 7] = [
     Activation::Tanh,
     Activation::Gelu,
     Activation::Silu,
+    Activation::HardSwish,
+    Activation::Scale { factor: -0.7 },
 ];
 
 /// Numbers of elements, each with a name that says what it tests; the last one is several chunks on the CPU.
@@ -67,6 +73,62 @@ pub(super) fn cases() -> Vec<Case> {
             ]
         })
     });
+    let prelus = ROWS_AND_CHANNELS.into_iter().flat_map(|(name, rows, channels)| {
+        [
+            Case::new(name, PreluForward { rows, channels }),
+            Case::new(name, PreluGradInput { rows, channels }),
+            Case::new(name, PreluGradWeight { rows, channels }),
+        ]
+    });
+    let dropouts = ELEMENTS.into_iter().flat_map(|(name, elements)| {
+        [(0.5, 0), (0.1, 1), (0.9, 70_000)].map(|(probability, stream)| {
+            let op = Dropout::new(elements, probability, stream).expect("a probability");
+            Case::new(format!("{name}, {probability}"), op)
+        })
+    });
+    let products = [
+        ("one value", 1, 1, 1),
+        ("one image", 1, 35, 7),
+        ("flat features", 13, 1, 10),
+        ("few pixels", 5, 9, 33),
+        ("images", 3, 49, 20),
+        ("more pixels than lanes", 2, 300, 3),
+        ("more channels than a workgroup", 2, 64, 300),
+        ("many images", 131, 33, 16),
+    ];
+    let products = products.into_iter().flat_map(|(name, samples, rows, channels)| {
+        [
+            Case::new(name, Multiply { samples, rows, channels }),
+            Case::new(name, MultiplyGradFactors { samples, rows, channels }),
+        ]
+    });
+    let concatenations = [
+        ("one tensor", 5, vec![7]),
+        ("two values", 1, vec![1, 1]),
+        ("two tensors", 33, vec![3, 64]),
+        ("several tensors", 131, vec![16, 1, 17, 300, 5]),
+        ("more tensors than a kernel can bind", 3, vec![2; 11]),
+        ("many rows", 20_011, vec![8, 9]),
+    ];
+    let concatenations = concatenations.into_iter().flat_map(|(name, rows, channels)| {
+        let all = channels.iter().sum();
+        let grad = move |(number, first, channels)| {
+            let name = format!("{name}, number {number}");
+            Case::new(name, ConcatenateGrad { rows, all, first, channels })
+        };
+        let last = channels[channels.len() - 1];
+        let ends = [(1, 0, channels[0]), (channels.len(), all - last, last)];
+        let grads = ends.into_iter().take(channels.len()).map(grad).collect::<Vec<_>>();
+        [Case::new(name, Concatenate { rows, channels })].into_iter().chain(grads)
+    });
     let sums = ELEMENTS.map(|(name, elements)| Case::new(name, Add { elements }));
-    biases.chain(after_activations).chain(activations).chain(sums).collect()
+    biases
+        .chain(after_activations)
+        .chain(activations)
+        .chain(prelus)
+        .chain(dropouts)
+        .chain(products)
+        .chain(concatenations)
+        .chain(sums)
+        .collect()
 }

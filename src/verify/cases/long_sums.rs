@@ -3,8 +3,13 @@
 use crate::ops::bias::BiasGrad;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
-use crate::ops::norm::{BatchNormGradParameters, BatchNormStatistics};
+use crate::ops::multiply::MultiplyGradFactors;
+use crate::ops::norm::{
+    BatchNormGradParameters, BatchNormStatistics, GroupNormGradSums, GroupNormGradWeight,
+    GroupNormStatistics, GroupSize,
+};
 use crate::ops::pool::PoolGeometry;
+use crate::ops::prelu::PreluGradWeight;
 use crate::ops::window::{Padding, WindowOptions};
 use crate::tensor::ImageShape;
 
@@ -55,10 +60,20 @@ pub fn one_an_op() -> Vec<Case> {
         Case::new("70,001 samples", DenseGradWeight::new(dense(70_001, 3, 2))),
         Case::new("70,001 results", DenseGradInput::new(dense(2, 3, 70_001))),
         Case::new("140,001 rows", BiasGrad::new(140_001, 2)),
+        Case::new("70,001 rows", MultiplyGradFactors { samples: 2, rows: 70_001, channels: 2 }),
+        Case::new("140,001 rows", PreluGradWeight { rows: 140_001, channels: 2 }),
         Case::new("140,001 rows", BatchNormStatistics { rows: 140_001, channels: 2 }),
         Case::new("140,001 rows", BatchNormGradParameters { rows: 140_001, channels: 2, epsilon: 0.5 }),
     ];
+    let size = GroupSize { samples: 1, rows: 35_001, channels: 4, groups: 1 };
+    cases.extend([
+        Case::new("140,004 values", GroupNormStatistics { size }),
+        Case::new("140,004 values", GroupNormGradSums { size, epsilon: 0.5, affine: true }),
+    ]);
+    let size = GroupSize { samples: 2, rows: 70_001, channels: 2, groups: 2 };
+    cases.push(Case::new("140,002 rows", GroupNormGradWeight { size, epsilon: 0.5 }));
     cases.extend(both_passes("67,600 taps", window));
+    cases.extend(both_passes("67,600 taps, whole image", pool([260, 260, 2], [260, 260], 1, 0)));
     cases
 }
 

@@ -3,6 +3,8 @@
 
 use crate::ops::norm::{
     BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormRunning, BatchNormStatistics,
+    GroupNormForward, GroupNormGradInput, GroupNormGradSums, GroupNormGradWeight, GroupNormStatistics,
+    GroupSize,
 };
 
 use super::Case;
@@ -23,6 +25,39 @@ pub const ROWS_AND_CHANNELS: [(&str, usize, usize); 12] = [
     ("several chunks, odd channels", 20_011, 17),
 ];
 
+/// Samples, rows, channels and groups, each with a name that says what they test.
+pub const GROUPS: [(&str, GroupSize); 9] = [
+    ("one value", group_size(1, 1, 1, 1)),
+    ("flat features, one group", group_size(13, 1, 37, 1)),
+    ("a channel a group", group_size(3, 20, 5, 5)),
+    ("two groups", group_size(4, 9, 10, 2)),
+    ("one group", group_size(3, 49, 20, 1)),
+    ("as many values as a small workgroup shares", group_size(2, 64, 32, 16)),
+    ("groups of one workgroup", group_size(2, 33, 66, 3)),
+    ("groups of large workgroups", group_size(2, 400, 24, 2)),
+    ("pixels, one group each", group_size(5003, 1, 48, 1)),
+];
+
+const fn group_size(samples: usize, rows: usize, channels: usize, groups: usize) -> GroupSize {
+    GroupSize { samples, rows, channels, groups }
+}
+
+/// Every operation of a group normalisation of this size.
+pub fn of_groups(name: &str, size: GroupSize) -> Vec<Case> {
+    let epsilon = EPSILON;
+    let mut cases = vec![
+        Case::new(name, GroupNormStatistics { size }),
+        Case::new(name, GroupNormGradWeight { size, epsilon }),
+    ];
+    for affine in [true, false] {
+        let name = if affine { name.into() } else { format!("{name}, not affine") };
+        cases.push(Case::new(&name, GroupNormForward { size, epsilon, affine }));
+        cases.push(Case::new(&name, GroupNormGradSums { size, epsilon, affine }));
+        cases.push(Case::new(&name, GroupNormGradInput { size, epsilon, affine }));
+    }
+    cases
+}
+
 /// Large enough to keep the divisors of random variances away from zero, where errors would have no useful bound.
 pub const EPSILON: f32 = 0.5;
 
@@ -38,6 +73,7 @@ pub(super) fn cases() -> Vec<Case> {
             cases.push(Case::new(&name, BatchNormGradInput { rows, channels, epsilon, affine }));
         }
     }
+    cases.extend(GROUPS.into_iter().flat_map(|(name, size)| of_groups(name, size)));
     let practice = BatchNormForward { rows: 300, channels: 64, epsilon: 1e-5, affine: true };
     cases.push(Case::new("as in practice", practice));
     for (name, rows, channels, momentum, steps) in [

@@ -45,6 +45,9 @@ pub fn geometries() -> Vec<(&'static str, PoolGeometry)> {
         ("four different sides", [2, 7, 8, 3], [4, 4], [2, 3], [1, 1], sides(0, 2, 3, 1)),
         ("dilation", [2, 10, 11, 4], [2, 3], [1, 2], [3, 2], both(1)),
         ("whole image", [3, 7, 7, 10], [7, 7], [1, 1], [1, 1], both(0)),
+        ("whole image, fewer lanes than rows", [2, 23, 20, 100], [23, 20], [1, 1], [1, 1], both(0)),
+        ("whole image, one channel", [3, 24, 13, 1], [24, 13], [1, 1], [1, 1], both(0)),
+        ("whole image, more channels than a workgroup", [2, 6, 6, 300], [6, 6], [6, 6], [1, 1], both(0)),
         ("one channel, ragged", [5, 9, 23, 1], [2, 2], [2, 2], [1, 1], both(0)),
     ];
     let in_ceil_mode: Vec<Row> = vec![

@@ -1,12 +1,9 @@
-// bias.grad, sliced: every workgroup sums a slice of the rows; gemm/sum_slices.wgsl adds the slices.
-// grad_bias[k] = sum over rows of grad_output[row,k], in an order that depends on the sizes alone.
+// Sums of each channel over the rows of each slice, which is a segment, or a part of the only one; gemm/sum_slices.wgsl
+// adds the parts.
+// result[slice,k] = sum over the slice's rows of term[row,k], in an order that depends on the sizes alone.
 // An invocation owns one channel in one lane (every LANES-th row of the slice); a workgroup owns WIDTH channels of a
 // slice.
-// Defined in src/ops/bias/grad.rs, which also appends INVOCATIONS as a const line.
-
-@group(0) @binding(0) var<storage, read> grad_output: array<f32>;
-// [slices,K]
-@group(0) @binding(1) var<storage, read_write> grad_bias: array<f32>;
+// Appended by src/ops/sums.rs to a file that defines term and store, with INVOCATIONS as a const line.
 
 override ROWS: u32;
 override CHANNELS: u32;
@@ -37,7 +34,7 @@ fn main(
     if (k < CHANNELS && lane < LANES) {
         let end_row = min((slice + 1u) * SLICE_ROWS, ROWS);
         for (var row = slice * SLICE_ROWS + lane; row < end_row; row += LANES) {
-            sum += grad_output_at(row * CHANNELS + k);
+            sum += term(row * CHANNELS + k);
         }
     }
     lane_sums[invocation] = sum;
@@ -46,6 +43,6 @@ fn main(
         for (var other = 1u; other < LANES; other++) {
             sum += lane_sums[other * WIDTH + invocation];
         }
-        grad_bias[slice * CHANNELS + k] = sum;
+        store(slice * CHANNELS + k, sum);
     }
 }

@@ -1,0 +1,25 @@
+// prelu.forward, direct: every element from its definition.
+// output[row,k] = input[row,k] where that is above 0, else weight[k] * input[row,k].
+// An invocation owns one element; a workgroup owns 64 consecutive ones.
+// Defined in src/ops/prelu/forward.rs.
+
+@group(0) @binding(0) var<storage, read> input: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<f32>;
+@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+
+override ELEMENTS: u32;
+override CHANNELS: u32;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let index = global_index(workgroup, workgroups, invocation);
+    if (index >= ELEMENTS) {
+        return;
+    }
+    let x = input[index];
+    output[index] = select(weight[index % CHANNELS] * x, x, x > 0.0);
+}
