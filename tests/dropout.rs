@@ -26,7 +26,7 @@ fn masks(mut executor: Box<dyn Executor>) -> Vec<Vec<bool>> {
         Network::builder("test", IMAGE).dropout(0.5).dropout(0.25).flatten().dense(4).build().unwrap();
     let data = DataParts { name: "train", image: IMAGE, classes: 4, rows: vec![BATCH_SIZE] };
     let (loss, update) = (LossOptions::default(), UpdateOptions::default());
-    let options = TrainOptions { batch_size: BATCH_SIZE, steps: STEPS, data, loss, update };
+    let options = TrainOptions { batch_size: BATCH_SIZE, steps: STEPS, data, loss, update, augment: None };
     let mut plan = train_plan(&network, &options).unwrap();
     let outputs = ["dropout1.output", "dropout2.output"].map(|name| plan.expect(name));
     outputs.iter().for_each(|&output| plan.keep(output));
