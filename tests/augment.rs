@@ -142,7 +142,7 @@ fn an_augmented_run_is_resumed_exactly() {
     assert!(a == b, "other weights");
     let config = place.read("whole/config.toml");
     assert!(config.contains("[training.augment]") && config.contains("flip = \"alternating\""), "{config}");
-    let culprit = "other: augment.crop 2, now not set";
+    let culprit = "; augment.crop 2, now not set; ";
     place.assert_refused("train --device cpu --resume parts --epochs 5 --augment none", 2, culprit);
 }
 
