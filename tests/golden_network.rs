@@ -12,10 +12,12 @@ use file::{File, Stored};
 use serde::Deserialize;
 use wgconv::gpu::ShaderChecks;
 use wgconv::host::{Arithmetic, CpuExecutor, HostExecutor, ReferenceExecutor};
-use wgconv::layers::{Affine, BatchNorm, Conv2d, Dense};
+use wgconv::layers::{Affine, BatchNorm, Conv2d, Dense, DepthwiseConv2d};
 use wgconv::network::{Network, Variable};
 use wgconv::ops::HostBuffer;
+use wgconv::ops::activation::Activation;
 use wgconv::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
+use wgconv::ops::window::Padding;
 use wgconv::plan::{
     BufferId, DataParts, Executor, LossOptions, Plan, Prepared, Prologues, TrainOptions, train_plan,
 };
@@ -56,8 +58,11 @@ struct Trained {
 type Build = fn(ImageShape) -> Network;
 
 /// The networks of make.py: the file of each, and the function that builds it.
-const NETWORKS: [(&str, Build); 2] =
-    [("network.safetensors", lenet), ("normalised_network.safetensors", normalised)];
+const NETWORKS: [(&str, Build); 3] = [
+    ("network.safetensors", lenet),
+    ("normalised_network.safetensors", normalised),
+    ("gathered_network.safetensors", gathered),
+];
 
 fn lenet(image: ImageShape) -> Network {
     let conv = |filters| Conv2d::new(filters, [5, 5]).same();
@@ -86,6 +91,31 @@ fn normalised(image: ImageShape) -> Network {
     let dense = features.flatten().dense(Dense::new(12).without_bias());
     let normalised = dense.layer(BatchNorm::new().affine(Affine::None)).named("bn3");
     normalised.relu().dense(10).build().unwrap()
+}
+
+fn gathered(image: ImageShape) -> Network {
+    let padding = Padding::Symmetric([1, 1]);
+    let mut depthwise = DepthwiseConv2d { multiplier: 2, ..DepthwiseConv2d::new([3, 3]).stride([2, 2]) };
+    depthwise.window.padding = padding;
+    Network::builder("gathered", image)
+        .conv2d(Conv2d::new(4, [3, 3]).padding(padding).without_bias())
+        .group_norm(2)
+        .named("gn1")
+        .prelu()
+        .depthwise_conv2d(depthwise)
+        .activation(Activation::HardSwish)
+        .squeeze_excite(8, 3)
+        .global_max_pool()
+        .named("max")
+        .global_average_pool()
+        .from("squeeze_excite1")
+        .concatenate(["max"])
+        .layer_norm()
+        .named("ln1")
+        .dense(10)
+        .scale(0.5)
+        .build()
+        .unwrap()
 }
 
 fn tensor(stored: &Stored) -> Tensor {

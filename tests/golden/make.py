@@ -1,6 +1,6 @@
 """Writes what tests/golden.rs and tests/golden_network.rs expect, computed by PyTorch: pytorch.safetensors,
 pools.safetensors, optimizers.safetensors, losses.safetensors, layers.safetensors, network.safetensors,
-normalised_network.safetensors and, for tests/batch_norm.rs, batch_norm.safetensors.
+normalised_network.safetensors, gathered_network.safetensors and, for tests/batch_norm.rs, batch_norm.safetensors.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/golden/make.py
@@ -536,6 +536,27 @@ class Normalised(nn.Module):
         return self.dense2(F.relu(self.bn3(self.dense1(x.flatten(1)))))
 
 
+class Gathered(nn.Module):
+    """A small network with the other layers that have parameters or several inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 4, 3, padding=1, bias=False)
+        self.gn1 = nn.GroupNorm(2, 4, eps=rounded(1e-5))
+        self.prelu1 = nn.PReLU(4)
+        self.conv2 = nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=4)
+        self.squeeze_excite1 = nn.ModuleDict({"dense1": nn.Linear(8, 3), "dense2": nn.Linear(3, 8)})
+        self.ln1 = nn.LayerNorm(16, eps=rounded(1e-5))
+        self.dense1 = nn.Linear(16, 10)
+
+    def forward(self, input):
+        x = F.hardswish(self.conv2(self.prelu1(self.gn1(self.conv1(input)))))
+        gate = F.relu(self.squeeze_excite1["dense1"](x.mean((2, 3))))
+        x = x * torch.sigmoid(self.squeeze_excite1["dense2"](gate))[:, :, None, None]
+        pools = [F.adaptive_avg_pool2d(x, 1), F.adaptive_max_pool2d(x, 1)]
+        return 0.5 * self.dense1(self.ln1(torch.cat(pools, 1).flatten(1)))
+
+
 def network(model, steps=5, batch_size=8):
     """Trains a network for a few steps: initial weights, data, losses and final weights."""
     # The deviations are powers of two, so that scale and shift are exact in float32.
@@ -598,6 +619,8 @@ if __name__ == "__main__":
     tensors, cases = {}, {}
     layers()
     save("layers.safetensors", tensors, cases)
+    stored, settings = network(Gathered)
+    save("gathered_network.safetensors", stored, settings)
     torch.manual_seed(2)
     stored, settings = network(LeNet)
     save("network.safetensors", stored, settings)

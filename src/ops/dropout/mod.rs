@@ -38,7 +38,7 @@ pub struct Dropout {
 const WORDS: usize = 4;
 
 /// Counters that a loop on the CPU computes side by side.
-const LANES: usize = 16;
+const LANES: usize = 8;
 
 /// Elements that a core of the CPU takes at a time.
 const CHUNK: usize = 128 * WORDS * LANES;
@@ -126,8 +126,14 @@ impl Op for Dropout {
                         let constants = [draw.step, draw.epoch, self.stream].map(|word| [word; LANES]);
                         let [step, epoch, stream] = constants;
                         let words = philox_lanes([positions, step, epoch, stream], draw.seed);
-                        for (i, (output, &input)) in output.iter_mut().zip(input).enumerate() {
-                            let kept = words[i % WORDS][i / WORDS] < threshold;
+                        let mut kept = [[false; WORDS]; LANES];
+                        for (word, words) in words.iter().enumerate() {
+                            for (kept, &random) in kept.iter_mut().zip(words) {
+                                kept[word] = random < threshold;
+                            }
+                        }
+                        let values = output.iter_mut().zip(input).zip(kept.as_flattened());
+                        for ((output, &input), &kept) in values {
                             *output = if kept { input * factor } else { 0.0 };
                         }
                         block = block.wrapping_add(LANES as u32);
