@@ -212,7 +212,10 @@ mod train {
             place.assert_refused(&command, 2, culprit);
         }
         for (arguments, culprit) in [
-            ("--model resnet-9000", "model: expected linear, lenet, vgg-mini or the path of a .toml file"),
+            (
+                "--model resnet-9000",
+                "model: expected linear, lenet, vgg-mini, resnet8, mobilenet-mini, resnet20 or the path of a .toml file",
+            ),
             ("--data nowhere", "data: expected `synthetic`, a folder or an .npz file, found \"nowhere\""),
         ] {
             place.assert_refused(&format!("train --device cpu --out run {arguments}"), 2, culprit);
@@ -464,7 +467,7 @@ mod summary {
         for (arguments, culprit) in [
             (
                 "lenett",
-                "model: expected linear, lenet, vgg-mini or the path of a .toml file, found \"lenett\"",
+                "model: expected linear, lenet, vgg-mini, resnet8, mobilenet-mini, resnet20 or the path of a .toml file, found \"lenett\"",
             ),
             ("lenet --input 28,28", "--input: expected CHANNELS,HEIGHT,WIDTH"),
             ("lenet --input 1,x,28", "--input: expected CHANNELS,HEIGHT,WIDTH"),

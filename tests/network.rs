@@ -410,11 +410,26 @@ fn models_load_by_name_or_path_and_must_fit_the_data() {
     assert!(load(path, DIGITS, 7).unwrap_err().is_wrong_use());
     assert_eq!(
         message("resnet", DIGITS),
-        "model: expected linear, lenet, vgg-mini or the path of a .toml file, found \"resnet\""
+        "model: expected linear, lenet, vgg-mini, resnet8, mobilenet-mini, resnet20 or the path of a .toml file, found \"resnet\""
     );
     assert!(message("none/there.toml", DIGITS).starts_with("cannot read none/there.toml: "));
     std::fs::write(folder.path().join("wrong.toml"), [0xff]).unwrap();
     assert!(load(folder.path().join("wrong.toml").to_str().unwrap(), DIGITS, 7).is_err());
+}
+
+/// As published, or counted by hand.
+#[test]
+fn presets_have_as_many_parameters_as_their_papers_say() {
+    let counts = PRESETS.map(|preset| (preset.name, open(preset.name, None, 10).unwrap().parameter_count()));
+    let expected = [
+        ("linear", 7_850),
+        ("lenet", 215_370),
+        ("vgg-mini", 591_274),
+        ("resnet8", 78_042),
+        ("mobilenet-mini", 136_778),
+        ("resnet20", 272_474),
+    ];
+    assert_eq!(counts, expected);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod evaluate;
 mod interrupt;
 mod job;
 mod lr_find;
+mod models;
 mod not_text;
 mod options;
 mod predict;
@@ -49,6 +50,7 @@ enum Command {
     Predict(predict::Predict),
     Data(data::Data),
     Summary(summary::Summary),
+    Models(models::Models),
     Devices(devices::Devices),
     Conv(conv::Conv),
     Verify(verify::Verify),
@@ -78,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Predict(command) => command.run(),
         Command::Data(command) => command.run(),
         Command::Summary(command) => command.run(),
+        Command::Models(command) => command.run(),
         Command::Devices(command) => command.run(),
         Command::Conv(command) => command.run(),
         Command::Verify(command) => command.run(),

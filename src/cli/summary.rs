@@ -12,7 +12,7 @@ use super::options::OutputOptions;
 /// Show a model's layers, output shapes and parameters
 #[derive(Args)]
 pub struct Summary {
-    /// lenet, vgg-mini, linear, or a .toml file
+    /// A name that `wgconv models` lists, or a .toml file
     #[arg(value_name = "MODEL")]
     model: String,
     /// Size of an image, as CHANNELS,HEIGHT,WIDTH [default: the model's own]

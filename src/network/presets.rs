@@ -1,8 +1,9 @@
 //! Networks with a name.
 
-use super::{Network, NetworkBuilder};
+use super::{Initialiser, Network, NetworkBuilder};
 use crate::Result;
-use crate::layers::Conv2d;
+use crate::layers::{BatchNorm, Conv2d, DepthwiseConv2d};
+use crate::ops::window::Padding;
 use crate::tensor::ImageShape;
 
 /// A network with a name.
@@ -19,11 +20,14 @@ pub struct Preset {
 const MNIST: ImageShape = ImageShape { height: 28, width: 28, channels: 1 };
 const CIFAR: ImageShape = ImageShape { height: 32, width: 32, channels: 3 };
 
-/// The presets, smallest first.
-pub const PRESETS: [Preset; 3] = [
+/// The presets: for digits first, then for colours, in the order of their depth.
+pub const PRESETS: [Preset; 6] = [
     Preset { name: "linear", image: MNIST, build: linear },
     Preset { name: "lenet", image: MNIST, build: lenet },
     Preset { name: "vgg-mini", image: CIFAR, build: vgg_mini },
+    Preset { name: "resnet8", image: CIFAR, build: resnet8 },
+    Preset { name: "mobilenet-mini", image: CIFAR, build: mobilenet_mini },
+    Preset { name: "resnet20", image: CIFAR, build: resnet20 },
 ];
 
 /// The preset with this name.
@@ -32,7 +36,7 @@ pub fn preset(name: &str) -> Option<&'static Preset> {
 }
 
 /// The presets' names, for messages.
-pub(super) fn names() -> String {
+pub fn names() -> String {
     PRESETS.map(|preset| preset.name).join(", ")
 }
 
@@ -71,6 +75,88 @@ pub fn vgg_mini(input: ImageShape, classes: usize) -> Result<Network> {
         network.conv2d(conv).relu().conv2d(conv).relu().max_pool(2)
     });
     classifier(features, classes)
+}
+
+/// The residual network of 8 layers for CIFAR-10: [`resnet20`] with one block in each stage, 78,042 parameters for ten
+/// classes.
+///
+/// # Errors
+/// [`Error::Layer`](crate::Error::Layer) for zero classes.
+pub fn resnet8(input: ImageShape, classes: usize) -> Result<Network> {
+    resnet("resnet8", input, classes, 1)
+}
+
+/// The residual network of 20 layers for CIFAR-10: a 3x3 convolution of 16 filters; three stages of three residual blocks,
+/// of 16, 32 and 64 filters, the first block of the second and third stage with a stride of 2; a global average pool; dense
+/// classes. A block is two 3x3 convolutions, each with a batch normalisation, and a ReLU after the first and after the sum;
+/// where the shape changes, the input of the sum passes a 1x1 convolution with a batch normalisation. 272,474 parameters for
+/// ten classes.
+///
+/// # Errors
+/// [`Error::Layer`](crate::Error::Layer) for zero classes.
+///
+/// # Source
+/// He et al. 2015, "Deep Residual Learning for Image Recognition", section 4.2, with projections (option B).
+pub fn resnet20(input: ImageShape, classes: usize) -> Result<Network> {
+    resnet("resnet20", input, classes, 3)
+}
+
+fn resnet(name: &str, input: ImageShape, classes: usize, blocks: usize) -> Result<Network> {
+    let stem = normalised(Network::builder(name, input), conv3(16)).relu();
+    let features = [16, 32, 64].into_iter().enumerate().fold(stem, |network, (stage, filters)| {
+        (0..blocks).fold(network, |network, block| {
+            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+            let conv = conv3(filters);
+            let path = |path| normalised(normalised(path, conv.stride([stride; 2])).relu(), conv);
+            let projection = Conv2d::new(filters, [1, 1]).stride([stride; 2]).without_bias();
+            let network = match stride {
+                1 => network.residual(path),
+                _ => network.residual_with(path, |shortcut| {
+                    normalised(shortcut, projection.initialiser(INITIALISER))
+                }),
+            };
+            network.relu()
+        })
+    });
+    features.global_average_pool().dense(classes).build()
+}
+
+/// A small MobileNet: a 3x3 convolution of 32 filters, and five blocks of a depthwise and a 1x1 convolution, of 64, 128,
+/// 128, 256 and 256 filters, the second and the fourth with a stride of 2; a batch normalisation and a ReLU after each
+/// convolution; a global average pool; dense classes.
+///
+/// # Errors
+/// [`Error::Layer`](crate::Error::Layer) for zero classes.
+///
+/// # Source
+/// The blocks are those of Howard et al. 2017, "MobileNets".
+pub fn mobilenet_mini(input: ImageShape, classes: usize) -> Result<Network> {
+    let stem = normalised(Network::builder("mobilenet-mini", input), conv3(32)).relu();
+    let blocks = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1)];
+    let features = blocks.into_iter().fold(stem, |network, (filters, stride)| {
+        let mut depthwise = DepthwiseConv2d::new([3, 3]).stride([stride; 2]).without_bias();
+        depthwise.window.padding = AROUND;
+        depthwise.initialiser = INITIALISER;
+        let pointwise = Conv2d::new(filters, [1, 1]).without_bias().initialiser(INITIALISER);
+        let network = network.depthwise_conv2d(depthwise).layer(BatchNorm::new()).relu();
+        normalised(network, pointwise).relu()
+    });
+    features.global_average_pool().dense(classes).build()
+}
+
+/// What He et al. start from: for the ReLU behind a convolution.
+const INITIALISER: Initialiser = Initialiser::HeNormal;
+
+/// One pixel all around, as PyTorch's users write it: with a stride of 2, Keras's `same` would pad two sides alone.
+const AROUND: Padding = Padding::Symmetric([1, 1]);
+
+/// A 3x3 convolution, without a bias since a normalisation follows.
+fn conv3(filters: usize) -> Conv2d {
+    Conv2d::new(filters, [3, 3]).padding(AROUND).without_bias().initialiser(INITIALISER)
+}
+
+fn normalised(network: NetworkBuilder, conv: Conv2d) -> NetworkBuilder {
+    network.conv2d(conv).batch_norm()
 }
 
 fn classifier(features: NetworkBuilder, classes: usize) -> Result<Network> {

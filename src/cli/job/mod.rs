@@ -23,7 +23,7 @@ use super::options::{DeviceOptions, OutputOptions, TuningOptions};
 pub struct JobOptions {
     #[command(flatten)]
     data: DataOptions,
-    /// Network: lenet, vgg-mini, linear, or a .toml file [default: lenet]
+    /// Network: a name that `wgconv models` lists, or a .toml file [default: lenet]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     #[command(flatten)]
