@@ -7,7 +7,7 @@ mod workplace;
 use std::fs;
 use std::ops::ControlFlow;
 
-use wgconv::data::{self, DataSplits, LoadOptions};
+use wgconv::data::{self, DataSplits, Dataset, HeldOut, LoadOptions};
 use wgconv::gpu::ShaderChecks;
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
 use wgconv::network::presets;
@@ -15,6 +15,7 @@ use wgconv::ops::batch::{AugmentBatch, Move, Padding, Rectangle};
 use wgconv::ops::{HostBuffer, Op, Operands};
 use wgconv::plan::Executor;
 use wgconv::tensor::ImageShape;
+use wgconv::train::{Evaluation, Evaluator, TestAugmentation};
 use wgconv::{TrainSettings, Trainer};
 use workplace::Workplace;
 
@@ -153,4 +154,88 @@ fn wrong_augmentations_are_refused() {
     assert!(run.code == 2 && run.stderr.contains("unknown field `turn`"), "{run:?}");
     let culprit = "loss: expected class weights or mixed images (mixup, cutmix), found both";
     place.assert_refused("train --device cpu --augment mixup=0.2 --class-weights balanced", 2, culprit);
+}
+
+/// The images moved by `shift` pixels along both axes, mirrored at the border, and mirrored left to right if asked.
+fn seen(data: &Dataset, shift: i64, mirrored: bool) -> Dataset {
+    let ImageShape { height, width, channels } = data.image;
+    let reflect = |place: i64, size: usize| {
+        let last = size as i64 - 1;
+        if place < 0 { -place } else { last - (last - place).abs() }
+    };
+    let mut images = Vec::new();
+    for row in 0..data.len() {
+        for y in 0..height as i64 {
+            for x in 0..width as i64 {
+                let x = if mirrored { width as i64 - 1 - x } else { x };
+                let (y, x) = (reflect(y + shift, height), reflect(x + shift, width));
+                let first = (y as usize * width + x as usize) * channels;
+                images.extend_from_slice(&data.image(row)[first..first + channels]);
+            }
+        }
+    }
+    Dataset::new(data.image, data.classes.clone(), images, data.labels.clone()).unwrap()
+}
+
+#[test]
+fn test_time_augmentation_averages_what_it_says() {
+    let data = digits();
+    let test = data.test.clone().head(50);
+    let network = presets::lenet(test.image, 10).unwrap();
+    let weights = network.initial_weights(3).unwrap();
+    let normalisation = &data.preprocessing.normalisation;
+    let logits = |set: &Dataset| {
+        let mut executor = CpuExecutor::new();
+        let set = (HeldOut::Test, set);
+        let evaluator = Evaluator::new(&mut executor, &network, set, normalisation, 16).unwrap();
+        evaluator.set_weights(&mut executor, &network, &weights).unwrap();
+        evaluator.classify(&mut executor).unwrap()
+    };
+    let (plain, alone) = logits(&test);
+    let figures = Evaluation::of_logits(&alone, &test.labels, 10);
+    assert_eq!((figures.correct, figures.images), (plain.correct, 50));
+    assert!((figures.loss - plain.loss).abs() < 1e-6 * plain.loss);
+    let average = |sets: &[Dataset]| {
+        let all: Vec<Vec<f64>> = sets.iter().map(|set| logits(set).1).collect();
+        (0..alone.len())
+            .map(|i| all.iter().map(|logits| logits[i]).sum::<f64>() / sets.len() as f64)
+            .collect()
+    };
+    let mirror: Vec<f64> = average(&[test.clone(), seen(&test, 0, true)]);
+    let shifts: Vec<f64> = average(&[
+        seen(&test, 1, false),
+        seen(&test, 1, true),
+        seen(&test, -1, false),
+        seen(&test, -1, true),
+    ]);
+    let shift: Vec<f64> =
+        mirror.iter().zip(shifts).map(|(mirror, shift)| 0.5 * mirror + 0.5 * shift).collect();
+    for (way, expected) in [(TestAugmentation::Mirror, mirror), (TestAugmentation::Shift, shift)] {
+        let mut executor = CpuExecutor::new();
+        let set = (HeldOut::Test, &test);
+        let evaluator = Evaluator::augmented(&mut executor, &network, set, normalisation, 16, way).unwrap();
+        evaluator.set_weights(&mut executor, &network, &weights).unwrap();
+        let found = evaluator.classify_augmented(&mut executor, way).unwrap();
+        let largest = expected.iter().fold(0.0f64, |largest, logit| largest.max(logit.abs()));
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-12 * largest, "{way:?}: {found}, {expected}");
+        }
+        assert_ne!(found, alone);
+    }
+}
+
+#[test]
+fn evaluations_can_be_augmented() {
+    let place = Workplace::new();
+    place.train("--model linear --limit 300 --epochs 2 --out run");
+    let measured = |options: &str| {
+        let run = place.run(&format!("evaluate run --device cpu --json {options}"));
+        assert_eq!(run.code, 0, "{run:?}");
+        run.json().remove(0)
+    };
+    let [plain, shifted] = ["", "--tta shift"].map(measured);
+    assert_eq!(shifted["images"], plain["images"]);
+    assert_ne!(shifted["test/loss"], plain["test/loss"]);
+    let run = place.run("evaluate run --tta turn");
+    assert!(run.code == 2 && run.stderr.contains("expected mirror, shift, found \"turn\""), "{run:?}");
 }

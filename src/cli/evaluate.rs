@@ -9,7 +9,7 @@ use wgconv::data::HeldOut;
 use wgconv::executors::Opened;
 use wgconv::predict::Prediction;
 use wgconv::report::{columns, short_name};
-use wgconv::train::{ClassFigures, Confusion, Evaluator, RunFolder};
+use wgconv::train::{ClassFigures, Confusion, Evaluation, Evaluator, RunFolder, TestAugmentation};
 use wgconv::{Error, Result};
 
 use super::Outcome;
@@ -30,6 +30,9 @@ pub struct Evaluate {
     /// Which of the run's weights; ema are the moving averages of train --ema [default: best, or last if there is no best]
     #[arg(long, value_parser = ["best", "last", "ema"])]
     weights: Option<String>,
+    /// Average the logits over several views of each image: mirror (left to right), or shift (by a pixel, and mirrored)
+    #[arg(long, value_name = "WAY")]
+    tta: Option<TestAugmentation>,
     /// Images in a batch [default: the run's]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
@@ -73,11 +76,20 @@ impl Evaluate {
 
         let executor = executor.as_mut();
         let normalisation = &config.preprocessing.normalisation;
-        let evaluator =
-            Evaluator::new(executor, &network, (HeldOut::Test, images), normalisation, batch_size)?;
+        let set = (HeldOut::Test, images);
+        let evaluator = match self.tta {
+            None => Evaluator::new(executor, &network, set, normalisation, batch_size)?,
+            Some(way) => Evaluator::augmented(executor, &network, set, normalisation, batch_size, way)?,
+        };
         evaluator.set_weights(executor, &network, &values)?;
         let start = Instant::now();
-        let (result, logits) = evaluator.classify(executor)?;
+        let (result, logits) = match self.tta {
+            None => evaluator.classify(executor)?,
+            Some(way) => {
+                let logits = evaluator.classify_augmented(executor, way)?;
+                (Evaluation::of_logits(&logits, &images.labels, classes.len()), logits)
+            }
+        };
         let seconds = start.elapsed().as_secs_f64();
         let mut confusion = Confusion::new(classes.len());
         for (&class, logits) in images.labels.iter().zip(logits.chunks_exact(classes.len())) {

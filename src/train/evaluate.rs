@@ -5,13 +5,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::feed;
+use super::tta::TestAugmentation;
 use crate::data::{Dataset, HeldOut, Normalisation};
 use crate::network::{Network, Weights};
 use crate::ops::HostBuffer;
 use crate::ops::batch::NO_ROW;
 use crate::plan::{
-    BufferId, DataParts, EvaluateOptions, Executor, Memory, Plan, Prepared, Prologues, evaluate_plan,
+    AugmentOptions, BufferId, DataParts, EvaluateOptions, Executor, Memory, Plan, Prepared, Prologues,
+    evaluate_plan,
 };
+use crate::predict::Prediction;
 use crate::{Error, Result, host_memory};
 
 /// Loss and accuracy over a whole dataset.
@@ -26,6 +29,23 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// The figures of logits [images, classes] and the class of each image.
+    ///
+    /// # Panics
+    /// When there are not as many logits as images times classes.
+    pub fn of_logits(logits: &[f64], labels: &[u32], classes: usize) -> Evaluation {
+        assert_eq!(logits.len(), labels.len() * classes, "logits of {} images", labels.len());
+        let (mut sum, mut correct) = (0.0, 0);
+        for (logits, &label) in logits.chunks_exact(classes).zip(labels) {
+            let prediction = Prediction::of_logits(logits);
+            let largest = logits[prediction.class()];
+            let total: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+            sum += total.ln() + (largest - logits[label as usize]);
+            correct += u64::from(prediction.class() == label as usize);
+        }
+        Evaluation { loss: sum / labels.len() as f64, correct, images: labels.len() as u64 }
+    }
+
     /// Share of the images that are classified correctly.
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.images as f64
@@ -52,6 +72,21 @@ pub struct Evaluator {
 const BATCHES_AT_ONCE: usize = 16;
 
 impl Evaluator {
+    /// The same, for images that are shown in several ways: [`Evaluator::classify_augmented`].
+    ///
+    /// # Errors
+    /// Those of [`Evaluator::new`].
+    pub fn augmented(
+        executor: &mut dyn Executor,
+        network: &Network,
+        set: (HeldOut, &Dataset),
+        normalisation: &Normalisation,
+        batch_size: usize,
+        way: TestAugmentation,
+    ) -> Result<Self> {
+        Self::prepare(executor, network, set, normalisation, batch_size, Some(way.options()))
+    }
+
     /// Prepares `executor` to evaluate `network` on `data`, and uploads the data. The last batch is padded and its
     /// padding is masked, so that every image counts exactly once. An executor has room for one evaluator of each
     /// [`HeldOut`].
@@ -65,7 +100,18 @@ impl Evaluator {
         normalisation: &Normalisation,
         batch_size: usize,
     ) -> Result<Self> {
-        let options = Self::options(executor, (held_out, data), batch_size)?;
+        Self::prepare(executor, network, (held_out, data), normalisation, batch_size, None)
+    }
+
+    fn prepare(
+        executor: &mut dyn Executor,
+        network: &Network,
+        (held_out, data): (HeldOut, &Dataset),
+        normalisation: &Normalisation,
+        batch_size: usize,
+        augment: Option<AugmentOptions>,
+    ) -> Result<Self> {
+        let options = EvaluateOptions { augment, ..Self::options(executor, (held_out, data), batch_size)? };
         let plan = Arc::new(Self::plan(network, &options)?);
         let prepared = executor.prepare(plan.clone())?;
         feed::upload(executor, &plan, prepared, &options.data, data, normalisation)?;
@@ -203,6 +249,25 @@ impl Evaluator {
             all.truncate(self.images * self.classes);
         }
         Ok((self.figures(executor)?, all))
+    }
+
+    /// The logits of every image, averaged over the ways in which it is shown, [images, classes]. Only for an evaluator that
+    /// was prepared by [`Evaluator::augmented`].
+    ///
+    /// # Errors
+    /// As [`Evaluator::evaluate`].
+    ///
+    /// # Panics
+    /// When the evaluator was not prepared for it.
+    pub fn classify_augmented(&self, executor: &mut dyn Executor, way: TestAugmentation) -> Result<Vec<f64>> {
+        let rows = self.room.next_multiple_of(self.batch_size);
+        let mut averages = vec![0.0; self.images * self.classes];
+        for (share, view) in way.views(self.data.image) {
+            self.write(executor, "moves", HostBuffer::real(view.to_row().repeat(rows)))?;
+            let (_, logits) = self.classify(executor)?;
+            averages.iter_mut().zip(logits).for_each(|(average, logit)| *average += share * logit);
+        }
+        Ok(averages)
     }
 
     /// The figures, when all batches have been run.

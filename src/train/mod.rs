@@ -14,6 +14,7 @@ mod schedule;
 mod settings;
 mod state;
 mod trainer;
+mod tta;
 
 pub use augment::{Augmentation, Flip};
 pub use checkpoint::{load_any_weights, load_weights, read_safetensors, save_tensors, save_weights};
@@ -27,3 +28,4 @@ pub use schedule::Schedule;
 pub use settings::{ClassWeights, TrainSettings};
 pub use state::{Basis, Best, Checkpoint, TrainState};
 pub use trainer::{EpochReport, Progress, Trainer};
+pub use tta::TestAugmentation;
