@@ -214,7 +214,7 @@ mod train {
         for (arguments, culprit) in [
             (
                 "--model resnet-9000",
-                "model: expected linear, lenet, vgg-mini, resnet8, mobilenet-mini, resnet20 or the path of a .toml file",
+                "model: expected linear, lenet, mnist-fast, mnist-best, vgg-mini, resnet8, mobilenet-mini, resnet20 or the path of a .toml file",
             ),
             ("--data nowhere", "data: expected `synthetic`, a folder or an .npz file, found \"nowhere\""),
         ] {
@@ -467,7 +467,7 @@ mod summary {
         for (arguments, culprit) in [
             (
                 "lenett",
-                "model: expected linear, lenet, vgg-mini, resnet8, mobilenet-mini, resnet20 or the path of a .toml file, found \"lenett\"",
+                "model: expected linear, lenet, mnist-fast, mnist-best, vgg-mini, resnet8, mobilenet-mini, resnet20 or the path of a .toml file, found \"lenett\"",
             ),
             ("lenet --input 28,28", "--input: expected CHANNELS,HEIGHT,WIDTH"),
             ("lenet --input 1,x,28", "--input: expected CHANNELS,HEIGHT,WIDTH"),

@@ -410,7 +410,7 @@ fn models_load_by_name_or_path_and_must_fit_the_data() {
     assert!(load(path, DIGITS, 7).unwrap_err().is_wrong_use());
     assert_eq!(
         message("resnet", DIGITS),
-        "model: expected linear, lenet, vgg-mini, resnet8, mobilenet-mini, resnet20 or the path of a .toml file, found \"resnet\""
+        "model: expected linear, lenet, mnist-fast, mnist-best, vgg-mini, resnet8, mobilenet-mini, resnet20 or the path of a .toml file, found \"resnet\""
     );
     assert!(message("none/there.toml", DIGITS).starts_with("cannot read none/there.toml: "));
     std::fs::write(folder.path().join("wrong.toml"), [0xff]).unwrap();
@@ -424,6 +424,8 @@ fn presets_have_as_many_parameters_as_their_papers_say() {
     let expected = [
         ("linear", 7_850),
         ("lenet", 215_370),
+        ("mnist-fast", 215_194),
+        ("mnist-best", 288_170),
         ("vgg-mini", 591_274),
         ("resnet8", 78_042),
         ("mobilenet-mini", 136_778),

@@ -21,9 +21,11 @@ const MNIST: ImageShape = ImageShape { height: 28, width: 28, channels: 1 };
 const CIFAR: ImageShape = ImageShape { height: 32, width: 32, channels: 3 };
 
 /// The presets: for digits first, then for colours, in the order of their depth.
-pub const PRESETS: [Preset; 6] = [
+pub const PRESETS: [Preset; 8] = [
     Preset { name: "linear", image: MNIST, build: linear },
     Preset { name: "lenet", image: MNIST, build: lenet },
+    Preset { name: "mnist-fast", image: MNIST, build: mnist_fast },
+    Preset { name: "mnist-best", image: MNIST, build: mnist_best },
     Preset { name: "vgg-mini", image: CIFAR, build: vgg_mini },
     Preset { name: "resnet8", image: CIFAR, build: resnet8 },
     Preset { name: "mobilenet-mini", image: CIFAR, build: mobilenet_mini },
@@ -62,6 +64,44 @@ pub fn lenet(input: ImageShape, classes: usize) -> Result<Network> {
         .relu()
         .max_pool(2);
     classifier(features, classes)
+}
+
+/// A 5x5 convolution of 24 filters and a 3x3 one of 32, without padding, each with a 2x2 max-pool and a ReLU; dense 256 and
+/// a ReLU; dense classes. 215,194 parameters for digits.
+///
+/// # Errors
+/// [`Error::Layer`](crate::Error::Layer) for zero classes and for images of fewer than 10x10 pixels.
+///
+/// # Source
+/// `tuomaso/train_mnist_fast`, of which 99 % of MNIST takes one epoch.
+pub fn mnist_fast(input: ImageShape, classes: usize) -> Result<Network> {
+    Network::builder("mnist-fast", input)
+        .conv2d(Conv2d::new(24, [5, 5]))
+        .max_pool(2)
+        .relu()
+        .conv2d(Conv2d::new(32, [3, 3]))
+        .max_pool(2)
+        .relu()
+        .flatten()
+        .dense(256)
+        .relu()
+        .dense(classes)
+        .build()
+}
+
+/// Three pairs of 3x3 convolutions of 32, 64 and 128 filters, a batch normalisation and a ReLU after each and a 2x2 max-pool
+/// after the first two pairs; a global average pool; dropout; dense classes.
+///
+/// # Errors
+/// [`Error::Layer`](crate::Error::Layer) for zero classes and for images of fewer than 4x4 pixels.
+pub fn mnist_best(input: ImageShape, classes: usize) -> Result<Network> {
+    let pair = |network, filters| {
+        let conv = conv3(filters);
+        normalised(normalised(network, conv).relu(), conv).relu()
+    };
+    let network = pair(Network::builder("mnist-best", input), 32).max_pool(2);
+    let network = pair(pair(network, 64).max_pool(2), 128);
+    network.global_average_pool().dropout(0.25).dense(classes).build()
 }
 
 /// Two pairs of 3x3 convolutions of 32 and 64 filters, a ReLU after each and a 2x2 max-pool after each pair;

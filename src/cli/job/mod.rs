@@ -10,7 +10,7 @@ use wgconv::files::CacheFolder;
 use wgconv::network::{self, Network};
 use wgconv::plan::{Executor, Memory};
 use wgconv::report::summary;
-use wgconv::train::{Basis, RunConfig, TrainSettings, Trainer};
+use wgconv::train::{Basis, Recipe, RunConfig, TrainSettings, Trainer};
 use wgconv::{Error, Result};
 
 use self::data::DataOptions;
@@ -23,6 +23,9 @@ use super::options::{DeviceOptions, OutputOptions, TuningOptions};
 pub struct JobOptions {
     #[command(flatten)]
     data: DataOptions,
+    /// Network and settings at once: mnist-fast, mnist-best, a .toml file, or a run's config.toml; other options change them
+    #[arg(long, value_name = "RECIPE")]
+    recipe: Option<String>,
     /// Network: a name that `wgconv models` lists, or a .toml file [default: lenet]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
@@ -55,7 +58,9 @@ impl JobOptions {
 
     /// The training that the options ask for.
     pub fn job(&self) -> Result<Job> {
-        let mut settings = self.settings.over(TrainSettings::default())?;
+        let recipe = self.recipe.as_deref().map(Recipe::open).transpose()?;
+        let recipe = recipe.unwrap_or(Recipe { model: None, training: TrainSettings::default() });
+        let mut settings = self.settings.over(recipe.training)?;
         let loaded = self.data.preparation.load_options(settings.seed)?;
         let source = self.data.data.clone().unwrap_or_else(|| "synthetic".into());
         let mut data = sources::load(&source, &loaded)?;
@@ -64,13 +69,17 @@ impl JobOptions {
             settings.batch_size = images;
             data.notes.push(format!("a batch holds all {images} training images, since there are no more"));
         }
-        let model = self.model.as_deref().unwrap_or("lenet");
+        let model = self.model.as_deref().or(recipe.model.as_deref()).unwrap_or("lenet");
         let network = network::load(model, data.train.image, data.train.classes.len())?;
         Ok(Job { network, data, source, loaded, settings })
     }
 
     /// The training of an earlier run, modified by the options; images are prepared as the run's were.
     pub fn job_like(&self, before: RunConfig, network: Network) -> Result<Job> {
+        if self.recipe.is_some() {
+            let expected = "no recipe with --resume, since the run says how it is trained";
+            return Err(Error::invalid("--recipe", expected, "one"));
+        }
         if let Some(option) = self.data.preparation.first_given() {
             let expected = "no such option with --resume, since the run says how its images are prepared";
             return Err(Error::invalid(option, expected, "one"));
