@@ -160,7 +160,7 @@ impl Augmentation {
     fn draw(&self, rng: &mut ChaCha8Rng, is_mirrored: bool, batch_size: usize, image: ImageShape) -> Move {
         let mut within = |most: f64| if most > 0.0 { rng.random_range(-most..=most) } else { 0.0 };
         let angle = within(self.rotate).to_radians();
-        let zoom = (1.0 + self.scale).powf(within(f64::from(self.scale > 0.0)));
+        let zoom = libm::pow(1.0 + self.scale, within(f64::from(u8::from(self.scale > 0.0))));
         let (offset, gain) = (within(self.brightness) as f32, 1.0 + within(self.contrast) as f32);
         let shift = self.crop as i64;
         let mut pixels = || if shift > 0 { rng.random_range(-shift..=shift) as f64 } else { 0.0 };
@@ -206,7 +206,8 @@ fn shown_at(
 ) -> ([f32; 3], [f32; 3]) {
     let middle = [image.height, image.width].map(|size| (size as f64 - 1.0) / 2.0);
     let signs = mirrored.map(|mirrored| if mirrored { -1.0 } else { 1.0 });
-    let (sin, cos) = angle.sin_cos();
+    // Functions of libm, since those of std differ between platforms.
+    let (sin, cos) = libm::sincos(angle);
     let coefficients = |axis: usize, turn: [f64; 2]| {
         let [a, b] = [turn[0] * signs[0] / zoom, turn[1] * signs[1] / zoom];
         [a, b, middle[axis] + shifts[axis] - a * middle[0] - b * middle[1]].map(|value| value as f32)
