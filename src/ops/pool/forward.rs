@@ -9,7 +9,8 @@ use super::{PoolGeometry, PoolKind, complete_average, divisor, winner};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, best_first, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
+use crate::tensor::position;
 
 /// Pooling.
 ///
@@ -30,6 +31,27 @@ pub struct PoolForward {
 }
 
 impl PoolForward {
+    /// The definition of the value at `index`; `input` reads a value of the input.
+    fn output_at(&self, index: usize, input: impl Fn(usize) -> f64) -> f64 {
+        let geometry = &self.geometry;
+        let PoolGeometry { batch_size, channels, height, width } = *geometry;
+        let [n, p, q, c] = position([batch_size, height.output, width.output, channels], index);
+        match self.kind {
+            PoolKind::Max => input(winner(geometry, &input, [n, p, q, c])),
+            PoolKind::Average | PoolKind::AverageInside => {
+                let mut sum = 0.0;
+                for r in 0..height.kernel {
+                    let Some(h) = height.input_at(p, r) else { continue };
+                    for s in 0..width.kernel {
+                        let Some(w) = width.input_at(q, s) else { continue };
+                        sum += input(geometry.input_index(n, h, w, c));
+                    }
+                }
+                sum / divisor(geometry, self.kind, [p, q])
+            }
+        }
+    }
+
     /// A launch with one invocation per output value, which binds the operands.
     fn elementwise(&self, source: Source, constants: Vec<(&'static str, Constant)>) -> KernelCall {
         KernelCall::elementwise(source, constants, 2, self.geometry.output_shape().elements())
@@ -82,33 +104,15 @@ impl Op for PoolForward {
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let geometry = &self.geometry;
         let [input, output] = operands.all();
-        let (input, output) = (input.reals(), output.reals_mut());
-        let mut index = 0;
-        for n in 0..geometry.batch_size {
-            for p in 0..geometry.height.output {
-                for q in 0..geometry.width.output {
-                    for c in 0..geometry.channels {
-                        output[index] = match self.kind {
-                            PoolKind::Max => input[winner(geometry, |i| input[i], [n, p, q, c])],
-                            PoolKind::Average | PoolKind::AverageInside => {
-                                let mut sum = 0.0;
-                                for r in 0..geometry.height.kernel {
-                                    let Some(h) = geometry.height.input_at(p, r) else { continue };
-                                    for s in 0..geometry.width.kernel {
-                                        let Some(w) = geometry.width.input_at(q, s) else { continue };
-                                        sum += input[geometry.input_index(n, h, w, c)];
-                                    }
-                                }
-                                sum / divisor(geometry, self.kind, [p, q])
-                            }
-                        };
-                        index += 1;
-                    }
-                }
-            }
+        let input = input.reals();
+        for (index, output) in output.reals_mut().iter_mut().enumerate() {
+            *output = self.output_at(index, |i| input[i]);
         }
+    }
+
+    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
+        Some(self.output_at(index, |i| read(0, i)))
     }
 
     /// An image at a time; the taps of a window are taken in one after the other, all channels at once.
