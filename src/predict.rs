@@ -69,7 +69,7 @@ impl Prediction {
 }
 
 /// The first class with the largest logit, as the loss counts it: a NaN is larger than any number.
-fn winner(logits: &[f64]) -> usize {
+pub(crate) fn winner(logits: &[f64]) -> usize {
     let order = |a: f64, b: f64| match (a.is_nan(), b.is_nan()) {
         (false, false) => a.partial_cmp(&b).expect("two numbers"),
         (a, b) => a.cmp(&b),
@@ -165,7 +165,7 @@ impl Predictor {
         for batch in images.chunks(self.batch_size) {
             let pixels = batch.iter().flat_map(AsRef::as_ref).copied().collect();
             let data = Dataset::new(self.image, self.classes.clone(), pixels, vec![0; batch.len()])?;
-            self.evaluator.replace_data(self.executor.as_mut(), &data)?;
+            self.evaluator.replace_data(self.executor.as_mut(), data)?;
             let (_, logits) = self.evaluator.classify(self.executor.as_mut())?;
             predictions.extend(logits.chunks_exact(self.classes.len()).map(Prediction::of_logits));
         }

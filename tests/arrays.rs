@@ -1,12 +1,13 @@
 //! NumPy's arrays, IDX files of every type, and CSV files of labels: each loads right, each kind of damage is refused.
 
-use std::fs;
+#[path = "common/place.rs"]
+mod place;
+
 use std::io::{Cursor, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use tempfile::TempDir;
+use place::Place;
 use wgconv::data::{DataSplits, Dataset, LoadOptions, load, load_for};
 use wgconv::host::CpuExecutor;
 use wgconv::network::presets;
@@ -15,24 +16,7 @@ use wgconv::{TrainSettings, Trainer};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-struct Place(TempDir);
-
 impl Place {
-    fn new() -> Self {
-        Place(tempfile::tempdir().unwrap())
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
-        path
-    }
-
-    fn source(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
-
     fn load_with(&self, name: &str, options: &LoadOptions) -> Result<DataSplits, String> {
         load(&self.source(name), options).map_err(|error| {
             let error = error.to_string();

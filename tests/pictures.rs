@@ -2,11 +2,14 @@
 //!
 //! tests/golden/pictures.py wrote the files and what Pillow made of them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#[path = "common/place.rs"]
+mod place;
 
+use std::fs;
+use std::path::Path;
+
+use place::Place;
 use serde::Deserialize;
-use tempfile::TempDir;
 use wgconv::data::{
     Colour, DataSplits, Fit, HeldOut, LoadOptions, Normalisation, Preprocessing, load, load_for,
 };
@@ -147,25 +150,7 @@ fn what_lies_around_a_jpeg_does_not_matter() {
     }
 }
 
-/// A folder of its own to lay files out in.
-struct Place(TempDir);
-
 impl Place {
-    fn new() -> Self {
-        Place(tempfile::tempdir().unwrap())
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
-        path
-    }
-
-    fn source(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
-
     fn load(&self, options: LoadOptions) -> Result<DataSplits, String> {
         load(&self.source(""), &options).map_err(|error| {
             let error = error.to_string();

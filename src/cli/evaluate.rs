@@ -7,7 +7,6 @@ use clap::Args;
 use serde_json::{Value, json};
 use wgconv::data::HeldOut;
 use wgconv::executors::Opened;
-use wgconv::predict::Prediction;
 use wgconv::report::{columns, short_name};
 use wgconv::train::{ClassFigures, Confusion, Evaluation, Evaluator, RunFolder, TestAugmentation};
 use wgconv::{Error, Result};
@@ -91,11 +90,7 @@ impl Evaluate {
             }
         };
         let seconds = start.elapsed().as_secs_f64();
-        let mut confusion = Confusion::new(classes.len());
-        for (&class, logits) in images.labels.iter().zip(logits.chunks_exact(classes.len())) {
-            confusion.add(class as usize, Prediction::of_logits(logits).class());
-        }
-        let figures = confusion.figures();
+        let figures = Confusion::of_logits(&logits, &images.labels, classes.len()).figures();
 
         // All images of a source without parts are a test set.
         let (title, prefix) = match part {

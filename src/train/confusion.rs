@@ -1,5 +1,7 @@
 //! How often a network takes each class for each other.
 
+use crate::predict::winner;
+
 /// Images counted by their class and by the class that a network gives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
@@ -24,6 +26,20 @@ impl Confusion {
     /// No images yet.
     pub fn new(classes: usize) -> Self {
         Confusion { classes, counts: vec![0; classes * classes] }
+    }
+
+    /// The images of logits [images, classes] and the class of each image; an image is taken for the first class with the
+    /// largest logit.
+    ///
+    /// # Panics
+    /// When there are not as many logits as images times classes, or a label names no class.
+    pub fn of_logits(logits: &[f64], labels: &[u32], classes: usize) -> Self {
+        assert_eq!(logits.len(), labels.len() * classes, "logits of {} images", labels.len());
+        let mut confusion = Confusion::new(classes);
+        for (logits, &label) in logits.chunks_exact(classes).zip(labels) {
+            confusion.add(label as usize, winner(logits));
+        }
+        confusion
     }
 
     /// Counts an image of `class` that was taken for `predicted`.

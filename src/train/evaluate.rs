@@ -14,7 +14,7 @@ use crate::plan::{
     AugmentOptions, BufferId, DataParts, EvaluateOptions, Executor, Memory, Plan, Prepared, Prologues,
     evaluate_plan,
 };
-use crate::predict::Prediction;
+use crate::predict::winner;
 use crate::{Error, Result, host_memory};
 
 /// Loss and accuracy over a whole dataset.
@@ -37,11 +37,11 @@ impl Evaluation {
         assert_eq!(logits.len(), labels.len() * classes, "logits of {} images", labels.len());
         let (mut sum, mut correct) = (0.0, 0);
         for (logits, &label) in logits.chunks_exact(classes).zip(labels) {
-            let prediction = Prediction::of_logits(logits);
-            let largest = logits[prediction.class()];
+            let winner = winner(logits);
+            let largest = logits[winner];
             let total: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
             sum += total.ln() + (largest - logits[label as usize]);
-            correct += u64::from(prediction.class() == label as usize);
+            correct += u64::from(winner == label as usize);
         }
         Evaluation { loss: sum / labels.len() as f64, correct, images: labels.len() as u64 }
     }
@@ -138,18 +138,17 @@ impl Evaluator {
     /// # Errors
     /// [`Error::Invalid`] for more images than there is room for, for none, or for images of another size;
     /// [`Error::Device`] when the device failed.
-    pub fn replace_data(&mut self, executor: &mut dyn Executor, data: &Dataset) -> Result<()> {
+    pub fn replace_data(&mut self, executor: &mut dyn Executor, mut data: Dataset) -> Result<()> {
         if !(1..=self.room).contains(&data.len()) {
             return Err(Error::invalid("evaluation", format!("1 to {} images", self.room), data.len()));
         }
         if data.image != self.data.image {
             return Err(Error::invalid("evaluation", format!("images of {}", self.data.image), data.image));
         }
-        let mut padded = data.clone();
-        Arc::make_mut(&mut padded.images).resize(self.room * data.image.elements(), 0);
-        padded.labels.resize(self.room, 0);
-        feed::upload(executor, &self.plan, self.prepared, &self.data, &padded, &self.normalisation)?;
         self.images = data.len();
+        Arc::make_mut(&mut data.images).resize(self.room * data.image.elements(), 0);
+        data.labels.resize(self.room, 0);
+        feed::upload(executor, &self.plan, self.prepared, &self.data, &data, &self.normalisation)?;
         self.steps = self.images.div_ceil(self.batch_size);
         let mut order = feed::in_order(self.images, self.batch_size);
         order.resize(self.room.next_multiple_of(self.batch_size), NO_ROW);

@@ -15,10 +15,24 @@ use crate::{Error, Result};
 /// Figures on a test set that was left for the end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TestFigures {
-    /// Those of the last weights.
-    pub last: Evaluation,
-    /// Those of the weights that were the best on the validation set.
-    pub best: Evaluation,
+    /// Those of the last weights, and of which epoch they are.
+    pub last: Best,
+    /// The same of the weights that were the best on the validation set.
+    pub best: Best,
+}
+
+impl TestFigures {
+    /// The lines of `metrics.jsonl`, behind those of the epochs: the last weights' and the best ones'.
+    pub fn metrics(&self) -> [Value; 2] {
+        [("last", self.last), ("best", self.best)].map(|(weights, Best { epoch, evaluation })| {
+            json!({
+                "weights": weights,
+                "epoch": epoch,
+                "test/loss": evaluation.loss,
+                "test/accuracy": evaluation.accuracy(),
+            })
+        })
+    }
 }
 
 /// Writes the weights, the figures and the state from which a training can be resumed.
@@ -73,17 +87,12 @@ impl Recorder {
         let weights = self.run.load("best", trainer.network())?;
         trainer.set_weights(&weights)?;
         let Some(of_best) = trainer.test()? else { return Ok(None) };
-        for (weights, epoch, figures) in
-            [("last", trainer.epochs_done(), last), ("best", best.epoch, of_best)]
-        {
-            self.run.log(&json!({
-                "weights": weights,
-                "epoch": epoch,
-                "test/loss": figures.loss,
-                "test/accuracy": figures.accuracy(),
-            }))?;
-        }
-        Ok(Some(TestFigures { last, best: of_best }))
+        let figures = TestFigures {
+            last: Best { epoch: trainer.epochs_done(), evaluation: last },
+            best: Best { evaluation: of_best, ..best },
+        };
+        figures.metrics().iter().try_for_each(|line| self.run.log(line))?;
+        Ok(Some(figures))
     }
 
     fn record(&mut self, trainer: &mut Trainer, report: &EpochReport) -> Result<()> {

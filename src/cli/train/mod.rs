@@ -5,11 +5,10 @@ mod display;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
 use wgconv::data::HeldOut;
 use wgconv::network::{Adopted, Weights};
 use wgconv::train::{
-    Best, EarlyStopping, Evaluation, Observer, Recorder, RunFolder, TestFigures, Trainer, load_any_weights,
+    Best, EarlyStopping, Evaluation, Observer, Recorder, RunFolder, Trainer, load_any_weights,
 };
 use wgconv::{Error, Result};
 
@@ -180,17 +179,11 @@ impl Train {
             );
         }
         output.say(format_args!("best {name} accuracy {accuracy}, after epoch {epoch}"))?;
-        let Some(TestFigures { last, best }) = recorder.test(trainer)? else {
+        let Some(figures) = recorder.test(trainer)? else {
             return output.say(format_args!("there are no test images; {again}"));
         };
-        for (weights, figures) in [("last", last), ("best", best)] {
-            output.json(&json!({
-                "weights": weights,
-                "test/loss": figures.loss,
-                "test/accuracy": figures.accuracy(),
-            }))?;
-        }
-        let (best, last) = (percent(&best), percent(&last));
+        figures.metrics().iter().try_for_each(|line| output.json(line))?;
+        let [best, last] = [figures.best, figures.last].map(|figures| percent(&figures.evaluation));
         output.say(format_args!(
             "test accuracy {best} with these best weights, {last} with the last ones; {again}"
         ))
