@@ -410,7 +410,7 @@ fn models_load_by_name_or_path_and_must_fit_the_data() {
     assert!(load(path, DIGITS, 7).unwrap_err().is_wrong_use());
     assert_eq!(
         message("resnet", DIGITS),
-        "model: expected linear, lenet, mnist-fast, mnist-best, vgg-mini, resnet8, mobilenet-mini, resnet20 or the path of a .toml file, found \"resnet\""
+        "model: expected linear, lenet, mnist-fast, mnist-best, vgg-mini, resnet8, mobilenet-mini, resnet20, cifar-fast-small, cifar-fast or the path of a .toml file, found \"resnet\""
     );
     assert!(message("none/there.toml", DIGITS).starts_with("cannot read none/there.toml: "));
     std::fs::write(folder.path().join("wrong.toml"), [0xff]).unwrap();
@@ -430,6 +430,9 @@ fn presets_have_as_many_parameters_as_their_papers_say() {
         ("resnet8", 78_042),
         ("mobilenet-mini", 136_778),
         ("resnet20", 272_474),
+        // 568,888 and 1,971,640 as published, which leaves out the scales of norms: they stay one.
+        ("cifar-fast-small", 568_888 + 768),
+        ("cifar-fast", 1_971_640 + 1_152),
     ];
     assert_eq!(counts, expected);
 }

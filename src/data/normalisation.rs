@@ -33,6 +33,14 @@ impl Normalisation {
             .unzip();
         Normalisation { mean, deviation }
     }
+
+    /// The scale and the shift of each channel: a network sees `scale[channel] * pixel + shift[channel]`.
+    pub fn scale_and_shift(&self) -> [Vec<f32>; 2] {
+        let scale = self.deviation.iter().map(|deviation| 1.0 / deviation).collect();
+        let shift =
+            self.mean.iter().zip(&self.deviation).map(|(mean, deviation)| -mean / deviation).collect();
+        [scale, shift]
+    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub mod squeeze_excite;
 #[cfg(test)]
 mod tests;
 mod weighted;
+mod whitening;
 
 pub use add::Add;
 pub use batch_norm::{Affine, BatchNorm};
@@ -43,6 +44,7 @@ pub use group_norm::{GroupNorm, LayerNorm};
 pub use multiply::Multiply;
 pub use pool::Pool;
 pub use prelu::Prelu;
+pub use whitening::Whitening;
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -51,7 +53,7 @@ use std::ops::RangeInclusive;
 use ::toml::Value;
 
 use crate::Result;
-use crate::network::{Content, Features, Keys, Variable};
+use crate::network::{Content, Features, Keys, Sample, Variable};
 use crate::plan::{BufferId, Site};
 
 /// A type of layer with its options.
@@ -89,6 +91,18 @@ pub trait LayerType: Any + Debug + Send + Sync {
     /// How its number of trained values is computed, for a summary: `5*5*1*16 + 16`.
     fn arithmetic(&self, _variables: &[Variable]) -> Option<String> {
         None
+    }
+
+    /// Whether it computes variables from training images before the first step. Such a layer reads the network's images
+    /// themselves.
+    fn is_fitted(&self) -> bool {
+        false
+    }
+
+    /// The variables that a [fitted](LayerType::is_fitted) layer computes from training images: their short names, and their
+    /// values in the internal layout.
+    fn fit(&self, _sample: &Sample<'_>) -> Vec<(&'static str, Vec<f32>)> {
+        Vec::new()
     }
 
     /// Adds the steps that compute the layer's output to the plan, and returns the output's buffer.
@@ -139,6 +153,7 @@ const TYPES: &[&[Registered]] = &[
     conv2d::TYPES,
     dense::TYPES,
     depthwise_conv2d::TYPES,
+    whitening::TYPES,
     batch_norm::TYPES,
     group_norm::TYPES,
     activation::TYPES,

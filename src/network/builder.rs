@@ -298,6 +298,14 @@ impl Expansion {
                 LayerInput::Layer(index) => self.layers[index].output,
             })
             .collect();
+        if kind.is_fitted() && inputs != [LayerInput::Image] {
+            let expected = "to read the images that the network is trained on";
+            let found = inputs.iter().find_map(|source| match *source {
+                LayerInput::Image => None,
+                LayerInput::Layer(index) => Some(self.layers[index].name.as_str()),
+            });
+            return Err(Error::layer(named.title(), expected, found.unwrap_or("none")));
+        }
         let inferred = kind.infer(&features).map_err(|error| of_layer(named.title(), error))?;
         let Inferred { output, mut variables } = inferred;
         for variable in &mut variables {

@@ -26,7 +26,7 @@ use crate::{Error, Result};
 /// dilation = 1
 /// groups = 1
 /// bias = true
-/// initializer = "he_normal"     # glorot_uniform glorot_normal he_uniform zeros, or a number
+/// initializer = "he_normal"     # glorot_uniform glorot_normal he_uniform pytorch_default dirac zeros, or a number
 /// name = "stem"                 # every layer may have one
 /// inputs = ["input"]            # by default the layer before; `input` is the image
 ///

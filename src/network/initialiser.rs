@@ -7,10 +7,21 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
 use super::keys::number;
+use crate::tensor::Shape;
 use crate::{Error, Result};
 
 /// How a parameter is initialised, as a function of its fans: `fan_in` = R*S*C/groups and `fan_out` = R*S*K for
 /// filters, inputs and outputs for a dense weight.
+///
+/// ```
+/// use wgconv::network::Initialiser;
+/// use wgconv::tensor::Shape;
+///
+/// // Four filters of one tap for three channels: the first three pass a channel each.
+/// let filters = Initialiser::Dirac.fill(&Shape::from([4, 1, 1, 3]), [3, 4], 0, 0);
+/// assert_eq!(filters[..9], [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+/// assert!(filters[9..].iter().all(|value| value.abs() < 3f32.sqrt().recip()));
+/// ```
 ///
 /// # Source
 /// Glorot and Bengio 2010, He et al. 2015. The normal distributions are not truncated, as in PyTorch's
@@ -26,6 +37,12 @@ pub enum Initialiser {
     HeUniform,
     /// Normal of variance `2 / fan_in`.
     HeNormal,
+    /// Uniform within `+-1 / sqrt(fan_in)`, which is what PyTorch's convolutions and dense layers start from.
+    PytorchDefault,
+    /// Identities, and [`PytorchDefault`](Initialiser::PytorchDefault) for the filters beyond them: of C input channels,
+    /// filter c < C passes channel c through its middle tap, so that a deep network starts from something like its input.
+    /// An even size has its middle behind the half, as in PyTorch's `dirac_`.
+    Dirac,
     /// Zero everywhere.
     Zeros,
     /// One value everywhere.
@@ -34,11 +51,13 @@ pub enum Initialiser {
 
 impl Initialiser {
     /// The initialisers that model files give by name: all but [`Initialiser::Constant`].
-    pub const NAMED: [Initialiser; 5] = [
+    pub const NAMED: [Initialiser; 7] = [
         Initialiser::GlorotUniform,
         Initialiser::GlorotNormal,
         Initialiser::HeUniform,
         Initialiser::HeNormal,
+        Initialiser::PytorchDefault,
+        Initialiser::Dirac,
         Initialiser::Zeros,
     ];
 
@@ -49,6 +68,8 @@ impl Initialiser {
             Initialiser::GlorotNormal => "glorot_normal",
             Initialiser::HeUniform => "he_uniform",
             Initialiser::HeNormal => "he_normal",
+            Initialiser::PytorchDefault => "pytorch_default",
+            Initialiser::Dirac => "dirac",
             Initialiser::Zeros => "zeros",
             Initialiser::Constant(_) => "constant",
         }
@@ -67,10 +88,12 @@ impl Initialiser {
         }
     }
 
-    /// `count` values for a parameter of `[fan_in, fan_out]`.
+    /// The values of a parameter of these sizes, with `[fan_in, fan_out]`: filters `[K,R,S,C/groups]`, a dense weight
+    /// `[O,I]`, vectors.
     ///
     /// Each pair (seed, stream) has random numbers of its own, with the same bits on every platform.
-    pub fn fill(self, count: usize, [fan_in, fan_out]: [usize; 2], seed: u64, stream: u64) -> Vec<f32> {
+    pub fn fill(self, shape: &Shape, [fan_in, fan_out]: [usize; 2], seed: u64, stream: u64) -> Vec<f32> {
+        let count = shape.elements();
         let fan_in = fan_in as f64;
         let fans = fan_in + fan_out as f64;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -80,6 +103,12 @@ impl Initialiser {
             Initialiser::GlorotNormal => normal(&mut random, count, (2.0 / fans).sqrt()),
             Initialiser::HeUniform => uniform(&mut random, count, (6.0 / fan_in).sqrt()),
             Initialiser::HeNormal => normal(&mut random, count, (2.0 / fan_in).sqrt()),
+            Initialiser::PytorchDefault => uniform(&mut random, count, (1.0 / fan_in).sqrt()),
+            Initialiser::Dirac => {
+                let mut values = uniform(&mut random, count, (1.0 / fan_in).sqrt());
+                put_identities(&mut values, shape);
+                values
+            }
             Initialiser::Zeros => vec![0.0; count],
             Initialiser::Constant(value) => vec![value; count],
         }
@@ -93,6 +122,20 @@ pub(crate) fn key(initialiser: Initialiser) -> Option<(&'static str, Value)> {
         named => named.name().into(),
     };
     (initialiser != Initialiser::default()).then_some(("initializer", value))
+}
+
+/// Makes the first filters pass one input channel each.
+fn put_identities(values: &mut [f32], shape: &Shape) {
+    let (filters, channels, middle) = match *shape.sizes() {
+        [k, r, s, c] => (k, c, r / 2 * s + s / 2),
+        [outputs, inputs] => (outputs, inputs, 0),
+        _ => return,
+    };
+    let taps = shape.elements() / (filters * channels);
+    for (channel, filter) in values.chunks_exact_mut(taps * channels).take(channels).enumerate() {
+        filter.fill(0.0);
+        filter[middle * channels + channel] = 1.0;
+    }
 }
 
 /// Values strictly within `+-limit`, symmetric about zero.
@@ -137,6 +180,10 @@ mod tests {
         [mean_of(|value| value), mean_of(|value| value * value), largest.into()]
     }
 
+    fn fill(initialiser: Initialiser, count: usize, seed: u64, stream: u64) -> Vec<f32> {
+        initialiser.fill(&Shape::from([count]), FANS, seed, stream)
+    }
+
     #[test]
     fn values_have_the_bounds_mean_and_variance_of_the_formulas() {
         use Initialiser::*;
@@ -145,8 +192,9 @@ mod tests {
             (HeUniform, 0.2 / 3.0, 0.2f64.sqrt()),
             (GlorotNormal, 0.02, f64::INFINITY),
             (HeNormal, 2.0 / 30.0, f64::INFINITY),
+            (PytorchDefault, 1.0 / 30.0 / 3.0, (1.0f64 / 30.0).sqrt()),
         ] {
-            let [mean, found, largest] = moments(&initialiser.fill(COUNT, FANS, 7, 0));
+            let [mean, found, largest] = moments(&fill(initialiser, COUNT, 7, 0));
             assert!(mean.abs() < 5.0 * (variance / COUNT as f64).sqrt(), "{initialiser:?}: mean {mean}");
             assert!((found / variance - 1.0).abs() < 0.02, "{initialiser:?}: variance {found}");
             // The f32 nearest to the bound may exceed it by half a unit in the last place.
@@ -158,24 +206,47 @@ mod tests {
     #[test]
     fn seeds_and_streams_give_different_values_and_lengths_do_not() {
         for initialiser in [Initialiser::GlorotUniform, Initialiser::HeNormal] {
-            let values = initialiser.fill(8, FANS, 1, 0);
-            assert_eq!(values, initialiser.fill(8, FANS, 1, 0));
-            assert_eq!(values[..5], initialiser.fill(5, FANS, 1, 0));
-            assert_ne!(values, initialiser.fill(8, FANS, 2, 0));
-            assert_ne!(values, initialiser.fill(8, FANS, 1, 1));
+            let values = fill(initialiser, 8, 1, 0);
+            assert_eq!(values, fill(initialiser, 8, 1, 0));
+            assert_eq!(values[..5], fill(initialiser, 5, 1, 0));
+            assert_ne!(values, fill(initialiser, 8, 2, 0));
+            assert_ne!(values, fill(initialiser, 8, 1, 1));
         }
     }
 
     #[test]
     fn fixed_values_ignore_fans_and_seed() {
-        assert_eq!(Initialiser::Zeros.fill(3, FANS, 1, 2), [0.0; 3]);
-        assert_eq!(Initialiser::Constant(0.5).fill(2, [0, 0], 1, 2), [0.5; 2]);
+        assert_eq!(fill(Initialiser::Zeros, 3, 1, 2), [0.0; 3]);
+        assert_eq!(fill(Initialiser::Constant(0.5), 2, 1, 2), [0.5; 2]);
+    }
+
+    /// What `torch.nn.init.dirac_` makes of the first filters; the others keep their random values.
+    #[test]
+    fn identities_pass_a_channel_each() {
+        let cases = [([3, 3, 3, 2], 4), ([4, 2, 2, 3], 3), ([2, 1, 5, 4], 2), ([5, 1, 1, 1], 0)];
+        for (sizes, middle) in cases {
+            let (shape, [filters, _, _, channels]) = (Shape::from(sizes), sizes);
+            let length = shape.elements() / filters;
+            let found = Initialiser::Dirac.fill(&shape, [length, 1], 3, 5);
+            let others = Initialiser::PytorchDefault.fill(&shape, [length, 1], 3, 5);
+            for (number, filter) in found.chunks(length).enumerate() {
+                if number < channels {
+                    let is_one = |at: usize| at == middle * channels + number;
+                    let expected: Vec<f32> = (0..length).map(|at| f32::from(is_one(at))).collect();
+                    assert_eq!(filter, expected, "{sizes:?}");
+                } else {
+                    assert_eq!(filter, &others[number * length..][..length], "{sizes:?}");
+                }
+            }
+        }
+        let dense = Initialiser::Dirac.fill(&Shape::from([2, 3]), [3, 2], 1, 1);
+        assert_eq!(dense, [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
     }
 
     #[test]
     fn bits_are_the_same_everywhere() {
         // Computed in Python, with an independent ChaCha8 and logarithm.
-        let values = |initialiser: Initialiser| initialiser.fill(4, [3, 3], 42, 1);
+        let values = |initialiser: Initialiser| initialiser.fill(&Shape::from([4]), [3, 3], 42, 1);
         assert_eq!(values(Initialiser::GlorotUniform), [0.10772425, 0.43358332, 0.29199857, -0.66617936]);
         assert_eq!(values(Initialiser::HeNormal), [0.3322678, 0.577545, 0.56060904, -0.8109573]);
     }

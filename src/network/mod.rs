@@ -28,6 +28,7 @@ mod keys;
 mod layer;
 mod load;
 pub mod presets;
+mod sample;
 mod variable;
 mod weights;
 pub(crate) mod window;
@@ -42,6 +43,7 @@ pub(crate) use keys::{Keys, number};
 pub use layer::{Features, Layer, LayerInput};
 pub use load::{load, open};
 pub use presets::{PRESETS, Preset};
+pub use sample::Sample;
 pub use variable::{Kind, Layout, Variable};
 pub use weights::{Adopted, Weights};
 

@@ -2,7 +2,8 @@
 
 use super::{Initialiser, Network, NetworkBuilder};
 use crate::Result;
-use crate::layers::{BatchNorm, Conv2d, DepthwiseConv2d};
+use crate::layers::{Affine, BatchNorm, Conv2d, Dense, DepthwiseConv2d};
+use crate::ops::activation::Activation;
 use crate::ops::window::Padding;
 use crate::tensor::ImageShape;
 
@@ -21,7 +22,7 @@ const MNIST: ImageShape = ImageShape { height: 28, width: 28, channels: 1 };
 const CIFAR: ImageShape = ImageShape { height: 32, width: 32, channels: 3 };
 
 /// The presets: for digits first, then for colours, in the order of their depth.
-pub const PRESETS: [Preset; 8] = [
+pub const PRESETS: [Preset; 10] = [
     Preset { name: "linear", image: MNIST, build: linear },
     Preset { name: "lenet", image: MNIST, build: lenet },
     Preset { name: "mnist-fast", image: MNIST, build: mnist_fast },
@@ -30,6 +31,8 @@ pub const PRESETS: [Preset; 8] = [
     Preset { name: "resnet8", image: CIFAR, build: resnet8 },
     Preset { name: "mobilenet-mini", image: CIFAR, build: mobilenet_mini },
     Preset { name: "resnet20", image: CIFAR, build: resnet20 },
+    Preset { name: "cifar-fast-small", image: CIFAR, build: cifar_fast_small },
+    Preset { name: "cifar-fast", image: CIFAR, build: cifar_fast },
 ];
 
 /// The preset with this name.
@@ -182,6 +185,41 @@ pub fn mobilenet_mini(input: ImageShape, classes: usize) -> Result<Network> {
         normalised(network, pointwise).relu()
     });
     features.global_average_pool().dense(classes).build()
+}
+
+/// The network that learns CIFAR-10 to 94 % in ten epochs: a 2x2 whitening of 24 filters; three groups of 64, 256 and 256
+/// filters, each a 3x3 convolution, a 2x2 max-pool, and another 3x3 convolution; a 3x3 max-pool; dense classes. Batch
+/// normalisations learn a shift alone; a GELU follows the whitening and each of them. 1,971,640 parameters for ten classes, beside the norms' scales, which stay one.
+///
+/// # Errors
+/// [`Error::Layer`](crate::Error::Layer) for zero classes and for images of fewer than 25x25 pixels.
+///
+/// # Source
+/// Keller Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (airbench).
+pub fn cifar_fast(input: ImageShape, classes: usize) -> Result<Network> {
+    airbench("cifar-fast", input, classes, [64, 256, 256])
+}
+
+/// [`cifar_fast`] with 64, 128 and 128 filters: 93 % at half of the work. 568,888 parameters for ten classes, beside the norms'
+/// scales.
+///
+/// # Errors
+/// As [`cifar_fast`].
+pub fn cifar_fast_small(input: ImageShape, classes: usize) -> Result<Network> {
+    airbench("cifar-fast-small", input, classes, [64, 128, 128])
+}
+
+fn airbench(name: &str, input: ImageShape, classes: usize, filters: [usize; 3]) -> Result<Network> {
+    let conv = |filters| conv3(filters).initialiser(Initialiser::Dirac);
+    let norm = BatchNorm::new().epsilon(1e-12).momentum(0.4).affine(Affine::Shift);
+    let gelu = |network: NetworkBuilder| network.activation(Activation::Gelu);
+    let first = gelu(Network::builder(name, input).whitening([2, 2]));
+    let features = filters.into_iter().fold(first, |network, filters| {
+        let network = gelu(network.conv2d(conv(filters)).max_pool(2).layer(norm));
+        gelu(network.conv2d(conv(filters)).layer(norm))
+    });
+    let head = Dense::new(classes).without_bias().initialiser(Initialiser::PytorchDefault);
+    features.max_pool(3).flatten().dense(head).scale(1.0 / 9.0).build()
 }
 
 /// What He et al. start from: for the ReLU behind a convolution.

@@ -72,7 +72,7 @@ impl Layout {
 impl Variable {
     /// The initial values, in the internal layout; `stream` is the variable's index in the network.
     pub fn initial_values(&self, seed: u64, stream: u64) -> Vec<f32> {
-        self.initialiser.fill(self.shape.elements(), [self.fan_in, self.fan_out], seed, stream)
+        self.initialiser.fill(&self.shape, [self.fan_in, self.fan_out], seed, stream)
     }
 
     /// Whether the optimizer changes it.

@@ -5,7 +5,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
 use crate::data::{Dataset, Normalisation};
-use crate::network::{Network, Weights};
+use crate::network::{Network, Sample, Weights};
 use crate::ops::HostBuffer;
 use crate::ops::batch::NO_ROW;
 use crate::plan::{DataParts, Executor, Plan, Prepared};
@@ -54,10 +54,28 @@ pub fn upload(
         )?;
         first += rows;
     }
-    let scale = normalisation.deviation.iter().map(|deviation| 1.0 / deviation);
-    let shift =
-        normalisation.mean.iter().zip(&normalisation.deviation).map(|(mean, deviation)| -mean / deviation);
-    write("normalisation", HostBuffer::real(scale.chain(shift).collect()))
+    write("normalisation", HostBuffer::real(normalisation.scale_and_shift().concat()))
+}
+
+/// The most images of a sample.
+const SAMPLE: usize = 5000;
+
+/// Replaces the weights that layers compute from training images, by those of a sample that is spread over the whole set:
+/// files often lie sorted by class.
+pub fn fit(
+    network: &Network,
+    weights: &mut Weights,
+    data: &Dataset,
+    normalisation: &Normalisation,
+) -> Result<()> {
+    let [scale, shift] = normalisation.scale_and_shift();
+    let len = SAMPLE.min(data.len());
+    let pixels = |number: usize| {
+        let terms = scale.iter().zip(&shift).cycle();
+        let image = data.image(number * data.len() / len).iter().zip(terms);
+        image.map(|(&pixel, (scale, shift))| scale * f32::from(pixel) + shift).collect()
+    };
+    network.fit(weights, &Sample::new(data.image, len, &pixels))
 }
 
 /// Writes the value of every variable of `network` to the device.

@@ -135,7 +135,8 @@ impl Trainer {
             let weights = weights.of(&data.train)?;
             trainer.write("train/class_weights", HostBuffer::real(weights))?;
         }
-        let initial = trainer.network.initial_weights(trainer.settings.seed)?;
+        let mut initial = trainer.network.initial_weights(trainer.settings.seed)?;
+        feed::fit(&trainer.network, &mut initial, &data.train, &trainer.normalisation)?;
         trainer.set_weights(&initial)?;
         Ok(trainer)
     }
