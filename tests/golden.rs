@@ -447,14 +447,14 @@ impl Descent {
         let single = |step: usize, name: &str| Some(case.given.get(name)?.values.reals()[step]);
         let rows = (0..steps).flat_map(|step| {
             let rate = single(step, "learning_rate").expect("a learning rate");
-            optimizer.schedule_row(step as u64 + 1, rate, single(step, "momentum"))
+            optimizer.now(step as u64 + 1, rate, single(step, "momentum")).row()
         });
         let schedule = HostBuffer::real(rows.map(real).collect());
         let loss = HostBuffer::real(vec![real(0.0); steps]);
         let sizes: Vec<usize> = self.words.iter().map(|(word, _)| given[*word].len()).collect();
         let groups: Vec<(Group, usize)> =
             self.words.iter().zip(&sizes).map(|(&(_, group), &elements)| (group, elements)).collect();
-        let op = Update::new(self.options, &groups, steps).unwrap();
+        let op = Update::new(self.options, groups, steps).unwrap();
         let norm = clip_norm.map(|norm| GradientNorm::new(sizes.clone(), norm, steps));
 
         let mut parameters: Vec<_> = self.words.iter().map(|(word, _)| given[*word].clone()).collect();
@@ -517,7 +517,7 @@ fn steps_of_sgd_match_pytorch() {
         let groups = Groups::with_weight_decay(weight_decay);
         let gradients = case.given.remove("gradients").expect("gradients");
         case.given.insert("parameter_gradients".into(), gradients);
-        let options = UpdateOptions { optimizer, groups, clip_norm: None, average: None };
+        let options = UpdateOptions { optimizer, groups, clip_norm: None, averages: false };
         let descent = Descent { options, words: vec![("parameter", Group::Weight)] };
         [
             case.compare(&descent.run::<f64>(&case), DEFINITION_TOLERANCE),
@@ -541,7 +541,7 @@ fn descent(case: &Case) -> Descent {
     let bias = GroupOptions { rate_factor: bias_factor, weight_decay: bias };
     let groups = Groups { weight, bias, ..Groups::default() };
     Descent {
-        options: UpdateOptions { optimizer, groups, clip_norm, average: None },
+        options: UpdateOptions { optimizer, groups, clip_norm, averages: false },
         words: vec![("weight", Group::Weight), ("bias", Group::Bias)],
     }
 }

@@ -187,7 +187,7 @@ impl Training {
         let scale = deviation.iter().map(|deviation| 1.0 / deviation);
         let shift = mean.iter().zip(deviation).map(|(mean, deviation)| -mean / deviation);
         write("normalisation", HostBuffer::real(scale.chain(shift).collect()));
-        let row = self.optimizer.schedule_row(1, (*learning_rate).into(), None);
+        let row = self.optimizer.now(1, (*learning_rate).into(), None).row();
         write("train/schedule", HostBuffer::real(row.repeat(self.steps)));
         write("train/step", HostBuffer::index(vec![0]));
         executor.run(prepared, self.steps).unwrap();

@@ -349,7 +349,7 @@ fn the_fast_executors_match_the_reference() {
 fn updated<E: Executor>(executor: E, network: &Network, update: UpdateOptions) -> Vec<Vec<f32>> {
     let mut probe = Probe::of_update(executor, network, update, |plan| plan.fused(Prologues::WhereTheyPay));
     for t in 1..=3 {
-        probe.write("train/schedule", HostBuffer::real(update.optimizer.schedule_row(t, 0.01, None).into()));
+        probe.write("train/schedule", HostBuffer::real(update.optimizer.now(t, 0.01, None).row().into()));
         probe.step();
     }
     let buffers: Vec<BufferId> =
@@ -376,7 +376,7 @@ fn updates_of_a_network_match_the_reference() {
     ] {
         for clip_norm in [None, Some(0.1)] {
             let groups = Groups { weight, bias, ..Groups::default() };
-            let update = UpdateOptions { optimizer, groups, clip_norm, average: None };
+            let update = UpdateOptions { optimizer, groups, clip_norm, averages: false };
             let expected = updated(ReferenceExecutor::new(), network, update);
             assert_same("CPU", network, &expected, &updated(CpuExecutor::new(), network, update));
             for checks in [ShaderChecks::Off, ShaderChecks::On] {

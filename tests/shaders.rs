@@ -515,7 +515,7 @@ fn every_kind_of_disagreement_is_reported() {
 #[test]
 fn wrong_spans_are_reported() {
     let groups = [(Group::Weight, 3), (Group::Weight, 70), (Group::Bias, 1)];
-    let op = Update::new(UpdateOptions::default(), &groups, 1).unwrap();
+    let op = Update::new(UpdateOptions::default(), groups, 1).unwrap();
     assert_eq!(check_changed(&op, |_| ()), Ok(()));
     type Change = fn(&mut KernelCall);
     let changes: [(&str, Change); 6] = [

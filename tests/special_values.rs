@@ -212,13 +212,13 @@ fn a_loss_that_is_not_finite_stops_the_training() {
         let nesterov = Optimizer::Sgd(Sgd { momentum: 0.5, nesterov: true });
         for optimizer in Optimizer::all().into_iter().chain([nesterov]) {
             let groups = Groups::with_weight_decay(0.25);
-            let options = UpdateOptions { optimizer, groups, clip_norm: Some(1.0), average: None };
-            let op = Update::new(options, &[(Group::Weight, 2), (Group::Bias, 1)], 2).unwrap();
+            let options = UpdateOptions { optimizer, groups, clip_norm: Some(1.0), averages: false };
+            let op = Update::new(options, [(Group::Weight, 2), (Group::Bias, 1)], 2).unwrap();
             let tensors = [[2.0, -1.0], [3.0, 4.0], [1.0, 0.25], [0.5, 4.0]];
             let kinds = &tensors[..2 + optimizer.states().len()];
             let mut given: Vec<_> =
                 kinds.iter().flat_map(|values| [real(values), real(&values[..1])]).collect();
-            let rows = [1, 2].map(|t| optimizer.schedule_row(t, 0.25, None).map(f64::from));
+            let rows = [1, 2].map(|t| optimizer.now(t, 0.25, None).row().map(f64::from));
             given.extend([real(&rows.concat()), step.clone(), loss.clone(), real(&[0.5])]);
             let compared = [&["parameter"], optimizer.states()].concat();
             check(&mut executors, op, &given, &compared);

@@ -1,4 +1,5 @@
-// One step of an optimizer on all parameters, which lie side by side: weights, then biases, then those of norm layers.
+// One step of an optimizer on all parameters, which lie side by side: weights, then biases, then those of norm layers; and
+// behind them those that are trained at first alone, in the same order.
 // g = gradient, clipped, with coupled decay; parameter = keep * parameter - rate * direction(g); nothing changes if
 // loss[step] is not finite.
 // An invocation owns four consecutive values; a workgroup owns 256.
@@ -6,7 +7,7 @@
 
 @group(0) @binding(0) var<storage, read_write> parameter: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
-// Rows of learning rate, momentum and two corrections.
+// Rows of two quads: learning rate, momentum and two corrections; the factor of the rate at first, and two of averages.
 @group(0) @binding(2) var<storage, read> schedule: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> step: array<u32>;
 @group(0) @binding(4) var<storage, read> loss: array<f32>;
@@ -15,6 +16,9 @@ override QUADS: u32;
 // Where the groups after the weights start, in quads.
 override FIRST_BIAS: u32;
 override FIRST_NORM: u32;
+override FIRST_AT_FIRST: u32;
+override FIRST_BIAS_AT_FIRST: u32;
+override FIRST_NORM_AT_FIRST: u32;
 override STEPS: u32;
 // For each group, its factor of the learning rate, and its weight decay, coupled or decoupled.
 override WEIGHT_RATE_FACTOR: f32;
@@ -26,7 +30,10 @@ override NORM_DECAY: f32;
 override IS_COUPLED: u32;
 
 fn of_group(index: u32, weight: f32, bias: f32, norm: f32) -> f32 {
-    return select(select(norm, bias, index < FIRST_NORM), weight, index < FIRST_BIAS);
+    let is_at_first = index >= FIRST_AT_FIRST;
+    let first_bias = select(FIRST_BIAS, FIRST_BIAS_AT_FIRST, is_at_first);
+    let first_norm = select(FIRST_NORM, FIRST_NORM_AT_FIRST, is_at_first);
+    return select(select(norm, bias, index < first_norm), weight, index < first_bias);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -43,8 +50,10 @@ fn main(
     if (!is_finite(loss[now])) {
         return;
     }
-    let row = schedule[now];
-    let rate = row.x * of_group(index, WEIGHT_RATE_FACTOR, BIAS_RATE_FACTOR, NORM_RATE_FACTOR);
+    let row = schedule[2u * now];
+    let more = schedule[2u * now + 1u];
+    let rate = row.x * select(1.0, more.x, index >= FIRST_AT_FIRST)
+        * of_group(index, WEIGHT_RATE_FACTOR, BIAS_RATE_FACTOR, NORM_RATE_FACTOR);
     let decay = of_group(index, WEIGHT_DECAY, BIAS_DECAY, NORM_DECAY);
     let before = parameter[index];
     var g = clipped(gradient[index]);
@@ -55,6 +64,5 @@ fn main(
         kept *= 1.0 - rate * decay;
     }
     let after = kept - rate * direction(index, g, row.y, row.zw);
-    parameter[index] = after;
-    keep_average(index, after);
+    parameter[index] = averaged(index, after, more);
 }

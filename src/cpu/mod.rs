@@ -4,6 +4,7 @@
 mod channels;
 mod dots;
 mod elementwise;
+mod exp;
 mod gemm;
 mod outer;
 mod panels;
@@ -14,6 +15,7 @@ mod simd;
 pub use channels::{ChannelFilters, add_channel_products};
 pub use dots::multiply_by_transpose;
 pub use elementwise::{map, zip_map};
+pub use exp::exp;
 pub use gemm::{Matrix, MatrixMut, multiply};
 pub use outer::{Positions, add_outer_products};
 pub use panels::{Bounds, Panels, Rows};

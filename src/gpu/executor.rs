@@ -455,7 +455,7 @@ mod tests {
         let optimizer = Optimizer::Adam(Adam { epsilon: 0.5, ..Adam::default() });
         let options = UpdateOptions { optimizer, ..UpdateOptions::default() };
         let parameters = [(Group::Weight, 100), (Group::Weight, 60), (Group::Bias, 1), (Group::Bias, 300)];
-        Update::new(options, &parameters, 2).unwrap()
+        Update::new(options, parameters, 2).unwrap()
     }
 
     /// The device's buffers of the persistent buffers whose names start with `name`, without duplicates.

@@ -118,15 +118,43 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a pattern that matches no trainable variable.
-    pub fn freeze(mut self, patterns: &[String]) -> Result<Self> {
+    pub fn freeze(self, patterns: &[String]) -> Result<Self> {
+        self.change("freeze", patterns, |kind| match kind {
+            Kind::Statistic => None,
+            _ => Some(Kind::Frozen),
+        })
+    }
+
+    /// The same network, with those variables trained at first alone whose names match one of `patterns`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a pattern that matches no trained variable.
+    pub fn train_at_first(self, patterns: &[String]) -> Result<Self> {
+        self.change("freeze_after", patterns, |kind| match kind {
+            Kind::Trained(group) | Kind::TrainedAtFirst(group) => Some(Kind::TrainedAtFirst(group)),
+            _ => None,
+        })
+    }
+
+    /// Changes the kinds of variables whose names match one of `patterns`.
+    fn change(
+        mut self,
+        what: &str,
+        patterns: &[String],
+        changed: impl Fn(Kind) -> Option<Kind>,
+    ) -> Result<Self> {
         for pattern in patterns {
-            let matching = |variable: &&mut Variable| {
-                variable.kind != Kind::Statistic && weights::matches(pattern, &variable.name)
-            };
             let variables = self.layers.iter_mut().flat_map(|layer| &mut layer.variables);
-            let frozen = variables.filter(matching).map(|variable| variable.kind = Kind::Frozen).count();
-            if frozen == 0 {
-                return Err(Error::invalid("freeze", self.pattern_expected(), format!("{pattern:?}")));
+            let matching = variables.filter(|variable| weights::matches(pattern, &variable.name));
+            let mut changes = 0;
+            for variable in matching {
+                if let Some(kind) = changed(variable.kind) {
+                    variable.kind = kind;
+                    changes += 1;
+                }
+            }
+            if changes == 0 {
+                return Err(Error::invalid(what, self.pattern_expected(), format!("{pattern:?}")));
             }
         }
         Ok(self)

@@ -32,6 +32,8 @@ pub struct Variable {
 pub enum Kind {
     /// The optimizer, with the options of a group of parameters.
     Trained(Group),
+    /// The same, in the first epochs of a training alone.
+    TrainedAtFirst(Group),
     /// Nothing: it keeps its initial value, or the value loaded from a file.
     Frozen,
     /// The layer itself, during training: a running mean.
@@ -75,9 +77,9 @@ impl Variable {
         self.initialiser.fill(&self.shape, [self.fan_in, self.fan_out], seed, stream)
     }
 
-    /// Whether the optimizer changes it.
+    /// Whether the optimizer changes it, at any time.
     pub fn is_trained(&self) -> bool {
-        matches!(self.kind, Kind::Trained(_))
+        matches!(self.kind, Kind::Trained(_) | Kind::TrainedAtFirst(_))
     }
 
     /// Sizes in PyTorch's layout.

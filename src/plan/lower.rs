@@ -8,7 +8,7 @@ use crate::ops::add::Add;
 use crate::ops::batch::{Advance, AugmentBatch, GatherBatch, Move, Padding};
 use crate::ops::concatenate::Concatenate;
 use crate::ops::loss::SoftmaxCrossEntropy;
-use crate::ops::optimizer::{AVERAGE, GradientNorm, Group, Update, UpdateOptions};
+use crate::ops::optimizer::{AVERAGE, Average, GradientNorm, Group, Now, Parameter, Update, UpdateOptions};
 use crate::ops::{Element, Op};
 use crate::tensor::{ImageShape, Shape};
 
@@ -79,8 +79,8 @@ pub struct EvaluateOptions {
 /// The plan of a training step: gather a batch, forward, loss, backward, update.
 ///
 /// Buffers to write before an epoch, with `D` for [`DataParts::name`]: `D/images.0` and `D/labels.0` (and
-/// the further parts), `normalisation` `[2,C]`, `D/order` `[steps * batch_size]`, `D/schedule` `[steps,4]`
-/// of [`Optimizer::schedule_row`](crate::ops::optimizer::Optimizer::schedule_row), `D/step` `[1]`, set to 0; with
+/// the further parts), `normalisation` `[2,C]`, `D/order` `[steps * batch_size]`, `D/schedule` `[steps,8]`
+/// of [`Now::row`], `D/step` `[1]`, set to 0; with
 /// [`AugmentOptions`], `D/moves` too; and, if a layer needs it, `chance` `[3]`, the low and the high word of a seed and the
 /// number of the epoch. Results: `D/loss` and `D/correct`, `[steps]`.
 ///
@@ -151,6 +151,7 @@ struct Batch {
 
 /// A variable that the optimizer changes.
 struct Trained {
+    at_first: bool,
     group: Group,
     parameter: BufferId,
     // `None` before backward.
@@ -185,6 +186,8 @@ impl<'a> Lowering<'a> {
         // update needs them.
         let parameters = lowering.trained().iter().map(|trained| trained.parameter).collect();
         lowering.plan.lay_side_by_side("parameters", parameters);
+        let statistics = lowering.statistics();
+        lowering.plan.lay_side_by_side("statistics", statistics);
         lowering
     }
 
@@ -414,51 +417,85 @@ impl<'a> Lowering<'a> {
             .map(|trained| trained.gradient.expect("backward reaches every trained variable"))
             .collect();
         self.plan.lay_side_by_side("gradients", gradients.clone());
-        let sizes: Vec<(Group, usize)> = trained
+        let sizes: Vec<Parameter> = trained
             .iter()
-            .map(|trained| (trained.group, self.plan.buffer(trained.parameter).shape.elements()))
+            .map(|&Trained { at_first, group, parameter, .. }| {
+                let elements = self.plan.buffer(parameter).shape.elements();
+                Parameter { at_first, group, elements }
+            })
             .collect();
         let mut operands = [parameters.clone(), gradients.clone()].concat();
-        let states = update.optimizer.states().iter().chain(update.average.map(|_| &AVERAGE));
-        for state in states {
-            let of_parameter = |&id: &BufferId| {
-                let BufferSpec { name, shape, .. } = self.plan.buffer(id).clone();
-                self.plan.add_buffer(format!("{name}.{state}"), Role::State, shape, Element::Real)
-            };
-            let states: Vec<BufferId> = parameters.iter().map(of_parameter).collect();
-            operands.extend(&states);
-            self.plan.lay_side_by_side(*state, states);
+        let averages = update.averages.then_some(&AVERAGE);
+        for state in update.optimizer.states().iter().chain(averages) {
+            operands.extend(self.states(state, &parameters, state));
         }
         let name = format!("{}/schedule", data.name);
-        let schedule = self.plan.add_buffer(name, Role::State, [*steps, 4], Element::Real);
+        let schedule = self.plan.add_buffer(name, Role::State, [*steps, Now::<f32>::SIZE], Element::Real);
+        if update.averages {
+            self.average_statistics([schedule, guard.step, guard.loss], *steps);
+        }
         operands.extend([schedule, guard.step, guard.loss]);
         if let Some(max_norm) = update.clip_norm {
             let scale = self.plan.add_buffer("clip_scale", Role::Gradient, [1], Element::Real);
             operands.push(scale);
-            let elements = sizes.iter().map(|&(_, elements)| elements).collect();
+            let elements = sizes.iter().map(|parameter| parameter.elements).collect();
             let op = GradientNorm::new(elements, max_norm, *steps);
             let operands = [gradients, vec![guard.step, guard.loss, scale]].concat();
             // Before the layers' own updates too: it may find that the step is a bad one.
             self.plan.update.insert(0, Step { op: Box::new(op), operands });
         }
-        let op = Update::new(*update, &sizes, *steps)?;
+        let op = Update::new(*update, sizes, *steps)?;
         self.plan.update.push(Step { op: Box::new(op), operands });
         self.advance(guard);
         Ok(())
     }
 
-    /// All trained variables, sorted by group, which is their order in memory.
+    /// A state beside each of these buffers, all of them side by side.
+    fn states(&mut self, state: &str, of: &[BufferId], arena: &str) -> Vec<BufferId> {
+        let of_each = |&id: &BufferId| {
+            let BufferSpec { name, shape, .. } = self.plan.buffer(id).clone();
+            self.plan.add_buffer(format!("{name}.{state}"), Role::State, shape, Element::Real)
+        };
+        let states: Vec<BufferId> = of.iter().map(of_each).collect();
+        self.plan.lay_side_by_side(arena, states.clone());
+        states
+    }
+
+    /// Keeps averages of the statistics, after the layers have changed them.
+    fn average_statistics(&mut self, schedule: [BufferId; 3], steps: usize) {
+        let statistics = self.statistics();
+        if statistics.is_empty() {
+            return;
+        }
+        let elements = statistics.iter().map(|&id| self.plan.buffer(id).shape.elements()).collect();
+        let averages = self.states(AVERAGE, &statistics, "averages of statistics");
+        let operands = [statistics, averages, schedule.to_vec()].concat();
+        self.plan.update.push(Step { op: Box::new(Average { elements, steps }), operands });
+    }
+
+    /// All variables that layers change themselves.
+    fn statistics(&self) -> Vec<BufferId> {
+        let layers = self.network.layers().iter().zip(&self.layers);
+        let all = layers.flat_map(|(layer, lowered)| layer.variables.iter().zip(&lowered.variables));
+        all.filter(|(variable, _)| variable.kind == Kind::Statistic).map(|(_, &buffer)| buffer).collect()
+    }
+
+    /// All trained variables, sorted by group, which is their order in memory; those that are trained at first alone come
+    /// last.
     fn trained(&self) -> Vec<Trained> {
         let mut trained = Vec::new();
         for (layer, lowered) in self.network.layers().iter().zip(&self.layers) {
             let buffers = lowered.variables.iter().zip(&lowered.gradients);
             for (variable, (&parameter, &gradient)) in layer.variables.iter().zip(buffers) {
-                if let Kind::Trained(group) = variable.kind {
-                    trained.push(Trained { group, parameter, gradient });
-                }
+                let (at_first, group) = match variable.kind {
+                    Kind::Trained(group) => (false, group),
+                    Kind::TrainedAtFirst(group) => (true, group),
+                    Kind::Frozen | Kind::Statistic => continue,
+                };
+                trained.push(Trained { at_first, group, parameter, gradient });
             }
         }
-        trained.sort_by_key(|trained| trained.group);
+        trained.sort_by_key(|trained| (trained.at_first, trained.group));
         trained
     }
 

@@ -304,7 +304,7 @@ mod tests {
 
     fn update() -> Plan {
         let parameters = [(Group::Weight, 3), (Group::Bias, 2)];
-        Plan::of_op(Box::new(Update::new(UpdateOptions::default(), &parameters, 1).unwrap()))
+        Plan::of_op(Box::new(Update::new(UpdateOptions::default(), parameters, 1).unwrap()))
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::trainer::Trainer;
 use crate::ops::HostBuffer;
+use crate::ops::optimizer::Now;
 use crate::{Error, Result};
 
 /// One step of a range test.
@@ -112,9 +113,9 @@ impl Trainer {
             let optimizer = self.settings().optimizer;
             let mut schedule: Vec<f32> = (first as u64 + 1..)
                 .zip(rates)
-                .flat_map(|(t, &rate)| optimizer.schedule_row(t, rate, None))
+                .flat_map(|(t, &rate)| optimizer.now(t, rate, None).row())
                 .collect();
-            schedule.resize(4 * in_epoch, 0.0);
+            schedule.resize(Now::<f32>::SIZE * in_epoch, 0.0);
             self.write("train/schedule", HostBuffer::real(schedule))?;
             self.write("train/step", HostBuffer::index(vec![0]))?;
             let mut done = 0;

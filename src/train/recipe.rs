@@ -26,9 +26,11 @@ pub struct Recipe {
 }
 
 /// The built-in recipes: their names and their files.
-pub const RECIPES: [(&str, &str); 2] = [
+pub const RECIPES: [(&str, &str); 4] = [
     ("mnist-fast", include_str!("recipes/mnist-fast.toml")),
     ("mnist-best", include_str!("recipes/mnist-best.toml")),
+    ("cifar-fast-small", include_str!("recipes/cifar-fast-small.toml")),
+    ("cifar-fast", include_str!("recipes/cifar-fast.toml")),
 ];
 
 /// A recipe's file. A run's `config.toml` is one too, and says more.
@@ -98,14 +100,13 @@ impl Recipe {
 mod tests {
     use super::*;
     use crate::network;
-    use crate::tensor::ImageShape;
 
     #[test]
     fn every_built_in_recipe_is_sound_and_has_a_network() {
         for (name, _) in RECIPES {
             let recipe = Recipe::open(name).unwrap();
-            let image = ImageShape { height: 28, width: 28, channels: 1 };
-            network::load(recipe.model.as_deref().unwrap(), image, 10).unwrap();
+            let network = network::open(recipe.model.as_deref().unwrap(), None, 10).unwrap();
+            recipe.training.frozen(network).unwrap();
         }
     }
 
@@ -128,7 +129,7 @@ mod tests {
         let epochs = "PATH: expected a sound recipe, found epochs: expected at least 1, found 0";
         assert_eq!(refused("[training]\nepochs = 0"), epochs);
         let error = Recipe::open("mnist-slow").unwrap_err().to_string();
-        let expected = "mnist-fast, mnist-best or the path of a .toml file";
+        let expected = "mnist-fast, mnist-best, cifar-fast-small, cifar-fast or the path of a .toml file";
         assert_eq!(error, format!("recipe: expected {expected}, found \"mnist-slow\""));
 
         std::fs::write(&path, "model = \"net.toml\"\n[training]\nepochs = 7").unwrap();

@@ -106,7 +106,8 @@ impl Recorder {
             save("best", &weights)?;
         }
         save("last", &weights)?;
-        if let Some(averages) = state.averages(trainer.network())? {
+        let kept_apart = trainer.settings().ema.and(state.averages(trainer.network())?);
+        if let Some(averages) = kept_apart {
             save("ema", &averages)?;
         }
         if let Some(evaluation) = &report.evaluation {

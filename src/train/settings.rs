@@ -1,11 +1,15 @@
 //! How a network is trained, as plain data.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
+use super::lookahead::Lookahead;
 use super::schedule::Schedule;
 use crate::data::{Dataset, balanced_weights};
-use crate::ops::optimizer::{Groups, Optimizer, Sgd, UpdateOptions};
+use crate::network::Network;
+use crate::ops::optimizer::{Groups, Now, Optimizer, Sgd, UpdateOptions};
 use crate::plan::LossOptions;
 use crate::{Error, Result};
 
@@ -27,6 +31,9 @@ pub struct TrainSettings {
     /// Share that the exponential moving average of each weight keeps in a step; without it, no averages are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f32>,
+    /// How weights return to slower averages of themselves; without it, they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lookahead: Option<Lookahead>,
     /// Share of every label that is spread over all classes in training; evaluations use the plain loss.
     #[serde(skip_serializing_if = "is_zero")]
     pub label_smoothing: f32,
@@ -39,12 +46,43 @@ pub struct TrainSettings {
     /// Names of variables that are not trained, with `*` for any characters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
+    /// Variables that are trained in the first epochs alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze_after: Option<FreezeAfter>,
     /// The optimizer, which turns gradients into steps.
     pub optimizer: Optimizer,
     /// How the learning rate changes over the run.
     pub schedule: Schedule,
     /// Weight decay and learning-rate factor of each group of parameters.
     pub groups: Groups,
+}
+
+/// Variables that are trained in the first epochs alone, and then keep their values. As text: `3:conv1.bias,conv2.*`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeAfter {
+    /// Number of epochs in which they are trained.
+    pub epochs: usize,
+    /// Their names, with `*` for any characters.
+    pub names: Vec<String>,
+}
+
+impl FromStr for FreezeAfter {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::Invalid`] for another form.
+    fn from_str(text: &str) -> Result<Self> {
+        let expected = "a number of epochs and names such as 3:conv1.bias,conv2.*";
+        let wrong = || Error::invalid("freeze_after", expected, format!("{text:?}"));
+        let (epochs, names) = text.split_once(':').ok_or_else(wrong)?;
+        let epochs = epochs.trim().parse().map_err(|_| wrong())?;
+        let names: Vec<String> = names.split(',').map(|name| name.trim().to_owned()).collect();
+        if names.iter().any(String::is_empty) {
+            return Err(wrong());
+        }
+        Ok(FreezeAfter { epochs, names })
+    }
 }
 
 /// Weight of each class in the training loss.
@@ -98,10 +136,12 @@ impl Default for TrainSettings {
             learning_rate: 0.02,
             clip_norm: None,
             ema: None,
+            lookahead: None,
             label_smoothing: 0.0,
             class_weights: None,
             augment: Augmentation::default(),
             freeze: Vec::new(),
+            freeze_after: None,
             optimizer: Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: false }),
             schedule: Schedule::default(),
             groups: Groups::default(),
@@ -133,6 +173,13 @@ impl TrainSettings {
         if !(0.0..1.0).contains(&self.label_smoothing) {
             return Err(Error::invalid("label smoothing", "a share from 0 to below 1", self.label_smoothing));
         }
+        if let Some(kept) = self.ema.filter(|kept| !(*kept > 0.0 && *kept < 1.0)) {
+            return Err(Error::invalid("average of weights", "a share above 0 and below 1", kept));
+        }
+        if self.ema.is_some() && self.lookahead.is_some() {
+            return Err(Error::invalid("average of weights", "either ema or lookahead", "both"));
+        }
+        self.lookahead.iter().try_for_each(Lookahead::check)?;
         self.augment.check()?;
         self.class_weights.iter().try_for_each(ClassWeights::check)?;
         self.schedule.check()?;
@@ -150,8 +197,14 @@ impl TrainSettings {
             optimizer: self.optimizer,
             groups: self.groups,
             clip_norm: self.clip_norm,
-            average: self.ema,
+            averages: self.ema.is_some() || self.lookahead.is_some(),
         }
+    }
+
+    /// `network` with those variables frozen that are not trained, or not for long.
+    pub(super) fn frozen(&self, network: Network) -> Result<Network> {
+        let network = network.freeze(&self.freeze)?;
+        self.freeze_after.iter().try_fold(network, |network, after| network.train_at_first(&after.names))
     }
 
     /// The learning rate of step `t` of a run with epochs of `steps`.
@@ -162,9 +215,16 @@ impl TrainSettings {
     /// Rows of the plan's schedule for an epoch of `steps` steps that begins after `done` steps of the run.
     pub(super) fn schedule_rows(&self, done: u64, steps: usize) -> Vec<f32> {
         let all = (self.epochs * steps) as u64;
+        let trained_at_first = self.freeze_after.as_ref().map_or(all, |after| (after.epochs * steps) as u64);
         let row = |t: u64| {
             let momentum = self.schedule.momentum(t, all);
-            self.optimizer.schedule_row(t + 1, self.rate(t, steps), momentum)
+            let now = self.optimizer.now(t + 1, self.rate(t, steps), momentum);
+            let (share, returns) = match self.lookahead {
+                Some(lookahead) => (lookahead.share(t + 1, all) as f32, lookahead.returns(t + 1, all)),
+                None => (1.0 - self.ema.unwrap_or(1.0), false),
+            };
+            let (at_first, returns) = (f32::from(t < trained_at_first), f32::from(returns));
+            Now { at_first, share, returns, ..now }.row()
         };
         (done..done + steps as u64).flat_map(row).collect()
     }

@@ -103,7 +103,7 @@ impl Trainer {
         data: &DataSplits,
         settings: TrainSettings,
     ) -> Result<Self> {
-        let network = network.freeze(&settings.freeze)?;
+        let network = settings.frozen(network)?;
         let options = Self::options(executor.as_ref(), &network, data, &settings)?;
         let plan = Arc::new(train_plan(&network, &options)?.fused(Prologues::WhereTheyPay));
         Self::check_memory(executor.as_ref(), &network, data, &settings, &plan)?;
@@ -204,7 +204,7 @@ impl Trainer {
         data: &DataSplits,
         settings: &TrainSettings,
     ) -> Result<Memory> {
-        let network = &network.clone().freeze(&settings.freeze)?;
+        let network = &settings.frozen(network.clone())?;
         let options = Self::options(executor, network, data, settings)?;
         let training = executor.memory(&train_plan(network, &options)?.fused(Prologues::WhereTheyPay));
         Self::evaluated(data).try_fold(training, |sum, set| {
@@ -374,9 +374,9 @@ impl Trainer {
     /// The buffers whose content lasts from step to step: the variables and the optimizer's state.
     fn lasting_buffers(&self) -> Vec<(String, BufferId)> {
         let variables = self.network.variables().map(|variable| variable.name.clone());
-        let UpdateOptions { optimizer, average, .. } = &self.options.update;
+        let UpdateOptions { optimizer, averages, .. } = &self.options.update;
         let of_variable = |variable: &Variable| {
-            let states = optimizer.states().iter().chain(average.map(|_| &AVERAGE));
+            let states = optimizer.states().iter().chain(averages.then_some(&AVERAGE));
             states.map(|state| format!("{}.{state}", variable.name)).collect::<Vec<_>>()
         };
         let names = variables.chain(self.network.variables().flat_map(of_variable));

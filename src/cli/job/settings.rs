@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use toml::{Table, Value};
 use wgconv::ops::optimizer::{Groups, Optimizer};
-use wgconv::train::{Augmentation, ClassWeights, Schedule, TrainSettings};
+use wgconv::train::{Augmentation, ClassWeights, FreezeAfter, Lookahead, Schedule, TrainSettings};
 use wgconv::{Error, Result};
 
 /// How to train. An option without a value is that of [`TrainSettings::default`], or of the run that is resumed.
@@ -43,6 +43,9 @@ pub struct SettingsOptions {
     /// Also keep a moving average of the weights, of which each step keeps this share, such as 0.999
     #[arg(long, value_name = "X")]
     ema: Option<f32>,
+    /// Let the weights return now and then to slower averages of themselves, as a list of every=STEPS,kept=SHARE,power=X
+    #[arg(long, value_name = "LIST")]
+    lookahead: Option<Lookahead>,
     /// Share of every label that is spread over all classes, from 0 to below 1 [default: 0]
     #[arg(long, value_name = "X")]
     label_smoothing: Option<f32>,
@@ -62,6 +65,9 @@ pub struct SettingsOptions {
     /// Do not train weights whose names match this (`*` stands for any characters)
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
+    /// Train weights whose names match these in the first epochs alone, such as 3:conv1.bias,conv2.*
+    #[arg(long, value_name = "EPOCHS:PATTERNS")]
+    freeze_after: Option<FreezeAfter>,
     /// Seed of all random numbers: initial weights, order of the images, synthetic digits [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -94,13 +100,16 @@ impl SettingsOptions {
             seed: self.seed.unwrap_or(base.seed),
             learning_rate: self.learning_rate.unwrap_or(usual_rate),
             clip_norm: self.clip_norm.or(base.clip_norm),
-            ema: self.ema.or(base.ema),
+            // Either takes the place of the other.
+            ema: self.ema.or(base.ema.filter(|_| self.lookahead.is_none())),
+            lookahead: self.lookahead.or(base.lookahead.filter(|_| self.ema.is_none())),
             label_smoothing: self.label_smoothing.unwrap_or(base.label_smoothing),
             class_weights: match &self.class_weights {
                 Some(_) => Some(ClassWeights::Balanced),
                 None => base.class_weights,
             },
             augment: self.augment.clone().unwrap_or(base.augment),
+            freeze_after: self.freeze_after.clone().or(base.freeze_after),
             freeze: if self.freeze.is_empty() { base.freeze } else { self.freeze.clone() },
             optimizer,
             schedule: match self.warmup {

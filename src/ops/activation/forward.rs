@@ -1,12 +1,11 @@
 //! Applying an activation.
 
-use std::f32::consts::FRAC_1_SQRT_2;
 use std::f64::consts::SQRT_2;
 
 use rayon::prelude::*;
 
-use super::{Activation, CHUNK};
-use crate::cpu::vectorized;
+use super::{Activation, CHUNK, normal_distribution};
+use crate::cpu::{exp, vectorized};
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
@@ -101,10 +100,10 @@ impl Activation {
             Activation::Relu => map(values, |x| if x <= 0.0 { 0.0 } else { x }),
             Activation::LeakyRelu { slope } => map(values, |x| if x <= 0.0 { slope * x } else { x }),
             Activation::Elu { alpha } => map(values, |x| if x <= 0.0 { alpha * x.exp_m1() } else { x }),
-            Activation::Sigmoid => map(values, |x| 1.0 / (1.0 + (-x).exp())),
+            Activation::Sigmoid => map(values, |x| 1.0 / (1.0 + exp(-x))),
             Activation::Tanh => map(values, f32::tanh),
-            Activation::Gelu => map(values, |x| 0.5 * x * libm::erfcf(-x * FRAC_1_SQRT_2)),
-            Activation::Silu => map(values, |x| x / (1.0 + (-x).exp())),
+            Activation::Gelu => map(values, |x| x * normal_distribution(x)[0]),
+            Activation::Silu => map(values, |x| x / (1.0 + exp(-x))),
             Activation::HardSwish => map(values, |x| {
                 let between = if x >= 3.0 { x } else { x * (x + 3.0) / 6.0 };
                 if x <= -3.0 { 0.0 } else { between }
@@ -122,7 +121,7 @@ impl Activation {
             // WGSL allows `exp` an error of 3 + 2*|x| units in the last place.
             Activation::Elu { alpha } => Precision::approximate(4.0 * f64::from(alpha).max(1.0)),
             Activation::Sigmoid | Activation::Tanh | Activation::Silu => Precision::approximate(4.0),
-            // In addition, the kernel's approximation of the normal distribution is off by 7.5e-8.
+            // In addition, the approximation of the normal distribution is off by 7.5e-8.
             Activation::Gelu => Precision::approximate(4.0),
             Activation::HardSwish => Precision::approximate(1.0),
             Activation::Scale { factor } => Precision::approximate(f64::from(factor).abs().max(1.0)),

@@ -1,12 +1,11 @@
 //! The gradient of an activation.
 
-use std::f32::consts::FRAC_1_SQRT_2;
 use std::f64::consts::{PI, SQRT_2};
 
 use rayon::prelude::*;
 
-use super::{Activation, CHUNK, Saved};
-use crate::cpu::vectorized;
+use super::{Activation, CHUNK, Saved, normal_distribution};
+use crate::cpu::{exp, vectorized};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Valuewise};
@@ -139,12 +138,11 @@ impl Activation {
             Activation::Sigmoid => update(grad, saved, |grad, y| y * (1.0 - y) * grad),
             Activation::Tanh => update(grad, saved, |grad, y| (1.0 - y * y) * grad),
             Activation::Gelu => update(grad, saved, |grad, x| {
-                let share = 0.5 * libm::erfcf(-x * FRAC_1_SQRT_2);
-                let density = DENSITY_AT_ZERO * (-0.5 * x * x).exp();
-                (share + x * density) * grad
+                let [share, density] = normal_distribution(x);
+                (share + x * (DENSITY_AT_ZERO * density)) * grad
             }),
             Activation::Silu => update(grad, saved, |grad, x| {
-                let s = 1.0 / (1.0 + (-x).exp());
+                let s = 1.0 / (1.0 + exp(-x));
                 (s + x * s * (1.0 - s)) * grad
             }),
             Activation::HardSwish => update(grad, saved, |grad, x| {

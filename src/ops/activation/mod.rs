@@ -7,6 +7,7 @@ pub use forward::ActivationForward;
 pub use grad::ActivationGrad;
 
 use super::kernel::{Constant, Source, shader};
+use crate::cpu::exp;
 use crate::{Error, Result};
 
 /// A function that is applied to every element.
@@ -135,6 +136,24 @@ impl Activation {
             _ => vec![],
         }
     }
+}
+
+/// The share of the normal distribution below `x`, `(1 + erf(x/sqrt(2)))/2`, and its density at `x` without the factor
+/// `1/sqrt(2*pi)`, in f32, for loops that are compiled to vectors.
+///
+/// The share is off by at most 7.5e-8: Abramowitz and Stegun, formula 7.1.26, written with the tail, so that nothing cancels.
+#[inline(always)]
+fn normal_distribution(x: f32) -> [f32; 2] {
+    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let t = 1.0 / (1.0 + 0.327_591_1 * z);
+    let series = 1.061_405_4;
+    let series = series * t - 1.453_152;
+    let series = series * t + 1.421_413_7;
+    let series = series * t - 0.284_496_74;
+    let series = series * t + 0.254_829_6;
+    let density = exp(-z * z);
+    let tail = 0.5 * series * t * density;
+    [if x < 0.0 { tail } else { 1.0 - tail }, density]
 }
 
 /// Elements that a core takes at a time: few enough for its first-level cache, enough to be worth waking a thread.

@@ -3,6 +3,7 @@
 mod adagrad;
 mod adam;
 mod adamw;
+mod average;
 mod gradient_norm;
 mod groups;
 mod lion;
@@ -14,13 +15,14 @@ mod update;
 pub use adagrad::Adagrad;
 pub use adam::Adam;
 pub use adamw::AdamW;
+pub use average::{AVERAGE, Average};
 pub use gradient_norm::GradientNorm;
 pub use groups::{Group, GroupOptions, Groups};
 pub use lion::Lion;
 pub use rmsprop::RmsProp;
 pub use rule::{Decay, Now, Piece, Rule};
 pub use sgd::Sgd;
-pub use update::{AVERAGE, Update, UpdateOptions};
+pub use update::{Parameter, Update, UpdateOptions};
 
 use std::ops::Deref;
 use std::str::FromStr;
@@ -106,19 +108,20 @@ impl FromStr for Optimizer {
 }
 
 impl Optimizer {
-    /// The row of the schedule `[steps,4]` for step `t` of the whole training, the first one being 1: learning rate,
-    /// momentum, and the factors that correct for states that start at zero. All of them are computed in f64.
+    /// The row of the schedule for step `t` of the whole training, the first one being 1: learning rate, momentum, and the
+    /// factors that correct for states that start at zero, all of them computed in f64. Averages are left as they are.
     ///
     /// If `momentum` is `None`, the optimizer's own is used; an optimizer without momentum does not read it.
     ///
     /// # Panics
     /// For step 0: steps are numbered from 1.
-    pub fn schedule_row(&self, t: u64, learning_rate: f64, momentum: Option<f64>) -> [f32; 4] {
+    pub fn now(&self, t: u64, learning_rate: f64, momentum: Option<f64>) -> Now<f32> {
         assert!(t > 0, "steps count from 1");
         let momentum = momentum.unwrap_or_else(|| self.momentum()) as f32;
         // The momentum as rounded for the kernels, since the corrections must match their averages.
-        let [first, second] = self.corrections(t, momentum.into());
-        [learning_rate as f32, momentum, first as f32, second as f32]
+        let corrections = self.corrections(t, momentum.into()).map(|correction| correction as f32);
+        let learning_rate = learning_rate as f32;
+        Now { learning_rate, momentum, corrections, at_first: 1.0, share: 0.0, returns: 0.0 }
     }
 }
 
@@ -167,20 +170,32 @@ mod tests {
 
     #[test]
     fn a_row_holds_what_the_host_computes_of_a_step() {
+        let row = |optimizer: &Optimizer, t, rate, momentum| optimizer.now(t, rate, momentum).row();
+        let with =
+            |[rate, momentum, first, second]: [f32; 4]| [rate, momentum, first, second, 1.0, 0.0, 0.0, 0.0];
         let sgd = Optimizer::Sgd(Sgd { momentum: 0.5, nesterov: false });
-        assert_eq!(sgd.schedule_row(7, 0.25, None), [0.25, 0.5, 1.0, 1.0]);
-        assert_eq!(sgd.schedule_row(7, 0.25, Some(0.75)), [0.25, 0.75, 1.0, 1.0]);
+        assert_eq!(row(&sgd, 7, 0.25, None), with([0.25, 0.5, 1.0, 1.0]));
+        assert_eq!(row(&sgd, 7, 0.25, Some(0.75)), with([0.25, 0.75, 1.0, 1.0]));
         let adam = Optimizer::Adam(Adam { betas: [0.5, 0.75], ..Adam::default() });
-        assert_eq!(adam.schedule_row(1, 1.0, None), [1.0, 0.5, 2.0, 2.0]);
-        assert_eq!(adam.schedule_row(2, 1.0, None), [1.0, 0.5, 4.0 / 3.0, (16.0f32 / 7.0).sqrt()]);
-        assert_eq!(adam.schedule_row(1_000_000, 1.0, None), [1.0, 0.5, 1.0, 1.0]);
+        assert_eq!(row(&adam, 1, 1.0, None), with([1.0, 0.5, 2.0, 2.0]));
+        assert_eq!(row(&adam, 2, 1.0, None), with([1.0, 0.5, 4.0 / 3.0, (16.0f32 / 7.0).sqrt()]));
+        assert_eq!(row(&adam, 1_000_000, 1.0, None), with([1.0, 0.5, 1.0, 1.0]));
+        let now = sgd.now(7, 0.25, None);
+        assert_eq!(Now::of(&[[0.0; 8], now.row()].concat(), 1), now);
     }
 
     /// Tensors that lie side by side have zeros between them, which must stay zero.
     #[test]
     fn zeros_stay_zeros() {
         for optimizer in Optimizer::all() {
-            let now = Now { learning_rate: 1.0, momentum: optimizer.momentum(), corrections: [1e3; 2] };
+            let now = Now {
+                learning_rate: 1.0,
+                momentum: optimizer.momentum(),
+                corrections: [1e3; 2],
+                at_first: 1.0,
+                share: 1.0,
+                returns: 1.0,
+            };
             let mut states = vec![0.0; optimizer.states().len()];
             assert_eq!(optimizer.define(&now, 0.0, &mut states), 0.0, "{}", optimizer.name());
             assert!(states.iter().all(|&state| state == 0.0), "{}", optimizer.name());

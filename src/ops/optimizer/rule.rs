@@ -110,16 +110,33 @@ pub struct Now<T> {
     pub momentum: T,
     /// [`Rule::corrections`].
     pub corrections: [T; 2],
+    /// Factor of the learning rate of parameters that are trained [at first](crate::network::Kind::TrainedAtFirst) alone: 1,
+    /// later 0.
+    pub at_first: T,
+    /// Share that each average takes in of its value.
+    pub share: T,
+    /// Above 0.5 in a step after which values become their averages, otherwise 0.
+    pub returns: T,
 }
 
 impl<T: Copy> Now<T> {
     /// Number of values in a row.
-    pub const SIZE: usize = 4;
+    pub const SIZE: usize = 8;
 
-    /// Row `step` of a schedule `[steps,4]`.
+    /// Row `step` of a schedule `[steps,8]`.
     pub(super) fn of(schedule: &[T], step: usize) -> Self {
         let row = &schedule[Self::SIZE * step..];
-        Now { learning_rate: row[0], momentum: row[1], corrections: [row[2], row[3]] }
+        let [learning_rate, momentum, first, second, at_first, share, returns] =
+            std::array::from_fn(|column| row[column]);
+        Now { learning_rate, momentum, corrections: [first, second], at_first, share, returns }
+    }
+}
+
+impl Now<f32> {
+    /// The row of a schedule `[steps,8]`, whose last value is unused.
+    pub fn row(self) -> [f32; 8] {
+        let Now { learning_rate, momentum, corrections: [first, second], at_first, share, returns } = self;
+        [learning_rate, momentum, first, second, at_first, share, returns, 0.0]
     }
 }
 

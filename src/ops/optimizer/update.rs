@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::average::{AVERAGE, QUAD, apart, averaged};
 use super::rule::{Decay, MOST_STATES, Now, Piece, Terms};
 use super::{Group, Groups, Optimizer};
 use crate::device::DeviceProfile;
@@ -25,9 +26,9 @@ pub struct UpdateOptions {
     /// If the norm of all gradients together is above this, they are scaled down to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
-    /// The share that the moving average of each parameter keeps in a step; without it, there are no averages.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub average: Option<f32>,
+    /// Whether a moving average of each parameter and statistic is kept, by the shares in the schedule.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub averages: bool,
 }
 
 impl UpdateOptions {
@@ -38,11 +39,8 @@ impl UpdateOptions {
     pub fn check(&self) -> Result<()> {
         self.optimizer.check()?;
         self.groups.check(self.optimizer.name())?;
-        if let Some(norm) = self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
-            return Err(Error::invalid("gradient clipping", "a finite norm above 0", norm));
-        }
-        match self.average.filter(|kept| !(*kept > 0.0 && *kept < 1.0)) {
-            Some(kept) => Err(Error::invalid("average of weights", "a share above 0 and below 1", kept)),
+        match self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+            Some(norm) => Err(Error::invalid("gradient clipping", "a finite norm above 0", norm)),
             None => Ok(()),
         }
     }
@@ -53,12 +51,13 @@ impl UpdateOptions {
 /// With the `direction` that [`Optimizer`] computes from a gradient `g`, and with each group's factor and decay:
 ///
 /// ```text
-/// rate = rate_factor * learning_rate
+/// rate = rate_factor * learning_rate            times the schedule's `at_first` for parameters that are trained at first alone
 /// g = clip_scale * gradient                     clip_scale is 1 without clipping
 /// g = g + weight_decay * parameter              where weight decay is coupled
 /// parameter -= rate * weight_decay * parameter  where it is decoupled
 /// parameter -= rate * direction(g)
-/// average += (1 - kept) * (parameter - average) with averages, of which a step keeps the share `kept`
+/// average += share * (parameter - average)      with averages
+/// parameter = average                           with averages, in steps whose row says so
 /// ```
 ///
 /// If `loss[step]` is not finite, nothing changes, so that training stops with its weights intact; a step past the end
@@ -68,23 +67,39 @@ impl UpdateOptions {
 /// For parameters of `E1`, `E2`, .. values: each parameter (in place), each gradient, then the first state of each
 /// parameter, and the second of each (in place, zero at first), if the optimizer has them, and the average of each (in
 /// place, at first the parameter's value), if averages are kept. The tensors of each of these kinds lie side by side,
-/// sorted by groups. Then schedule `[steps,4]` of [`Optimizer::schedule_row`], step `[1]`, loss
-/// `[steps]`, and with clipping clip_scale `[1]`, which [`GradientNorm`](super::GradientNorm) writes.
+/// sorted by groups, those that are trained at first alone behind the others. Then schedule `[steps,8]` of [`Now::row`],
+/// step `[1]`, loss `[steps]`, and with clipping clip_scale `[1]`, which [`GradientNorm`](super::GradientNorm) writes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
     options: UpdateOptions,
-    tensors: Vec<Tensor>,
+    tensors: Vec<Parameter>,
     steps: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Tensor {
-    group: Group,
-    elements: usize,
+/// One tensor of parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Whether it is trained in the first epochs alone.
+    pub at_first: bool,
+    /// Its group, whose options it has.
+    pub group: Group,
+    /// Number of its values.
+    pub elements: usize,
 }
 
-/// The name of the operands that are averages.
-pub const AVERAGE: &str = "average";
+impl Parameter {
+    /// What parameters are sorted by.
+    fn key(&self) -> (bool, Group) {
+        (self.at_first, self.group)
+    }
+}
+
+/// A parameter that is always trained.
+impl From<(Group, usize)> for Parameter {
+    fn from((group, elements): (Group, usize)) -> Self {
+        Parameter { at_first: false, group, elements }
+    }
+}
 
 /// The number of the first state's binding; those before it are the same for all optimizers.
 const FIRST_STATE: u32 = 5;
@@ -93,18 +108,22 @@ const FIRST_STATE: u32 = 5;
 const CHUNK: usize = 4096;
 
 impl Update {
-    /// Checks the options for parameters with these groups and numbers of values, in a run of at most `steps` steps.
+    /// Checks the options for these parameters, in a run of at most `steps` steps.
     ///
     /// # Errors
     /// As [`UpdateOptions::check`].
     ///
     /// # Panics
     /// If there are no parameters, or they are not sorted by groups.
-    pub fn new(options: UpdateOptions, parameters: &[(Group, usize)], steps: usize) -> Result<Self> {
+    pub fn new(
+        options: UpdateOptions,
+        parameters: impl IntoIterator<Item = impl Into<Parameter>>,
+        steps: usize,
+    ) -> Result<Self> {
         options.check()?;
-        assert!(!parameters.is_empty(), "an update without parameters");
-        assert!(parameters.is_sorted_by_key(|&(group, _)| group), "{parameters:?} are not sorted by groups");
-        let tensors = parameters.iter().map(|&(group, elements)| Tensor { group, elements }).collect();
+        let tensors: Vec<Parameter> = parameters.into_iter().map(Into::into).collect();
+        assert!(!tensors.is_empty(), "an update without parameters");
+        assert!(tensors.is_sorted_by_key(Parameter::key), "{tensors:?} are not sorted by groups");
         Ok(Update { options, tensors, steps })
     }
 
@@ -116,11 +135,6 @@ impl Update {
         self.options.clip_norm.is_some()
     }
 
-    /// The share of a parameter that its average takes in, if averages are kept.
-    fn average_share(&self) -> Option<f32> {
-        self.options.average.map(|kept| 1.0 - kept)
-    }
-
     /// Number of operands per parameter before its average: the parameter, its gradient and its states.
     fn kinds_before_average(&self) -> usize {
         2 + self.optimizer().states().len()
@@ -128,7 +142,7 @@ impl Update {
 
     /// Number of operands per parameter.
     fn kinds(&self) -> usize {
-        self.kinds_before_average() + usize::from(self.options.average.is_some())
+        self.kinds_before_average() + usize::from(self.options.averages)
     }
 
     /// The operands, sorted by kind.
@@ -145,13 +159,7 @@ impl Update {
             }),
             averages: kind(),
         };
-        Sorted {
-            tensors,
-            schedule: &others[0],
-            step: &others[1],
-            loss: &others[2],
-            clip_scale: others.get(3),
-        }
+        Sorted { tensors, others }
     }
 
     /// Three overrides, one for each group.
@@ -165,17 +173,20 @@ impl Update {
     /// The launches that update the parameters of one span: one, unless it would bind too many buffers.
     fn calls(&self, span: &Span) -> Vec<KernelCall> {
         let all = self.tensors.len();
-        let first_beyond = |group: Group| {
+        let first_of = |at_first: bool, group: Group| {
             let tensors = &self.tensors[span.tensors.clone()];
-            let number = tensors.iter().position(|tensor| tensor.group > group);
+            let number = tensors.iter().position(|tensor| tensor.key() >= (at_first, group));
             number.map_or(span.elements, |number| span.offsets[number]) / QUAD
         };
         let groups = self.options.groups.all();
         let quads = span.elements / QUAD;
         let mut constants: Vec<(&'static str, Constant)> = vec![
             ("QUADS", quads.into()),
-            ("FIRST_BIAS", first_beyond(Group::Weight).into()),
-            ("FIRST_NORM", first_beyond(Group::Bias).into()),
+            ("FIRST_BIAS", first_of(false, Group::Bias).into()),
+            ("FIRST_NORM", first_of(false, Group::Norm).into()),
+            ("FIRST_AT_FIRST", first_of(true, Group::Weight).into()),
+            ("FIRST_BIAS_AT_FIRST", first_of(true, Group::Bias).into()),
+            ("FIRST_NORM_AT_FIRST", first_of(true, Group::Norm).into()),
             ("STEPS", self.steps.into()),
             ("IS_COUPLED", (self.optimizer().decay() == Decay::Coupled).into()),
         ];
@@ -205,68 +216,46 @@ impl Update {
         } else {
             add(shader!("optimizer/gradient_as_it_is.wgsl"));
         }
-        let Some(share) = self.average_share() else {
+        let is_averaged_here = self.options.averages && bindings.len() < MAX_BINDINGS;
+        if is_averaged_here {
+            source.files.extend(shader!("optimizer/average.wgsl").files);
+            source.sizes.push(("AVERAGE_BINDING", bindings.len() as u32));
+            bindings.push(of_kind(average));
+        } else {
             source.files.extend(shader!("optimizer/no_average.wgsl").files);
-            return vec![launch(source, constants, bindings, quads)];
-        };
-        let with_average = |mut call: KernelCall| {
-            call.source.files.extend(shader!("optimizer/average.wgsl").files);
-            call.source.sizes.push(("AVERAGE_BINDING", call.bindings.len() as u32));
-            call.constants.push(("AVERAGE_SHARE", share.into()));
-            call.bindings.push(of_kind(average));
-            call
-        };
-        if bindings.len() < MAX_BINDINGS {
-            return vec![with_average(launch(source, constants, bindings, quads))];
         }
-        source.files.extend(shader!("optimizer/no_average.wgsl").files);
-        let apart = launch(
-            shader!("optimizer/average_apart.wgsl", "float_bits.wgsl", "grid.wgsl"),
-            vec![("QUADS", quads.into()), ("STEPS", self.steps.into())],
-            vec![of_kind(0), single(1), single(2)],
-            quads,
-        );
-        vec![launch(source, constants, bindings, quads), with_average(apart)]
+        let workgroups = quads.div_ceil(WORKGROUP_SIZE as usize);
+        let mut calls = vec![KernelCall::new(source, constants, bindings, workgroups)];
+        if self.options.averages && !is_averaged_here {
+            let bindings = [of_kind(0), single(0), single(1), single(2), of_kind(average)];
+            calls.push(apart(quads, self.steps, bindings));
+        }
+        calls
     }
 }
 
-/// Number of values that an invocation updates.
-const QUAD: usize = 4;
-
-/// A launch with one invocation per quad of values.
-fn launch(
-    source: Source,
-    constants: Vec<(&'static str, Constant)>,
-    bindings: Vec<Binding>,
-    quads: usize,
-) -> KernelCall {
-    KernelCall::new(source, constants, bindings, quads.div_ceil(WORKGROUP_SIZE as usize))
+/// The schedule's row of a step, of the operands schedule, step and loss; `None` if the step must change nothing.
+pub(super) fn now<T: Copy>(others: &[HostBuffer<T>], is_finite: impl Fn(T) -> bool) -> Option<Now<T>> {
+    let (schedule, step, loss) = (others[0].reals(), others[1].indices()[0] as usize, others[2].reals());
+    (step < loss.len() && is_finite(loss[step])).then(|| Now::of(schedule, step))
 }
 
 /// The operands of an update, sorted by kind.
 struct Sorted<'a, T> {
     tensors: Tensors<'a, T>,
-    schedule: &'a HostBuffer<T>,
-    step: &'a HostBuffer<T>,
-    loss: &'a HostBuffer<T>,
-    clip_scale: Option<&'a HostBuffer<T>>,
+    /// schedule, step, loss, and with clipping clip_scale.
+    others: &'a [HostBuffer<T>],
 }
 
 impl<T: Copy> Sorted<'_, T> {
-    /// The schedule's row for this step; `None` if the step must change nothing.
-    fn now(&self, is_finite: impl Fn(T) -> bool) -> Option<Now<T>> {
-        let (step, loss) = (self.step.indices()[0] as usize, self.loss.reals());
-        (step < loss.len() && is_finite(loss[step])).then(|| Now::of(self.schedule.reals(), step))
-    }
-
     fn clip_scale(&self) -> Option<T> {
-        self.clip_scale.map(|scale| scale.reals()[0])
+        self.others.get(3).map(|scale| scale.reals()[0])
     }
 }
 
 /// A part of the parameters, with their gradients and the states that the optimizer has.
 struct Tensors<'a, T> {
-    tensors: &'a [Tensor],
+    tensors: &'a [Parameter],
     parameters: &'a mut [HostBuffer<T>],
     gradients: &'a [HostBuffer<T>],
     states: [&'a mut [HostBuffer<T>]; MOST_STATES],
@@ -275,11 +264,11 @@ struct Tensors<'a, T> {
 
 impl<'a> Tensors<'a, f32> {
     /// Calls `work` with all tensors in pieces, on all cores.
-    fn in_pieces(self, terms: &(impl Fn(Group) -> Terms + Sync), work: &(impl Fn(Piece<'_>) + Sync)) {
+    fn in_pieces(self, terms: &(impl Fn(Parameter) -> Terms + Sync), work: &(impl Fn(Piece<'_>) + Sync)) {
         let elements: usize = self.tensors.iter().map(|tensor| tensor.elements).sum();
         match self.tensors {
             [] => {}
-            &[Tensor { group, .. }] => {
+            &[parameter] => {
                 fn reals(buffers: &mut [HostBuffer<f32>]) -> &mut [f32] {
                     buffers.first_mut().map_or(&mut [], HostBuffer::reals_mut)
                 }
@@ -290,7 +279,7 @@ impl<'a> Tensors<'a, f32> {
                         gradient: gradients[0].reals(),
                         states: states.map(reals),
                         average: reals(averages),
-                        terms: terms(group),
+                        terms: terms(parameter),
                     },
                     work,
                 );
@@ -354,7 +343,7 @@ impl Op for Update {
 
     fn operands(&self) -> Vec<Operand> {
         fn one_each<'a>(
-            tensors: &'a [Tensor],
+            tensors: &'a [Parameter],
             operand: impl Fn([usize; 1]) -> Operand + 'a,
         ) -> impl Iterator<Item = Operand> + 'a {
             tensors.iter().map(move |tensor| operand([tensor.elements]))
@@ -370,7 +359,7 @@ impl Op for Update {
                 if has_sign { operand } else { operand.without_sign() }
             }));
         }
-        if self.options.average.is_some() {
+        if self.options.averages {
             operands.extend(one_each(&self.tensors, |shape| Operand::update(AVERAGE, shape)));
         }
         operands.extend([
@@ -389,13 +378,14 @@ impl Op for Update {
 
     fn define(&self, operands: &mut Operands<f64>) {
         let sorted = self.sorted(operands);
-        let Some(now) = sorted.now(f64::is_finite) else { return };
+        let Some(now) = now(sorted.others, f64::is_finite) else { return };
         let clip_scale = sorted.clip_scale();
         let optimizer = self.optimizer();
         let Tensors { tensors, parameters, gradients, mut states, averages } = sorted.tensors;
         for (number, tensor) in tensors.iter().enumerate() {
             let options = self.options.groups.of(tensor.group);
-            let rate = f64::from(options.rate_factor) * now.learning_rate;
+            let at_first = if tensor.at_first { now.at_first } else { 1.0 };
+            let rate = f64::from(options.rate_factor) * now.learning_rate * at_first;
             let weight_decay = f64::from(options.weight_decay);
             for (i, parameter) in parameters[number].reals_mut().iter_mut().enumerate() {
                 let mut g = gradients[number].reals()[i];
@@ -415,9 +405,9 @@ impl Op for Update {
                 for (state, of_tensors) in before.iter().zip(&mut states[..kept]) {
                     of_tensors[number].reals_mut()[i] = *state;
                 }
-                if let Some(kept) = self.options.average {
+                if self.options.averages {
                     let average = &mut averages[number].reals_mut()[i];
-                    *average += (1.0 - f64::from(kept)) * (*parameter - *average);
+                    [*average, *parameter] = averaged(&now, *average, *parameter);
                 }
             }
         }
@@ -427,12 +417,13 @@ impl Op for Update {
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
         CpuForm::only(|operands| {
             let sorted = self.sorted(operands);
-            let Some(now) = sorted.now(f32::is_finite) else { return };
+            let Some(now) = now(sorted.others, f32::is_finite) else { return };
             let scale = sorted.clip_scale().unwrap_or(1.0);
             let decay = self.optimizer().decay();
-            let terms = |group: Group| {
-                let options = self.options.groups.of(group);
-                let rate = options.rate_factor * now.learning_rate;
+            let terms = |tensor: Parameter| {
+                let options = self.options.groups.of(tensor.group);
+                let at_first = if tensor.at_first { now.at_first } else { 1.0 };
+                let rate = now.learning_rate * at_first * options.rate_factor;
                 match decay {
                     Decay::Coupled => Terms { scale, pull: options.weight_decay, keep: 1.0, rate },
                     Decay::Decoupled => {
@@ -441,13 +432,12 @@ impl Op for Update {
                 }
             };
             let optimizer = self.optimizer();
-            let share = self.average_share().unwrap_or_default();
             sorted.tensors.in_pieces(&terms, &|piece| {
                 let Piece { parameter, gradient, states, average, terms } = piece;
                 let step = Piece { parameter: &mut *parameter, gradient, states, average: &mut [], terms };
                 optimizer.run_on_cpu(&now, step);
                 for (average, parameter) in average.iter_mut().zip(parameter) {
-                    *average += share * (*parameter - *average);
+                    [*average, *parameter] = averaged(&now, *average, *parameter);
                 }
             });
         })
@@ -465,7 +455,7 @@ impl Op for Update {
     /// addition to the optimizer's own.
     fn flops(&self) -> u64 {
         let elements: usize = self.tensors.iter().map(|tensor| tensor.elements).sum();
-        let average = if self.options.average.is_some() { 3 } else { 0 };
+        let average = if self.options.averages { 3 } else { 0 };
         (4 + u64::from(self.clips()) + self.optimizer().flops() + average) * elements as u64
     }
 
@@ -473,10 +463,7 @@ impl Op for Update {
     fn precision(&self) -> Precision {
         let groups = self.options.groups.all();
         let is_short = |value: f32| (value * 16.0).fract() == 0.0;
-        let mut factors = groups
-            .iter()
-            .flat_map(|group| [group.rate_factor, group.weight_decay])
-            .chain(self.options.average);
+        let mut factors = groups.iter().flat_map(|group| [group.rate_factor, group.weight_decay]);
         let exact_on_integers = self.optimizer().is_exact_on_integers() && factors.all(is_short);
         let largest = groups.iter().fold(1.0, |largest: f32, group| largest.max(group.rate_factor));
         let term_error = f64::from(largest) * self.optimizer().error();
@@ -510,9 +497,6 @@ mod tests {
         for clip_norm in [0.0, -1.0, f32::INFINITY, f32::NAN].map(Some) {
             assert!(UpdateOptions { clip_norm, ..good }.check().is_err(), "{clip_norm:?}");
         }
-        for average in [0.0, 1.0, -0.5, f32::NAN].map(Some) {
-            assert!(UpdateOptions { average, ..good }.check().is_err(), "{average:?}");
-        }
     }
 
     #[test]
@@ -523,40 +507,47 @@ mod tests {
             optimizer: Optimizer::AdamW(AdamW::default()),
             groups: Groups { bias, ..Groups::default() },
             clip_norm: Some(2.0),
-            average: None,
+            averages: false,
         };
         assert_eq!(toml::from_str::<UpdateOptions>(text).unwrap(), expected);
         assert_eq!(toml::from_str::<UpdateOptions>("").unwrap(), UpdateOptions::default());
         assert!(toml::from_str::<UpdateOptions>("[groups.filters]\nrate_factor = 2.0").is_err());
     }
 
-    /// Each group has its own factor and decay.
+    /// Each group has its own factor and decay; parameters that are trained at first alone keep their values later.
     #[test]
     fn groups_differ() {
         let group = |rate_factor, weight_decay| GroupOptions { rate_factor, weight_decay };
         let groups = Groups { weight: group(1.0, 0.5), bias: group(2.0, 0.0), norm: group(0.0, 0.5) };
         let options = UpdateOptions { groups, ..UpdateOptions::default() };
-        let parameters = [(Group::Weight, 1), (Group::Bias, 2), (Group::Norm, 1)];
-        let op = Update::new(options, &parameters, 1).unwrap();
+        let at_first = Parameter { at_first: true, group: Group::Bias, elements: 1 };
+        let always = [(Group::Weight, 1), (Group::Bias, 2), (Group::Norm, 1)].map(Parameter::from);
+        let op = Update::new(options, always.into_iter().chain([at_first]), 2).unwrap();
         let real = |values: &[f32]| HostBuffer::real(values.to_vec());
+        let row = Optimizer::default().now(1, 0.5, None);
         let mut operands = Operands::new(vec![
             real(&[2.0]),
             real(&[2.0, -2.0]),
             real(&[2.0]),
+            real(&[2.0]),
             real(&[3.0]),
             real(&[3.0, 1.0]),
             real(&[3.0]),
-            real(&[0.5, 0.0, 1.0, 1.0]),
+            real(&[3.0]),
+            real(&[row, Now { at_first: 0.0, ..row }].map(Now::row).concat()),
             HostBuffer::index(vec![0]),
-            real(&[0.0]),
+            real(&[0.0, 0.0]),
         ]);
         op.cpu_forms()[0].run(&mut operands);
-        // 2 - 0.5 * (3 + 0.5 * 2), 2 - 2 * 0.5 * 3, -2 - 2 * 0.5 * 1, and no step at all.
-        let buffers = operands.into_buffers();
-        assert_eq!(
-            [buffers[0].reals(), buffers[1].reals(), buffers[2].reals()],
-            [&[0.0][..], &[-1.0, -3.0], &[2.0]]
-        );
+        // 2 - 0.5 * (3 + 0.5 * 2), 2 - 2 * 0.5 * 3, -2 - 2 * 0.5 * 1, and no step at all; at first, 2 - 2 * 0.5 * 3.
+        let values = |operands: &mut Operands<f32>| -> Vec<f32> {
+            operands.as_mut_slice()[..4].iter().flat_map(|buffer| buffer.reals().to_vec()).collect()
+        };
+        assert_eq!(values(&mut operands), [0.0, -1.0, -3.0, 2.0, -1.0]);
+        operands.as_mut_slice()[8] = HostBuffer::index(vec![1]);
+        op.cpu_forms()[0].run(&mut operands);
+        // 0 - 0.5 * 3, -1 - 2 * 0.5 * 3, -3 - 2 * 0.5 * 1, no step, and no step any more.
+        assert_eq!(values(&mut operands), [-1.5, -4.0, -4.0, 2.0, -1.0]);
     }
 
     /// Coupled decay goes through the moments, and then has about the size of a gradient; decoupled decay does not.
@@ -568,9 +559,9 @@ mod tests {
             (Optimizer::Adam(adam), 2.0 - 0.5),
             (Optimizer::AdamW(AdamW(adam)), 2.0 - 0.5 * 0.25 * 2.0),
         ] {
-            let op = Update::new(options(optimizer, 0.25), &[(Group::Weight, 1)], 1).unwrap();
+            let op = Update::new(options(optimizer, 0.25), [(Group::Weight, 1)], 1).unwrap();
             let zeros = (0..1 + optimizer.states().len()).map(|_| HostBuffer::real(vec![0.0f32]));
-            let row = optimizer.schedule_row(1, 0.5, None).to_vec();
+            let row = optimizer.now(1, 0.5, None).row().to_vec();
             let others = [HostBuffer::real(row), HostBuffer::index(vec![0]), HostBuffer::real(vec![1.0])];
             let parameter = HostBuffer::real(vec![2.0]);
             let mut operands = Operands::new([parameter].into_iter().chain(zeros).chain(others).collect());
@@ -584,7 +575,7 @@ mod tests {
     #[test]
     fn large_networks_take_several_launches() {
         let parameters = [(Group::Weight, 100), (Group::Weight, 60), (Group::Bias, 1), (Group::Bias, 300)];
-        let op = Update::new(UpdateOptions::default(), &parameters, 1).unwrap();
+        let op = Update::new(UpdateOptions::default(), parameters, 1).unwrap();
         let device = DeviceProfile { max_binding_bytes: 4 * 256, ..DeviceProfile::portable() };
         let [implementation] = <[_; 1]>::try_from(op.implementations(&device)).unwrap();
         let seen: Vec<(Binding, Vec<Constant>)> = implementation

@@ -3,8 +3,8 @@
 use crate::ops::batch::{Advance, AugmentBatch, GatherBatch, Padding};
 use crate::ops::loss::SoftmaxCrossEntropy;
 use crate::ops::optimizer::{
-    Adagrad, Adam, AdamW, GradientNorm, Group, GroupOptions, Groups, Lion, Optimizer, RmsProp, Sgd, Update,
-    UpdateOptions,
+    Adagrad, Adam, AdamW, Average, GradientNorm, Group, GroupOptions, Groups, Lion, Optimizer, Parameter,
+    RmsProp, Sgd, Update, UpdateOptions,
 };
 use crate::tensor::ImageShape;
 
@@ -100,15 +100,30 @@ fn optimizers() -> Vec<Case> {
         ("average and clipping", Optimizer::AdamW(AdamW(adam)), practice, true, 3, &large),
         ("average and clipping", Optimizer::Lion(Lion::default()), groups, true, 2, &odd),
     ];
-    let rows =
-        rows.into_iter().map(|row| (row, None)).chain(averaged.into_iter().map(|row| (row, Some(0.75))));
+    let rows = rows.into_iter().map(|row| (row, false)).chain(averaged.into_iter().map(|row| (row, true)));
     let mut cases: Vec<Case> = rows
-        .map(|((name, optimizer, groups, clips, steps, parameters), average)| {
-            let options = UpdateOptions { optimizer, groups, clip_norm: clips.then_some(1.0), average };
-            let op = Update::new(options, parameters, steps);
+        .map(|((name, optimizer, groups, clips, steps, parameters), averages)| {
+            let options = UpdateOptions { optimizer, groups, clip_norm: clips.then_some(1.0), averages };
+            let op = Update::new(options, parameters.iter().copied(), steps);
             Case::new(name, op.unwrap_or_else(|error| panic!("{name}: {error}")))
         })
         .collect();
+    let at_first = |(group, elements)| Parameter { at_first: true, group, elements };
+    let some_at_first = odd.iter().copied().map(Parameter::from).chain(odd.iter().copied().map(at_first));
+    for (name, optimizer, parameters) in [
+        ("at first", plain, lenet.iter().copied().map(at_first).collect::<Vec<_>>()),
+        ("some at first", sgd(0.5, true), some_at_first.collect()),
+        ("weights, and biases at first", plain, vec![(Weight, 70).into(), at_first((Bias, 5))]),
+    ] {
+        let options = UpdateOptions { optimizer, groups, clip_norm: None, averages: false };
+        let op = Update::new(options, parameters, 2);
+        cases.push(Case::new(name, op.unwrap_or_else(|error| panic!("{name}: {error}"))));
+    }
+    for (name, steps, elements) in
+        [("one value", 1, vec![1]), ("statistics", 3, vec![64, 64, 3, 129]), ("many", 2, vec![70_001, 5])]
+    {
+        cases.push(Case::new(name, Average { elements, steps }));
+    }
     for (name, max_norm, steps, elements) in [
         ("one value", 0.25, 1, vec![1]),
         ("within the norm", 1e3, 3, vec![63, 65, 1]),
