@@ -241,7 +241,7 @@ fn statistics_around_a_step(
     write("train/images.0", HostBuffer::byte((0..24).map(|i| (i * 37 % 101) as u8).collect()));
     write("train/labels.0", HostBuffer::index(vec![0, 1, 2, 3]));
     write("train/order", HostBuffer::index(vec![0, 1, 2, 3]));
-    write("train/schedule", HostBuffer::real(vec![0.1, 0.0, 0.0, 0.0]));
+    write("train/schedule", HostBuffer::real(vec![0.1, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]));
     write("train/step", HostBuffer::index(vec![0]));
     let weights = network.initial_weights(3).unwrap();
     for variable in network.variables() {

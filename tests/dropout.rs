@@ -40,7 +40,7 @@ fn masks(mut executor: Box<dyn Executor>) -> Vec<Vec<bool>> {
     write(device, "train/images.0", HostBuffer::byte(bytes));
     write(device, "train/labels.0", HostBuffer::index(vec![0; BATCH_SIZE]));
     write(device, "train/order", HostBuffer::index((0..BATCH_SIZE as u32).collect::<Vec<_>>().repeat(STEPS)));
-    write(device, "train/schedule", HostBuffer::real(vec![0.0; 4 * STEPS]));
+    write(device, "train/schedule", HostBuffer::real(vec![0.0; 8 * STEPS]));
     // Images as they are.
     write(device, "normalisation", HostBuffer::real([[1.0; 3], [0.0; 3]].concat()));
     let mut masks = Vec::new();

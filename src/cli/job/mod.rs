@@ -23,7 +23,8 @@ use super::options::{DeviceOptions, OutputOptions, TuningOptions};
 pub struct JobOptions {
     #[command(flatten)]
     data: DataOptions,
-    /// Network and settings at once: mnist-fast, mnist-best, a .toml file, or a run's config.toml; other options change them
+    /// Network and settings at once: mnist-fast, mnist-best, cifar-fast-small, cifar-fast, a .toml file, or a run's config.toml;
+    /// other options change them [default: mnist-fast for the built-in digits, unless there is a model]
     #[arg(long, value_name = "RECIPE")]
     recipe: Option<String>,
     /// Network: a name that `wgconv models` lists, or a .toml file [default: lenet]
@@ -56,9 +57,15 @@ impl JobOptions {
         self.settings.epochs.is_some()
     }
 
+    /// The recipe that is asked for, or that fits the built-in digits, on which a user without data tries wgconv.
+    fn recipe(&self) -> Option<&str> {
+        let has_digits = self.data.data.as_deref().is_none_or(|data| data == "synthetic");
+        self.recipe.as_deref().or((has_digits && self.model.is_none()).then_some("mnist-fast"))
+    }
+
     /// The training that the options ask for.
     pub fn job(&self) -> Result<Job> {
-        let recipe = self.recipe.as_deref().map(Recipe::open).transpose()?;
+        let recipe = self.recipe().map(Recipe::open).transpose()?;
         let recipe = recipe.unwrap_or(Recipe { model: None, training: TrainSettings::default() });
         let mut settings = self.settings.over(recipe.training)?;
         let loaded = self.data.preparation.load_options(settings.seed)?;

@@ -59,11 +59,10 @@ impl Train {
             None => RunFolder::check_next_free()?,
         }
         let job = self.job.job()?;
-        let weights = self.from.as_deref().map(|path| self.adopted(path, &job)).transpose()?;
+        let from = self.from.as_deref().map(load_any_weights).transpose()?;
         let (mut trainer, device) = self.job.trainer(&job)?;
-        if let (Some((weights, adopted)), Some(path)) = (weights, &self.from) {
-            self.say_adopted(path, &adopted)?;
-            trainer.set_weights(&weights)?;
+        if let (Some(weights), Some(path)) = (from, &self.from) {
+            self.adopt(&mut trainer, path, &weights)?;
         }
         let config = job.config(device)?;
         let path = self.out.clone().unwrap_or_else(|| RunFolder::next_free(trainer.network().name()));
@@ -107,18 +106,18 @@ impl Train {
         self.train(trainer, recorder, job)
     }
 
-    /// The network's initial weights, replaced by those of a file where names and shapes fit.
-    fn adopted(&self, path: &Path, job: &Job) -> Result<(Weights, Adopted)> {
-        let network = &job.network;
-        let mut weights = network.initial_weights(job.settings.seed)?;
-        let adopted = weights.adopt(&load_any_weights(path)?, &self.reinit);
+    /// Replaces the trainer's initial weights by those of a file where names and shapes fit.
+    fn adopt(&self, trainer: &mut Trainer, path: &Path, file: &Weights) -> Result<()> {
+        let mut weights = trainer.weights()?;
+        let adopted = weights.adopt(file, &self.reinit);
         if adopted.taken.is_empty() {
-            let names: Vec<&str> = network.variables().map(|variable| variable.name.as_str()).collect();
+            let names: Vec<&str> = weights.iter().map(|(name, _)| name).collect();
             let expected = format!("one of the weights {}, in its shape", names.join(", "));
             let found = if adopted.left.is_empty() { adopted.kept } else { adopted.left };
             return Err(Error::file(path, expected, found.join(", ")));
         }
-        Ok((weights, adopted))
+        self.say_adopted(path, &adopted)?;
+        trainer.set_weights(&weights)
     }
 
     fn say_adopted(&self, path: &Path, adopted: &Adopted) -> Result<()> {

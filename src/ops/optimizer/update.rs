@@ -544,7 +544,7 @@ mod tests {
             operands.as_mut_slice()[..4].iter().flat_map(|buffer| buffer.reals().to_vec()).collect()
         };
         assert_eq!(values(&mut operands), [0.0, -1.0, -3.0, 2.0, -1.0]);
-        operands.as_mut_slice()[8] = HostBuffer::index(vec![1]);
+        operands.as_mut_slice()[9] = HostBuffer::index(vec![1]);
         op.cpu_forms()[0].run(&mut operands);
         // 0 - 0.5 * 3, -1 - 2 * 0.5 * 3, -3 - 2 * 0.5 * 1, no step, and no step any more.
         assert_eq!(values(&mut operands), [-1.5, -4.0, -4.0, 2.0, -1.0]);
