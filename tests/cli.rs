@@ -29,7 +29,7 @@ mod train {
     #[test]
     fn a_run_prints_its_figures_and_leaves_its_folder() {
         let place = Workplace::new();
-        let run = place.train("--data synthetic --limit 300 --epochs 2 --json --out run");
+        let run = place.train("--model lenet --data synthetic --limit 300 --epochs 2 --json --out run");
         let lines = run.json();
         assert_eq!(lines.len(), 2);
         for (line, epoch) in lines.iter().zip(1..) {
@@ -75,10 +75,31 @@ mod train {
     fn without_json_the_table_goes_to_stdout_and_folders_are_numbered() {
         let place = Workplace::new();
         for path in ["runs/lenet-1", "runs/lenet-2"] {
-            let run = place.train("--limit 64 --epochs 1");
+            let run = place.train("--model lenet --limit 64 --epochs 1");
             assert!(run.stdout.contains("epoch  train loss  test loss"), "{run:?}");
             assert!(run.stdout.contains(&format!("results: {path}\n")) && run.stderr.is_empty(), "{run:?}");
             assert!(place.path(path).join("best.safetensors").is_file());
+        }
+    }
+
+    /// A model, data or a recipe of the user's own take the place of the recipe for the built-in digits.
+    #[test]
+    fn without_arguments_the_fast_recipe_is_trained() {
+        let place = Workplace::new();
+        let settings = |arguments: &str| {
+            place.train(&format!("--limit 64 {arguments} --out run"));
+            let config: toml::Table = place.read("run/config.toml").parse().unwrap();
+            fs::remove_dir_all(place.path("run")).unwrap();
+            config["training"].as_table().unwrap().clone()
+        };
+        let fast = settings("");
+        assert_eq!(fast["optimizer"]["name"].as_str(), Some("adam"));
+        assert_eq!(fast, settings("--recipe mnist-fast"));
+        assert_eq!(settings("--epochs 2")["epochs"].as_integer(), Some(2));
+        assert_eq!(settings("--epochs 2")["optimizer"], fast["optimizer"]);
+        files::idx(&place, "data", 0);
+        for other in ["--model lenet --epochs 1", "--data data --epochs 1"] {
+            assert_eq!(settings(other)["optimizer"]["name"].as_str(), Some("sgd"), "{other}");
         }
     }
 
@@ -120,7 +141,7 @@ mod train {
         let place = Workplace::new();
         for (name, rate) in [("a", "1e6"), ("b", "1e38")] {
             let run = place.run(&format!(
-                "train --device cpu --limit 640 --epochs 3 --learning-rate {rate} --out {name}"
+                "train --device cpu --model lenet --limit 640 --epochs 3 --learning-rate {rate} --out {name}"
             ));
             run.assert_error(1, "try a smaller learning rate");
             let (step, place_of_it) =
@@ -214,7 +235,7 @@ mod train {
         for (arguments, culprit) in [
             (
                 "--model resnet-9000",
-                "model: expected linear, lenet, mnist-fast, mnist-best, vgg-mini, resnet8, mobilenet-mini, resnet20 or the path of a .toml file",
+                "model: expected linear, lenet, mnist-fast, mnist-best, vgg-mini, resnet8, mobilenet-mini, resnet20, cifar-fast-small, cifar-fast or the path of a .toml file",
             ),
             ("--data nowhere", "data: expected `synthetic`, a folder or an .npz file, found \"nowhere\""),
         ] {
@@ -467,7 +488,7 @@ mod summary {
         for (arguments, culprit) in [
             (
                 "lenett",
-                "model: expected linear, lenet, mnist-fast, mnist-best, vgg-mini, resnet8, mobilenet-mini, resnet20 or the path of a .toml file, found \"lenett\"",
+                "model: expected linear, lenet, mnist-fast, mnist-best, vgg-mini, resnet8, mobilenet-mini, resnet20, cifar-fast-small, cifar-fast or the path of a .toml file, found \"lenett\"",
             ),
             ("lenet --input 28,28", "--input: expected CHANNELS,HEIGHT,WIDTH"),
             ("lenet --input 1,x,28", "--input: expected CHANNELS,HEIGHT,WIDTH"),

@@ -525,7 +525,7 @@ fn wrong_spans_are_reported() {
             call.bindings[0] = Binding::Operand(2);
             replace(call, "parameter: array<vec4<f32>>", "parameter: array<f32>");
             replace(call, "before = parameter[index]", "before = vec4(parameter[index])");
-            replace(call, "parameter[index] = after;", "parameter[index] = after.x;");
+            replace(call, "= averaged(index, after, more);", "= averaged(index, after, more).x;");
         }),
         ("parameter has writes: true, expected Read", |call| call.bindings.swap(0, 1)),
         ("no call binds Operand(0)", |call| call.bindings[0] = Binding::Span { first: 1, last: 2 }),

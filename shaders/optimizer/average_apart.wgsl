@@ -1,10 +1,10 @@
-// The moving average of all values after a step: of statistics, and of parameters in steps that bind as many buffers as
+// The moving average of all parameters after a step: of statistics, and of those of an optimizer in steps that bind as many buffers as
 // devices must allow.
-// average += share * (value - average), as the appended file defines it; nothing if loss[step] is not finite.
+// average += share * (parameter - average), as the appended file defines it; nothing if loss[step] is not finite.
 // An invocation owns four consecutive values; a workgroup owns 256.
 // Defined in src/ops/optimizer/average.rs.
 
-@group(0) @binding(0) var<storage, read_write> value: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> parameter: array<vec4<f32>>;
 // Rows of two quads.
 @group(0) @binding(1) var<storage, read> schedule: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> step: array<u32>;
@@ -27,5 +27,5 @@ fn main(
     if (!is_finite(loss[now])) {
         return;
     }
-    value[index] = averaged(index, value[index], schedule[2u * now + 1u]);
+    parameter[index] = averaged(index, parameter[index], schedule[2u * now + 1u]);
 }

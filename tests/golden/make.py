@@ -1,6 +1,7 @@
 """Writes what tests/golden.rs and tests/golden_network.rs expect, computed by PyTorch: pytorch.safetensors,
 pools.safetensors, optimizers.safetensors, losses.safetensors, layers.safetensors, network.safetensors,
-normalised_network.safetensors, gathered_network.safetensors and, for tests/batch_norm.rs, batch_norm.safetensors.
+normalised_network.safetensors, gathered_network.safetensors and, for the tests of their names, batch_norm.safetensors and
+whitening.safetensors.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/golden/make.py
@@ -557,6 +558,27 @@ class Gathered(nn.Module):
         return 0.5 * self.dense1(self.ln1(torch.cat(pools, 1).flatten(1)))
 
 
+def whitening(name, images, height, width, eps=5e-4):
+    """Filters that decorrelate patches, as KellerJordan/cifar10-airbench computes them; the largest value of a filter is
+    positive, and the negatives of all follow."""
+    patches = images.unfold(2, height, 1).unfold(3, width, 1).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(0, 2)
+    values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+    filters = (vectors / (values + rounded(eps)).sqrt()).T.flip(0)
+    largest = filters.gather(1, filters.abs().argmax(1, keepdim=True))
+    filters = (filters * largest.sign()).reshape(-1, images.shape[1], height, width)
+    computed = {"weight": torch.cat([filters, -filters])}
+    add("whitening", name, {"eps": rounded(eps)}, {"images": images}, computed)
+
+
+def whitenings():
+    whitening("square", uniform(6, 3, 5, 7), 2, 2)
+    whitening("flat", uniform(9, 2, 4, 6), 1, 3, eps=0.1)
+    # Neighbours are alike, as in photographs: values of many sizes.
+    smooth = F.avg_pool2d(uniform(130, 2, 6, 6), 3, 1)
+    whitening("smooth", (smooth * 2**20).round() / 2**20, 3, 2)
+    whitening("one value", uniform(3, 1, 2, 2), 1, 1)
+
+
 def network(model, steps=5, batch_size=8):
     """Trains a network for a few steps: initial weights, data, losses and final weights."""
     # The deviations are powers of two, so that scale and shift are exact in float32.
@@ -630,3 +652,7 @@ if __name__ == "__main__":
     save("batch_norm.safetensors", tensors, cases)
     stored, settings = network(Normalised)
     save("normalised_network.safetensors", stored, settings)
+    torch.manual_seed(7)
+    tensors, cases = {}, {}
+    whitenings()
+    save("whitening.safetensors", tensors, cases)

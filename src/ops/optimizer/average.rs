@@ -1,4 +1,4 @@
-//! Averages of values that a training changes by other means than gradients.
+//! Averages of parameters that a training changes by other means than gradients.
 
 use std::ops::Range;
 
@@ -15,18 +15,18 @@ pub const AVERAGE: &str = "average";
 /// Number of values that an invocation averages.
 pub(super) const QUAD: usize = 4;
 
-/// Moves the average of each value towards it, and in some steps the values to their averages: for statistics, which
-/// follow the parameters of their network, as [`Update`](super::Update) does for parameters.
+/// Moves the average of each parameter towards it, and in some steps the parameters to their averages, as
+/// [`Update`](super::Update) does with those that an optimizer changes: for statistics, which layers change themselves.
 ///
 /// ```text
-/// average += share * (value - average)
-/// value = average                         in steps whose row says so
+/// average += share * (parameter - average)
+/// parameter = average                      in steps whose row says so
 /// ```
 ///
 /// A step whose loss is not finite changes nothing, nor does a step past the end.
 ///
 /// # Shapes
-/// For tensors of `E1`, `E2`, .. values: each value (in place), then each average (in place); the tensors of each kind lie
+/// For parameters of `E1`, `E2`, .. values: each parameter (in place), then each average (in place); the tensors of each kind lie
 /// side by side. Then schedule `[steps,8]` of [`Now::row`], step `[1]`, loss `[steps]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Average {
@@ -57,7 +57,7 @@ impl Op for Average {
 
     fn operands(&self) -> Vec<Operand> {
         let of_each = |name| self.elements.iter().map(move |&elements| Operand::update(name, [elements]));
-        let mut operands: Vec<Operand> = of_each("value").chain(of_each(AVERAGE)).collect();
+        let mut operands: Vec<Operand> = of_each("parameter").chain(of_each(AVERAGE)).collect();
         operands.extend([
             Operand::read("schedule", [self.steps, Now::<f32>::SIZE]).without_sign(),
             Operand::read("step", [1]).indices(self.steps as u32),
