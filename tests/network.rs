@@ -360,7 +360,7 @@ fn a_wrong_model_file_gives_one_line_that_says_where() {
         ),
         (
             conv("kernel_size = 3\ninitializer = \"glorot\""),
-            "layer 2 (conv2d): expected `initializer` to be glorot_uniform, glorot_normal, he_uniform, he_normal, \
+            "layer 2 (conv2d): expected `initializer` to be glorot_uniform, glorot_normal, he_uniform, he_normal, pytorch_default, dirac, \
              zeros or a number, found \"glorot\"",
         ),
         (layer("type = \"add\""), "layer 2 (add): expected key `inputs`, found none"),

@@ -3,7 +3,6 @@
 #[path = "golden/file.rs"]
 mod file;
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use file::{File, Stored};
@@ -16,7 +15,12 @@ use wgconv::network::{Network, NetworkFile, Sample, Weights};
 use wgconv::tensor::ImageShape;
 use wgconv::train::{TrainSettings, Trainer};
 
-/// The settings of a case of whitening.safetensors.
+/// The description of whitening.safetensors.
+#[derive(Deserialize)]
+struct Described {
+    whitening: Vec<Case>,
+}
+
 #[derive(Deserialize)]
 struct Case {
     name: String,
@@ -46,12 +50,11 @@ fn images(stored: &Stored) -> (ImageShape, Vec<Vec<f32>>) {
 #[test]
 fn filters_are_those_of_pytorch() {
     let file = File::read("whitening.safetensors");
-    let cases: BTreeMap<String, Vec<Case>> = file.described();
-    for Case { name, eps } in &cases["whitening"] {
+    for Case { name, eps } in file.described::<Described>().whitening {
         let (image, images) = images(&file.given[&format!("whitening/{name}/images")]);
         let weight = &file.computed[&format!("whitening/{name}/weight")];
         let kernel_size = [weight.sizes[2], weight.sizes[3]];
-        let network = network(image, Whitening { epsilon: *eps, ..Whitening::new(kernel_size) });
+        let network = network(image, Whitening { epsilon: eps, ..Whitening::new(kernel_size) });
         let weights = fitted(&network, &images);
         let found = weights.get("whitening1.weight").unwrap();
         assert_eq!(found.shape().sizes(), weight.sizes, "{name}");
