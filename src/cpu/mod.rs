@@ -11,6 +11,7 @@ mod panels;
 mod rows;
 mod scratch;
 mod simd;
+mod spread;
 
 pub use channels::{ChannelFilters, add_channel_products};
 pub use dots::multiply_by_transpose;
@@ -22,3 +23,4 @@ pub use panels::{Bounds, Panels, Rows};
 pub use rows::{add_rows, add_to_rows};
 pub use scratch::{add_in_order, caught, with_scratch};
 pub use simd::{lanes, load, load_mut, load_part, spare, store_part, vectorized};
+pub use spread::Spread;

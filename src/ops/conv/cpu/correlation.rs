@@ -7,7 +7,8 @@ use rayon::prelude::*;
 
 use super::line::{Line, Phase};
 use super::source::Source;
-use crate::cpu::{Bounds, ChannelFilters, Panels, Rows, spare, with_scratch};
+use super::spread;
+use crate::cpu::{Bounds, ChannelFilters, Panels, Rows, Spread, spare, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
 
@@ -110,16 +111,25 @@ impl<'a> Correlation<'a> {
         Panels::new(height.line.taps * width.line.taps * source, result)
     }
 
-    /// The packed layout of a depthwise convolution's filters for a phase.
-    fn channel_filters(&self, [height, width]: &[Phase; 2]) -> ChannelFilters {
-        ChannelFilters { taps: height.line.taps * width.line.taps, channels: self.geometry.groups }
+    /// How the source is spread if the pass runs channel by channel.
+    fn spread(&self) -> Option<Spread> {
+        spread(self.geometry, self.group_channels())
+    }
+
+    /// The packed layout of a phase's filters for a pass that runs channel by channel: for each row of taps, those of each
+    /// plane of the source.
+    fn channel_filters(&self, [height, width]: &[Phase; 2], spread: &Spread) -> ChannelFilters {
+        ChannelFilters {
+            taps: height.line.taps * spread.source * width.line.taps,
+            channels: spread.channels(),
+        }
     }
 
     /// Number of elements of a phase's packed filters.
     fn phase_elements(&self, phases: &[Phase; 2]) -> usize {
-        match self.geometry.is_depthwise() {
-            true => self.channel_filters(phases).elements(),
-            false => self.panels(phases).elements() * self.geometry.groups,
+        match self.spread() {
+            Some(spread) => self.channel_filters(phases, &spread).elements(),
+            None => self.panels(phases).elements() * self.geometry.groups,
         }
     }
 
@@ -146,12 +156,19 @@ impl<'a> Correlation<'a> {
                 let taps = phases[1].line.taps;
                 phases[0].tap(tap / taps) * width.kernel + phases[1].tap(tap % taps)
             };
-            if self.geometry.is_depthwise() {
-                let value = |tap: usize, channel: usize| match self.is_gradient {
-                    true => filters[channel * group_elements + filter_tap(tap)],
-                    false => filters[channel * group_elements + tap],
+            if let Some(spread) = self.spread() {
+                let value = |tap: usize, k: usize| {
+                    let across = phases[1].line.taps;
+                    let (r, channel, s) =
+                        (tap / across / source_channels, tap / across % source_channels, tap % across);
+                    let (group, k) = (k / result_channels, k % result_channels);
+                    let tap = filter_tap(r * across + s);
+                    let [of_output, of_input] = if self.is_gradient { [channel, k] } else { [k, channel] };
+                    let group_in = self.geometry.group_in_channels();
+                    let first = (of_output * height.kernel * width.kernel + tap) * group_in;
+                    filters[group * group_elements + first + of_input]
                 };
-                self.channel_filters(&phases).pack(value, now);
+                self.channel_filters(&phases, &spread).pack(value, now);
                 continue;
             }
             let of_groups = now.par_chunks_mut(panels.elements()).zip(filters.par_chunks(group_elements));
@@ -180,7 +197,8 @@ impl<'a> Correlation<'a> {
             let packed = &*packed;
             let images = Images::new(self);
             let image_elements = images.rows * images.row_elements;
-            let rows = images.strip_rows(source.channels);
+            let pixel = self.spread().map_or(source.channels, |spread| spread.row_elements(1));
+            let rows = images.strip_rows(pixel);
             result.par_chunks_mut(image_elements).enumerate().for_each(|(image, result)| {
                 let strips = result.par_chunks_mut(rows * images.row_elements).enumerate();
                 strips.for_each(|(strip, result)| {
@@ -225,8 +243,30 @@ impl<'a> Correlation<'a> {
             }
             let first_row = phases[0].first + results.start * phases[0].every - rows.start;
             let first = first_row * images.row_elements + phases[1].first * groups * result_channels;
-            let spare = if self.geometry.is_depthwise() { spare() } else { 0 };
-            source.with_strip(image, &down, &across, results.clone(), spare, |strip, pitch| {
+            if let Some(spread) = self.spread() {
+                let filters = self.channel_filters(&phases, &spread);
+                let result_steps =
+                    [phases[0].every * images.row_elements, phases[1].every * groups * result_channels];
+                let lines = [down, across];
+                with_planes(source, &spread, image, &lines, results.clone(), |planes, [pitch, plane]| {
+                    let channels = spread.channels();
+                    let product = Rows {
+                        counts: [results.len(), across.results],
+                        source_steps: [down.step * pitch, across.step * channels],
+                        result_steps,
+                        runs: [down.taps * spread.source, across.taps],
+                        run_steps: [
+                            if spread.is_identity() { down.dilation * pitch } else { plane },
+                            across.dilation * channels,
+                        ],
+                        run_length: 1,
+                        bounds: None,
+                    };
+                    product.multiply_channels(planes, &filters, now, &mut result[first..]);
+                });
+                continue;
+            }
+            source.with_strip(image, &down, &across, results.clone(), 0, |strip, pitch| {
                 let pixel = source.channels;
                 // Neighbouring taps that read all channels make one run.
                 let (taps, run_length) = match groups == 1 && across.dilation == 1 {
@@ -251,10 +291,6 @@ impl<'a> Correlation<'a> {
                     }),
                 }
                 .merged();
-                if self.geometry.is_depthwise() {
-                    let filters = self.channel_filters(&phases);
-                    return product.multiply_channels(strip, &filters, now, &mut result[first..]);
-                }
                 for group in 0..groups {
                     let packed = &now[group * panels.elements()..][..panels.elements()];
                     let result = &mut result[first + group * result_channels..];
@@ -263,6 +299,32 @@ impl<'a> Correlation<'a> {
             });
         }
     }
+}
+
+/// Calls `work` with the planes of the source rows that the results `rows` of an image read, and with the distances from one
+/// row to the next and from one plane to the next.
+fn with_planes<R>(
+    source: &Source<'_>,
+    spread: &Spread,
+    image: usize,
+    [down, across]: &[Line; 2],
+    rows: Range<usize>,
+    work: impl FnOnce(&[f32], [usize; 2]) -> R,
+) -> R {
+    let (span, columns) = (down.span(rows.len()), across.span(across.results));
+    source.with_strip(image, down, across, rows, spare(), |strip, pitch| {
+        if spread.is_identity() {
+            return work(strip, [pitch, pitch]);
+        }
+        let row = spread.row_elements(columns);
+        with_scratch(span * row + spare(), |planes| {
+            for (number, planes) in planes.chunks_exact_mut(row).take(span).enumerate() {
+                spread.row(&strip[number * pitch..][..columns * source.channels], planes);
+            }
+            planes[span * row..].fill(0.0);
+            work(planes, [row, row / spread.source])
+        })
+    })
 }
 
 /// The images of a result, as they are split between cores: if each result depends on only one pixel of the source, all

@@ -7,8 +7,10 @@ use rayon::prelude::*;
 
 use super::line::Line;
 use super::source::Source;
+use super::spread;
 use crate::cpu::{
-    Bounds, Positions, add_channel_products, add_in_order, add_outer_products, lanes, spare, with_scratch,
+    Bounds, Positions, Spread, add_channel_products, add_in_order, add_outer_products, lanes, spare,
+    with_scratch,
 };
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
@@ -105,10 +107,15 @@ impl<'a> FilterSums<'a> {
         }
     }
 
+    /// How the input is spread if the pass runs channel by channel.
+    fn spread(&self) -> Option<Spread> {
+        spread(self.geometry, [self.geometry.group_in_channels(), self.geometry.group_out_channels()])
+    }
+
     /// Whether vectors hold output channels, rather than neighbours in the input, because that leaves fewer lanes
     /// empty.
     fn is_across_filters(&self) -> bool {
-        if self.geometry.is_depthwise() {
+        if self.spread().is_some() {
             return true;
         }
         let group_out = self.geometry.group_out_channels();
@@ -120,7 +127,8 @@ impl<'a> FilterSums<'a> {
     /// How the positions are split into strips if there are several taps.
     fn strips(&self) -> PositionStrips {
         let ConvGeometry { batch_size, height, width, in_channels, .. } = self.geometry;
-        let row = Line::forward(width).span(width.output) * in_channels;
+        let pixel = self.spread().map_or(*in_channels, |spread| spread.row_elements(1));
+        let row = Line::forward(width).span(width.output) * pixel;
         let shared = (height.kernel - 1) * height.dilation * row;
         let fitting = STRIP_ELEMENTS.saturating_sub(shared) / (height.stride * row);
         let rows = FEWEST_POSITIONS.div_ceil(width.output).min(fitting).clamp(1, height.output);
@@ -198,17 +206,26 @@ impl<'a> FilterSums<'a> {
             if !across_filters {
                 return add_in_order(grad_filters, sums);
             }
+            let spread = self.spread();
             // The number of filters whose sums for a tap lie side by side.
-            let together = if self.geometry.is_depthwise() { out_channels } else { out_channels / groups };
+            let together = if spread.is_some() { out_channels } else { out_channels / groups };
             with_scratch(elements, |sum| {
                 add_in_order(sum, sums);
                 // Reorders from [.., taps, filters together] to [filters, taps].
                 for (index, gradient) in grad_filters.iter_mut().enumerate() {
                     let (k, tap) = (index / taps, index % taps);
+                    let tap = spread.map_or(tap, |spread| self.tap_of_planes(tap, &spread));
                     *gradient = sum[(k / together * taps + tap) * together + k % together];
                 }
             });
         });
+    }
+
+    /// The place of a tap `[r][s][channel]` of a filter among the sums of planes, `[r][channel][s]`.
+    fn tap_of_planes(&self, tap: usize, spread: &Spread) -> usize {
+        let width = self.geometry.width.kernel;
+        let (r, s, channel) = (tap / spread.source / width, tap / spread.source % width, tap % spread.source);
+        (r * spread.source + channel) * width + s
     }
 
     /// Sums one piece, strip by strip.
@@ -234,9 +251,11 @@ impl<'a> FilterSums<'a> {
                 let pixels = pixel(images.start, rows.start)..pixel(images.end - 1, rows.end);
                 let channels = piece.channels.clone();
                 grad_output.with_pixels(pixels, channels, spare(), |grad_output, output_pixel| {
-                    let images = images.len();
-                    let grid = Grid { images, rows: rows.clone(), input_steps, output_pixel };
-                    self.add_strip(&grid, across_filters, input, grad_output, sums);
+                    let grid = Grid { images: images.len(), rows: rows.clone(), input_steps, output_pixel };
+                    match self.spread() {
+                        Some(spread) => self.add_planes(&grid, &spread, input, grad_output, sums),
+                        None => self.add_strip(&grid, across_filters, input, grad_output, sums),
+                    }
                 });
             });
         }
@@ -277,6 +296,54 @@ impl<'a> FilterSums<'a> {
         }
     }
 
+    /// Adds the products of one strip to the sums `[r][channel of a group][s][filters]`, channel by channel.
+    fn add_planes(&self, grid: &Grid, spread: &Spread, input: &[f32], grad_output: &[f32], sums: &mut [f32]) {
+        if spread.is_identity() {
+            return self.add_channels(grid, spread, input, grad_output, sums);
+        }
+        let ConvGeometry { height, width, in_channels, .. } = *self.geometry;
+        let [image, pitch] = grid.input_steps;
+        let rows = Line::forward(&height).span(grid.rows.len());
+        let columns = Line::forward(&width).span(width.output);
+        let row = spread.row_elements(columns);
+        let elements = grid.images * rows * row;
+        with_scratch(elements + spare(), |planes| {
+            for (number, planes) in planes[..elements].chunks_exact_mut(row).enumerate() {
+                let first = number / rows * image + number % rows * pitch;
+                spread.row(&input[first..][..columns * in_channels], planes);
+            }
+            planes[elements..].fill(0.0);
+            let grid = Grid { input_steps: [rows * row, row], rows: grid.rows.clone(), ..*grid };
+            self.add_channels(&grid, spread, planes, grad_output, sums);
+        });
+    }
+
+    /// As [`Self::add_planes`], of planes.
+    fn add_channels(
+        &self,
+        grid: &Grid,
+        spread: &Spread,
+        planes: &[f32],
+        grad_output: &[f32],
+        sums: &mut [f32],
+    ) {
+        let width = self.geometry.width;
+        let channels = spread.channels();
+        let input_steps = grid.input_positions(self.geometry, channels);
+        let output_steps = grid.output_positions(self.geometry);
+        let plane = grid.input_steps[1] / spread.source;
+        for (number, sums) in sums.chunks_exact_mut(width.kernel * channels).enumerate() {
+            let (r, channel) = (number / spread.source, number % spread.source);
+            let (counts, first, output_start) = grid.rows_of(self.geometry, r, input_steps, output_steps);
+            if counts[1] == 0 {
+                continue;
+            }
+            let positions = Positions { counts, left_steps: input_steps, right_steps: output_steps };
+            let (planes, grad_output) = (&planes[first + channel * plane..], &grad_output[output_start..]);
+            add_channel_products(&positions, planes, width.dilation * channels, grad_output, channels, sums);
+        }
+    }
+
     /// Adds the products of one strip to the sums.
     fn add_strip(
         &self,
@@ -290,32 +357,9 @@ impl<'a> FilterSums<'a> {
         let (taps, group_in) = (self.geometry.taps(), self.geometry.group_in_channels());
         let group_out = sums.len() / taps / groups;
         let [runs, length] = self.runs();
-        let [input_image, input_pitch] = grid.input_steps;
-        let input_steps = [input_image, height.stride * input_pitch, width.stride * in_channels];
-        let output_steps =
-            [self.geometry.positions(), width.output, 1].map(|pixels| pixels * grid.output_pixel);
-        // The rows that do not lie entirely in the padding, and where they are.
-        let rows_of = |r: usize| {
-            let down = Line::forward(&height);
-            let first = down.start(grid.rows.start) + (r * down.dilation) as isize;
-            let bounds = Bounds { first, row_step: 0, run_step: down.step, positions: down.source };
-            let inside = bounds.runs_inside(0, grid.rows.len());
-            let input = r * height.dilation * input_pitch + inside.start * input_steps[1];
-            ([grid.images, inside.len(), width.output], input, inside.start * output_steps[1])
-        };
-        if self.geometry.is_depthwise() {
-            let tap_step = width.dilation * in_channels;
-            for (r, sums) in sums.chunks_exact_mut(width.kernel * in_channels).enumerate() {
-                let (counts, input_start, output_start) = rows_of(r);
-                if counts[1] == 0 {
-                    continue;
-                }
-                let positions = Positions { counts, left_steps: input_steps, right_steps: output_steps };
-                let (input, grad_output) = (&input[input_start..], &grad_output[output_start..]);
-                add_channel_products(&positions, input, tap_step, grad_output, in_channels, sums);
-            }
-            return;
-        }
+        let input_steps = grid.input_positions(self.geometry, in_channels);
+        let output_steps = grid.output_positions(self.geometry);
+        let rows_of = |r: usize| grid.rows_of(self.geometry, r, input_steps, output_steps);
         for (group, sums) in sums.chunks_exact_mut(group_out * taps).enumerate() {
             let grad_output = &grad_output[group * group_out..];
             for (r, s) in (0..height.kernel).flat_map(|r| (0..runs).map(move |s| (r, s))) {
@@ -344,6 +388,36 @@ impl<'a> FilterSums<'a> {
                 }
             }
         }
+    }
+}
+
+impl Grid {
+    /// Distances between images, rows and columns of the input that neighbouring outputs read, in elements.
+    fn input_positions(&self, geometry: &ConvGeometry, pixel: usize) -> [usize; 3] {
+        let [image, pitch] = self.input_steps;
+        [image, geometry.height.stride * pitch, geometry.width.stride * pixel]
+    }
+
+    /// Distances between images, rows and columns of grad_output, in elements.
+    fn output_positions(&self, geometry: &ConvGeometry) -> [usize; 3] {
+        [geometry.positions(), geometry.width.output, 1].map(|pixels| pixels * self.output_pixel)
+    }
+
+    /// The numbers of images, rows and columns of outputs whose tap `r` down does not lie in the padding, and where they
+    /// begin, in the input and in grad_output.
+    fn rows_of(
+        &self,
+        geometry: &ConvGeometry,
+        r: usize,
+        input_steps: [usize; 3],
+        output_steps: [usize; 3],
+    ) -> ([usize; 3], usize, usize) {
+        let down = Line::forward(&geometry.height);
+        let first = down.start(self.rows.start) + (r * down.dilation) as isize;
+        let bounds = Bounds { first, row_step: 0, run_step: down.step, positions: down.source };
+        let inside = bounds.runs_inside(0, self.rows.len());
+        let input = r * down.dilation * self.input_steps[1] + inside.start * input_steps[1];
+        ([self.images, inside.len(), geometry.width.output], input, inside.start * output_steps[1])
     }
 }
 

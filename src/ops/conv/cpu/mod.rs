@@ -28,6 +28,8 @@ pub use source::Source;
 pub use winograd::WinogradCorrelation;
 pub use winograd_filters::WinogradFilters;
 
+use super::ConvGeometry;
+use crate::cpu::{Spread, lanes};
 use crate::ops::op::CpuForm;
 
 /// Name of the forms that read windows in place.
@@ -38,6 +40,18 @@ pub const PATCHES: &str = "patches";
 
 /// Name of the forms that use Winograd's convolution.
 pub const WINOGRAD: &str = "winograd_4x4";
+
+/// The most channels of a group in the source of a pass that is run channel by channel: each has a plane of its own.
+const MOST_PLANES: usize = 8;
+
+/// How the channels of a pass are spread if it is best run channel by channel: depthwise convolutions, and those of groups
+/// that would leave most lanes of a vector empty. `channels` are those of a group, in the source and in the result.
+fn spread(geometry: &ConvGeometry, [source, result]: [usize; 2]) -> Option<Spread> {
+    let spread = Spread { groups: geometry.groups, source, result };
+    let is_small = geometry.groups > 1 && source <= MOST_PLANES && 2 * result <= lanes();
+    // With dilation, planes do not lie at equal distances from tap to tap.
+    (geometry.is_depthwise() || is_small && geometry.height.dilation == 1).then_some(spread)
+}
 
 /// Adds a form that not every geometry has: as the first if it is the best guess, otherwise as the last.
 pub fn add_form<'a>(forms: &mut Vec<CpuForm<'a>>, form: CpuForm<'a>, is_best: bool) {
