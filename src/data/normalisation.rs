@@ -33,6 +33,13 @@ impl Normalisation {
             .unzip();
         Normalisation { mean, deviation }
     }
+
+    /// What a channel's bytes are multiplied by, for each channel, and then what is added to the products.
+    pub(crate) fn scale_and_shift(&self) -> Vec<f32> {
+        let scale = self.deviation.iter().map(|deviation| 1.0 / deviation);
+        let shift = self.mean.iter().zip(&self.deviation).map(|(mean, deviation)| -mean / deviation);
+        scale.chain(shift).collect()
+    }
 }
 
 #[cfg(test)]

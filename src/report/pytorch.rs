@@ -242,3 +242,138 @@ const OF_MODULES: [&str; 54] = [
     "xpu",
     "zero_grad",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Affine, BatchNorm, Conv2d};
+    use crate::network::NetworkFile;
+    use crate::network::presets::lenet;
+    use crate::tensor::ImageShape;
+
+    #[test]
+    fn lenet_is_written_as_one_writes_it() {
+        let digits = ImageShape { height: 28, width: 28, channels: 1 };
+        let expected = r#"# net = Net(); net.load_state_dict(safetensors.torch.load_file("RUN/best.safetensors")); net.eval()
+
+from torch import nn
+
+
+class Net(nn.Module):  # lenet
+    """Logits [N, 10] of images [N, 1, 28, 28], normalised as the weights' header says."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 16, 5, padding=2)
+        self.relu1 = nn.ReLU()
+        self.pool1 = nn.MaxPool2d(2)
+        self.conv2 = nn.Conv2d(16, 32, 5, padding=2)
+        self.relu2 = nn.ReLU()
+        self.pool2 = nn.MaxPool2d(2)
+        self.flatten1 = nn.Flatten()
+        self.dense1 = nn.Linear(1568, 128)
+        self.relu3 = nn.ReLU()
+        self.dense2 = nn.Linear(128, 10)
+
+    def forward(self, input):
+        x = self.conv1(input)
+        x = self.relu1(x)
+        x = self.pool1(x)
+        x = self.conv2(x)
+        x = self.relu2(x)
+        x = self.pool2(x)
+        x = self.flatten1(x)
+        x = self.dense1(x)
+        x = self.relu3(x)
+        x = self.dense2(x)
+        return x
+"#;
+        assert_eq!(pytorch(&lenet(digits, 10).unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_another_layer_reads_later_has_a_name() {
+        let image = ImageShape { height: 8, width: 6, channels: 3 };
+        let conv = Conv2d::new(4, [3, 3]).same().without_bias();
+        let network = Network::builder("small", image)
+            .residual_with(
+                |path| {
+                    let shifted = BatchNorm::new().epsilon(1e-3).affine(Affine::Shift);
+                    path.conv2d(conv.stride([2, 2])).layer(shifted).relu().conv2d(conv)
+                },
+                |shortcut| shortcut.conv2d(Conv2d::new(4, [1, 1]).stride([2, 2])),
+            )
+            .named("class")
+            .relu()
+            .squeeze_excite(4, 2)
+            .concatenate(["relu1", "class"])
+            .global_max_pool()
+            .scale(0.5)
+            .dense(2)
+            .build()
+            .unwrap();
+        let source = pytorch(&network).unwrap();
+        let (_, source) = source.split_once("\n\n").unwrap();
+        let expected = r#"import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Net(nn.Module):  # small
+    """Logits [N, 2] of images [N, 3, 8, 6], normalised as the weights' header says."""
+
+    def __init__(self):
+        super().__init__()
+        self._modules["class"] = nn.Module()
+        self._modules["class"].shortcut = nn.Module()
+        self._modules["class"].shortcut.conv1 = nn.Conv2d(3, 4, 1, stride=2)
+        self._modules["class"].conv1 = nn.Conv2d(3, 4, 3, stride=2, bias=False)
+        self._modules["class"].batch_norm1 = nn.BatchNorm2d(4, eps=0.001)
+        self._modules["class"].batch_norm1.weight.requires_grad_(False)
+        self._modules["class"].relu1 = nn.ReLU()
+        self._modules["class"].conv2 = nn.Conv2d(4, 4, 3, padding=1, bias=False)
+        self.relu1 = nn.ReLU()
+        self.squeeze_excite1 = nn.Module()
+        self.squeeze_excite1.dense1 = nn.Linear(4, 2)
+        self.squeeze_excite1.relu1 = nn.ReLU()
+        self.squeeze_excite1.dense2 = nn.Linear(2, 4)
+        self.squeeze_excite1.sigmoid1 = nn.Sigmoid()
+        self.dense1 = nn.Linear(12, 2)
+
+    def forward(self, input):
+        class_shortcut_conv1 = self._modules["class"].shortcut.conv1(input)
+        x = self._modules["class"].conv1(F.pad(input, (0, 1, 0, 1)))
+        x = self._modules["class"].batch_norm1(x)
+        x = self._modules["class"].relu1(x)
+        x = self._modules["class"].conv2(x)
+        class_add1 = x + class_shortcut_conv1
+        relu1 = self.relu1(class_add1)
+        x = relu1.mean((2, 3))
+        x = self.squeeze_excite1.dense1(x)
+        x = self.squeeze_excite1.relu1(x)
+        x = self.squeeze_excite1.dense2(x)
+        x = self.squeeze_excite1.sigmoid1(x)
+        x = relu1 * x[:, :, None, None]
+        x = torch.cat([x, relu1, class_add1], 1)
+        x = x.amax((2, 3))
+        x = 0.5 * x
+        x = self.dense1(x)
+        return x
+"#;
+        assert_eq!(source, expected);
+    }
+
+    /// A file's name for a network may be anything visible; in the first two lines, it could choose the source's encoding.
+    #[test]
+    fn a_networks_name_stays_in_its_comment() {
+        for name in ["\\\"\\\"\\\"", "-*- coding: utf-7 -*-", "a\\u2028import os\\u2028", "\\\\", "\\u202Ea"]
+        {
+            let text = format!("name = \"{name}\"\ninput = [1, 1, 2]\n[[layers]]\ntype = \"flatten\"");
+            let source = pytorch(&NetworkFile::parse(&text).unwrap().build(None).unwrap()).unwrap();
+            let lines: Vec<&str> = source.split(|c: char| c != ' ' && c.is_whitespace()).collect();
+            assert_eq!((lines.len(), lines[1], lines[2]), (16, "", "from torch import nn"), "{source}");
+            assert!(lines[5].starts_with("class Net(nn.Module):  # "), "{source}");
+            assert!(!source.contains('\u{202e}') && source.is_ascii(), "{source}");
+        }
+    }
+}

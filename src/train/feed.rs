@@ -54,10 +54,7 @@ pub fn upload(
         )?;
         first += rows;
     }
-    let scale = normalisation.deviation.iter().map(|deviation| 1.0 / deviation);
-    let shift =
-        normalisation.mean.iter().zip(&normalisation.deviation).map(|(mean, deviation)| -mean / deviation);
-    write("normalisation", HostBuffer::real(scale.chain(shift).collect()))
+    write("normalisation", HostBuffer::real(normalisation.scale_and_shift()))
 }
 
 /// Writes the value of every variable of `network` to the device.
