@@ -159,11 +159,8 @@ impl LayerType for Pool {
             PoolKind::Max => Call::new("nn.MaxPool2d"),
             PoolKind::Average | PoolKind::AverageInside => Call::new("nn.AvgPool2d"),
         };
-        let module = module.with(pair(kernel_size)).option("stride", pair(stride), pair(kernel_size)).option(
-            "dilation",
-            pair(dilation),
-            pair([1, 1]),
-        );
+        let module = module.with(pair(kernel_size)).option("stride", pair(stride), pair(kernel_size));
+        let module = module.option("dilation", pair(dilation), pair([1, 1]));
         // PyTorch's averages know no dilation, and its pools add no more than half a window to both sides alike.
         let has_module = self.kind == PoolKind::Max || dilation == [1, 1];
         let padding = symmetric_padding(axes)

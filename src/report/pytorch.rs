@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::short_name;
 use crate::layers::{Pytorch, PytorchSite, channels_last};
-use crate::network::{Features, Kind, LayerInput, Network};
+use crate::network::{Features, Kind, Layer, LayerInput, Network};
 use crate::{Error, Result};
 
 /// The source of a PyTorch module, `Net`, that computes what the network does, from images `[N,C,H,W]`. Its `state_dict` has
@@ -26,7 +26,8 @@ use crate::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// [`Error::Layer`] for a layer with the word `training` in its name, which no PyTorch module can hold.
+/// [`Error::Layer`] for a layer whose name no PyTorch module can hold: one with the word `training`, or of more than a
+/// hundred words.
 pub fn pytorch(network: &Network) -> Result<String> {
     let layers = network.layers();
     let names = layers.iter().zip(0..).map(|(layer, index)| (layer.name.as_str(), index)).collect();
@@ -40,15 +41,8 @@ pub fn pytorch(network: &Network) -> Result<String> {
                 LayerInput::Layer(index) => (variables[index].as_str(), network.features(input)),
             })
             .collect();
-        let site = PytorchSite { module: &path(&layer.name, &names), inputs: &inputs };
-        let written = layer.kind.pytorch(&site)?;
-        match written.module.is_some() && layer.name.split('.').any(|word| word == UNUSABLE) {
-            true => {
-                let expected = format!("a name without {UNUSABLE:?}, which PyTorch keeps for itself");
-                Err(Error::layer(layer.title(), expected, format!("{:?}", layer.name)))
-            }
-            false => Ok(written),
-        }
+        check_name(layer)?;
+        layer.kind.pytorch(&PytorchSite { module: &path(&layer.name, &names), inputs: &inputs })
     });
     let written = written.collect::<Result<Vec<Pytorch>>>()?;
 
@@ -73,8 +67,23 @@ pub fn pytorch(network: &Network) -> Result<String> {
 const LOADING: &str =
     "# net = Net(); net.load_state_dict(safetensors.torch.load_file(\"RUN/best.safetensors\")); net.eval()";
 
-/// The word that `Module.train` assigns to, and that therefore cannot name a submodule.
-const UNUSABLE: &str = "training";
+/// Checks that submodules can have the words of a layer's name.
+fn check_name(layer: &Layer) -> Result<()> {
+    // `Module.train` assigns to this one.
+    const UNUSABLE: &str = "training";
+    // Each word before the last is a block, and Python's parser takes so many in one expression.
+    const MOST_WORDS: usize = 100;
+    let count = layer.name.split('.').count();
+    if count > MOST_WORDS {
+        let expected = format!("a name of at most {MOST_WORDS} words, for PyTorch");
+        return Err(Error::layer(layer.title(), expected, count));
+    }
+    if layer.name.split('.').any(|word| word == UNUSABLE) {
+        let expected = format!("a name without {UNUSABLE:?}, which PyTorch keeps for itself");
+        return Err(Error::layer(layer.title(), expected, format!("{:?}", layer.name)));
+    }
+    Ok(())
+}
 
 fn description(network: &Network) -> String {
     let images = |features| match features {
@@ -139,7 +148,7 @@ fn variables(network: &Network) -> Vec<String> {
     }
     let mut taken: HashSet<String> =
         ["self", LayerInput::INPUT_NAME, NEXT, "torch", "nn", "F"].map(String::from).into();
-    let variables = layers.iter().zip(is_kept).map(|(layer, is_kept)| {
+    let variables = layers.iter().zip(is_kept).enumerate().map(|(index, (layer, is_kept))| {
         if !is_kept {
             return NEXT.to_owned();
         }
@@ -147,8 +156,11 @@ fn variables(network: &Network) -> Vec<String> {
         if variable.starts_with(|c: char| c.is_ascii_digit()) {
             variable.insert(0, '_');
         }
-        while KEYWORDS.contains(&variable.as_str()) || !taken.insert(variable.clone()) {
+        if KEYWORDS.contains(&variable.as_str()) {
             variable.push('_');
+        }
+        while !taken.insert(variable.clone()) {
+            variable += &format!("_{index}");
         }
         variable
     });
@@ -361,6 +373,16 @@ class Net(nn.Module):  # small
         return x
 "#;
         assert_eq!(source, expected);
+    }
+
+    #[test]
+    fn a_name_of_countless_words_is_refused() {
+        let name = vec!["a"; 101].join(".");
+        let network = Network::builder("deep", ImageShape { height: 1, width: 1, channels: 2 });
+        let network = network.relu().named(&name).build().unwrap();
+        let expected =
+            format!("layer {name} (relu): expected a name of at most 100 words, for PyTorch, found 101");
+        assert_eq!(pytorch(&network).unwrap_err().to_string(), expected);
     }
 
     /// A file's name for a network may be anything visible; in the first two lines, it could choose the source's encoding.

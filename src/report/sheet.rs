@@ -35,6 +35,8 @@ const LETTERS: RasterHeight = RasterHeight::Size16;
 /// What stands for a letter that the font lacks.
 const UNKNOWN: char = '\u{fffd}';
 
+/// The most images on a sheet of variations, unless there are more classes.
+const MOST_VARIED: usize = 200;
 /// The most images of a class that are shown with their variations, each in a line of its own.
 const MOST_LINES: usize = 4;
 /// The fewest images in such a line: one as it is, and its variations.
@@ -67,20 +69,22 @@ impl ContactSheet {
     pub fn varied(data: &Dataset, augmentation: &Augmentation, seed: u64) -> Result<ContactSheet> {
         let rows = rows_of_classes(data);
         let classes = rows.len().max(1);
-        let in_line = (MOST_IMAGES / classes).clamp(FEWEST_IN_LINE, MOST_OF_CLASS);
-        let count = (MOST_IMAGES / (classes * in_line)).clamp(1, MOST_LINES).min(most(&rows));
-        let chosen: Vec<u32> =
-            rows.iter().flat_map(|rows| spread(rows, count)).map(|row| row as u32).collect();
+        let in_line = (MOST_VARIED / classes).clamp(FEWEST_IN_LINE, MOST_OF_CLASS);
+        let count = (MOST_VARIED / (classes * in_line)).clamp(1, MOST_LINES).min(most(&rows));
+        let chosen: Vec<Vec<usize>> = rows.iter().map(|rows| spread(rows, count).collect()).collect();
+        let batch: Vec<u32> = chosen.iter().flatten().map(|&row| row as u32).collect();
         let normalisation = Normalisation::measure(data);
         let epochs =
-            (0..in_line - 1).map(|epoch| augmentation.shown(data, &normalisation, &chosen, seed, epoch));
+            (0..in_line - 1).map(|epoch| augmentation.shown(data, &normalisation, &batch, seed, epoch));
         let epochs = epochs.collect::<Result<Vec<Dataset>>>()?;
-        let mut places = 0..;
-        let line =
-            |(row, place)| [(data, row)].into_iter().chain(epochs.iter().map(move |epoch| (epoch, place)));
-        let lines = rows
-            .iter()
-            .map(|rows| spread(rows, count).zip(&mut places).map(|it| line(it).collect()).collect());
+        let mut place = 0;
+        let mut line = |&row: &usize| {
+            let varied = epochs.iter().map(|epoch| (epoch, place));
+            let line = [(data, row)].into_iter().chain(varied).collect();
+            place += 1;
+            line
+        };
+        let lines = chosen.iter().map(|rows| rows.iter().map(&mut line).collect());
         Ok(ContactSheet::drawn(data, &lines.collect::<Vec<_>>(), [in_line, count]))
     }
 
@@ -297,5 +301,11 @@ mod tests {
         assert_eq!(classes, 1000);
         let sheet = image::load_from_memory(&png).unwrap();
         assert!(sheet.width() < 1700 && sheet.height() < 20_000, "{}x{}", sheet.height(), sheet.width());
+        let flip = "flip".parse().unwrap();
+        assert_eq!(ContactSheet::varied(&data, &flip, 0).unwrap().classes, 1000);
+        // All images are in classes that are not shown.
+        let names = data.classes.clone();
+        let data = Dataset::new(image, names, vec![7; 8], vec![1100]).unwrap();
+        assert_eq!(ContactSheet::varied(&data, &flip, 0).unwrap().classes, 1000);
     }
 }
