@@ -175,7 +175,7 @@ impl LayerType for Pool {
         let [inner, outer] = self.positions_around(axes);
         match self.kind {
             PoolKind::Max => Ok(site.module_of(module, padded(site.input(), outer, Some("-torch.inf")))),
-            PoolKind::Average if has_module && !self.ceil_mode => {
+            _ if has_module && outer == [[0, 0]; 2] => {
                 Ok(site.module_of(module, padded(site.input(), inner, None)))
             }
             PoolKind::Average | PoolKind::AverageInside => {
