@@ -104,11 +104,12 @@ fn models() -> Vec<(&'static str, String)> {
         "type = \"sigmoid\"; name = \"gate\"",
         // Factors of the features of a flattened map, which PyTorch has in another order.
         "type = \"multiply\"; inputs = [\"flat\", \"gate\"]",
-        "type = \"dense\"; units = 4",
+        "type = \"dense\"; units = 8",
         "type = \"group_norm\"; groups = 2",
         "type = \"batch_norm\"; scale = false",
         "type = \"prelu\"",
-        "type = \"multiply\"; inputs = [\"prelu3\", \"mean\"]",
+        "type = \"dense\"; units = 4; name = \"few\"",
+        "type = \"multiply\"; inputs = [\"few\", \"mean\"]",
         "type = \"concatenate\"; inputs = [\"multiply3\", \"largest\"]",
         "type = \"layer_norm\"",
     ];
@@ -172,13 +173,18 @@ for name in sys.argv[1:]:
     net.load_state_dict(load_file(f"{name}.safetensors"), strict=True)
     net.eval()
     seen = load_file(f"{name}.seen.safetensors")
-    with torch.no_grad():
-        output = net(seen["input"].permute(0, 3, 1, 2))
-    output = output.permute(0, 2, 3, 1) if output.dim() == 4 else output
-    assert output.shape == seen["output"].shape, (name, output.shape)
-    difference = (output - seen["output"]).abs().max() / seen["output"].abs().max()
+    images, expected = seen["input"].permute(0, 3, 1, 2), seen["output"]
+
+    def difference(images):
+        with torch.no_grad():
+            output = net(images)
+        output = output.permute(0, 2, 3, 1) if output.dim() == 4 else output
+        assert output.shape == expected.shape, (name, output.shape)
+        return ((output - expected).abs().max() / expected.abs().max()).item()
+
     frozen = [name for name, parameter in net.named_parameters() if not parameter.requires_grad]
-    print(json.dumps({"difference": difference.item(), "frozen": frozen}))
+    mirrored = difference(images.flip(3))
+    print(json.dumps({"difference": difference(images), "mirrored": mirrored, "frozen": frozen}))
 "#;
 
 /// Asserts that PyTorch's modules of the models that these arguments of `summary` name compute the same.
@@ -201,15 +207,14 @@ fn assert_the_same_in_pytorch(place: &Workplace, python: &str, models: &[(&str, 
     let lines = run.json();
     assert_eq!(lines.len(), models.len(), "{run:?}");
     for (line, (arguments, network)) in lines.iter().zip(models) {
-        println!("{arguments}: {}", line["difference"]);
+        println!("{arguments}: {line}");
         let frozen = network.variables().filter(|variable| variable.kind == Kind::Frozen);
         let frozen: Vec<Value> = frozen.map(|variable| variable.name.as_str().into()).collect();
         assert_eq!(line["frozen"], Value::Array(frozen), "{arguments}");
-        // A NaN is no agreement.
-        assert!(
-            line["difference"].as_f64().is_some_and(|difference| difference < TOLERANCE),
-            "{arguments}: {line}"
-        );
+        let number = |key: &str| line[key].as_f64().expect("a number, not NaN");
+        assert!(number("difference") < TOLERANCE, "{arguments}: {line}");
+        // Of other images, the outputs are others.
+        assert!(number("mirrored") > 100.0 * TOLERANCE, "{arguments}: {line}");
     }
 }
 
@@ -289,6 +294,9 @@ fn any_name_of_a_layer_is_kept() {
         ));
         layers.push(format!("type = \"tanh\"; name = \"more_{number}\""));
     }
+    // Everything is seen.
+    let all: Vec<String> = (0..names.len()).map(|number| format!("\"add_{number}\"")).collect();
+    layers.push(format!("type = \"concatenate\"; inputs = [{}, \"more_{}\"]", all.join(", "), all.len() - 1));
     let layers: Vec<&str> = layers.iter().map(String::as_str).collect();
     let place = Workplace::new();
     place.write("names.toml", files::model("input = [1, 1, 3]", &layers));
