@@ -104,13 +104,13 @@ fn models() -> Vec<(&'static str, String)> {
         "type = \"sigmoid\"; name = \"gate\"",
         // Factors of the features of a flattened map, which PyTorch has in another order.
         "type = \"multiply\"; inputs = [\"flat\", \"gate\"]",
-        "type = \"dense\"; units = 8",
+        "type = \"dense\"; units = 8; bias = false",
         "type = \"group_norm\"; groups = 2",
         "type = \"batch_norm\"; scale = false",
         "type = \"prelu\"",
         "type = \"dense\"; units = 4; name = \"few\"",
         "type = \"multiply\"; inputs = [\"few\", \"mean\"]",
-        "type = \"concatenate\"; inputs = [\"multiply3\", \"largest\"]",
+        "type = \"concatenate\"; inputs = [\"multiply3\", \"few\"]",
         "type = \"layer_norm\"",
     ];
     let flattened =
