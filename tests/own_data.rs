@@ -8,7 +8,7 @@ mod workplace;
 use std::fs;
 
 use drawn::{folder, picture, save};
-use image::{DynamicImage, GrayAlphaImage, LumaA, RgbaImage};
+use image::{DynamicImage, GrayAlphaImage, GrayImage, LumaA, RgbaImage};
 use serde_json::json;
 use workplace::{Run, Workplace};
 
@@ -189,6 +189,95 @@ fn a_preview_is_written_whole_or_not_at_all() {
         assert!(place.read("text").starts_with("data: data, "), "{run:?}");
         place.assert_refused("data data --json --preview /dev/stdout", 2, "--preview: expected a file");
     }
+}
+
+/// The images of a sheet of two classes with 12x12 grey pixels, each class in two lines of ten.
+fn cells(sheet: &[u8]) -> Vec<[GrayImage; 10]> {
+    let sheet = image::load_from_memory(sheet).unwrap().into_luma8();
+    // Twelve pixels become 96, with gaps of 6 and names of 16 pixels above them.
+    let cell = |left: u32, top: u32| {
+        GrayImage::from_fn(12, 12, |x, y| *sheet.get_pixel(left + 8 * x + 4, top + 8 * y + 4))
+    };
+    let width = 10 * 102 - 6;
+    assert_eq!(sheet.width() % width, 12, "one class beside the other, or one below");
+    let tops = [0, 1].map(|class| 6 + class * (16 + 2 * 102 - 6 + 20));
+    let lines = tops.iter().flat_map(|top| [0, 1].map(|line| top + 16 + line * 102));
+    lines.map(|top| std::array::from_fn(|place| cell(6 + 102 * place as u32, top))).collect()
+}
+
+#[test]
+fn a_preview_shows_augmented_images() {
+    let place = Workplace::new();
+    folder(&place, "data/train", "ab", 0, 2);
+    folder(&place, "data/test", "ab", 0, 1);
+    let preview = |arguments: &str| {
+        let run = place.run(&format!("data data --preview sheet.png --augment {arguments}"));
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{arguments}");
+        (fs::read(place.path("sheet.png")).unwrap(), run.stdout)
+    };
+    let originals: Vec<GrayImage> =
+        "ab".chars().flat_map(|class| [0, 1].map(|number| picture(class, number, 12, 12))).collect();
+
+    let (sheet, said) = preview("flip=alternating");
+    let expected = "training images of 2 classes, as they are and varied by flip=alternating: sheet.png\n";
+    assert!(said.ends_with(expected), "{said}");
+    let lines = cells(&sheet);
+    assert_eq!(lines.len(), originals.len());
+    for (line, original) in lines.iter().zip(&originals) {
+        let mirrored = image::imageops::flip_horizontal(original);
+        let both = [original, &mirrored];
+        let first = both.iter().position(|image| **image == line[1]).expect("one of both");
+        assert_eq!(line[0], *original);
+        assert!((1..10).all(|place| line[place] == *both[(first + place - 1) % 2]));
+    }
+
+    let (sheet, _) = preview("vertical_flip");
+    let mut turned = 0;
+    for (line, original) in cells(&sheet).iter().zip(&originals) {
+        let upside_down = image::imageops::flip_vertical(original);
+        assert_eq!(line[0], *original);
+        assert!(line[1..].iter().all(|shown| shown == original || *shown == upside_down));
+        turned += line[1..].iter().filter(|shown| **shown == upside_down).count();
+    }
+    assert!((6..30).contains(&turned), "{turned} of 36");
+
+    // A patch of another image on the sheet.
+    let (sheet, _) = preview("cutmix=1");
+    let mut foreign = 0;
+    for (line, original) in cells(&sheet).iter().zip(&originals) {
+        for (shown, (x, y)) in
+            line[1..].iter().flat_map(|shown| (0..144).map(move |i| (shown, (i % 12, i / 12))))
+        {
+            let pixel = shown.get_pixel(x, y);
+            assert!(originals.iter().any(|other| other.get_pixel(x, y) == pixel));
+            foreign += u32::from(pixel != original.get_pixel(x, y));
+        }
+    }
+    assert!(foreign > 100, "{foreign}");
+
+    let everything =
+        "crop=2,padding=reflect,flip,rotate=15,scale=0.2,brightness=0.1,contrast=0.2,cutout=4,mixup=0.4";
+    let (sheet, _) = preview(everything);
+    assert_eq!(preview(everything).0, sheet);
+    assert_ne!(preview(&format!("{everything} --seed 1")).0, sheet);
+    let (plain, _) = preview("none");
+    assert!(
+        cells(&plain)
+            .iter()
+            .zip(&originals)
+            .all(|(line, original)| line.iter().all(|shown| shown == original))
+    );
+}
+
+#[test]
+fn augmentation_without_a_sheet_is_refused() {
+    let place = Workplace::new();
+    folder(&place, "data", "ab", 0, 4);
+    let culprit = "--augment: expected --preview SHEET.png, to show it on, found none";
+    place.assert_refused("data data --augment crop=4", 2, culprit);
+    let run = place.run("data data --augment turn=3 --preview sheet.png");
+    assert!(run.code == 2 && run.stderr.contains("unknown field `turn`"), "{run:?}");
+    assert!(!place.path("sheet.png").exists());
 }
 
 #[test]

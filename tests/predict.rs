@@ -4,6 +4,8 @@
 mod common;
 #[path = "common/drawn.rs"]
 mod drawn;
+#[path = "common/python.rs"]
+mod python;
 #[path = "common/workplace.rs"]
 mod workplace;
 
@@ -234,15 +236,10 @@ fn predictions_are_the_softmax_of_the_evaluations_logits() {
     }
 }
 
-/// The lines of Python in the README, with PyTorch, if it is there: `WGCONV_PYTHON` names the interpreter.
+/// The lines of Python in the README, with PyTorch, if it is there.
 #[test]
 fn the_readmes_lines_give_the_same_probabilities_in_pytorch() {
-    let python = std::env::var("WGCONV_PYTHON").unwrap_or("python3".into());
-    let has_torch = Command::new(&python).args(["-c", "import torch, safetensors"]).output();
-    if !has_torch.is_ok_and(|output| output.status.success()) {
-        println!("skipped: {python} has no torch and safetensors");
-        return;
-    }
+    let Some(python) = python::with_torch() else { return };
     let place = Workplace::new();
     place.train("--epochs 1 --limit 2000 --out run");
     let digits =

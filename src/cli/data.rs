@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use wgconv::data::{self as sources, DataSplits, Dataset, Normalisation};
 use wgconv::files::{check_writable, write_durably};
 use wgconv::report::{ContactSheet, columns, short_name};
-use wgconv::train::TrainSettings;
+use wgconv::train::{Augmentation, TrainSettings};
 use wgconv::{Error, Result};
 
 use super::Outcome;
@@ -22,12 +22,15 @@ pub struct Data {
     source: String,
     #[command(flatten)]
     preparation: PreparationOptions,
-    /// Determines which images are held out, as it does in `train` [default: 0]
+    /// Determines which images are held out, and how --augment varies them, as it does in `train` [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Also write a contact sheet: some training images of each class, below its name
     #[arg(long, value_name = "SHEET.png")]
     preview: Option<PathBuf>,
+    /// Show on the sheet what `train --augment` would make of the images: each as it is, then in successive epochs
+    #[arg(long, value_name = "LIST")]
+    augment: Option<Augmentation>,
     #[command(flatten)]
     output: OutputOptions,
 }
@@ -40,6 +43,9 @@ impl Data {
                 check_name(path)?;
                 check_writable(path)?;
                 self.output.beside("--preview", path)?
+            }
+            None if self.augment.is_some() => {
+                return Err(Error::invalid("--augment", "--preview SHEET.png, to show it on", "none"));
             }
             None => self.output,
         };
@@ -61,9 +67,16 @@ impl Data {
             output.say(format_args!("warning: {warning}"))?;
         }
         if let Some(path) = &self.preview {
-            let ContactSheet { png, classes } = ContactSheet::of(first);
+            let (sheet, varied) = match &self.augment {
+                Some(augment) => (
+                    ContactSheet::varied(first, augment, seed)?,
+                    format!(", as they are and varied by {augment}"),
+                ),
+                None => (ContactSheet::of(first), String::new()),
+            };
+            let ContactSheet { png, classes } = sheet;
             write_durably(path, &png)?;
-            output.say(format_args!("{part} images of {classes} classes: {}", path.display()))?;
+            output.say(format_args!("{part} images of {classes} classes{varied}: {}", path.display()))?;
         }
         output.json(&object(&data, &figures))?;
         Ok(Outcome::Done)

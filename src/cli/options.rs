@@ -180,6 +180,14 @@ impl OutputOptions {
         table.lines().try_for_each(|line| self.say(line))
     }
 
+    /// Prints the lines of a program exactly as they are; `option` asks for them.
+    pub fn source(self, option: &str, lines: &str) -> Result<()> {
+        match self.json {
+            true => Err(Error::invalid(option, "standard output for the source alone", "--json")),
+            false => print(lines.trim_end()),
+        }
+    }
+
     /// Prints an object for programs.
     pub fn json(self, object: &serde_json::Value) -> Result<()> {
         if self.json { print(object) } else { Ok(()) }

@@ -2,14 +2,14 @@
 
 use clap::Args;
 use wgconv::network;
-use wgconv::report::{summary, summary_json};
+use wgconv::report::{pytorch, summary, summary_json};
 use wgconv::tensor::ImageShape;
 use wgconv::{Error, Result};
 
 use super::Outcome;
 use super::options::OutputOptions;
 
-/// Show a model's layers, output shapes and parameters
+/// Show a model's layers, output shapes and parameters, or write it as a PyTorch module
 #[derive(Args)]
 pub struct Summary {
     /// A name that `wgconv models` lists, or a .toml file
@@ -21,6 +21,9 @@ pub struct Summary {
     /// Number of classes, for the presets
     #[arg(long, value_name = "N", default_value_t = 10)]
     classes: usize,
+    /// Print the source of a PyTorch module instead, `Net`, which loads the weights of a run
+    #[arg(long)]
+    pytorch: bool,
     #[command(flatten)]
     output: OutputOptions,
 }
@@ -29,6 +32,10 @@ impl Summary {
     pub fn run(self) -> Result<Outcome> {
         let input = self.input.as_deref().map(parse_image).transpose()?;
         let network = network::open(&self.model, input, self.classes)?;
+        if self.pytorch {
+            self.output.source("--pytorch", &pytorch(&network)?)?;
+            return Ok(Outcome::Done);
+        }
         self.output.say_table(&summary(&network))?;
         self.output.say("")?;
         self.output.json(&summary_json(&network))?;

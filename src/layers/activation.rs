@@ -2,7 +2,8 @@
 
 use ::toml::Value;
 
-use super::{Inferred, LayerType, Registered};
+use super::pytorch::{self, Call};
+use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::Result;
 use crate::network::{Content, Features, Keys, NetworkBuilder, number};
 use crate::ops::activation::{Activation, ActivationForward, ActivationGrad, Saved};
@@ -59,6 +60,23 @@ impl LayerType for Activation {
     fn infer(&self, inputs: &[Features]) -> Result<Inferred> {
         self.checked()?;
         Ok(Inferred::without_variables(inputs[0]))
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        let module = match *self {
+            Activation::Relu => Call::new("nn.ReLU"),
+            Activation::LeakyRelu { slope } => Call::new("nn.LeakyReLU").with(pytorch::number(slope)),
+            Activation::Elu { alpha } => Call::new("nn.ELU").with(pytorch::number(alpha)),
+            Activation::Sigmoid => Call::new("nn.Sigmoid"),
+            Activation::Tanh => Call::new("nn.Tanh"),
+            Activation::Gelu => Call::new("nn.GELU"),
+            Activation::Silu => Call::new("nn.SiLU"),
+            Activation::HardSwish => Call::new("nn.Hardswish"),
+            Activation::Scale { factor } => {
+                return Ok(Pytorch::expression(format!("{} * {}", pytorch::number(factor), site.input())));
+            }
+        };
+        Ok(site.module(module))
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

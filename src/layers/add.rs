@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Inferred, LayerType, Registered};
+use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::network::{Content, Features, NetworkBuilder};
 use crate::ops::add;
 use crate::plan::{BufferId, Site};
@@ -31,6 +31,10 @@ impl LayerType for Add {
             return Err(Error::invalid("add", "two inputs of the same shape", found));
         }
         Ok(Inferred::without_variables(inputs[0]))
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        Ok(Pytorch::expression(format!("{} + {}", site.inputs[0].0, site.inputs[1].0)))
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

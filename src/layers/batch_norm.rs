@@ -2,8 +2,9 @@
 
 use ::toml::Value;
 
+use super::pytorch::{self, Call};
 use super::weighted::{BIAS, WEIGHT, input_rows_and_channels};
-use super::{Inferred, LayerType, Registered};
+use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::network::{Content, Features, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, number};
 use crate::ops::norm::{
     BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormRunning, BatchNormStatistics,
@@ -156,6 +157,20 @@ impl LayerType for BatchNorm {
 
     fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
         self.is_affine().then(|| format!("2*{}", variables[0].shape.elements()))
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        let default = BatchNorm::new();
+        let norm = Call::new(match site.features() {
+            Features::Image(_) => "nn.BatchNorm2d",
+            Features::Flat { .. } => "nn.BatchNorm1d",
+        });
+        let norm = norm
+            .with(site.features().channels())
+            .option("eps", pytorch::number(self.epsilon), pytorch::number(default.epsilon))
+            .option("momentum", pytorch::number(self.momentum), pytorch::number(default.momentum))
+            .flag("affine", self.is_affine(), true);
+        Ok(site.module(norm))
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::weighted::input_rows_and_channels;
-use super::{Inferred, LayerType, Registered};
+use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::network::{Content, Features, NetworkBuilder};
 use crate::ops::concatenate::{self, ConcatenateGrad};
 use crate::plan::{BufferId, Site};
@@ -52,6 +52,11 @@ impl LayerType for Concatenate {
         let output = inputs[1..].iter().try_fold(inputs[0], |sum, &input| together(sum, input))?;
         Shape::checked(NAME, output.sizes())?;
         Ok(Inferred::without_variables(output))
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        let inputs: Vec<&str> = site.inputs.iter().map(|(input, _)| *input).collect();
+        Ok(Pytorch::expression(format!("torch.cat([{}], 1)", inputs.join(", "))))
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

@@ -2,7 +2,8 @@
 
 use ::toml::Value;
 
-use super::{Inferred, LayerType, Registered, weighted};
+use super::pytorch::{Call, padded, pair, symmetric_padding};
+use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered, weighted};
 use crate::Result;
 use crate::network::{
     Content, Features, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, initialiser, window,
@@ -151,6 +152,26 @@ impl LayerType for Conv2d {
 
     fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
         weighted::arithmetic(variables)
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        let image = site.features().image_for("an image")?;
+        let geometry = self.geometry(1, image)?;
+        let axes = [geometry.height, geometry.width];
+        let (padding, around) = match symmetric_padding(axes) {
+            Some(padding) => (padding, [[0, 0]; 2]),
+            None => ([0, 0], axes.map(|axis| [axis.padding_before, axis.padding_after])),
+        };
+        let conv = Call::new("nn.Conv2d")
+            .with(image.channels)
+            .with(self.out_channels)
+            .with(pair(self.window.kernel_size))
+            .option("stride", pair(self.window.stride), pair([1, 1]))
+            .option("padding", pair(padding), pair([0, 0]))
+            .option("dilation", pair(self.window.dilation), pair([1, 1]))
+            .option("groups", self.groups, 1)
+            .flag("bias", self.bias, true);
+        Ok(site.module_of(conv, padded(site.input(), around, None)))
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

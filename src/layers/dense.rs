@@ -2,7 +2,8 @@
 
 use ::toml::Value;
 
-use super::{Inferred, LayerType, Registered, weighted};
+use super::pytorch::Call;
+use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered, weighted};
 use crate::network::{
     Content, Features, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, initialiser,
 };
@@ -102,6 +103,11 @@ impl LayerType for Dense {
 
     fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
         weighted::arithmetic(variables)
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        let features = site.features().elements();
+        Ok(site.module(Call::new("nn.Linear").with(features).with(self.units).flag("bias", self.bias, true)))
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

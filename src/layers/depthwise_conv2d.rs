@@ -2,7 +2,7 @@
 
 use ::toml::Value;
 
-use super::{Conv2d, Inferred, LayerType, Registered};
+use super::{Conv2d, Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::network::{Content, Features, Initialiser, Keys, NetworkBuilder, Variable, initialiser, window};
 use crate::ops::window::{Padding, WindowOptions};
 use crate::plan::{BufferId, Site};
@@ -112,6 +112,10 @@ impl LayerType for DepthwiseConv2d {
 
     fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
         super::weighted::arithmetic(variables)
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        self.of(site.features())?.pytorch(site)
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

@@ -2,7 +2,8 @@
 
 use ::toml::Value;
 
-use super::{Inferred, LayerType, Registered};
+use super::pytorch::{self, Call};
+use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::Result;
 use crate::network::{Content, Features, Keys, NetworkBuilder, number};
 use crate::ops::dropout;
@@ -74,6 +75,10 @@ impl LayerType for Dropout {
     fn infer(&self, inputs: &[Features]) -> Result<Inferred> {
         dropout::Dropout::new(inputs[0].elements(), self.probability, 0)?;
         Ok(Inferred::without_variables(inputs[0]))
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        Ok(site.module(Call::new("nn.Dropout").with(pytorch::number(self.probability))))
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

@@ -1,6 +1,6 @@
 //! Flattening a feature map to a vector.
 
-use super::{Inferred, LayerType, Registered};
+use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::Result;
 use crate::network::{Content, Features, NetworkBuilder};
 use crate::plan::{BufferId, Site};
@@ -22,6 +22,10 @@ impl LayerType for Flatten {
         let is_ordered = image.height * image.width > 1;
         let output = Features::Flat { size: image.elements(), image: is_ordered.then_some(image) };
         Ok(Inferred::without_variables(output))
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        Ok(site.module("nn.Flatten()"))
     }
 
     /// The map is flat in memory already.

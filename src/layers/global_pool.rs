@@ -1,6 +1,6 @@
 //! Pools of the whole image: the maximum or the mean of each channel.
 
-use super::{Inferred, LayerType, Pool, Registered};
+use super::{Inferred, LayerType, Pool, Pytorch, PytorchSite, Registered};
 use crate::Result;
 use crate::network::{Content, Features, NetworkBuilder};
 use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
@@ -53,6 +53,14 @@ impl LayerType for GlobalPool {
     fn infer(&self, inputs: &[Features]) -> Result<Inferred> {
         let image = inputs[0].image_for("an image")?;
         Ok(Inferred::without_variables(Features::Flat { size: image.channels, image: None }))
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        let function = match self {
+            GlobalPool::Average => "mean",
+            GlobalPool::Max => "amax",
+        };
+        Ok(Pytorch::expression(format!("{}.{function}((2, 3))", site.input())))
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

@@ -2,8 +2,9 @@
 
 use ::toml::Value;
 
+use super::pytorch::{self, Call};
 use super::weighted::{BIAS, WEIGHT, input_rows_and_channels};
-use super::{Inferred, LayerType, Registered};
+use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::network::{Content, Features, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, number};
 use crate::ops::bias::BiasGrad;
 use crate::ops::norm::{
@@ -203,6 +204,12 @@ impl LayerType for GroupNorm {
         arithmetic(variables)
     }
 
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        let norm = Call::new("nn.GroupNorm").with(self.groups).with(site.features().channels());
+        let norm = norm.option("eps", pytorch::number(self.epsilon), pytorch::number(EPSILON));
+        Ok(site.module(norm.flag("affine", self.affine, true)))
+    }
+
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {
         let size = self.size(site);
         Ok(forward(site, size, self.epsilon, self.affine))
@@ -236,6 +243,20 @@ impl LayerType for LayerNorm {
 
     fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
         arithmetic(variables)
+    }
+
+    /// Of maps, with their channels last while they are normalised.
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        let norm = Call::new("nn.LayerNorm").with(site.features().channels());
+        let norm = norm.option("eps", pytorch::number(self.epsilon), pytorch::number(EPSILON)).flag(
+            "elementwise_affine",
+            self.affine,
+            true,
+        );
+        let Features::Image(_) = site.features() else { return Ok(site.module(norm)) };
+        let Pytorch { module, output } =
+            site.module_of(norm, format!("{}.permute(0, 2, 3, 1)", site.input()));
+        Ok(Pytorch { module, output: format!("{output}.permute(0, 3, 1, 2)") })
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

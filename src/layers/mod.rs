@@ -1,7 +1,7 @@
 //! The parts of networks: each type of layer has a file of its own, with everything that belongs to it.
 //!
-//! A type of layer implements [`LayerType`]: its keys in model files, the shapes and variables that it infers, and
-//! its lowering, forward and backward, to operations. The file also gives
+//! A type of layer implements [`LayerType`]: its keys in model files, the shapes and variables that it infers, how PyTorch
+//! writes it, and its lowering, forward and backward, to operations. The file also gives
 //! [`NetworkBuilder`](crate::network::NetworkBuilder) a method for it, and an entry that reads it from a model file;
 //! one line in `TYPES` registers that entry. No code outside this folder names a type of layer.
 //!
@@ -23,6 +23,7 @@ mod group_norm;
 mod multiply;
 mod pool;
 mod prelu;
+mod pytorch;
 pub mod residual;
 pub mod sequence;
 pub mod squeeze_excite;
@@ -44,6 +45,8 @@ pub use group_norm::{GroupNorm, LayerNorm};
 pub use multiply::Multiply;
 pub use pool::Pool;
 pub use prelu::Prelu;
+pub(crate) use pytorch::channels_last;
+pub use pytorch::{Pytorch, PytorchSite};
 pub use whitening::Whitening;
 
 use std::any::Any;
@@ -104,6 +107,12 @@ pub trait LayerType: Any + Debug + Send + Sync {
     fn fit(&self, _sample: &Sample<'_>) -> Vec<(&'static str, Vec<f32>)> {
         Vec::new()
     }
+
+    /// The layer as PyTorch writes it, with the names and layouts of its variables in weights' files.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for inputs that the layer cannot accept.
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch>;
 
     /// Adds the steps that compute the layer's output to the plan, and returns the output's buffer.
     ///

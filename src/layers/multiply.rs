@@ -2,7 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Inferred, LayerType, Registered};
+use super::pytorch::channels_first;
+use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::network::{Content, Features, NetworkBuilder};
 use crate::ops::multiply::{self, MultiplyGradFactors};
 use crate::plan::{BufferId, Site};
@@ -42,6 +43,16 @@ impl LayerType for Multiply {
             return Err(Error::invalid(NAME, expected, inputs[1]));
         }
         Ok(Inferred::without_variables(inputs[0]))
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        let factors = site.inputs[1].0;
+        let factors = match site.features() {
+            Features::Image(_) => format!("{factors}[:, :, None, None]"),
+            Features::Flat { image: Some(image), .. } => channels_first(factors, image),
+            Features::Flat { image: None, .. } => factors.into(),
+        };
+        Ok(Pytorch::expression(format!("{} * {factors}", site.input())))
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

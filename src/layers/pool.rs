@@ -2,11 +2,12 @@
 
 use ::toml::Value;
 
-use super::{Inferred, LayerType, Registered};
+use super::pytorch::{Call, padded, pair, symmetric_padding};
+use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::Result;
 use crate::network::{Content, Features, Keys, NetworkBuilder, window};
 use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
-use crate::ops::window::{Padding, WindowOptions};
+use crate::ops::window::{Axis, Padding, WindowOptions};
 use crate::plan::{BufferId, Site};
 use crate::tensor::ImageShape;
 
@@ -89,6 +90,24 @@ impl Pool {
         }
     }
 
+    /// The positions before and after the input under some window, for each axis: first the zeros that an average counts,
+    /// then those that count in nothing.
+    fn positions_around(&self, axes: [Axis; 2]) -> [[[usize; 2]; 2]; 2] {
+        let around = axes.map(|axis| {
+            let end = (axis.output - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1;
+            let after = match self.ceil_mode {
+                false => axis.padding_after,
+                true => end.saturating_sub(axis.padding_before + axis.input),
+            };
+            let padding = after.min(axis.padding_after);
+            match self.kind {
+                PoolKind::Average => [[axis.padding_before, padding], [0, after - padding]],
+                PoolKind::Max | PoolKind::AverageInside => [[0, 0], [axis.padding_before, after]],
+            }
+        });
+        [0, 1].map(|part| around.map(|axis| axis[part]))
+    }
+
     fn geometry_at(&self, site: &Site<'_>) -> Result<PoolGeometry> {
         self.geometry(site.batch_size(), site.input_features(0).image_for("an image")?)
     }
@@ -129,6 +148,51 @@ impl LayerType for Pool {
         let geometry = self.geometry(1, image)?;
         let [height, width] = [geometry.height, geometry.width].map(|axis| axis.output);
         Ok(Inferred::without_variables(Features::Image(ImageShape { height, width, ..image })))
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        let image = site.features().image_for("an image")?;
+        let geometry = self.geometry(1, image)?;
+        let axes = [geometry.height, geometry.width];
+        let WindowOptions { kernel_size, stride, dilation, .. } = self.window;
+        let module = match self.kind {
+            PoolKind::Max => Call::new("nn.MaxPool2d"),
+            PoolKind::Average | PoolKind::AverageInside => Call::new("nn.AvgPool2d"),
+        };
+        let module = module.with(pair(kernel_size)).option("stride", pair(stride), pair(kernel_size));
+        let module = module.option("dilation", pair(dilation), pair([1, 1]));
+        // PyTorch's averages know no dilation, and its pools add no more than half a window to both sides alike.
+        let has_module = self.kind == PoolKind::Max || dilation == [1, 1];
+        let padding = symmetric_padding(axes)
+            .filter(|padding| (0..2).all(|axis| padding[axis] <= kernel_size[axis] / 2));
+        if let Some(padding) = padding.filter(|_| has_module) {
+            let module = module
+                .option("padding", pair(padding), pair([0, 0]))
+                .flag("ceil_mode", self.ceil_mode, false)
+                .flag("count_include_pad", self.kind != PoolKind::AverageInside, true);
+            return Ok(site.module(module));
+        }
+        let [inner, outer] = self.positions_around(axes);
+        match self.kind {
+            PoolKind::Max => Ok(site.module_of(module, padded(site.input(), outer, Some("-torch.inf")))),
+            _ if has_module && outer == [[0, 0]; 2] => {
+                Ok(site.module_of(module, padded(site.input(), inner, None)))
+            }
+            PoolKind::Average | PoolKind::AverageInside => {
+                let counted = padded(site.input(), inner, None);
+                let windows = Call::new("F.unfold")
+                    .with(padded(&counted, outer, Some("torch.nan")))
+                    .with(pair(kernel_size))
+                    .option("dilation", pair(dilation), pair([1, 1]))
+                    .option("stride", pair(stride), pair([1, 1]));
+                let mean = if outer == [[0, 0]; 2] { "mean" } else { "nanmean" };
+                let (channels, taps, [height, width]) =
+                    (geometry.channels, geometry.taps(), axes.map(|axis| axis.output));
+                Ok(Pytorch::expression(format!(
+                    "{windows}.unflatten(1, ({channels}, {taps})).{mean}(2).unflatten(2, ({height}, {width}))"
+                )))
+            }
+        }
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

@@ -2,8 +2,9 @@
 
 use ::toml::Value;
 
+use super::pytorch::{self, Call};
 use super::weighted::{WEIGHT, input_rows_and_channels};
-use super::{Inferred, LayerType, Registered};
+use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::network::{Content, Features, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, number};
 use crate::ops::optimizer::Group;
 use crate::ops::prelu::{PreluForward, PreluGradInput, PreluGradWeight};
@@ -73,6 +74,12 @@ impl LayerType for Prelu {
 
     fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
         Some(variables[0].shape.elements().to_string())
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        let prelu = Call::new("nn.PReLU").with(site.features().channels());
+        let (slope, default) = (pytorch::number(self.slope), pytorch::number(Prelu::new().slope));
+        Ok(site.module(prelu.option("init", slope, default)))
     }
 
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {

@@ -4,7 +4,7 @@ use ::toml::Value;
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 
-use super::{Conv2d, Inferred, LayerType, Registered, weighted};
+use super::{Conv2d, Inferred, LayerType, Pytorch, PytorchSite, Registered, weighted};
 use crate::network::{
     Content, Features, Initialiser, Keys, Kind, NetworkBuilder, Sample, Variable, number, window,
 };
@@ -154,6 +154,10 @@ impl LayerType for Whitening {
 
     fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
         weighted::arithmetic(variables)
+    }
+
+    fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
+        self.of(site.features())?.pytorch(site)
     }
 
     fn is_fitted(&self) -> bool {

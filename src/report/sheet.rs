@@ -7,8 +7,10 @@ use image::{ImageFormat, Rgb, RgbImage};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
 use super::visible::shortened;
-use crate::data::Dataset;
+use crate::Result;
+use crate::data::{Dataset, Normalisation};
 use crate::tensor::ImageShape;
+use crate::train::Augmentation;
 
 /// The longer side of an image on the sheet, in pixels, at most.
 const SIDE: usize = 96;
@@ -33,6 +35,13 @@ const LETTERS: RasterHeight = RasterHeight::Size16;
 /// What stands for a letter that the font lacks.
 const UNKNOWN: char = '\u{fffd}';
 
+/// The most images on a sheet of variations, unless there are more classes.
+const MOST_VARIED: usize = 200;
+/// The most images of a class that are shown with their variations, each in a line of its own.
+const MOST_LINES: usize = 4;
+/// The fewest images in such a line: one as it is, and its variations.
+const FEWEST_IN_LINE: usize = 4;
+
 /// Some images of each class, below its name.
 pub struct ContactSheet {
     /// The picture, as a PNG file.
@@ -46,29 +55,83 @@ impl ContactSheet {
     /// whole factor, large ones are shrunk. Of images with two channels, or more than three, the first or the first three
     /// are shown.
     pub fn of(data: &Dataset) -> ContactSheet {
-        let classes = data.classes.len().min(MOST_CLASSES);
-        let mut rows = vec![Vec::new(); data.classes.len()];
-        for (row, &label) in data.labels.iter().enumerate() {
-            rows[label as usize].push(row);
-        }
-        let most = rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
-        let of_class = (MOST_IMAGES / classes.max(1)).clamp(1, MOST_OF_CLASS).min(most);
-        let layout = Layout::new(data.image, classes, of_class);
+        let rows = rows_of_classes(data);
+        let of_class = (MOST_IMAGES / rows.len().max(1)).clamp(1, MOST_OF_CLASS).min(most(&rows));
+        let lines = rows.iter().map(|rows| vec![spread(rows, of_class).map(|row| (data, row)).collect()]);
+        ContactSheet::drawn(data, &lines.collect::<Vec<_>>(), [of_class, 1])
+    }
+
+    /// Up to four images of each class, each in a line of its own: as it is, and then as training with this augmentation
+    /// would show it in the first epochs, up to nine. Images are mixed with those in the same column.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory) when there is too little memory for them.
+    pub fn varied(data: &Dataset, augmentation: &Augmentation, seed: u64) -> Result<ContactSheet> {
+        let rows = rows_of_classes(data);
+        let classes = rows.len().max(1);
+        let in_line = (MOST_VARIED / classes).clamp(FEWEST_IN_LINE, MOST_OF_CLASS);
+        let count = (MOST_VARIED / (classes * in_line)).clamp(1, MOST_LINES).min(most(&rows));
+        let chosen: Vec<Vec<usize>> = rows.iter().map(|rows| spread(rows, count).collect()).collect();
+        let batch: Vec<u32> = chosen.iter().flatten().map(|&row| row as u32).collect();
+        let normalisation = Normalisation::measure(data);
+        let epochs =
+            (0..in_line - 1).map(|epoch| augmentation.shown(data, &normalisation, &batch, seed, epoch));
+        let epochs = epochs.collect::<Result<Vec<Dataset>>>()?;
+        let mut place = 0;
+        let mut line = |&row: &usize| {
+            let varied = epochs.iter().map(|epoch| (epoch, place));
+            let line = [(data, row)].into_iter().chain(varied).collect();
+            place += 1;
+            line
+        };
+        let lines = chosen.iter().map(|rows| rows.iter().map(&mut line).collect());
+        Ok(ContactSheet::drawn(data, &lines.collect::<Vec<_>>(), [in_line, count]))
+    }
+
+    /// The lines of images of each class, at most so many in a line and so many lines.
+    fn drawn(data: &Dataset, classes: &[Vec<Line<'_>>], grid: [usize; 2]) -> ContactSheet {
+        let layout = Layout::new(data.image, classes.len(), grid);
         let mut sheet = layout.paper();
-        for (number, (name, rows)) in data.classes.iter().zip(&rows).take(classes).enumerate() {
+        for (number, (name, lines)) in data.classes.iter().zip(classes).enumerate() {
             let [left, top] = layout.class(number);
             write(&mut sheet, name, [left, top], layout.class_width);
-            let count = rows.len().min(of_class);
-            for place in 0..count {
-                let image = shown(data, rows[place * rows.len() / count], layout.image);
-                let left = left + place * (layout.image[0] + GAP);
-                imageops::replace(&mut sheet, &image, left as i64, (top + LETTERS.val()) as i64);
+            for (line, images) in lines.iter().enumerate() {
+                let top = top + LETTERS.val() + line * (layout.image[1] + GAP);
+                for (place, (data, row)) in images.iter().enumerate() {
+                    let image = shown(data, *row, layout.image);
+                    let left = left + place * (layout.image[0] + GAP);
+                    imageops::replace(&mut sheet, &image, left as i64, top as i64);
+                }
             }
         }
         let mut png = Cursor::new(Vec::new());
         sheet.write_to(&mut png, ImageFormat::Png).expect("an RGB image fits a PNG file in memory");
-        ContactSheet { png: png.into_inner(), classes }
+        ContactSheet { png: png.into_inner(), classes: classes.len() }
     }
+}
+
+/// Images side by side: rows of datasets.
+type Line<'a> = Vec<(&'a Dataset, usize)>;
+
+/// The rows of each class, of as many classes as a sheet may show.
+fn rows_of_classes(data: &Dataset) -> Vec<Vec<usize>> {
+    let mut rows = vec![Vec::new(); data.classes.len()];
+    for (row, &label) in data.labels.iter().enumerate() {
+        rows[label as usize].push(row);
+    }
+    rows.truncate(MOST_CLASSES);
+    rows
+}
+
+/// Number of images of the largest class, at least 1.
+fn most(rows: &[Vec<usize>]) -> usize {
+    rows.iter().map(Vec::len).max().unwrap_or(0).max(1)
+}
+
+/// Up to `count` rows at equal distances.
+fn spread(rows: &[usize], count: usize) -> impl Iterator<Item = usize> {
+    let count = count.min(rows.len());
+    (0..count).map(move |place| rows[place * rows.len() / count])
 }
 
 /// Where everything is on the sheet. Sizes are width and height in pixels.
@@ -76,25 +139,24 @@ struct Layout {
     /// Of an image.
     image: [usize; 2],
     class_width: usize,
+    class_height: usize,
     columns: usize,
     lines: usize,
 }
 
 impl Layout {
-    fn new(image: ImageShape, classes: usize, of_class: usize) -> Layout {
+    /// For this many images side by side, and one below the other, in each class.
+    fn new(image: ImageShape, classes: usize, [of_line, of_column]: [usize; 2]) -> Layout {
         let ImageShape { height, width, .. } = image;
         let longest = height.max(width);
         let image = match SIDE / longest {
             0 => [width, height].map(|side| (side * SIDE).div_ceil(longest)),
             factor => [width, height].map(|side| side * factor),
         };
-        let class_width = (of_class * (image[0] + GAP) - GAP).max(NAME_WIDTH);
+        let class_width = (of_line * (image[0] + GAP) - GAP).max(NAME_WIDTH);
+        let class_height = LETTERS.val() + of_column * (image[1] + GAP) - GAP;
         let columns = ((WIDTH + SPACE) / (class_width + SPACE)).clamp(1, classes.max(1));
-        Layout { image, class_width, columns, lines: classes.div_ceil(columns) }
-    }
-
-    fn class_height(&self) -> usize {
-        LETTERS.val() + self.image[1]
+        Layout { image, class_width, class_height, columns, lines: classes.div_ceil(columns) }
     }
 
     /// The sheet, empty.
@@ -102,13 +164,13 @@ impl Layout {
         let side =
             |count: usize, size: usize| (count * (size + SPACE) + 2 * GAP).saturating_sub(SPACE) as u32;
         let width = side(self.columns, self.class_width);
-        RgbImage::from_pixel(width, side(self.lines, self.class_height()), PAPER)
+        RgbImage::from_pixel(width, side(self.lines, self.class_height), PAPER)
     }
 
     /// The first corner of a class.
     fn class(&self, number: usize) -> [usize; 2] {
         let (column, line) = (number % self.columns, number / self.columns);
-        [GAP + column * (self.class_width + SPACE), GAP + line * (self.class_height() + SPACE)]
+        [GAP + column * (self.class_width + SPACE), GAP + line * (self.class_height + SPACE)]
     }
 }
 
@@ -239,5 +301,11 @@ mod tests {
         assert_eq!(classes, 1000);
         let sheet = image::load_from_memory(&png).unwrap();
         assert!(sheet.width() < 1700 && sheet.height() < 20_000, "{}x{}", sheet.height(), sheet.width());
+        let flip = "flip".parse().unwrap();
+        assert_eq!(ContactSheet::varied(&data, &flip, 0).unwrap().classes, 1000);
+        // All images are in classes that are not shown.
+        let names = data.classes.clone();
+        let data = Dataset::new(image, names, vec![7; 8], vec![1100]).unwrap();
+        assert_eq!(ContactSheet::varied(&data, &flip, 0).unwrap().classes, 1000);
     }
 }

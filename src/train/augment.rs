@@ -111,7 +111,7 @@ impl Augmentation {
         Ok(())
     }
 
-    fn mixes(&self) -> bool {
+    pub(super) fn mixes(&self) -> bool {
         self.mixup > 0.0 || self.cutmix > 0.0
     }
 

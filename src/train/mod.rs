@@ -1,6 +1,7 @@
 //! The training loop: batches, epochs, figures, checkpoints.
 
 mod augment;
+mod augmented;
 mod checkpoint;
 mod confusion;
 mod evaluate;

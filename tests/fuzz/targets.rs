@@ -14,7 +14,7 @@ use wgconv::gpu::{GpuExecutor, Tuning};
 use wgconv::network::{self, presets};
 use wgconv::ops::dense::{DenseForward, DenseSize};
 use wgconv::plan::{Executor, Plan, Workbench};
-use wgconv::report::summary;
+use wgconv::report::{pytorch, summary};
 use wgconv::tensor::ImageShape;
 use wgconv::train::{RunConfig, RunFolder, TrainSettings, load_weights, save_weights};
 use wgconv::{Error, Result};
@@ -118,6 +118,7 @@ pub fn models() -> Target {
         let image = ImageShape { height: 12, width: 12, channels: 1 };
         let network = network::open(&model, Some(image), 3)?;
         let _ = summary(&network).to_string();
+        let _ = pytorch(&network);
         // A model that was read must be readable again after writing.
         let again = network::NetworkFile::parse(&network.to_toml())?.build(Some(image))?;
         assert_eq!(again.to_toml(), network.to_toml());
