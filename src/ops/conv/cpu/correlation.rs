@@ -151,7 +151,7 @@ impl<'a> Correlation<'a> {
             }
             let (now, later) = packed.split_at_mut(self.phase_elements(&phases));
             packed = later;
-            // The convolution's tap for a tap of the phase.
+            // The convolution's tap for a tap of a gradient's phase.
             let filter_tap = |tap: usize| {
                 let taps = phases[1].line.taps;
                 phases[0].tap(tap / taps) * width.kernel + phases[1].tap(tap % taps)
@@ -162,8 +162,9 @@ impl<'a> Correlation<'a> {
                     let (r, channel, s) =
                         (tap / across / source_channels, tap / across % source_channels, tap % across);
                     let (group, k) = (k / result_channels, k % result_channels);
-                    let tap = filter_tap(r * across + s);
-                    let [of_output, of_input] = if self.is_gradient { [channel, k] } else { [k, channel] };
+                    let tap = r * across + s;
+                    let [tap, of_output, of_input] =
+                        if self.is_gradient { [filter_tap(tap), channel, k] } else { [tap, k, channel] };
                     let group_in = self.geometry.group_in_channels();
                     let first = (of_output * height.kernel * width.kernel + tap) * group_in;
                     filters[group * group_elements + first + of_input]
