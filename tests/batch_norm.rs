@@ -16,9 +16,7 @@ use wgconv::gpu::ShaderChecks;
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
 use wgconv::layers::{Affine, BatchNorm};
 use wgconv::network::Network;
-use wgconv::ops::norm::{
-    BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormRunning, BatchNormStatistics,
-};
+use wgconv::ops::norm::{BatchNormForward, BatchNormGrad, BatchNormSize, BatchNormTrain, RunningStatistics};
 use wgconv::ops::optimizer::UpdateOptions;
 use wgconv::ops::{Element, HostBuffer, Op, Operands};
 use wgconv::plan::{
@@ -100,6 +98,7 @@ impl Case<'_, '_> {
     fn steps(mut self) -> HashMap<String, Vec<f64>> {
         let &Settings { eps: epsilon, momentum, affine, steps, .. } = self.settings;
         let (rows, channels) = (self.rows, self.channels);
+        let size = BatchNormSize { rows, channels, epsilon, affine };
         let mut all: HashMap<String, Vec<f64>> = HashMap::new();
         let mut tensors = self.given.clone();
         for step in 0..steps {
@@ -110,11 +109,14 @@ impl Case<'_, '_> {
             }
             tensors.insert("step".into(), HostBuffer::index(vec![step as u32]));
             tensors.insert("loss".into(), HostBuffer::real(vec![0.0; steps]));
-            self.apply(BatchNormStatistics { rows, channels }, &mut tensors);
-            self.apply(BatchNormForward { rows, channels, epsilon, affine }, &mut tensors);
-            self.apply(BatchNormGradParameters { rows, channels, epsilon }, &mut tensors);
-            self.apply(BatchNormGradInput { rows, channels, epsilon, affine }, &mut tensors);
-            self.apply(BatchNormRunning { rows, channels, momentum, steps }, &mut tensors);
+            self.apply(BatchNormTrain::new(size), &mut tensors);
+            self.apply(BatchNormGrad::new(size, true), &mut tensors);
+            for (running, batch) in [("running_mean", "mean"), ("running_var", "variance")] {
+                tensors.insert("running".into(), tensors[running].clone());
+                tensors.insert("batch".into(), tensors[batch].clone());
+                self.apply(RunningStatistics { elements: vec![channels], momentum, steps }, &mut tensors);
+                tensors.insert(running.into(), tensors["running"].clone());
+            }
             for name in ["output", "grad_input", "grad_weight", "grad_bias", "running_mean", "running_var"] {
                 let name_of_all = name.replace("running_mean", "running_mean_after");
                 let name_of_all = name_of_all.replace("running_var", "running_var_after");
@@ -123,7 +125,7 @@ impl Case<'_, '_> {
         }
         tensors.insert("mean".into(), tensors["running_mean"].clone());
         tensors.insert("variance".into(), tensors["running_var"].clone());
-        self.apply(BatchNormForward { rows, channels, epsilon, affine }, &mut tensors);
+        self.apply(BatchNormForward::new(size), &mut tensors);
         all.insert("evaluated".into(), tensors["output"].reals().to_vec());
         all
     }
@@ -187,21 +189,21 @@ fn a_mean_far_from_zero_costs_the_variance_no_digits() {
     const MEAN: f64 = 10_000.0;
     for mut executor in executors("a_mean_far_from_zero_costs_the_variance_no_digits") {
         for (rows, channels) in [(300, 1), (20_011, 3), (5003, 65)] {
-            let op = BatchNormStatistics { rows, channels };
+            let op = BatchNormTrain::new(BatchNormSize { rows, channels, epsilon: 1e-5, affine: false });
             let value = |i: usize| f64::from((MEAN + (i * 7919 % 1009) as f64 / 512.0) as f32);
             let input = HostBuffer::real((0..rows * channels).map(value).collect());
-            let nothing = HostBuffer::real(vec![f64::NAN; channels]);
-            let given = vec![input, nothing.clone(), nothing];
+            let nothing = |elements: usize| HostBuffer::real(vec![f64::NAN; elements]);
+            let given = vec![input, nothing(rows * channels), nothing(channels), nothing(channels)];
             let expected = defined(&op, given.clone());
             for implementation in executor.implementations(&op) {
                 executor.prefer(implementation);
                 let found = run_on(executor.as_mut(), Box::new(op), &given);
                 for k in 0..channels {
                     let what = format!("{}, {implementation}, {rows} rows", executor.device_name());
-                    let error = (found[1].reals()[k] - expected[1].reals()[k]).abs();
+                    let error = (found[2].reals()[k] - expected[2].reals()[k]).abs();
                     assert!(error < 1e-7 * MEAN, "{what}: mean off by {error:e}");
-                    let variance = expected[2].reals()[k];
-                    let error = (found[2].reals()[k] - variance).abs();
+                    let variance = expected[3].reals()[k];
+                    let error = (found[3].reals()[k] - variance).abs();
                     assert!(error < 1e-4 * variance, "{what}: variance {variance} off by {error:e}");
                 }
             }

@@ -35,6 +35,14 @@ pub struct Guard {
     pub steps: usize,
 }
 
+/// A statistic that outlives a step, and that moves towards that of each batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Followed {
+    pub running: BufferId,
+    pub batch: BufferId,
+    pub momentum: f32,
+}
+
 /// A layer's buffers in the plan.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lowered {
@@ -63,6 +71,7 @@ pub struct Site<'a> {
     /// For each input, whether backward needs its gradient.
     pub(super) wanted: &'a [bool],
     pub(super) guard: Option<Guard>,
+    pub(super) followed: &'a mut Vec<Followed>,
 }
 
 impl Site<'_> {
@@ -171,7 +180,16 @@ impl Site<'_> {
         steps.push(Step { op: Box::new(op), operands: operands.to_vec() });
     }
 
-    /// When training, adds a step to the update, where statistics change. The operation must leave them unchanged
+    /// When training, lets a variable that is a statistic move towards that of each `batch` in the update, unless the loss of
+    /// the step is not finite: `statistic = (1 - momentum) * statistic + momentum * batch`.
+    pub fn follow(&mut self, statistic: &str, batch: BufferId, momentum: f32) {
+        let running = self.variable(statistic);
+        if self.mode == Mode::Train {
+            self.followed.push(Followed { running, batch, momentum });
+        }
+    }
+
+    /// When training, adds a step to the update, where a layer's own state changes. The operation must leave them unchanged
     /// when the step's loss is not finite, which the [`Guard`] shows.
     pub fn push_update<O: Op + 'static>(&mut self, step: impl FnOnce(Guard) -> (O, Vec<BufferId>)) {
         if let (Mode::Train, Some(guard)) = (self.mode, self.guard) {
