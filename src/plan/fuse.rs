@@ -123,9 +123,10 @@ impl<'a> Fusion<'a> {
         !users.any(|&user| between.contains(&user) && writes(user))
     }
 
-    /// Fuses every step of the forward pass with those that follow it, as far as possible.
+    /// Fuses every step of the forward pass with those that follow it, as far as possible. The last come first, so that a
+    /// step takes over what follows it even if it is itself taken over then, and keeps it if it is not.
     fn take_over_epilogues(&mut self, pass: &Range<usize>) {
-        for number in pass.clone() {
+        for number in pass.clone().rev() {
             while self.take_over_epilogue(number, pass) {}
         }
     }

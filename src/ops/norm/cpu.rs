@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::repeated::{add_up, loop_elements, repeat};
+use super::loops::{Differences, Factors, GradientSums, InputGradients, Normalising, Sums};
+use super::repeated::{add_up, block_elements, chunk_elements, repeat, run_in_blocks};
 use super::{BatchNormSize, fast_inverse_deviation};
-use crate::cpu::{vectorized, with_scratch};
+use crate::cpu::{add_in_order, with_scratch};
 use crate::ops::activation::{Activation, Saved};
 use crate::ops::epilogue::Epilogue;
-use crate::ops::rows::chunk_rows;
 
 /// Number of channels whose moments a core combines at a time.
 const CHUNK_CHANNELS: usize = 256;
@@ -17,7 +17,8 @@ const CHUNK_CHANNELS: usize = 256;
 /// The mean of each channel over all rows, and the sum of squared differences from it. Each chunk of rows has moments of
 /// its own; they are combined in order.
 pub fn moments(input: &[f32], size: &BatchNormSize, mean: &mut [f32], squares: &mut [f32]) {
-    let (channels, rows) = (size.channels, chunk_rows(size.channels));
+    let channels = size.channels;
+    let rows = chunk_elements(channels) / channels;
     let elements = size.rows.div_ceil(rows) * channels;
     with_scratch(2 * elements, |scratch| {
         let (means_of_chunks, squares_of_chunks) = scratch.split_at_mut(elements);
@@ -58,34 +59,23 @@ pub fn moments(input: &[f32], size: &BatchNormSize, mean: &mut [f32], squares: &
 /// corrected once the differences from them have been summed.
 fn moments_of_chunk(input: &[f32], means: &mut [f32], squares: &mut [f32]) {
     let channels = means.len();
-    let elements = loop_elements(channels);
+    let block = block_elements(channels);
     let rows = (input.len() / channels) as f32;
-    with_scratch(3 * elements + channels, |scratch| {
-        let (rough, scratch) = scratch.split_at_mut(elements);
-        let (sums, scratch) = scratch.split_at_mut(elements);
-        let (sums_of_squares, corrections) = scratch.split_at_mut(elements);
+    with_scratch(3 * block + channels, |scratch| {
+        let (rough, scratch) = scratch.split_at_mut(block);
+        let (sums, scratch) = scratch.split_at_mut(block);
+        let (sums_of_squares, corrections) = scratch.split_at_mut(block);
         sums.fill(0.0);
-        vectorized(|| {
-            for input in input.chunks(elements) {
-                for (sum, input) in sums.iter_mut().zip(input) {
-                    *sum += input;
-                }
-            }
-        });
+        run_in_blocks(0..input.len(), block, &mut Sums { input, sums });
         add_up(sums, means);
         repeat(means.iter().map(|sum| sum / rows), rough);
         sums.fill(0.0);
         sums_of_squares.fill(0.0);
-        vectorized(|| {
-            for input in input.chunks(elements) {
-                let sums = sums.iter_mut().zip(sums_of_squares.iter_mut());
-                for (((sum, square), input), rough) in sums.zip(input).zip(&*rough) {
-                    let difference = input - rough;
-                    *sum += difference;
-                    *square += difference * difference;
-                }
-            }
-        });
+        run_in_blocks(
+            0..input.len(),
+            block,
+            &mut Differences { input, rough, sums, squares: sums_of_squares },
+        );
         add_up(sums, corrections);
         add_up(sums_of_squares, squares);
         let moments = means.iter_mut().zip(squares).zip(corrections).zip(rough);
@@ -106,30 +96,11 @@ pub struct Channels<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
-/// What a value of each channel is normalised with: `(value - mean) * factor + shift`. Repeated for the rows that a loop
-/// processes at a time.
-#[derive(Clone, Copy)]
-pub struct Factors<'a> {
-    mean: &'a [f32],
-    factor: &'a [f32],
-    shift: &'a [f32],
-}
-
 impl Factors<'_> {
-    /// Number of values of each.
-    fn elements(&self) -> usize {
-        self.mean.len()
-    }
-
     /// Normalises a chunk of whole rows.
     fn apply(&self, input: &[f32], output: &mut [f32]) {
-        let blocks = output.chunks_mut(self.elements()).zip(input.chunks(self.elements()));
-        for (output, input) in blocks {
-            let channels = self.mean.iter().zip(self.factor).zip(self.shift);
-            for ((output, input), ((mean, factor), shift)) in output.iter_mut().zip(input).zip(channels) {
-                *output = (input - mean) * factor + shift;
-            }
-        }
+        let mut work = Normalising::<false> { input, summand: None, output, factors: *self };
+        run_in_blocks(0..input.len(), self.mean.len(), &mut work);
     }
 }
 
@@ -140,7 +111,7 @@ impl Channels<'_> {
 
     /// Calls `work` with the factors of a normalisation.
     pub fn with_factors<R>(&self, size: &BatchNormSize, work: impl FnOnce(Factors<'_>) -> R) -> R {
-        let elements = loop_elements(size.channels);
+        let elements = block_elements(size.channels);
         with_scratch(3 * elements, |scratch| {
             let (mean, scratch) = scratch.split_at_mut(elements);
             let (factor, shift) = scratch.split_at_mut(elements);
@@ -159,7 +130,7 @@ impl Channels<'_> {
     }
 }
 
-/// Normalises all rows, and applies the epilogue to a few at a time.
+/// Normalises all rows, and applies the epilogue to them while they are in a cache.
 pub fn normalise(
     size: &BatchNormSize,
     channels: &Channels<'_>,
@@ -168,24 +139,23 @@ pub fn normalise(
     input: &[f32],
     output: &mut [f32],
 ) {
-    let chunk = chunk_rows(size.channels) * size.channels;
+    let chunk = chunk_elements(size.channels);
     channels.with_factors(size, |factors| {
         let chunks = output.par_chunks_mut(chunk).zip(input.par_chunks(chunk)).enumerate();
         chunks.for_each(|(number, (output, input))| {
             let summand = summand.map(|summand| &summand[number * chunk..][..output.len()]);
-            let block = factors.elements();
-            let blocks = output.chunks_mut(block).zip(input.chunks(block)).enumerate();
-            for (number, (output, input)) in blocks {
-                vectorized(|| {
-                    factors.apply(input, output);
-                    if let Some(summand) = summand {
-                        let summand = &summand[number * block..];
-                        output.iter_mut().zip(summand).for_each(|(output, summand)| *output += summand);
-                    }
-                });
-                if let Some(activation) = epilogue.activation {
-                    activation.apply(output);
-                }
+            let (all, block) = (0..input.len(), factors.mean.len());
+            // The most frequent function is applied to the values at once.
+            let is_relu = epilogue.activation == Some(Activation::Relu);
+            if is_relu {
+                let mut work = Normalising::<true> { input, summand, output, factors };
+                run_in_blocks(all, block, &mut work);
+            } else {
+                let mut work = Normalising::<false> { input, summand, output, factors };
+                run_in_blocks(all, block, &mut work);
+            }
+            if let Some(activation) = epilogue.activation.filter(|_| !is_relu) {
+                activation.apply(output);
             }
         });
     });
@@ -199,80 +169,40 @@ pub enum Gradient<'a> {
     /// Times an activation's derivative, from what the activation saved.
     Saved { grad: &'a [f32], activation: Activation, saved: &'a [f32] },
     /// Times the derivative of an activation of normalised values, which are computed again.
-    Recomputed { grad: &'a [f32], activation: Activation, factors: Factors<'a> },
+    Recomputed { grad: &'a [f32], activation: Activation },
 }
 
-impl<'a> Gradient<'a> {
-    /// The gradient of a few rows of the `input`; with a derivative it is written to `product`, and `values` is scratch
-    /// memory.
-    fn of_block<'b>(
-        &self,
-        block: Range<usize>,
-        input: &[f32],
-        product: &'b mut [f32],
-        values: &mut [f32],
-    ) -> &'b [f32]
-    where
-        'a: 'b,
-    {
-        let (grad, activation) = match *self {
-            Gradient::Plain(grad) => return &grad[block],
-            Gradient::Saved { grad, activation, .. } | Gradient::Recomputed { grad, activation, .. } => {
-                (grad, activation)
-            }
-        };
-        let product = &mut product[..block.len()];
-        product.copy_from_slice(&grad[block.clone()]);
+impl Gradient<'_> {
+    /// Whether a derivative is computed again more cheaply than its product is written and read.
+    pub fn is_cheap(&self) -> bool {
+        matches!(self, Gradient::Plain(_) | Gradient::Recomputed { activation: Activation::Relu, .. })
+    }
+
+    /// Writes the gradient of a chunk of rows to `product`.
+    fn write(&self, chunk: Range<usize>, input: &[f32], factors: &Factors<'_>, product: &mut [f32]) {
         match *self {
-            Gradient::Recomputed { factors, .. } => {
-                let values = &mut values[..block.len()];
-                vectorized(|| factors.apply(&input[block], values));
+            Gradient::Plain(grad) => product.copy_from_slice(&grad[chunk]),
+            Gradient::Saved { grad, activation, saved } => {
+                product.copy_from_slice(&grad[chunk.clone()]);
+                activation.multiply_by_derivative(product, &saved[chunk]);
+            }
+            Gradient::Recomputed { grad, activation } => with_scratch(chunk.len(), |values| {
+                factors.apply(&input[chunk.clone()], values);
                 if activation.saves() == Saved::Output {
                     activation.apply(values);
                 }
+                product.copy_from_slice(&grad[chunk]);
                 activation.multiply_by_derivative(product, values);
-            }
-            Gradient::Saved { saved, .. } => activation.multiply_by_derivative(product, &saved[block]),
-            Gradient::Plain(_) => unreachable!("it has no derivative"),
+            }),
         }
-        product
     }
 
-    /// Adds, for each channel of a chunk of whole rows, the gradient times the input's difference from the mean, and the
-    /// gradient. If it is to be `shared`, it is also written there.
-    fn add_sums(
-        &self,
-        chunk: Range<usize>,
-        input: &[f32],
-        mean: &[f32],
-        sums: [&mut [f32]; 2],
-        mut shared: Option<&mut [f32]>,
-    ) {
-        let elements = mean.len();
-        let [of_products, of_gradients] = sums;
-        with_scratch(4 * elements, |scratch| {
-            let (product, scratch) = scratch.split_at_mut(elements);
-            let (values, sums) = scratch.split_at_mut(elements);
-            sums.fill(0.0);
-            let (product_sums, gradient_sums) = sums.split_at_mut(elements);
-            for first in chunk.clone().step_by(elements) {
-                let block = first..chunk.end.min(first + elements);
-                let grad = self.of_block(block.clone(), input, product, values);
-                vectorized(|| {
-                    let sums = product_sums.iter_mut().zip(gradient_sums.iter_mut());
-                    let given = input[block.clone()].iter().zip(mean).zip(grad);
-                    for ((product_sum, gradient_sum), ((input, mean), grad)) in sums.zip(given) {
-                        *product_sum += grad * (input - mean);
-                        *gradient_sum += grad;
-                    }
-                });
-                if let Some(shared) = &mut shared {
-                    shared[first - chunk.start..][..grad.len()].copy_from_slice(grad);
-                }
-            }
-            add_up(product_sums, of_products);
-            add_up(gradient_sums, of_gradients);
-        });
+    /// The gradient as it is in memory, and whether it is zero where a normalised value is not positive.
+    fn read(&self) -> (&[f32], bool) {
+        match *self {
+            Gradient::Plain(grad) => (grad, false),
+            Gradient::Saved { grad, .. } | Gradient::Recomputed { grad, .. } => (grad, true),
+        }
     }
 }
 
@@ -281,81 +211,96 @@ impl<'a> Gradient<'a> {
 /// that is given.
 pub fn gradient_sums(
     size: &BatchNormSize,
-    gradient: Gradient<'_>,
+    gradient: &Gradient<'_>,
     input: &[f32],
-    mean: &[f32],
+    factors: &Factors<'_>,
     [of_products, of_gradients]: [&mut [f32]; 2],
     shared: Option<&mut [f32]>,
 ) {
     let channels = size.channels;
-    let (chunk, elements) = (chunk_rows(channels) * channels, loop_elements(channels));
+    let chunk = chunk_elements(size.channels);
     let parts = input.len().div_ceil(chunk) * channels;
-    with_scratch(2 * parts + elements, |scratch| {
-        let (product_parts, scratch) = scratch.split_at_mut(parts);
-        let (gradient_parts, means) = scratch.split_at_mut(parts);
-        repeat(mean.iter().copied(), means);
-        let means = &*means;
-        let range = |number: usize| number * chunk..input.len().min((number + 1) * chunk);
+    let sum = |grad: &[f32], input: &[f32], is_behind_relu: bool, [products, gradients]: [&mut [f32]; 2]| {
+        let block = block_elements(channels);
+        with_scratch(2 * block, |sums| {
+            sums.fill(0.0);
+            let (of_products, of_gradients) = sums.split_at_mut(block);
+            let (all, factors) = (0..input.len(), *factors);
+            if is_behind_relu {
+                let mut work = GradientSums::<true> { input, grad, factors, of_products, of_gradients };
+                run_in_blocks(all, block, &mut work);
+            } else {
+                let mut work = GradientSums::<false> { input, grad, factors, of_products, of_gradients };
+                run_in_blocks(all, block, &mut work);
+            }
+            add_up(of_products, products);
+            add_up(of_gradients, gradients);
+        });
+    };
+    with_scratch(2 * parts, |parts| {
+        let middle = parts.len() / 2;
+        let (product_parts, gradient_parts) = parts.split_at_mut(middle);
         let sums = product_parts.par_chunks_mut(channels).zip(gradient_parts.par_chunks_mut(channels));
+        let chunks = sums.zip(input.par_chunks(chunk)).enumerate();
         match shared {
-            Some(shared) => {
-                sums.zip(shared.par_chunks_mut(chunk)).enumerate().for_each(|(number, (sums, shared))| {
-                    gradient.add_sums(range(number), input, means, [sums.0, sums.1], Some(shared));
+            Some(shared) => chunks.zip(shared.par_chunks_mut(chunk)).for_each(
+                |((number, ((products, gradients), of_chunk)), shared)| {
+                    let first = number * chunk;
+                    gradient.write(first..first + shared.len(), input, factors, shared);
+                    sum(shared, of_chunk, false, [products, gradients]);
+                },
+            ),
+            None if !gradient.is_cheap() => chunks.for_each(|(number, ((products, gradients), of_chunk))| {
+                with_scratch(of_chunk.len(), |grad| {
+                    let first = number * chunk;
+                    gradient.write(first..first + grad.len(), input, factors, grad);
+                    sum(grad, of_chunk, false, [products, gradients]);
+                });
+            }),
+            None => {
+                let (grad, is_behind_relu) = gradient.read();
+                chunks.for_each(|(number, ((products, gradients), of_chunk))| {
+                    let grad = &grad[number * chunk..][..of_chunk.len()];
+                    sum(grad, of_chunk, is_behind_relu, [products, gradients]);
                 });
             }
-            None => sums.enumerate().for_each(|(number, sums)| {
-                gradient.add_sums(range(number), input, means, [sums.0, sums.1], None);
-            }),
         }
-        crate::cpu::add_in_order(of_products, product_parts);
-        crate::cpu::add_in_order(of_gradients, gradient_parts);
+        add_in_order(of_products, product_parts);
+        add_in_order(of_gradients, gradient_parts);
     });
 }
 
-/// The gradient of the input of all rows, given those of the weight and of the bias.
+/// The gradient of the input of all rows, given those of the weight and of the bias. The gradient of normalised values is
+/// in the memory of the result if it is not given; if it is, it [is cheap](Gradient::is_cheap).
 pub fn grad_input(
     size: &BatchNormSize,
     channels: &Channels<'_>,
-    gradient: Gradient<'_>,
+    gradient: Option<&Gradient<'_>>,
     input: &[f32],
+    factors: &Factors<'_>,
     [grad_weight, grad_bias]: [&[f32]; 2],
     grad_input: &mut [f32],
 ) {
-    let (elements, rows) = (loop_elements(size.channels), size.rows as f32);
-    with_scratch(4 * elements, |scratch| {
-        let (means, scratch) = scratch.split_at_mut(elements);
-        let (factors, scratch) = scratch.split_at_mut(elements);
-        let (shifts, slopes) = scratch.split_at_mut(elements);
+    let (block, rows) = (block_elements(size.channels), size.rows as f32);
+    with_scratch(2 * block, |scratch| {
+        let (share, slope) = scratch.split_at_mut(block);
+        repeat(grad_bias.iter().map(|grad| grad / rows), share);
         let inverse = channels.inverse(size.epsilon);
-        repeat(channels.mean.iter().copied(), means);
-        match channels.weight {
-            Some(weight) => {
-                repeat(inverse.clone().zip(weight).map(|(inverse, weight)| inverse * weight), factors);
+        repeat(inverse.zip(grad_weight).map(|(inverse, grad)| inverse * grad / rows), slope);
+        let (share, slope) = (&*share, &*slope);
+        let chunk = chunk_elements(size.channels);
+        let (grad, is_behind_relu) = gradient.map(Gradient::read).unzip();
+        let chunks = grad_input.par_chunks_mut(chunk).zip(input.par_chunks(chunk)).enumerate();
+        chunks.for_each(|(number, (grad_input, input))| {
+            let grad = grad.map(|grad| &grad[number * chunk..][..input.len()]);
+            let (all, factors) = (0..input.len(), *factors);
+            if is_behind_relu == Some(true) {
+                let mut work = InputGradients::<true> { input, grad, grad_input, factors, share, slope };
+                run_in_blocks(all, block, &mut work);
+            } else {
+                let mut work = InputGradients::<false> { input, grad, grad_input, factors, share, slope };
+                run_in_blocks(all, block, &mut work);
             }
-            None => repeat(inverse.clone(), factors),
-        }
-        repeat(grad_bias.iter().map(|grad| grad / rows), shifts);
-        repeat(inverse.zip(grad_weight).map(|(inverse, grad)| inverse * grad / rows), slopes);
-        let (means, factors, shifts, slopes) = (&*means, &*factors, &*shifts, &*slopes);
-        let chunk = chunk_rows(size.channels) * size.channels;
-        grad_input.par_chunks_mut(chunk).enumerate().for_each(|(number, grad_input)| {
-            with_scratch(2 * elements, |scratch| {
-                let (product, values) = scratch.split_at_mut(elements);
-                for (block, grad_input) in grad_input.chunks_mut(elements).enumerate() {
-                    let first = number * chunk + block * elements;
-                    let block = first..first + grad_input.len();
-                    let grad = gradient.of_block(block.clone(), input, product, values);
-                    vectorized(|| {
-                        let channels = means.iter().zip(factors).zip(shifts).zip(slopes);
-                        let given = input[block.clone()].iter().zip(grad).zip(channels);
-                        for (grad_input, ((input, grad), (((mean, factor), shift), slope))) in
-                            grad_input.iter_mut().zip(given)
-                        {
-                            *grad_input = factor * (grad - shift - (input - mean) * slope);
-                        }
-                    });
-                }
-            });
         });
     });
 }

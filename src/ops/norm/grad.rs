@@ -199,19 +199,25 @@ impl BatchNormGrad {
                     let saved = read(numbers.activated.expect("what was saved"));
                     Gradient::Saved { grad, activation, saved }
                 }
-                Before::Recomputed(activation) => Gradient::Recomputed { grad, activation, factors },
+                Before::Recomputed(activation) => Gradient::Recomputed { grad, activation },
             };
-            let shared = for_summand.as_mut().map(HostBuffer::reals_mut);
+            // A gradient that costs more than to write and read it is kept, for want of others in the memory of the result.
+            let kept = match (&mut for_summand, &mut for_input) {
+                (Some(summand), _) => Some(summand.reals_mut()),
+                (None, Some(input)) if !gradient.is_cheap() => Some(input.reals_mut()),
+                _ => None,
+            };
             let sums = [grad_weight.reals_mut(), grad_bias.reals_mut()];
-            gradient_sums(size, gradient, input, channels.mean, sums, shared);
+            gradient_sums(size, &gradient, input, &factors, sums, kept);
             for (grad, &variance) in grad_weight.reals_mut().iter_mut().zip(channels.variance) {
                 *grad *= fast_inverse_deviation(variance * channels.biased, size.epsilon);
             }
             if let Some(for_input) = &mut for_input {
-                let gradient =
-                    for_summand.as_ref().map_or(gradient, |shared| Gradient::Plain(shared.reals()));
+                let summand = for_summand.as_ref().map(|summand| Gradient::Plain(summand.reals()));
+                let given = summand.or(gradient.is_cheap().then_some(gradient));
                 let sums = [grad_weight.reals(), grad_bias.reals()];
-                grad_input(size, &channels, gradient, input, sums, for_input.reals_mut());
+                let result = for_input.reals_mut();
+                grad_input(size, &channels, given.as_ref(), input, &factors, sums, result);
             }
         });
         buffers[GRAD_WEIGHT] = grad_weight;

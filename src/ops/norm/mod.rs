@@ -7,6 +7,7 @@ mod cpu;
 mod forward;
 mod grad;
 mod group;
+mod loops;
 mod repeated;
 mod running;
 mod slices;
