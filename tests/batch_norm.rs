@@ -356,7 +356,8 @@ fn launches(steps: &[Step], name: &str) -> usize {
 
 #[test]
 fn a_normalisation_and_all_behind_it_take_two_launches_forward_and_two_backward() {
-    let behind: [(&str, fn(NetworkBuilder) -> NetworkBuilder, usize); 6] = [
+    type Behind = fn(NetworkBuilder) -> NetworkBuilder;
+    let behind: [(&str, Behind, usize); 6] = [
         ("nothing", |network| network, 1),
         ("relu", NetworkBuilder::relu, 1),
         ("gelu", |network| network.activation(Activation::Gelu), 1),

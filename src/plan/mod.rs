@@ -15,7 +15,7 @@ pub use lower::{
 };
 pub use memory::{Allocation, Memory, Slot};
 pub(crate) use site::CHANCE;
-pub use site::{Guard, Mode, Site};
+pub use site::{Mode, Site};
 pub use workbench::{ChosenBy, TimedBy, Workbench};
 
 use std::collections::{HashMap, HashSet};

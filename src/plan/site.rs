@@ -26,7 +26,7 @@ pub(super) enum Pass {
 
 /// The buffers by which a step can tell that the loss of its step is bad and that it must change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Guard {
+pub(super) struct Guard {
     /// The loss of each step, `[steps]`.
     pub loss: BufferId,
     /// The number of the current step, `[1]`.
@@ -186,15 +186,6 @@ impl Site<'_> {
         let running = self.variable(statistic);
         if self.mode == Mode::Train {
             self.followed.push(Followed { running, batch, momentum });
-        }
-    }
-
-    /// When training, adds a step to the update, where a layer's own state changes. The operation must leave them unchanged
-    /// when the step's loss is not finite, which the [`Guard`] shows.
-    pub fn push_update<O: Op + 'static>(&mut self, step: impl FnOnce(Guard) -> (O, Vec<BufferId>)) {
-        if let (Mode::Train, Some(guard)) = (self.mode, self.guard) {
-            let (op, operands) = step(guard);
-            self.plan.update.push(Step { op: Box::new(op), operands });
         }
     }
 

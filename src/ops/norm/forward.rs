@@ -33,6 +33,9 @@ impl BatchNormForward {
     }
 
     /// The same normalisation with an epilogue of a summand or an activation or both.
+    ///
+    /// # Panics
+    /// If the epilogue does anything else.
     pub fn with_epilogue(self, epilogue: Epilogue) -> Self {
         assert!(after_normalising(epilogue).is_some(), "{epilogue:?} after a normalisation");
         BatchNormForward { epilogue, ..self }
