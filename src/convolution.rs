@@ -35,7 +35,7 @@ pub fn forward(
     filters: &Tensor,
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
-    let epilogue = Epilogue { bias: bias.is_some(), activation: None };
+    let epilogue = Epilogue { bias: bias.is_some(), ..Epilogue::NONE };
     let given: Vec<&Tensor> = [input, filters].into_iter().chain(bias).collect();
     convolve(executor, ConvForward::new(*geometry).with_epilogue(epilogue), &given, filters)
 }

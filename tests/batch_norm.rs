@@ -12,17 +12,20 @@ use std::sync::Arc;
 
 use file::File;
 use serde::Deserialize;
+use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::gpu::ShaderChecks;
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
+use wgconv::layers::Conv2d;
 use wgconv::layers::{Affine, BatchNorm};
 use wgconv::network::Network;
-use wgconv::ops::norm::{
-    BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormRunning, BatchNormStatistics,
-};
+use wgconv::network::NetworkBuilder;
+use wgconv::ops::activation::Activation;
+use wgconv::ops::norm::{BatchNormForward, BatchNormGrad, BatchNormSize, BatchNormTrain, RunningStatistics};
 use wgconv::ops::optimizer::UpdateOptions;
 use wgconv::ops::{Element, HostBuffer, Op, Operands};
 use wgconv::plan::{
-    DataParts, Executor, LossOptions, Plan, TrainOptions, Workbench, predict_plan, train_plan,
+    DataParts, Executor, LossOptions, Plan, Prologues, Step, TrainOptions, Workbench, predict_plan,
+    train_plan,
 };
 use wgconv::tensor::ImageShape;
 
@@ -100,6 +103,7 @@ impl Case<'_, '_> {
     fn steps(mut self) -> HashMap<String, Vec<f64>> {
         let &Settings { eps: epsilon, momentum, affine, steps, .. } = self.settings;
         let (rows, channels) = (self.rows, self.channels);
+        let size = BatchNormSize { rows, channels, epsilon, affine };
         let mut all: HashMap<String, Vec<f64>> = HashMap::new();
         let mut tensors = self.given.clone();
         for step in 0..steps {
@@ -110,11 +114,14 @@ impl Case<'_, '_> {
             }
             tensors.insert("step".into(), HostBuffer::index(vec![step as u32]));
             tensors.insert("loss".into(), HostBuffer::real(vec![0.0; steps]));
-            self.apply(BatchNormStatistics { rows, channels }, &mut tensors);
-            self.apply(BatchNormForward { rows, channels, epsilon, affine }, &mut tensors);
-            self.apply(BatchNormGradParameters { rows, channels, epsilon }, &mut tensors);
-            self.apply(BatchNormGradInput { rows, channels, epsilon, affine }, &mut tensors);
-            self.apply(BatchNormRunning { rows, channels, momentum, steps }, &mut tensors);
+            self.apply(BatchNormTrain::new(size), &mut tensors);
+            self.apply(BatchNormGrad::new(size, true), &mut tensors);
+            for (running, batch) in [("running_mean", "mean"), ("running_var", "variance")] {
+                tensors.insert("running".into(), tensors[running].clone());
+                tensors.insert("batch".into(), tensors[batch].clone());
+                self.apply(RunningStatistics { elements: vec![channels], momentum, steps }, &mut tensors);
+                tensors.insert(running.into(), tensors["running"].clone());
+            }
             for name in ["output", "grad_input", "grad_weight", "grad_bias", "running_mean", "running_var"] {
                 let name_of_all = name.replace("running_mean", "running_mean_after");
                 let name_of_all = name_of_all.replace("running_var", "running_var_after");
@@ -123,7 +130,7 @@ impl Case<'_, '_> {
         }
         tensors.insert("mean".into(), tensors["running_mean"].clone());
         tensors.insert("variance".into(), tensors["running_var"].clone());
-        self.apply(BatchNormForward { rows, channels, epsilon, affine }, &mut tensors);
+        self.apply(BatchNormForward::new(size), &mut tensors);
         all.insert("evaluated".into(), tensors["output"].reals().to_vec());
         all
     }
@@ -187,21 +194,21 @@ fn a_mean_far_from_zero_costs_the_variance_no_digits() {
     const MEAN: f64 = 10_000.0;
     for mut executor in executors("a_mean_far_from_zero_costs_the_variance_no_digits") {
         for (rows, channels) in [(300, 1), (20_011, 3), (5003, 65)] {
-            let op = BatchNormStatistics { rows, channels };
+            let op = BatchNormTrain::new(BatchNormSize { rows, channels, epsilon: 1e-5, affine: false });
             let value = |i: usize| f64::from((MEAN + (i * 7919 % 1009) as f64 / 512.0) as f32);
             let input = HostBuffer::real((0..rows * channels).map(value).collect());
-            let nothing = HostBuffer::real(vec![f64::NAN; channels]);
-            let given = vec![input, nothing.clone(), nothing];
+            let nothing = |elements: usize| HostBuffer::real(vec![f64::NAN; elements]);
+            let given = vec![input, nothing(rows * channels), nothing(channels), nothing(channels)];
             let expected = defined(&op, given.clone());
             for implementation in executor.implementations(&op) {
                 executor.prefer(implementation);
                 let found = run_on(executor.as_mut(), Box::new(op), &given);
                 for k in 0..channels {
                     let what = format!("{}, {implementation}, {rows} rows", executor.device_name());
-                    let error = (found[1].reals()[k] - expected[1].reals()[k]).abs();
+                    let error = (found[2].reals()[k] - expected[2].reals()[k]).abs();
                     assert!(error < 1e-7 * MEAN, "{what}: mean off by {error:e}");
-                    let variance = expected[2].reals()[k];
-                    let error = (found[2].reals()[k] - variance).abs();
+                    let variance = expected[3].reals()[k];
+                    let error = (found[3].reals()[k] - variance).abs();
                     assert!(error < 1e-4 * variance, "{what}: variance {variance} off by {error:e}");
                 }
             }
@@ -313,5 +320,154 @@ fn evaluation_is_independent_of_the_batch() {
         assert_eq!(together, apart);
         let expected = (f64::from(images[0]) - 1.0) / (4.0f64 + 1e-5).sqrt() * 2.0 + 0.5;
         assert!((f64::from(together[0]) - expected).abs() < 1e-5, "{} {expected}", together[0]);
+    }
+}
+
+/// A step of training on maps of 12x12 in batches of 32.
+fn training_step(network: &Network) -> Plan {
+    let data = DataParts { name: "train", image: MAP, classes: 10, rows: vec![32] };
+    let (loss, update) = (LossOptions::default(), UpdateOptions::default());
+    let options = TrainOptions { batch_size: 32, steps: 1, data, loss, update, augment: None };
+    let plan = train_plan(network, &options).unwrap().fused(Prologues::WhereTheyPay);
+    plan.assert_valid();
+    plan
+}
+
+const MAP: ImageShape = ImageShape { height: 12, width: 12, channels: 3 };
+
+fn conv(filters: usize) -> Conv2d {
+    Conv2d::new(filters, [3, 3]).same().without_bias()
+}
+
+fn names(steps: &[Step]) -> Vec<&'static str> {
+    steps.iter().map(|step| step.op.name()).collect()
+}
+
+/// Launches on a large GPU of the steps with names that begin like this.
+fn launches(steps: &[Step], name: &str) -> usize {
+    let device = DeviceProfile {
+        kind: DeviceKind::DiscreteGpu,
+        max_workgroup_invocations: 1024,
+        ..DeviceProfile::portable()
+    };
+    let steps = steps.iter().filter(|step| step.op.name().starts_with(name));
+    steps.map(|step| step.op.implementations(&device)[0].calls.len()).sum()
+}
+
+#[test]
+fn a_normalisation_and_all_behind_it_take_two_launches_forward_and_two_backward() {
+    type Behind = fn(NetworkBuilder) -> NetworkBuilder;
+    let behind: [(&str, Behind, usize); 6] = [
+        ("nothing", |network| network, 1),
+        ("relu", NetworkBuilder::relu, 1),
+        ("gelu", |network| network.activation(Activation::Gelu), 1),
+        ("leaky_relu", |network| network.activation(Activation::LeakyRelu { slope: 0.1 }), 1),
+        ("a sum and relu", |network| network.add("conv0").relu(), 1),
+        (
+            "two normalised branches and relu",
+            |network| network.conv2d(conv(8)).batch_norm().add("bn0").relu(),
+            2,
+        ),
+    ];
+    for (name, behind, normalisations) in behind {
+        let network = Network::builder("test", MAP).conv2d(conv(8)).named("conv0").conv2d(conv(8));
+        let network = behind(network.batch_norm().named("bn0")).global_average_pool().dense(10);
+        let plan = training_step(&network.build().unwrap());
+        for steps in [&plan.forward, &plan.backward] {
+            assert_eq!(launches(steps, "batch_norm"), 2 * normalisations, "{name}: {:?}", names(steps));
+            assert_eq!(launches(steps, "activation"), 0, "{name}: {:?}", names(steps));
+        }
+        assert_eq!(launches(&plan.forward, "add"), 0, "{name}: {:?}", names(&plan.forward));
+        // All layers' statistics move at once.
+        assert_eq!(launches(&plan.update, "batch_norm"), 1, "{name}: {:?}", names(&plan.update));
+    }
+}
+
+/// Neither the normalised tensor nor its gradient exists in memory.
+#[test]
+fn what_is_computed_again_takes_no_memory() {
+    for activation in [Activation::Relu, Activation::Gelu, Activation::Silu] {
+        let network = Network::builder("test", MAP).conv2d(conv(8)).batch_norm().activation(activation);
+        let plan = training_step(&network.global_average_pool().dense(10).build().unwrap());
+        let is_used = |name: &str| plan.steps().any(|step| step.operands.contains(&plan.expect(name)));
+        assert!(is_used("conv1.output") && is_used("conv1.output.grad"));
+        assert!(!is_used("batch_norm1.output") && !is_used("batch_norm1.output.grad"), "{activation:?}");
+    }
+}
+
+/// Statistics with momentums of their own lie side by side all the same.
+#[test]
+fn statistics_with_other_momentums_move_apart() {
+    let with = |momentum| BatchNorm::new().momentum(momentum);
+    let network =
+        Network::builder("test", MAP).conv2d(conv(4)).layer(with(0.1)).conv2d(conv(5)).layer(with(0.1));
+    let network = network.conv2d(conv(6)).layer(with(0.5)).global_average_pool().dense(10).build().unwrap();
+    assert_eq!(launches(&training_step(&network).update, "batch_norm"), 2);
+}
+
+/// A convolution does not add the other branch of a residual block: the normalisation behind it does, with what follows.
+#[test]
+fn evaluation_of_a_residual_block_adds_as_it_normalises() {
+    let network = Network::builder("test", MAP)
+        .conv2d(conv(8))
+        .batch_norm()
+        .relu()
+        .residual(|path| path.conv2d(conv(8)).batch_norm().relu().conv2d(conv(8)).batch_norm());
+    let network = network.relu().global_average_pool().dense(10).build().unwrap();
+    let plan = predict_plan(&network, 2).unwrap().fused(Prologues::WhereTheyPay);
+    plan.assert_valid();
+    let conv = "conv2d.forward";
+    assert_eq!(names(&plan.forward)[..4], [conv, conv, conv, "batch_norm.forward"]);
+    assert_eq!(names(&plan.forward).len(), 6, "{:?}", names(&plan.forward));
+}
+
+/// In evaluation, a normalisation is a part of the convolution before it, and of a sum with what is behind it: the answer is
+/// that of separate steps, up to the rounding of an implementation of its own.
+#[test]
+fn evaluation_takes_one_launch_for_each_convolution() {
+    let network = Network::builder("test", MAP)
+        .conv2d(conv(8))
+        .batch_norm()
+        .relu()
+        .conv2d(conv(8).groups(8))
+        .batch_norm()
+        .activation(Activation::HardSwish)
+        .flatten()
+        .dense(10)
+        .batch_norm()
+        .build()
+        .unwrap();
+    let plan = || predict_plan(&network, 2).unwrap();
+    let fused = plan().fused(Prologues::WhereTheyPay);
+    fused.assert_valid();
+    assert_eq!(names(&fused.forward), ["conv2d.forward", "conv2d.forward", "dense.forward"]);
+    let weights = network.initial_weights(5).unwrap();
+    let images: Vec<f32> = (0..2 * MAP.elements()).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+    for mut executor in executors("evaluation_takes_one_launch_for_each_convolution") {
+        let mut answer = |plan: Plan| -> Vec<f32> {
+            executor.clear();
+            let plan = Arc::new(plan);
+            let prepared = executor.prepare(plan.clone()).unwrap();
+            let mut write = |name: &str, values: Vec<f32>| {
+                executor.write(prepared, plan.expect(name), &HostBuffer::real(values)).unwrap();
+            };
+            write("input", images.clone());
+            for (number, variable) in network.variables().enumerate() {
+                let mut values = weights.values(variable).unwrap();
+                if variable.name.contains("batch_norm") {
+                    let some = |i: usize| 0.5 + ((number * 13 + i * 7) % 11) as f32 / 8.0;
+                    values.iter_mut().enumerate().for_each(|(i, value)| *value = some(i));
+                }
+                write(&variable.name, values);
+            }
+            executor.run(prepared, 1).unwrap();
+            let output = plan.kept().next().unwrap();
+            executor.read(prepared, output).unwrap().reals().to_vec()
+        };
+        let (apart, fused) = (answer(plan()), answer(plan().fused(Prologues::WhereTheyPay)));
+        let size = apart.iter().fold(0.0f32, |size, value| size.max(value.abs()));
+        for (apart, fused) in apart.iter().zip(&fused) {
+            assert!((apart - fused).abs() <= 1e-5 * size, "{}: {apart} {fused}", executor.device_name());
+        }
     }
 }

@@ -6,16 +6,15 @@ use std::collections::{HashMap, HashSet};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-use wgconv::ops::activation::{ActivationForward, ActivationGrad};
+use wgconv::ops::activation::{ActivationForward, ActivationGrad, Saved};
 use wgconv::ops::bias::{BiasForward, BiasGrad};
 use wgconv::ops::concatenate::{Concatenate, ConcatenateGrad};
 use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
 use wgconv::ops::multiply::{Multiply, MultiplyGradFactors};
-use wgconv::ops::norm::{BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormStatistics};
 use wgconv::ops::norm::{
-    GroupNormForward, GroupNormGradInput, GroupNormGradSums, GroupNormGradWeight, GroupNormStatistics,
-    GroupSize,
+    BatchNormGrad, BatchNormSize, BatchNormTrain, GroupNormForward, GroupNormGradInput, GroupNormGradSums,
+    GroupNormGradWeight, GroupNormStatistics, GroupSize,
 };
 use wgconv::ops::pool::{PoolForward, PoolGrad};
 use wgconv::ops::prelu::{PreluForward, PreluGradInput, PreluGradWeight};
@@ -154,7 +153,7 @@ fn pairs() -> Vec<Pair> {
         pairs.push(Pair::new(name, forward, ConvGradInput::new(geometry), "output", "input"));
     }
     for (name, geometry, prologue) in conv::prologues() {
-        let epilogue = Epilogue { bias: true, activation: prologue.activation() };
+        let epilogue = Epilogue { bias: true, activation: prologue.activation(), ..Epilogue::NONE };
         let forward = ConvForward::new(geometry).with_epilogue(epilogue);
         let filters = ConvGradFilters::new(geometry).with_prologue(prologue);
         let input = ConvGradInput::new(geometry).with_prologue(prologue);
@@ -213,22 +212,26 @@ fn pairs() -> Vec<Pair> {
     for (name, rows, channels, affine) in
         [("two rows", 2, 5, true), ("affine", 7, 3, true), ("not affine", 60, 5, false)]
     {
-        let epsilon = norm::EPSILON;
-        let forward = || -> Vec<Box<dyn Op>> {
-            let statistics = BatchNormStatistics { rows, channels };
-            vec![Box::new(statistics), Box::new(BatchNormForward { rows, channels, epsilon, affine })]
-        };
-        let sums = BatchNormGradParameters { rows, channels, epsilon };
-        let input = BatchNormGradInput { rows, channels, epsilon, affine };
-        pairs.push(Pair::of_chains(
-            name,
-            forward(),
-            vec![Box::new(sums), Box::new(input)],
-            "output",
-            "input",
-        ));
-        for variable in ["weight", "bias"].into_iter().filter(|_| affine) {
-            pairs.push(Pair::of_chains(name, forward(), vec![Box::new(sums)], "output", variable));
+        let size = BatchNormSize { rows, channels, epsilon: norm::EPSILON, affine };
+        let (plain, grad) = (BatchNormTrain::new(size), BatchNormGrad::new(size, true));
+        let mut ways = vec![(name.into(), plain, grad)];
+        // Behind an activation whose input is computed again, and behind a sum and an activation whose output is saved.
+        for activation in norm::activations() {
+            let (name, activated) = (format!("{name}, {}", activation.name()), Some(activation));
+            let epilogue = Epilogue { activation: activated, ..Epilogue::NONE };
+            ways.push((name.clone(), plain.with_epilogue(epilogue), grad.behind_recomputed(activation)));
+            if activation.saves() == Saved::Output {
+                let (name, epilogue) = (format!("{name} of a sum"), Epilogue { summand: true, ..epilogue });
+                ways.push((name, plain.with_epilogue(epilogue), grad.behind(activation, true)));
+            }
+        }
+        for (name, forward, grad) in ways {
+            let mut variables = vec!["input"];
+            variables.extend(["weight", "bias"].iter().filter(|_| affine));
+            variables.extend(name.ends_with("sum").then_some("summand"));
+            for variable in variables {
+                pairs.push(Pair::new(&name, forward, grad, "output", variable));
+            }
         }
     }
     for (name, affine) in [("groups", true), ("groups, not affine", false)] {

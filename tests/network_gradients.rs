@@ -160,6 +160,34 @@ fn networks() -> Vec<Network> {
         .scale(1.0 / 9.0)
         .build()
         .unwrap();
+    // Everything that is fused with a batch normalisation: activations that save their output and their input, and sums of
+    // residual blocks, whose gradient goes both ways, with the other branch as it is, normalised too, and without a gradient
+    // of its own.
+    let conv = |filters| Conv2d::new(filters, [3, 3]).same().without_bias();
+    let with_residuals = Network::builder("with residuals", IMAGE)
+        .conv2d(conv(3))
+        .batch_norm()
+        .add("input")
+        .relu()
+        .residual(|path| {
+            let path = path.conv2d(conv(3)).batch_norm().activation(Activation::LeakyRelu { slope: 0.1 });
+            path.conv2d(conv(3)).batch_norm()
+        })
+        .relu()
+        .residual_with(
+            |path| {
+                path.conv2d(conv(5)).batch_norm().activation(Activation::Silu).conv2d(conv(5)).batch_norm()
+            },
+            |shortcut| shortcut.conv2d(Conv2d::new(5, [1, 1]).without_bias()).batch_norm(),
+        )
+        .activation(Activation::Tanh)
+        .conv2d(conv(4))
+        .batch_norm()
+        .relu()
+        .global_average_pool()
+        .dense(10)
+        .build()
+        .unwrap();
     vec![
         small_lenet,
         residual,
@@ -171,6 +199,7 @@ fn networks() -> Vec<Network> {
         dropping,
         grouped,
         whitened,
+        with_residuals,
     ]
 }
 

@@ -100,7 +100,7 @@ fn every_convolution_agrees_with_its_definition() {
     let gpu = RefCell::new(common::gpu("every_convolution_agrees_with_its_definition", ShaderChecks::Off));
     let epilogues = (any::<bool>(), prop::option::of(prop::sample::select(&ACTIVATIONS)));
     let result = runner(60).run(&(convolutions(), epilogues), |(geometry, (bias, activation))| {
-        let epilogue = Epilogue { bias, activation };
+        let epilogue = Epilogue { bias, activation, ..Epilogue::NONE };
         let prologue = activation.and_then(Prologue::of).unwrap_or_default();
         check(&mut gpu.borrow_mut(), || -> Vec<Box<dyn Op>> {
             vec![

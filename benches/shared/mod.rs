@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use wgconv::network::presets;
+use wgconv::network::{Network, presets};
 use wgconv::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
 use wgconv::ops::{Element, HostBuffer};
 use wgconv::plan::{DataParts, LossOptions, Plan, Prologues, TrainOptions, train_plan};
@@ -19,13 +19,22 @@ pub fn training_plan(
     prologues: Prologues,
 ) -> Result<Plan, Box<dyn Error>> {
     let preset = presets::preset(model).ok_or_else(|| format!("no preset {model}"))?;
-    let data = DataParts { name: "train", image: preset.image, classes: CLASSES, rows: vec![IMAGES] };
+    plan_of(&(preset.build)(preset.image, CLASSES)?, batch_size, steps, prologues)
+}
+
+/// The same of any network with as many outputs as there are classes.
+pub fn plan_of(
+    network: &Network,
+    batch_size: usize,
+    steps: usize,
+    prologues: Prologues,
+) -> Result<Plan, Box<dyn Error>> {
+    let data = DataParts { name: "train", image: network.input(), classes: CLASSES, rows: vec![IMAGES] };
     let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: false });
     let update = UpdateOptions { optimizer, ..UpdateOptions::default() };
     let options =
         TrainOptions { batch_size, steps, data, loss: LossOptions::default(), update, augment: None };
-    let network = (preset.build)(preset.image, CLASSES)?;
-    Ok(train_plan(&network, &options)?.fused(prologues))
+    Ok(train_plan(network, &options)?.fused(prologues))
 }
 
 /// Random weights and images, labels among the classes, and positions that start at zero: a buffer's content.

@@ -1,12 +1,10 @@
-// batch_norm.forward, direct: every element from its definition.
+// batch_norm.forward, direct, and the last launch of batch_norm.train, direct: every element from its definition.
 // output[row,k] = (input[row,k] - mean[k]) / sqrt(variance[k] + epsilon) * weight[k] + bias[k].
 // An invocation owns one element; a workgroup owns 64 consecutive ones.
-// Defined in src/ops/norm/forward.rs.
+// Defined in src/ops/norm/forward.rs and src/ops/norm/train.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
-@group(0) @binding(1) var<storage, read> mean: array<f32>;
-@group(0) @binding(2) var<storage, read> variance: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read_write> output: array<f32>;
 
 override ROWS: u32;
 override CHANNELS: u32;
@@ -22,5 +20,6 @@ fn main(
         return;
     }
     let k = index % CHANNELS;
-    output[index] = (input[index] - mean[k]) * inverse_deviation(variance[k]) * weight_of(k) + bias_of(k);
+    let normalised = (input[index] - mean[k]) * inverse_of_batch(variance[k]);
+    output[index] = finished(index, normalised * weight_of(k) + bias_of(k));
 }

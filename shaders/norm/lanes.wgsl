@@ -27,3 +27,10 @@ fn all_lanes(own: Lane, invocation: u32) -> Lane {
     }
     return lanes[invocation];
 }
+
+// The same for all lanes.
+fn of_all_lanes(own: Lane, invocation: u32) -> Lane {
+    all_lanes(own, invocation);
+    workgroupBarrier();
+    return lanes[invocation % WIDTH];
+}

@@ -1,6 +1,6 @@
 // Count, mean, and sum of squared differences from the mean of a set of values, and the same for the union of two sets.
 // Chan, Golub and LeVeque 1979: no large sums are subtracted from each other, however far the mean is from zero.
-// Appended by src/ops/norm/statistics.rs.
+// Appended by src/ops/norm/train.rs.
 
 struct Moments {
     count: f32,

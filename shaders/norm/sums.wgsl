@@ -1,5 +1,5 @@
 // The sums for the gradients of the weight and the bias, side by side.
-// Appended by src/ops/norm/grad_parameters.rs.
+// Appended by src/ops/norm/grad.rs.
 
 alias Lane = vec2<f32>;
 

@@ -6,9 +6,7 @@ use super::pytorch::{self, Call};
 use super::weighted::{BIAS, WEIGHT, input_rows_and_channels};
 use super::{Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::network::{Content, Features, Initialiser, Keys, Kind, Layout, NetworkBuilder, Variable, number};
-use crate::ops::norm::{
-    BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormRunning, BatchNormStatistics,
-};
+use crate::ops::norm::{BatchNormForward, BatchNormGrad, BatchNormSize, BatchNormTrain};
 use crate::ops::optimizer::Group;
 use crate::plan::{BufferId, Mode, Site};
 use crate::tensor::Shape;
@@ -173,58 +171,56 @@ impl LayerType for BatchNorm {
         Ok(site.module(norm))
     }
 
+    /// In training, the statistics are those of the batch, which the running ones follow.
     fn forward(&self, site: &mut Site<'_>) -> Result<BufferId> {
-        let shape = site.shape(site.input());
-        let (rows, channels) = input_rows_and_channels(site);
-        let [mean, variance] = match site.mode() {
-            Mode::Train => self.statistics(site, rows, channels)?,
-            Mode::Evaluate => [RUNNING_MEAN, RUNNING_VAR].map(|name| site.variable(name)),
-        };
-        let output = site.output(shape);
-        let mut operands = vec![site.input(), mean, variance, output];
-        operands.extend([WEIGHT, BIAS].iter().filter_map(|name| site.find_variable(name)));
-        let op = BatchNormForward { rows, channels, epsilon: self.epsilon, affine: self.is_affine() };
-        site.push(op, &operands);
+        let (size, input) = (self.size(site), site.input());
+        let output = site.output(site.shape(input));
+        let affine: Vec<BufferId> =
+            [WEIGHT, BIAS].iter().filter_map(|name| site.find_variable(name)).collect();
+        match site.mode() {
+            Mode::Train => {
+                if size.rows < 2 {
+                    let expected = "at least 2 values of each channel in a training batch";
+                    let found = format!("{}: take a larger batch", size.rows);
+                    return Err(Error::invalid(NAME, expected, found));
+                }
+                let [mean, variance] = [MEAN, VARIANCE].map(|word| site.save(word, [size.channels].into()));
+                let operands = [&[input, output, mean, variance], &affine[..]].concat();
+                site.push(BatchNormTrain::new(size), &operands);
+                site.follow(RUNNING_MEAN, mean, self.momentum);
+                site.follow(RUNNING_VAR, variance, self.momentum);
+            }
+            Mode::Evaluate => {
+                let [mean, variance] = [RUNNING_MEAN, RUNNING_VAR].map(|name| site.variable(name));
+                let operands = [&[input, mean, variance, output], &affine[..]].concat();
+                site.push(BatchNormForward::new(size), &operands);
+            }
+        }
         Ok(output)
     }
 
     fn backward(&self, site: &mut Site<'_>, grad_output: BufferId) -> Result<Vec<Option<BufferId>>> {
-        let (rows, channels) = input_rows_and_channels(site);
-        let epsilon = self.epsilon;
+        let size = self.size(site);
         let (input, mean, variance) = (site.input(), site.saved(MEAN), site.saved(VARIANCE));
         // The gradient of the input is made of these sums, whoever else wants them.
         let [grad_weight, grad_bias] = [(WEIGHT, "grad_weight"), (BIAS, "grad_bias")].map(|(name, word)| {
-            site.grad_variable(name).unwrap_or_else(|| site.save(word, [channels].into()))
+            site.grad_variable(name).unwrap_or_else(|| site.save(word, [size.channels].into()))
         });
-        let mut operands = vec![input, mean, variance, grad_output, grad_weight, grad_bias];
-        site.push(BatchNormGradParameters { rows, channels, epsilon }, &operands);
         let grad_input = site.grad_input(0);
+        let mut operands = vec![input, mean, variance, grad_output, grad_weight, grad_bias];
         if let Some(grad_input) = grad_input {
             operands.push(grad_input);
             operands.extend(site.find_variable(WEIGHT));
-            let op = BatchNormGradInput { rows, channels, epsilon, affine: self.is_affine() };
-            site.push(op, &operands);
         }
+        site.push(BatchNormGrad::new(size, grad_input.is_some()), &operands);
         Ok(vec![grad_input])
     }
 }
 
 impl BatchNorm {
-    /// The mean and the variance of the batch, which the running ones follow.
-    fn statistics(&self, site: &mut Site<'_>, rows: usize, channels: usize) -> Result<[BufferId; 2]> {
-        if rows < 2 {
-            let expected = "at least 2 values of each channel in a training batch";
-            return Err(Error::invalid(NAME, expected, format!("{rows}: take a larger batch")));
-        }
-        let [mean, variance] = [MEAN, VARIANCE].map(|word| site.save(word, [channels].into()));
-        site.push(BatchNormStatistics { rows, channels }, &[site.input(), mean, variance]);
-        let running = [RUNNING_MEAN, RUNNING_VAR].map(|name| site.variable(name));
-        let momentum = self.momentum;
-        site.push_update(|guard| {
-            let op = BatchNormRunning { rows, channels, momentum, steps: guard.steps };
-            (op, vec![mean, variance, guard.step, guard.loss, running[0], running[1]])
-        });
-        Ok([mean, variance])
+    fn size(&self, site: &Site<'_>) -> BatchNormSize {
+        let (rows, channels) = input_rows_and_channels(site);
+        BatchNormSize { rows, channels, epsilon: self.epsilon, affine: self.is_affine() }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::cpu::zip_map;
 use crate::device::DeviceProfile;
+use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Valuewise};
 
 /// Adds two tensors: the branches of a residual layer, or the gradients of a tensor with two readers.
 ///
@@ -49,6 +50,12 @@ impl Op for Add {
         let constants = vec![("ELEMENTS", self.elements.into())];
         let direct = shader!("add.wgsl", "grid.wgsl");
         vec![Implementation::of("direct", KernelCall::elementwise(direct, constants, 3, self.elements))]
+    }
+
+    /// Whichever of the two comes last takes the other as its summand.
+    fn as_epilogue(&self, operand: usize) -> Option<Valuewise<Epilogue>> {
+        let function = Epilogue { summand: true, ..Epilogue::NONE };
+        (operand < 2).then_some(Valuewise { function, takes: operand, gives: 2 })
     }
 
     fn flops(&self) -> u64 {

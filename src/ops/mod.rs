@@ -27,8 +27,9 @@ pub mod span;
 mod sums;
 pub mod window;
 
-pub use epilogue::Epilogue;
+pub use epilogue::{Epilogue, Normalise};
 pub use op::{
-    Access, CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision, Read, Valuewise, WithPrologue,
+    Access, CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision, Read, Recomputing, Valuewise,
+    WithPrologue,
 };
 pub use prologue::Prologue;

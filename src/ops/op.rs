@@ -60,15 +60,15 @@ pub trait Op: Any + Debug + Send + Sync {
         self.implementations(device).pop().expect("an operation has an implementation")
     }
 
-    /// The operation as a function of each value of one tensor, if it is nothing else: an operation that writes the
+    /// The operation as a function of each value of this `operand`, if it is nothing else: an operation that writes the
     /// tensor may then apply the function before it stores the values.
-    fn as_epilogue(&self) -> Option<Valuewise<Epilogue>> {
+    fn as_epilogue(&self, _operand: usize) -> Option<Valuewise<Epilogue>> {
         None
     }
 
-    /// The operation that also applies `next` to each value that it writes, if that is possible. The operands of `next`
-    /// come after its own.
-    fn fuse_epilogue(&self, _next: Epilogue) -> Option<Box<dyn Op>> {
+    /// The operation that also applies `next` to each value of this `operand`, which it writes, if that is possible. The
+    /// operands of `next` come after its own.
+    fn fuse_epilogue(&self, _operand: usize, _next: Epilogue) -> Option<Box<dyn Op>> {
         None
     }
 
@@ -81,6 +81,18 @@ pub trait Op: Any + Debug + Send + Sync {
     /// The operation that also applies `before` to each value of this `operand` as it is read, if that is possible. The
     /// operands of `before` come after its own.
     fn fuse_prologue(&self, _operand: usize, _before: Prologue) -> Option<WithPrologue> {
+        None
+    }
+
+    /// As [`fuse_prologue`](Op::fuse_prologue), by an operation that also writes the values that the prologue gives, for
+    /// others that read them: they are the last of its operands.
+    fn fuse_shared_prologue(&self, _operand: usize, _before: Prologue) -> Option<Box<dyn Op>> {
+        None
+    }
+
+    /// The operation that computes the values of this `operand` again instead of reading them, if it can do so where
+    /// `writer` has written them.
+    fn recompute(&self, _operand: usize, _writer: &dyn Op) -> Option<Recomputing> {
         None
     }
 
@@ -119,6 +131,19 @@ pub struct WithPrologue {
     pub op: Box<dyn Op>,
     /// How often a GPU reads each value of the operand from memory.
     pub reads: usize,
+}
+
+/// An operation that computes an operand again, which the step of another operation has written.
+#[derive(Debug)]
+pub struct Recomputing {
+    /// The operation, without that operand.
+    pub op: Box<dyn Op>,
+    /// Number of the operand among those of the writer.
+    pub written: usize,
+    /// Pairs of operands, of this operation as it was and of the writer, that must be the same buffers.
+    pub same: Vec<[usize; 2]>,
+    /// Numbers of the writer's operands that the operation also reads: they come after its own.
+    pub further: Vec<usize>,
 }
 
 /// An implementation of an operation in host memory, on reals of type `T`.

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::{BufferId, BufferSpec, Plan, Step};
-use crate::ops::{Access, Op, Valuewise};
+use crate::ops::{Access, Op, Recomputing, Valuewise};
 
 /// Selects the gradients of activations that become prologues of the steps that read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +26,14 @@ impl Plan {
     /// The same plan in fewer steps. Every buffer that is [kept](Plan::keep) is still written; others may become
     /// unused, and then take no memory.
     ///
-    /// A bias and an activation after a convolution or a dense layer are applied before its output is stored. An
-    /// activation that saves its input for the backward pass remains a step, as does one whose input has other readers.
+    /// A bias, a normalisation with given statistics and an activation after a convolution or a dense layer are applied
+    /// before its output is stored; so are a residual block's sum and an activation after a normalisation. An activation
+    /// that saves its input for the backward pass remains a step, as does one whose input has other readers: but where the
+    /// gradient of a normalisation can compute that input again, it is not saved.
+    ///
     /// A max-pool's gradient is fused with that of the activation whose output the pool has read, unless `prologues` is
-    /// [`Prologues::Nowhere`]; `prologues` also selects which gradients of activations that save their output are
-    /// fused.
+    /// [`Prologues::Nowhere`]; `prologues` also selects which gradients of activations are fused with the steps that read
+    /// them.
     pub fn fused(mut self, prologues: Prologues) -> Plan {
         let [forward, backward, update] =
             [&mut self.forward, &mut self.backward, &mut self.update].map(std::mem::take);
@@ -39,16 +42,21 @@ impl Plan {
         let steps = forward.into_iter().chain(backward).chain(update);
         let mut fusion = Fusion::new(&self.buffers, steps.collect());
         let (forward, backward) = (0..backward_from, backward_from..update_from);
-        for number in forward.clone() {
-            while fusion.take_over_epilogue(number, &forward) {}
-        }
+        fusion.take_over_epilogues(&forward);
         if prologues != Prologues::Nowhere {
             for number in backward.clone() {
                 while fusion.take_over_next_prologue(number, &backward) {}
             }
             for number in backward.clone() {
-                fusion.hand_out_prologue(number, &backward, prologues == Prologues::Everywhere);
+                if !fusion.share_prologue(number, &backward) {
+                    fusion.hand_out_prologue(number, &backward, prologues == Prologues::Everywhere);
+                }
             }
+            for number in backward.clone() {
+                while fusion.recompute(number) {}
+            }
+            // What is computed again need not be stored.
+            fusion.take_over_epilogues(&forward);
         }
         let mut steps = fusion.steps.into_iter();
         let mut pass = |length: usize| steps.by_ref().take(length).flatten().collect();
@@ -115,6 +123,14 @@ impl<'a> Fusion<'a> {
         !users.any(|&user| between.contains(&user) && writes(user))
     }
 
+    /// Fuses every step of the forward pass with those that follow it, as far as possible. The last come first, so that a
+    /// step takes over what follows it even if it is itself taken over then, and keeps it if it is not.
+    fn take_over_epilogues(&mut self, pass: &Range<usize>) {
+        for number in pass.clone().rev() {
+            while self.take_over_epilogue(number, pass) {}
+        }
+    }
+
     /// Fuses a step of the forward pass with the next step, if that is a function of each value that the first one
     /// writes; returns false if that is not possible.
     fn take_over_epilogue(&mut self, number: usize, pass: &Range<usize>) -> bool {
@@ -125,20 +141,29 @@ impl<'a> Fusion<'a> {
         true
     }
 
-    /// The step with the next step on its output as an epilogue, and the number of that next step.
+    /// The step with the next step on one of its outputs as an epilogue, and the number of that next step.
     fn with_next_epilogue(&self, number: usize, pass: &Range<usize>) -> Option<(Step, usize)> {
+        let outputs = written(self.steps[number].as_ref()?.op.as_ref());
+        outputs.into_iter().find_map(|output| self.with_next_epilogue_on(number, output, pass))
+    }
+
+    fn with_next_epilogue_on(
+        &self,
+        number: usize,
+        written: usize,
+        pass: &Range<usize>,
+    ) -> Option<(Step, usize)> {
         let Step { op, operands } = self.steps[number].as_ref()?;
-        let written = written(op.as_ref())?;
         let output = operands[written];
         let absorbed = self.next_user(output, number, pass)?;
         let next = self.steps[absorbed].as_ref()?;
-        let Valuewise { function, takes, gives } = next.op.as_epilogue()?;
+        let operand = next.operands.iter().position(|&id| id == output)?;
+        let Valuewise { function, takes, gives } = next.op.as_epilogue(operand)?;
         let further = further(&next.operands, [takes, gives]);
-        let fits = next.operands[takes] == output
-            && (takes == gives || self.belongs_to(output, 2))
+        let fits = (takes == gives || self.belongs_to(output, 2))
             && are_new(&further, operands)
             && self.leaves(&further, number..absorbed);
-        let op = fits.then(|| op.fuse_epilogue(function))??;
+        let op = fits.then(|| op.fuse_epilogue(written, function))??;
         let mut operands = operands.clone();
         operands[written] = next.operands[gives];
         operands.extend(further);
@@ -158,7 +183,7 @@ impl<'a> Fusion<'a> {
     /// The step that also computes the next step on its gradient, and the number of that next step.
     fn through_next_prologue(&self, number: usize, pass: &Range<usize>) -> Option<(Step, usize)> {
         let Step { op, operands } = self.steps[number].as_ref()?;
-        let written = written(op.as_ref())?;
+        let [written] = written(op.as_ref())[..] else { return None };
         let gradient = operands[written];
         let absorbed = self.next_user(gradient, number, pass)?;
         let next = self.steps[absorbed].as_ref()?;
@@ -173,6 +198,66 @@ impl<'a> Fusion<'a> {
         let mut operands = operands.clone();
         operands[written] = next.operands[gives];
         Some((Step { op, operands }, absorbed))
+    }
+
+    /// Fuses a step that is a function of each value of a gradient, whose result has several readers, into the first of
+    /// them, which then writes the result for the others; returns false if that is not possible.
+    fn share_prologue(&mut self, number: usize, pass: &Range<usize>) -> bool {
+        let Some((reader, step)) = self.first_reader_that_shares(number, pass) else { return false };
+        self.replace(reader, Some(step));
+        self.replace(number, None);
+        true
+    }
+
+    /// The first reader of a step's result with the step as its prologue, and its number.
+    fn first_reader_that_shares(&self, number: usize, pass: &Range<usize>) -> Option<(usize, Step)> {
+        let Step { op, operands } = self.steps[number].as_ref()?;
+        let Valuewise { function, takes, gives } = op.as_prologue()?;
+        let (grad_output, grad_input) = (operands[takes], operands[gives]);
+        let reader = self.next_user(grad_input, number, pass)?;
+        let step = self.steps[reader].as_ref()?;
+        let position = step.operands.iter().position(|&id| id == grad_input)?;
+        let further = further(operands, [takes, gives]);
+        let read = [&further[..], &[grad_output]].concat();
+        let fits = !self.belongs_to(grad_input, 2)
+            && are_new(&read, &step.operands)
+            && self.leaves(&read, number..reader);
+        let op = fits.then(|| step.op.fuse_shared_prologue(position, function))??;
+        let mut operands = step.operands.clone();
+        operands[position] = grad_output;
+        operands.extend(further);
+        operands.push(grad_input);
+        Some((reader, Step { op, operands }))
+    }
+
+    /// Lets a step compute an operand again instead of reading it; returns false if there is none for which it can.
+    fn recompute(&mut self, number: usize) -> bool {
+        let Some(step) = self.recomputing(number) else { return false };
+        self.replace(number, Some(step));
+        true
+    }
+
+    /// The step without one of the operands that it can compute again.
+    fn recomputing(&self, number: usize) -> Option<Step> {
+        let Step { op, operands } = self.steps[number].as_ref()?;
+        operands.iter().enumerate().find_map(|(operand, id)| {
+            // The step that has written it, which binds it first.
+            let &writer = self.users[id.index()].first().filter(|&&writer| writer < number)?;
+            let written = self.steps[writer].as_ref()?;
+            let Recomputing { op, written: position, same, further } =
+                op.recompute(operand, written.op.as_ref())?;
+            let further: Vec<BufferId> = further.iter().map(|&further| written.operands[further]).collect();
+            let needed: Vec<BufferId> =
+                same.iter().map(|&[_, of_writer]| written.operands[of_writer]).collect();
+            let fits = written.operands[position] == *id
+                && same.iter().all(|&[own, of_writer]| operands[own] == written.operands[of_writer])
+                && are_new(&further, operands)
+                && self.leaves(&[&needed[..], &further].concat(), writer + 1..number);
+            let mut operands = operands.clone();
+            operands.remove(operand);
+            operands.extend(further);
+            fits.then_some(Step { op, operands })
+        })
     }
 
     /// Fuses a step that is a function of each value of a gradient into all readers of its result, and removes it, if
@@ -221,12 +306,14 @@ impl<'a> Fusion<'a> {
     }
 }
 
-/// Number of the only operand that an operation writes, if it does not read it.
-fn written(op: &dyn Op) -> Option<usize> {
+/// Numbers of the operands that an operation writes; none if it also reads what it writes.
+fn written(op: &dyn Op) -> Vec<usize> {
     let operands = op.operands();
-    let mut written = (0..).zip(&operands).filter(|(_, operand)| operand.access.writes());
-    let (number, operand) = written.next()?;
-    (operand.access == Access::Write && written.next().is_none()).then_some(number)
+    let written = (0..).zip(&operands).filter(|(_, operand)| operand.access.writes());
+    if operands.iter().any(|operand| operand.access == Access::ReadWrite) {
+        return Vec::new();
+    }
+    written.map(|(number, _)| number).collect()
 }
 
 /// Whether a step binds none of these buffers yet: no step binds a buffer twice.
@@ -427,9 +514,9 @@ mod tests {
             unreachable!("the definition is what runs")
         }
 
-        fn as_epilogue(&self) -> Option<Valuewise<Epilogue>> {
-            let function = Epilogue { bias: true, activation: None };
-            Some(Valuewise { function, takes: 0, gives: 2 })
+        fn as_epilogue(&self, operand: usize) -> Option<Valuewise<Epilogue>> {
+            let function = Epilogue { bias: true, ..Epilogue::NONE };
+            (operand == 0).then_some(Valuewise { function, takes: 0, gives: 2 })
         }
 
         fn flops(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! Lowering a network to a plan: forward, backward and update, over numbered buffers.
 
-use super::site::{Guard, Lowered, Mode, Pass, Site};
+use super::site::{Followed, Guard, Lowered, Mode, Pass, Site};
 use super::{BufferId, BufferSpec, Plan, Role, Step};
 use crate::Result;
 use crate::network::{Features, Kind, LayerInput, Network, Variable};
@@ -8,6 +8,7 @@ use crate::ops::add::Add;
 use crate::ops::batch::{Advance, AugmentBatch, GatherBatch, Move, Padding};
 use crate::ops::concatenate::Concatenate;
 use crate::ops::loss::SoftmaxCrossEntropy;
+use crate::ops::norm::RunningStatistics;
 use crate::ops::optimizer::{AVERAGE, Average, GradientNorm, Group, Now, Parameter, Update, UpdateOptions};
 use crate::ops::{Element, Op};
 use crate::tensor::{ImageShape, Shape};
@@ -165,6 +166,8 @@ struct Lowering<'a> {
     plan: Plan,
     // The layers lowered so far.
     layers: Vec<Lowered>,
+    // The statistics that the update moves.
+    followed: Vec<Followed>,
 }
 
 impl<'a> Lowering<'a> {
@@ -181,9 +184,9 @@ impl<'a> Lowering<'a> {
                 Lowered { gradients: vec![None; variables.len()], variables, ..Lowered::default() }
             })
             .collect();
-        let mut lowering = Lowering { network, batch_size, mode, plan, layers };
-        // Every plan has this arena, so that the first one that an executor prepares lays the parameters out as the
-        // update needs them.
+        let mut lowering = Lowering { network, batch_size, mode, plan, layers, followed: Vec::new() };
+        // Every plan has these arenas, so that the first one that an executor prepares lays variables out as the update
+        // needs them.
         let parameters = lowering.trained().iter().map(|trained| trained.parameter).collect();
         lowering.plan.lay_side_by_side("parameters", parameters);
         let statistics = lowering.statistics();
@@ -306,6 +309,7 @@ impl<'a> Lowering<'a> {
             lowered: &mut self.layers[number],
             wanted,
             guard,
+            followed: &mut self.followed,
         })
     }
 
@@ -406,6 +410,7 @@ impl<'a> Lowering<'a> {
     fn update(&mut self, options: &TrainOptions, guard: Guard) -> Result<()> {
         let TrainOptions { steps, update, data, .. } = options;
         update.check()?;
+        self.follow(guard);
         let trained = self.trained();
         if trained.is_empty() {
             self.advance(guard);
@@ -478,6 +483,27 @@ impl<'a> Lowering<'a> {
         let layers = self.network.layers().iter().zip(&self.layers);
         let all = layers.flat_map(|(layer, lowered)| layer.variables.iter().zip(&lowered.variables));
         all.filter(|(variable, _)| variable.kind == Kind::Statistic).map(|(_, &buffer)| buffer).collect()
+    }
+
+    /// Lets the statistics of the batches move the running ones: one step for all that lie side by side and have the same
+    /// momentum.
+    fn follow(&mut self, Guard { loss, step, steps }: Guard) {
+        let order = self.statistics();
+        let place = |followed: &Followed| order.iter().position(|&buffer| buffer == followed.running);
+        let mut followed = std::mem::take(&mut self.followed);
+        followed.sort_by_key(place);
+        let together = |a: &Followed, b: &Followed| {
+            place(a).map(|place| place + 1) == place(b) && a.momentum == b.momentum
+        };
+        for (number, followed) in followed.chunk_by(together).enumerate() {
+            let [running, batch] = [|it: &Followed| it.running, |it: &Followed| it.batch]
+                .map(|buffer| followed.iter().map(buffer).collect::<Vec<BufferId>>());
+            self.plan.lay_side_by_side(format!("statistics of the batch {number}"), batch.clone());
+            let elements = running.iter().map(|&id| self.plan.buffer(id).shape.elements()).collect();
+            let op = RunningStatistics { elements, momentum: followed[0].momentum, steps };
+            let operands = [running, batch, vec![step, loss]].concat();
+            self.plan.update.push(Step { op: Box::new(op), operands });
+        }
     }
 
     /// All trained variables, sorted by group, which is their order in memory; those that are trained at first alone come

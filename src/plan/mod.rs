@@ -15,7 +15,7 @@ pub use lower::{
 };
 pub use memory::{Allocation, Memory, Slot};
 pub(crate) use site::CHANCE;
-pub use site::{Guard, Mode, Site};
+pub use site::{Mode, Site};
 pub use workbench::{ChosenBy, TimedBy, Workbench};
 
 use std::collections::{HashMap, HashSet};
@@ -281,8 +281,10 @@ impl Plan {
             }
             for range in op.side_by_side() {
                 let members = &operands[range];
-                let is_arena = self.arenas.iter().any(|arena| arena.members == members);
-                assert!(is_arena, "{name}: operands that do not lie side by side");
+                let mut arenas = self.arenas.iter();
+                let lie_so =
+                    arenas.any(|arena| arena.members.windows(members.len()).any(|few| few == members));
+                assert!(lie_so, "{name}: operands that do not lie side by side");
             }
             let mut written_arenas: HashMap<usize, bool> = HashMap::new();
             for (operand, id) in declared.iter().zip(operands) {

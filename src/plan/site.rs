@@ -26,13 +26,21 @@ pub(super) enum Pass {
 
 /// The buffers by which a step can tell that the loss of its step is bad and that it must change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Guard {
+pub(super) struct Guard {
     /// The loss of each step, `[steps]`.
     pub loss: BufferId,
     /// The number of the current step, `[1]`.
     pub step: BufferId,
     /// Steps of an epoch.
     pub steps: usize,
+}
+
+/// A statistic that outlives a step, and that moves towards that of each batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Followed {
+    pub running: BufferId,
+    pub batch: BufferId,
+    pub momentum: f32,
 }
 
 /// A layer's buffers in the plan.
@@ -63,6 +71,7 @@ pub struct Site<'a> {
     /// For each input, whether backward needs its gradient.
     pub(super) wanted: &'a [bool],
     pub(super) guard: Option<Guard>,
+    pub(super) followed: &'a mut Vec<Followed>,
 }
 
 impl Site<'_> {
@@ -171,12 +180,12 @@ impl Site<'_> {
         steps.push(Step { op: Box::new(op), operands: operands.to_vec() });
     }
 
-    /// When training, adds a step to the update, where statistics change. The operation must leave them unchanged
-    /// when the step's loss is not finite, which the [`Guard`] shows.
-    pub fn push_update<O: Op + 'static>(&mut self, step: impl FnOnce(Guard) -> (O, Vec<BufferId>)) {
-        if let (Mode::Train, Some(guard)) = (self.mode, self.guard) {
-            let (op, operands) = step(guard);
-            self.plan.update.push(Step { op: Box::new(op), operands });
+    /// When training, lets a variable that is a statistic move towards that of each `batch` in the update, unless the loss of
+    /// the step is not finite: `statistic = (1 - momentum) * statistic + momentum * batch`.
+    pub fn follow(&mut self, statistic: &str, batch: BufferId, momentum: f32) {
+        let running = self.variable(statistic);
+        if self.mode == Mode::Train {
+            self.followed.push(Followed { running, batch, momentum });
         }
     }
 

@@ -104,7 +104,7 @@ fn dense(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
 /// A random epilogue of a layer's sum and the matching prologue of its gradients; one layer in four has no epilogue.
 fn fused(rng: &mut ChaCha8Rng) -> (Epilogue, Prologue) {
     let activation = rng.random_bool(0.5).then(|| ACTIVATIONS[rng.random_range(0..ACTIVATIONS.len())]);
-    let epilogue = Epilogue { bias: rng.random(), activation };
+    let epilogue = Epilogue { bias: rng.random(), activation, ..Epilogue::NONE };
     (epilogue, activation.and_then(Prologue::of).unwrap_or_default())
 }
 

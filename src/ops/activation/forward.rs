@@ -60,9 +60,9 @@ impl Op for ActivationForward {
         vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 2, self.elements))]
     }
 
-    fn as_epilogue(&self) -> Option<Valuewise<Epilogue>> {
-        let function = Epilogue { bias: false, activation: Some(self.activation) };
-        Some(Valuewise { function, takes: 0, gives: 1 })
+    fn as_epilogue(&self, operand: usize) -> Option<Valuewise<Epilogue>> {
+        let function = Epilogue { activation: Some(self.activation), ..Epilogue::NONE };
+        (operand == 0).then_some(Valuewise { function, takes: 0, gives: 1 })
     }
 
     fn flops(&self) -> u64 {

@@ -65,9 +65,9 @@ impl Op for BiasForward {
         vec![Implementation::of("direct", KernelCall::elementwise(direct, constants, 2, elements))]
     }
 
-    fn as_epilogue(&self) -> Option<Valuewise<Epilogue>> {
-        let function = Epilogue { bias: true, activation: None };
-        Some(Valuewise { function, takes: 1, gives: 1 })
+    fn as_epilogue(&self, operand: usize) -> Option<Valuewise<Epilogue>> {
+        let function = Epilogue { bias: true, ..Epilogue::NONE };
+        (operand == 1).then_some(Valuewise { function, takes: 1, gives: 1 })
     }
 
     fn flops(&self) -> u64 {

@@ -91,7 +91,7 @@ impl Op for BiasGrad {
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
         let reads = 1;
-        let op = BiasGrad { prologue: before, ..*self };
+        let op = BiasGrad { prologue: before.of_output()?, ..*self };
         (operand == 0 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
     }
 

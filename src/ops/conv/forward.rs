@@ -17,13 +17,13 @@ use crate::ops::prologue::Prologue;
 /// with `h = p*stride - padding + r*dilation`; terms outside the input are zero.
 ///
 /// # Shapes
-/// input `[N,H,W,C]`, filters `[K,R,S,C/groups]` -> output `[N,P,Q,K]`, then bias `[K]` if there is one; see
+/// input `[N,H,W,C]`, filters `[K,R,S,C/groups]` -> output `[N,P,Q,K]`, then what the [`Epilogue`] reads; see
 /// [`ConvGeometry`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConvForward {
     /// The sizes.
     pub geometry: ConvGeometry,
-    /// The function applied to each value before it is stored.
+    /// The function applied to each value before it is stored, [by channel](Epilogue::by_channel).
     pub epilogue: Epilogue,
 }
 
@@ -44,7 +44,7 @@ impl ConvForward {
         index: usize,
         input: impl Fn(usize) -> f64,
         filters: impl Fn(usize) -> f64,
-        bias: impl Fn(usize) -> f64,
+        more: impl Fn(usize, usize) -> f64,
     ) -> f64 {
         let geometry = &self.geometry;
         let [n, p, q, k] = geometry.output_position(index);
@@ -62,7 +62,7 @@ impl ConvForward {
                 }
             }
         }
-        self.epilogue.define(sum, || bias(k))
+        self.epilogue.define(sum, index, geometry.out_channels, more)
     }
 
     /// The operands as the CPU's forms take them.
@@ -92,7 +92,7 @@ impl Op for ConvForward {
             Operand::read("filters", self.geometry.filters_shape()),
             Operand::write("output", self.geometry.output_shape()),
         ];
-        operands.extend(self.epilogue.operand(self.geometry.out_channels));
+        operands.extend(self.epilogue.operands(self.geometry.output_shape()));
         operands
     }
 
@@ -100,12 +100,13 @@ impl Op for ConvForward {
         let ([input, filters, output], more) = operands.split();
         let (input, filters) = (input.reals(), filters.reals());
         for (index, output) in output.reals_mut().iter_mut().enumerate() {
-            *output = self.output_at(index, |i| input[i], |i| filters[i], |k| more[0].reals()[k]);
+            *output =
+                self.output_at(index, |i| input[i], |i| filters[i], |number, i| more[number].reals()[i]);
         }
     }
 
     fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
-        Some(self.output_at(index, |i| read(0, i), |i| read(1, i), |k| read(OPERANDS, k)))
+        Some(self.output_at(index, |i| read(0, i), |i| read(1, i), |number, i| read(OPERANDS + number, i)))
     }
 
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
@@ -152,8 +153,8 @@ impl Op for ConvForward {
         gpu::implementations(geometry, FusedPass::Forward(self.epilogue), &product, &tiled, direct, device)
     }
 
-    fn fuse_epilogue(&self, next: Epilogue) -> Option<Box<dyn Op>> {
-        Some(Box::new(ConvForward { epilogue: self.epilogue.then(next)?, ..*self }))
+    fn fuse_epilogue(&self, _: usize, next: Epilogue) -> Option<Box<dyn Op>> {
+        Some(Box::new(ConvForward { epilogue: self.epilogue.then(next)?.by_channel()?, ..*self }))
     }
 
     fn flops(&self) -> u64 {

@@ -158,7 +158,7 @@ impl Op for ConvGradFilters {
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
         let reads = reads_of_a(self.geometry.taps());
-        let op = ConvGradFilters { prologue: before, ..*self };
+        let op = ConvGradFilters { prologue: before.of_output()?, ..*self };
         (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
     }
 

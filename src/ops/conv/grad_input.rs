@@ -249,7 +249,7 @@ impl Op for ConvGradInput {
         // A value contributes to as many input positions as its window has.
         let window = self.geometry.height.kernel * self.geometry.width.kernel;
         let reads = window * reads_of_a(self.geometry.group_in_channels());
-        let op = ConvGradInput { prologue: before, ..*self };
+        let op = ConvGradInput { prologue: before.of_output()?, ..*self };
         (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
     }
 

@@ -17,17 +17,17 @@ use crate::ops::prologue::Prologue;
 /// `output[n,o] = activation(bias[o] + sum over i of input[n,i] * weight[o,i])`
 ///
 /// # Shapes
-/// input `[N,I]`, weight `[O,I]` -> output `[N,O]`, then bias `[O]` if there is one; see [`DenseSize`].
+/// input `[N,I]`, weight `[O,I]` -> output `[N,O]`, then what the [`Epilogue`] reads; see [`DenseSize`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DenseForward {
     /// The sizes.
     pub size: DenseSize,
-    /// The function applied to each value before it is stored.
+    /// The function applied to each value before it is stored, [by channel](Epilogue::by_channel).
     pub epilogue: Epilogue,
 }
 
-/// The bias's number among the operands: it comes after those that every dense layer has.
-const BIAS: usize = 3;
+/// Operands of every dense layer; those of the epilogue come after them.
+const OPERANDS: usize = 3;
 
 impl DenseForward {
     /// The product without an epilogue.
@@ -46,12 +46,12 @@ impl DenseForward {
         index: usize,
         input: impl Fn(usize) -> f64,
         weight: impl Fn(usize) -> f64,
-        bias: impl Fn(usize) -> f64,
+        more: impl Fn(usize, usize) -> f64,
     ) -> f64 {
         let DenseSize { in_features, out_features, .. } = self.size;
         let (n, o) = (index / out_features, index % out_features);
         let products = (0..in_features).map(|i| input(n * in_features + i) * weight(o * in_features + i));
-        self.epilogue.define(products.sum(), || bias(o))
+        self.epilogue.define(products.sum(), index, out_features, more)
     }
 }
 
@@ -66,7 +66,7 @@ impl Op for DenseForward {
             Operand::read("weight", self.size.weight_shape()),
             Operand::write("output", self.size.output_shape()),
         ];
-        operands.extend(self.epilogue.operand(self.size.out_features));
+        operands.extend(self.epilogue.operands(self.size.output_shape()));
         operands
     }
 
@@ -74,12 +74,12 @@ impl Op for DenseForward {
         let ([input, weight, output], more) = operands.split();
         let (input, weight) = (input.reals(), weight.reals());
         for (index, output) in output.reals_mut().iter_mut().enumerate() {
-            *output = self.output_at(index, |i| input[i], |i| weight[i], |o| more[0].reals()[o]);
+            *output = self.output_at(index, |i| input[i], |i| weight[i], |number, i| more[number].reals()[i]);
         }
     }
 
     fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
-        Some(self.output_at(index, |i| read(0, i), |i| read(1, i), |o| read(BIAS, o)))
+        Some(self.output_at(index, |i| read(0, i), |i| read(1, i), |number, i| read(OPERANDS + number, i)))
     }
 
     /// A few samples at a time.
@@ -103,7 +103,7 @@ impl Op for DenseForward {
         let tiled = TiledKernel {
             source: shader!("dense/forward_tiled.wgsl", "dense/size.wgsl"),
             constants: self.size.constants(),
-            operands: BIAS,
+            operands: OPERANDS,
             result: 2,
             elements: self.size.output_shape().elements(),
             quads: Quads {
@@ -116,14 +116,14 @@ impl Op for DenseForward {
         };
         let mut implementations = product.implementations(device, &tiled);
         let direct = shader!("dense/forward_direct.wgsl", "dense/size.wgsl", "part.wgsl", "grid.wgsl");
-        let mut call = KernelCall::elementwise(direct, self.size.constants(), BIAS, tiled.elements);
-        self.epilogue.complete(&mut call, BIAS);
+        let mut call = KernelCall::elementwise(direct, self.size.constants(), OPERANDS, tiled.elements);
+        self.epilogue.complete(&mut call, OPERANDS);
         implementations.push(Loops::over(self.size.in_features).direct(&call, device));
         best_first(implementations)
     }
 
-    fn fuse_epilogue(&self, next: Epilogue) -> Option<Box<dyn Op>> {
-        Some(Box::new(DenseForward { epilogue: self.epilogue.then(next)?, ..*self }))
+    fn fuse_epilogue(&self, _: usize, next: Epilogue) -> Option<Box<dyn Op>> {
+        Some(Box::new(DenseForward { epilogue: self.epilogue.then(next)?.by_channel()?, ..*self }))
     }
 
     fn flops(&self) -> u64 {

@@ -133,7 +133,7 @@ impl Op for DenseGradInput {
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
         let reads = reads_of_a(self.size.in_features);
-        let op = DenseGradInput { prologue: before, ..*self };
+        let op = DenseGradInput { prologue: before.of_output()?, ..*self };
         (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
     }
 

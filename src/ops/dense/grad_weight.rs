@@ -124,7 +124,7 @@ impl Op for DenseGradWeight {
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
         let reads = reads_of_a(self.size.in_features);
-        let op = DenseGradWeight { prologue: before, ..*self };
+        let op = DenseGradWeight { prologue: before.of_output()?, ..*self };
         (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
     }
 

@@ -1,45 +1,103 @@
 //! Normalisation with given statistics.
 
-use rayon::prelude::*;
-
-use super::repeated::{loop_elements, repeat};
-use super::{complete, fast_inverse_deviation, inverse_deviation, largest_inverse_deviation};
-use crate::cpu::{vectorized, with_scratch};
+use super::cpu::{Channels, normalise};
+use super::{
+    BatchNormSize, bind, complete_bias, complete_weight, inverse_deviation, largest_inverse_deviation,
+};
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
-use crate::ops::rows::chunk_rows;
+use crate::ops::epilogue::{Epilogue, Normalise};
+use crate::ops::kernel::{Binding, Implementation, KernelCall, Source, shader};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, Valuewise};
 
-/// Normalises each channel with the statistics of a batch, or with running statistics.
+/// Normalises each channel with given statistics: in evaluation, the running ones.
 ///
 /// `output[row,k] = (input[row,k] - mean[k]) / sqrt(variance[k] + epsilon) * weight[k] + bias[k]`
 ///
-/// Without `affine` there is no weight and no bias: the weight is one and the bias zero.
-///
 /// # Shapes
-/// input `[rows,K]`, mean `[K]`, variance `[K]` -> output `[rows,K]`; then weight `[K]` and bias `[K]` if there are any.
+/// input `[rows,K]`, mean `[K]`, variance `[K]` -> output `[rows,K]`; then weight `[K]` and bias `[K]` if there are any, and
+/// the summand `[rows,K]` if the epilogue has one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormForward {
-    /// Number of pixels in a batch of feature maps, or of samples of flat features.
-    pub rows: usize,
-    /// K: number of channels.
-    pub channels: usize,
-    /// Added to the variance, to keep the divisor away from zero.
-    pub epsilon: f32,
-    /// Whether there is a weight and a bias.
-    pub affine: bool,
+    size: BatchNormSize,
+    epilogue: Epilogue,
 }
 
-/// Numbers of the weight and the bias among the operands.
+/// Numbers of the weight and the bias among the operands, and of all before them.
 const WEIGHT: usize = 4;
 const BIAS: usize = 5;
 
 impl BatchNormForward {
-    /// The definition of one value; `at(operand, k)` reads the value of channel `k` from the operand of this number.
-    fn output_at(&self, input: f64, k: usize, at: impl Fn(usize, usize) -> f64) -> f64 {
-        let normalised = (input - at(1, k)) * inverse_deviation(at(2, k), self.epsilon);
-        if self.affine { normalised * at(WEIGHT, k) + at(BIAS, k) } else { normalised }
+    /// The normalisation without an epilogue.
+    pub fn new(size: BatchNormSize) -> Self {
+        BatchNormForward { size, epilogue: Epilogue::NONE }
     }
+
+    /// The same normalisation with an epilogue of a summand or an activation or both.
+    ///
+    /// # Panics
+    /// If the epilogue does anything else.
+    pub fn with_epilogue(self, epilogue: Epilogue) -> Self {
+        assert!(after_normalising(epilogue).is_some(), "{epilogue:?} after a normalisation");
+        BatchNormForward { epilogue, ..self }
+    }
+
+    /// The number of the epilogue's first operand.
+    fn of_epilogue(&self) -> usize {
+        if self.size.affine { 6 } else { 4 }
+    }
+
+    /// The definition of one value; `at(operand, k)` reads the value of channel `k` from the operand of this number.
+    fn output_at(&self, index: usize, at: impl Fn(usize, usize) -> f64) -> f64 {
+        let k = index % self.size.channels;
+        let normalised = (at(0, index) - at(1, k)) * inverse_deviation(at(2, k), self.size.epsilon);
+        let value = if self.size.affine { normalised * at(WEIGHT, k) + at(BIAS, k) } else { normalised };
+        let read = |operand: usize, position: usize| at(self.of_epilogue() + operand, position);
+        self.epilogue.define(value, index, self.size.channels, read)
+    }
+}
+
+/// An epilogue, if all that it does comes after a normalisation.
+pub fn after_normalising(epilogue: Epilogue) -> Option<Epilogue> {
+    (!epilogue.bias && epilogue.normalise.is_none()).then_some(epilogue)
+}
+
+/// Adds what a kernel needs that finishes normalised values: the functions `with_summand` and `activate`.
+pub fn complete_finish(call: &mut KernelCall, epilogue: &Epilogue, of_epilogue: usize) {
+    match epilogue.summand() {
+        Some(number) => {
+            call.source.files.extend(shader!("norm/summand.wgsl").files);
+            bind(call, "SUMMAND_BINDING", Binding::Operand(of_epilogue + number));
+        }
+        None => call.source.files.extend(shader!("norm/no_summand.wgsl").files),
+    }
+    epilogue.complete_activation(call);
+}
+
+/// The launch that normalises every element: binds input, output, mean and variance, which have these numbers and which
+/// `statistics` declares, then the `weight` and the bias after it, and what the epilogue reads.
+pub fn direct(
+    size: &BatchNormSize,
+    biased: f64,
+    operands: [usize; 4],
+    statistics: Source,
+    weight: Option<usize>,
+    epilogue: &Epilogue,
+    of_epilogue: usize,
+) -> KernelCall {
+    let mut source = shader!(
+        "norm/forward_direct.wgsl",
+        "norm/batch_deviation.wgsl",
+        "norm/deviation.wgsl",
+        "norm/finish.wgsl",
+        "grid.wgsl"
+    );
+    source.files.extend(statistics.files);
+    let mut call = KernelCall::elementwise(source, size.constants(biased), 4, size.elements());
+    call.bindings = operands.map(Binding::Operand).to_vec();
+    complete_weight(&mut call, weight);
+    complete_bias(&mut call, weight.map(|weight| weight + 1));
+    complete_finish(&mut call, epilogue, of_epilogue);
+    call
 }
 
 impl Op for BatchNormForward {
@@ -48,90 +106,70 @@ impl Op for BatchNormForward {
     }
 
     fn operands(&self) -> Vec<Operand> {
+        let channels = self.size.channels;
         let mut operands = vec![
-            Operand::read("input", [self.rows, self.channels]),
-            Operand::read("mean", [self.channels]),
-            Operand::read("variance", [self.channels]).without_sign(),
-            Operand::write("output", [self.rows, self.channels]),
+            Operand::read("input", self.size.shape()),
+            Operand::read("mean", [channels]),
+            Operand::read("variance", [channels]).without_sign(),
+            Operand::write("output", self.size.shape()),
         ];
-        if self.affine {
-            operands.extend(["weight", "bias"].map(|name| Operand::read(name, [self.channels])));
+        if self.size.affine {
+            operands.extend(["weight", "bias"].map(|name| Operand::read(name, [channels])));
         }
+        operands.extend(self.epilogue.operands(self.size.shape()));
         operands
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
         let buffers = operands.as_mut_slice();
         let at = |operand: usize, index: usize| buffers[operand].reals()[index];
-        let output = (0..self.rows * self.channels)
-            .map(|index| self.output_at(at(0, index), index % self.channels, at))
-            .collect::<Vec<f64>>();
+        let output: Vec<f64> = (0..self.size.elements()).map(|index| self.output_at(index, at)).collect();
         buffers[3].reals_mut().copy_from_slice(&output);
     }
 
     fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
-        Some(self.output_at(read(0, index), index % self.channels, read))
+        Some(self.output_at(index, read))
     }
 
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
         CpuForm::only(|operands| {
-            let ([input, mean, variance, output], affine) = operands.split();
-            let elements = loop_elements(self.channels);
-            with_scratch(3 * elements, |scratch| {
-                let (means, scratch) = scratch.split_at_mut(elements);
-                let (scales, shifts) = scratch.split_at_mut(elements);
-                let inverse =
-                    variance.reals().iter().map(|&variance| fast_inverse_deviation(variance, self.epsilon));
-                repeat(mean.reals().iter().copied(), means);
-                match affine {
-                    [weight, bias] => {
-                        repeat(inverse.zip(weight.reals()).map(|(inverse, weight)| inverse * weight), scales);
-                        repeat(bias.reals().iter().copied(), shifts);
-                    }
-                    _ => {
-                        repeat(inverse, scales);
-                        shifts.fill(0.0);
-                    }
-                }
-                let (means, scales, shifts) = (&*means, &*scales, &*shifts);
-                let chunk = chunk_rows(self.channels) * self.channels;
-                let chunks = output.reals_mut().par_chunks_mut(chunk).zip(input.reals().par_chunks(chunk));
-                chunks.for_each(|(output, input)| {
-                    vectorized(|| {
-                        for (output, input) in output.chunks_mut(elements).zip(input.chunks(elements)) {
-                            let values = output.iter_mut().zip(input).zip(means).zip(scales).zip(shifts);
-                            for ((((output, input), mean), scale), shift) in values {
-                                *output = (input - mean) * scale + shift;
-                            }
-                        }
-                    });
-                });
-            });
+            let ([input, mean, variance, output], more) = operands.split();
+            let affine = |number: usize| self.size.affine.then(|| more[number].reals());
+            let (weight, bias) = (affine(0), affine(1));
+            let of_epilogue = self.of_epilogue() - WEIGHT;
+            let summand = self.epilogue.summand().map(|number| more[of_epilogue + number].reals());
+            let (mean, variance) = (mean.reals(), variance.reals());
+            let channels = Channels { mean, variance, biased: 1.0, weight, bias };
+            normalise(&self.size, &channels, &self.epilogue, summand, input.reals(), output.reals_mut());
         })
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
-        let constants = vec![
-            ("ROWS", self.rows.into()),
-            ("CHANNELS", self.channels.into()),
-            ("EPSILON", self.epsilon.into()),
-        ];
-        let direct = shader!("norm/forward_direct.wgsl", "norm/deviation.wgsl", "grid.wgsl");
-        let mut direct = KernelCall::elementwise(direct, constants, 4, self.rows * self.channels);
-        let operand = |number: usize| self.affine.then_some(number);
-        let (weight, one) = (shader!("norm/weight.wgsl"), shader!("norm/weight_one.wgsl"));
-        complete(&mut direct, operand(WEIGHT), "WEIGHT_BINDING", weight, one);
-        let (bias, zero) = (shader!("norm/bias.wgsl"), shader!("norm/bias_zero.wgsl"));
-        complete(&mut direct, operand(BIAS), "BIAS_BINDING", bias, zero);
-        vec![Implementation::of("direct", direct)]
+        let weight = self.size.affine.then_some(WEIGHT);
+        let statistics = shader!("norm/given_statistics.wgsl");
+        let call =
+            direct(&self.size, 1.0, [0, 3, 1, 2], statistics, weight, &self.epilogue, self.of_epilogue());
+        vec![Implementation::of("direct", call)]
+    }
+
+    fn as_epilogue(&self, operand: usize) -> Option<Valuewise<Epilogue>> {
+        let normalise = Some(Normalise { epsilon: self.size.epsilon });
+        let function = Epilogue { normalise, ..self.epilogue };
+        (operand == 0 && self.size.affine).then_some(Valuewise { function, takes: 0, gives: 3 })
+    }
+
+    fn fuse_epilogue(&self, _: usize, next: Epilogue) -> Option<Box<dyn Op>> {
+        let epilogue = self.epilogue.then(after_normalising(next)?)?;
+        Some(Box::new(BatchNormForward { epilogue, ..*self }))
     }
 
     /// A difference, a product and a multiply-add per value; work per channel is not counted.
     fn flops(&self) -> u64 {
-        4 * self.rows as u64 * self.channels as u64
+        4 * self.size.elements() as u64
     }
 
     fn precision(&self) -> Precision {
-        Precision::approximate(4.0 * (1.0 + largest_inverse_deviation(self.epsilon)))
+        let normalised = 4.0 * (1.0 + largest_inverse_deviation(self.size.epsilon));
+        self.epilogue.precision(Precision::approximate(normalised))
     }
 }

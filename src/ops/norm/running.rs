@@ -1,108 +1,122 @@
 //! The running statistics, which outlive a step.
 
-use crate::device::DeviceProfile;
-use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
+use std::ops::Range;
 
-/// Moves the running statistics towards those of a batch, if `loss[step]` is finite.
+use crate::device::DeviceProfile;
+use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
+use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
+use crate::ops::span::{Span, side_by_side};
+
+/// Moves running statistics towards those of a batch, if `loss[step]` is finite: all those of a network at once.
 ///
-/// ```text
-/// running_mean[k] = (1 - momentum) * running_mean[k] + momentum * mean[k]
-/// running_var[k] = (1 - momentum) * running_var[k] + momentum * variance[k] * rows / (rows - 1)
-/// ```
+/// `running[i] = (1 - momentum) * running[i] + momentum * batch[i]`
 ///
 /// A step whose loss is not finite does not change them, nor does a step past the end.
 ///
 /// # Shapes
-/// mean `[K]`, variance `[K]`, step `[1]`, loss `[steps]`; running_mean `[K]` and running_var `[K]`, in place.
+/// For statistics of `E1`, `E2`, .. values: each running one (in place), then each of the batch; both kinds lie side by
+/// side. Then step `[1]`, loss `[steps]`.
 ///
 /// # Source
-/// `torch.nn.BatchNorm2d`: normalisation uses the biased variance, and the running variance is unbiased.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BatchNormRunning {
-    /// Number of rows of the batch: at least two.
-    pub rows: usize,
-    /// K: number of channels.
-    pub channels: usize,
+/// `torch.nn.BatchNorm2d`, whose running variance follows the unbiased one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunningStatistics {
+    /// Numbers of values of the statistics.
+    pub elements: Vec<usize>,
     /// Weight of the batch in the new statistics.
     pub momentum: f32,
     /// Number of losses that are kept, one per training step.
     pub steps: usize,
 }
 
-impl BatchNormRunning {
-    /// The factor that makes a variance unbiased.
-    fn correction(&self) -> f64 {
-        self.rows as f64 / (self.rows as f64 - 1.0)
+impl RunningStatistics {
+    /// Calls `work` with the values of each statistic and those of the batch, if the step is within the run and its loss
+    /// finite.
+    fn update<T: Copy>(
+        &self,
+        operands: &mut Operands<T>,
+        is_finite: impl Fn(T) -> bool,
+        work: impl Fn(&mut [T], &[T]),
+    ) {
+        let (running, others) = operands.as_mut_slice().split_at_mut(self.elements.len());
+        let (batch, others) = others.split_at(self.elements.len());
+        let [step, loss] = others else { unreachable!("two operands after the statistics") };
+        let loss = loss.reals().get(step.indices()[0] as usize);
+        if loss.is_some_and(|&loss| is_finite(loss)) {
+            let pairs =
+                running.iter_mut().map(HostBuffer::reals_mut).zip(batch.iter().map(HostBuffer::reals));
+            pairs.for_each(|(running, batch)| work(running, batch));
+        }
+    }
+
+    /// The launch that updates the statistics of one span.
+    fn call(&self, span: &Span) -> KernelCall {
+        let all = self.elements.len();
+        let of_kind = |kind: usize| Binding::Span {
+            first: kind * all + span.tensors.start,
+            last: kind * all + span.tensors.end - 1,
+        };
+        let constants = vec![
+            ("ELEMENTS", span.elements.into()),
+            ("STEPS", self.steps.into()),
+            ("MOMENTUM", self.momentum.into()),
+        ];
+        let source = shader!("norm/running.wgsl", "float_bits.wgsl", "grid.wgsl");
+        let mut call = KernelCall::elementwise(source, constants, 0, span.elements);
+        let [step, loss] = [0, 1].map(|number| Binding::Operand(2 * all + number));
+        call.bindings = vec![of_kind(0), of_kind(1), step, loss];
+        call
     }
 }
 
-/// Whether the step is within the run and its loss finite.
-fn is_good<T: Copy>(step: &HostBuffer<T>, loss: &HostBuffer<T>, is_finite: fn(T) -> bool) -> bool {
-    loss.reals().get(step.indices()[0] as usize).is_some_and(|&loss| is_finite(loss))
-}
-
-impl Op for BatchNormRunning {
+impl Op for RunningStatistics {
     fn name(&self) -> &'static str {
         "batch_norm.running"
     }
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("mean", [self.channels]),
-            Operand::read("variance", [self.channels]).without_sign(),
-            Operand::read("step", [1]).indices(self.steps as u32),
-            Operand::read("loss", [self.steps]),
-            Operand::update("running_mean", [self.channels]),
-            Operand::update("running_var", [self.channels]).without_sign(),
-        ]
+        let mut operands: Vec<Operand> = Vec::new();
+        operands.extend(self.elements.iter().map(|&elements| Operand::update("running", [elements])));
+        operands.extend(self.elements.iter().map(|&elements| Operand::read("batch", [elements])));
+        operands.push(Operand::read("step", [1]).indices(self.steps as u32));
+        operands.push(Operand::read("loss", [self.steps]));
+        operands
+    }
+
+    fn side_by_side(&self) -> Vec<Range<usize>> {
+        let all = self.elements.len();
+        vec![0..all, all..2 * all]
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let [mean, variance, step, loss, running_mean, running_var] = operands.all();
-        if !is_good(step, loss, f64::is_finite) {
-            return;
-        }
         let momentum = f64::from(self.momentum);
-        let draw = |running: &mut f64, batch: f64| *running = (1.0 - momentum) * *running + momentum * batch;
-        for k in 0..self.channels {
-            draw(&mut running_mean.reals_mut()[k], mean.reals()[k]);
-            draw(&mut running_var.reals_mut()[k], variance.reals()[k] * self.correction());
-        }
+        self.update(operands, f64::is_finite, |running, batch| {
+            for (running, batch) in running.iter_mut().zip(batch) {
+                *running = (1.0 - momentum) * *running + momentum * batch;
+            }
+        });
     }
 
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
         CpuForm::only(|operands| {
-            let [mean, variance, step, loss, running_mean, running_var] = operands.all();
-            if !is_good(step, loss, f32::is_finite) {
-                return;
-            }
-            for (running, batch, factor) in
-                [(running_mean, mean, 1.0), (running_var, variance, self.correction() as f32)]
-            {
-                for (running, batch) in running.reals_mut().iter_mut().zip(batch.reals()) {
-                    *running = (1.0 - self.momentum) * *running + self.momentum * (batch * factor);
+            self.update(operands, f32::is_finite, |running, batch| {
+                for (running, batch) in running.iter_mut().zip(batch) {
+                    *running = (1.0 - self.momentum) * *running + self.momentum * batch;
                 }
-            }
+            });
         })
     }
 
-    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
-        let constants = vec![
-            ("CHANNELS", self.channels.into()),
-            ("STEPS", self.steps.into()),
-            ("MOMENTUM", self.momentum.into()),
-            ("CORRECTION", (self.correction() as f32).into()),
-        ];
-        let direct = shader!("norm/running.wgsl", "float_bits.wgsl", "grid.wgsl");
-        vec![Implementation::of("direct", KernelCall::elementwise(direct, constants, 6, self.channels))]
+    fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
+        let spans = side_by_side(&self.elements, device.largest_buffer());
+        let calls = spans.iter().map(|span| self.call(span)).collect();
+        vec![Implementation::of_calls("direct", calls, Vec::new())]
     }
 
     fn flops(&self) -> u64 {
-        7 * self.channels as u64
+        3 * self.elements.iter().sum::<usize>() as u64
     }
 
-    /// The correction is at most two.
     fn precision(&self) -> Precision {
         Precision::approximate(4.0)
     }
@@ -114,18 +128,19 @@ mod tests {
 
     #[test]
     fn bad_steps_and_steps_past_the_end_leave_the_statistics_as_they_are() {
-        let op = BatchNormRunning { rows: 2, channels: 1, momentum: 0.5, steps: 3 };
+        let op = RunningStatistics { elements: vec![1, 1], momentum: 0.5, steps: 3 };
         for (step, expected) in [(0, [2.0, 4.0]), (1, [3.0, 2.0]), (2, [3.0, 2.0]), (3, [3.0, 2.0])] {
+            let real = |value: f32| HostBuffer::real(vec![value]);
             let mut operands = Operands::new(vec![
-                HostBuffer::real(vec![1.0]),
-                HostBuffer::real(vec![3.0]),
+                real(3.0),
+                real(2.0),
+                real(1.0),
+                real(6.0),
                 HostBuffer::index(vec![step]),
                 HostBuffer::real(vec![1.0, f32::NAN, f32::INFINITY]),
-                HostBuffer::real(vec![3.0]),
-                HostBuffer::real(vec![2.0]),
             ]);
             op.cpu_forms()[0].run(&mut operands);
-            let [.., mean, variance] = operands.all::<6>();
+            let [mean, variance, ..] = operands.all::<6>();
             assert_eq!([mean.reals()[0], variance.reals()[0]], expected, "step {step}");
         }
     }

@@ -1,64 +1,68 @@
-//! Sums over rows on a GPU, in two passes: slices of rows in parallel, and then the sum of the slices.
+//! Slices of the rows on a GPU: workgroups sum them in parallel, and those of a second launch each combine all slices
+//! before they go on with rows of their own.
 
+use super::BatchNormSize;
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source};
-use crate::ops::rows::{INVOCATIONS, RowSlices};
-
-/// Number of channels of a workgroup in the second pass.
-const SECOND_WIDTH: usize = 16;
+use crate::ops::kernel::{Binding, KernelCall, Source};
+use crate::ops::rows::INVOCATIONS;
 
 /// Number of workgroups that keep a large GPU busy.
 const ENOUGH_WORKGROUPS: usize = 1024;
 
-/// The parameters of both passes.
-pub struct TwoPasses {
-    /// Number of rows of the tensors that are summed.
-    pub rows: usize,
-    /// Number of their channels, and of values of each of the two results.
-    pub channels: usize,
-    /// Sums a slice; binds the operands in order, and writes `[slices,K]` in place of the results.
-    pub first: Source,
-    /// The constants of the first pass, besides those of `shaders/norm/lanes.wgsl`.
-    pub constants: Vec<(&'static str, Constant)>,
-    /// Number of operands; the last two are the results.
-    pub operands: usize,
-    /// Adds the slices; binds the slices of both results, and then the results.
-    pub second: Source,
+/// Slices of the rows of a tensor, each the work of one workgroup for every `width` channels.
+pub struct Slices {
+    rows: usize,
+    channels: usize,
+    /// Number of slices, none of which is empty.
+    pub count: usize,
+    slice_rows: usize,
+    /// Number of channels of a workgroup, each in as many lanes as it has invocations for.
+    width: usize,
 }
 
-impl TwoPasses {
-    /// The implementation `sliced`, with a single pass if one slice is enough; `None` if it does not pay off.
-    pub fn sliced(self, device: &DeviceProfile) -> Option<Implementation> {
-        let TwoPasses { rows, channels, operands, .. } = self;
-        let RowSlices { width, blocks, slices } = RowSlices::new(rows, channels, ENOUGH_WORKGROUPS, device)?;
-        let slice_rows = rows.div_ceil(slices);
+impl Slices {
+    /// Slices of a tensor of this size; `None` if the device's workgroups are too small, or its loops too short.
+    ///
+    /// In the second launch, a workgroup reads the sums of all slices beside the rows of its own: with the square root of
+    /// half the rows as their number, it reads no more sums than values.
+    pub fn new(size: &BatchNormSize, device: &DeviceProfile) -> Option<Self> {
+        let &BatchNormSize { rows, channels, .. } = size;
+        let width = channels.min(INVOCATIONS);
+        let lanes = INVOCATIONS / width;
+        let enough = ENOUGH_WORKGROUPS / channels.div_ceil(width);
+        let wanted = enough.min((rows as f64 / 2.0).sqrt() as usize).min(rows.div_ceil(lanes)).max(1);
+        let slice_rows = rows.div_ceil(wanted);
         // Recomputed, so that no slice is empty.
-        let slices = rows.div_ceil(slice_rows);
-        let call = |source: Source, more: Vec<(&'static str, Constant)>, width: usize, workgroups: usize| {
-            let span = (INVOCATIONS / width).next_power_of_two() / 2;
-            let sizes = [
-                ("ROWS", rows),
-                ("CHANNELS", channels),
-                ("SLICES", slices),
-                ("SLICE_ROWS", slice_rows),
-                ("WIDTH", width),
-                ("SPAN", span),
-            ];
-            let mut constants = more;
-            constants.extend(sizes.map(|(name, size)| (name, size.into())));
-            let source = source.with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]);
-            KernelCall::new(source, constants, Binding::operands(operands), workgroups)
-        };
-        let mut first = call(self.first, self.constants, width, blocks * slices);
-        if slices == 1 {
-            return Some(Implementation::of("sliced", first).tailored());
-        }
-        let parts = [Binding::Workspace(0), Binding::Workspace(1)];
-        let results = first.bindings[operands - 2..].to_vec();
-        first.bindings[operands - 2..].copy_from_slice(&parts);
-        let mut second = call(self.second, Vec::new(), SECOND_WIDTH, channels.div_ceil(SECOND_WIDTH));
-        second.bindings = [&parts[..], &results].concat();
-        let workspace = vec![slices * channels; 2];
-        Some(Implementation::of_calls("sliced", vec![first, second], workspace).tailored())
+        let count = rows.div_ceil(slice_rows);
+        // An invocation loops over its rows and over its slices; those of the first lane also over the sums of all lanes.
+        let trips = slice_rows.div_ceil(lanes) + count.div_ceil(lanes) + lanes;
+        let fits = INVOCATIONS <= device.max_workgroup_invocations as usize && trips <= device.loop_trips();
+        fits.then_some(Slices { rows, channels, count, slice_rows, width })
+    }
+
+    /// A launch with one workgroup for each slice and each `width` channels.
+    pub fn call(&self, source: Source, bindings: Vec<Binding>) -> KernelCall {
+        self.call_for(source, bindings, self.count)
+    }
+
+    /// A launch with one workgroup for each `width` channels.
+    pub fn call_once(&self, source: Source, bindings: Vec<Binding>) -> KernelCall {
+        self.call_for(source, bindings, 1)
+    }
+
+    fn call_for(&self, source: Source, bindings: Vec<Binding>, slices: usize) -> KernelCall {
+        let span = (INVOCATIONS / self.width).next_power_of_two() / 2;
+        let sizes = [
+            ("ROWS", self.rows),
+            ("CHANNELS", self.channels),
+            ("SLICES", self.count),
+            ("SLICE_ROWS", self.slice_rows),
+            ("WIDTH", self.width),
+            ("SPAN", span),
+        ];
+        let constants = sizes.map(|(name, size)| (name, size.into())).to_vec();
+        let source = source.with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]);
+        let workgroups = self.channels.div_ceil(self.width) * slices;
+        KernelCall::new(source, constants, bindings, workgroups)
     }
 }

@@ -10,7 +10,8 @@ use crate::ops::op::{HostBuffer, Operand, Precision};
 use crate::tensor::Shape;
 
 /// An activation's derivative, by which each value of `grad_output` is multiplied as it is read:
-/// `grad_output[i] * derivative(activated[i])`, where `activated` is the activation's output.
+/// `grad_output[i] * derivative(activated[i])`, where `activated` is what the activation [saves](Activation::saves): its
+/// output, or its input.
 ///
 /// The gradient of the activation's input is then never stored in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -24,7 +25,19 @@ impl Prologue {
 
     /// Multiplies by the derivative of `activation`; `None` if that needs more than the activation's output.
     pub fn of(activation: Activation) -> Option<Self> {
-        (activation.saves() == Saved::Output).then_some(Prologue { activation: Some(activation) })
+        Prologue::of_any(activation).of_output()
+    }
+
+    /// Multiplies by the derivative of `activation`.
+    pub fn of_any(activation: Activation) -> Self {
+        Prologue { activation: Some(activation) }
+    }
+
+    /// The same prologue if the derivative is computed from the activation's output: that takes a few operations, which a
+    /// pass can afford every time it reads a value. From an input it takes an exponential or more.
+    pub fn of_output(self) -> Option<Self> {
+        let is_of_output = self.activation.is_none_or(|activation| activation.saves() == Saved::Output);
+        is_of_output.then_some(self)
     }
 
     /// The activation whose derivative it is.

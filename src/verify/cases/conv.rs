@@ -3,7 +3,7 @@
 use crate::ops::activation::Activation;
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::window::{Padding, WindowOptions};
-use crate::ops::{Epilogue, Prologue};
+use crate::ops::{Epilogue, Normalise, Prologue};
 use crate::tensor::ImageShape;
 
 use super::Case;
@@ -117,10 +117,33 @@ pub fn epilogues() -> Vec<(String, ConvForward)> {
     let rows = every.into_iter().chain(others);
     rows.map(|(name, bias, activation)| {
         let parts = [Some(name), bias.then_some("bias"), activation.map(|activation| activation.name())];
-        let op = ConvForward::new(geometry(name)).with_epilogue(Epilogue { bias, activation });
+        let op =
+            ConvForward::new(geometry(name)).with_epilogue(Epilogue { bias, activation, ..Epilogue::NONE });
         (parts.into_iter().flatten().collect::<Vec<_>>().join(", "), op)
     })
     .collect()
+}
+
+/// Convolutions with a normalisation among their epilogue, as evaluation has them, on geometries whose kernels store their
+/// results in different ways.
+fn normalised() -> impl Iterator<Item = Case> {
+    let rows = [
+        ("groups and dilation", true, Some(Activation::Gelu)),
+        ("lenet 1", false, Some(Activation::Relu)),
+        ("3x3", true, Some(Activation::Relu)),
+        ("1x1", false, None),
+        ("1x1 with stride", true, None),
+        ("depthwise", false, Some(Activation::HardSwish)),
+        ("several tiles, ragged", false, Some(Activation::Relu)),
+        ("3x3, tiles that run past the end", false, Some(Activation::Silu)),
+        ("3x3, odd channels", false, Some(Activation::Relu)),
+        ("long sums, few of them", true, Some(Activation::Tanh)),
+    ];
+    rows.into_iter().map(|(name, bias, activation)| {
+        let normalise = Some(Normalise { epsilon: super::norm::EPSILON });
+        let epilogue = Epilogue { bias, normalise, activation, ..Epilogue::NONE };
+        Case::new(format!("{name}, normalised"), ConvForward::new(geometry(name)).with_epilogue(epilogue))
+    })
 }
 
 /// Gradients with a prologue: every activation that has one, on geometries whose kernels read the gradient in different
@@ -163,5 +186,5 @@ pub(super) fn cases() -> Vec<Case> {
             Case::new(name, ConvGradInput::new(geometry).with_prologue(prologue)),
         ]
     });
-    alone.chain(finished).chain(after_activations).collect()
+    alone.chain(finished).chain(normalised()).chain(after_activations).collect()
 }

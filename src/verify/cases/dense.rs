@@ -2,7 +2,7 @@
 
 use crate::ops::activation::Activation;
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
-use crate::ops::{Epilogue, Prologue};
+use crate::ops::{Epilogue, Normalise, Prologue};
 
 use super::Case;
 
@@ -31,6 +31,11 @@ pub fn sizes() -> Vec<(&'static str, DenseSize)> {
         .collect()
 }
 
+fn size_of(name: &str) -> DenseSize {
+    let size = sizes().into_iter().find(|(found, _)| *found == name);
+    size.unwrap_or_else(|| panic!("no size {name}")).1
+}
+
 /// Dense layers with an epilogue, and with the prologue of its activation in their gradients, on sizes whose kernels
 /// store their results in different ways.
 pub fn fused() -> Vec<(String, DenseSize, Epilogue, Prologue)> {
@@ -42,9 +47,8 @@ pub fn fused() -> Vec<(String, DenseSize, Epilogue, Prologue)> {
         ("long sum over features", Activation::Elu { alpha: 0.7 }),
     ];
     rows.map(|(name, activation)| {
-        let size = sizes().into_iter().find(|(found, _)| *found == name);
-        let (_, size) = size.unwrap_or_else(|| panic!("no size {name}"));
-        let epilogue = Epilogue { bias: true, activation: Some(activation) };
+        let size = size_of(name);
+        let epilogue = Epilogue { bias: true, activation: Some(activation), ..Epilogue::NONE };
         let prologue = Prologue::of(activation).unwrap_or_else(|| panic!("{name}: no prologue"));
         (format!("{name}, bias, {}", activation.name()), size, epilogue, prologue)
     })
@@ -66,5 +70,11 @@ pub(super) fn cases() -> Vec<Case> {
             Case::new(name, DenseGradInput::new(size).with_prologue(prologue)),
         ]
     });
-    alone.chain(fused).collect()
+    let normalised = ["primes", "classifier", "long sum over features"].map(|name| {
+        let normalise = Some(Normalise { epsilon: super::norm::EPSILON });
+        let epilogue = Epilogue { normalise, activation: Some(Activation::Relu), ..Epilogue::NONE };
+        let op = DenseForward::new(size_of(name)).with_epilogue(epilogue);
+        Case::new(format!("{name}, normalised, relu"), op)
+    });
+    alone.chain(fused).chain(normalised).collect()
 }

@@ -5,7 +5,7 @@ use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 use crate::ops::multiply::MultiplyGradFactors;
 use crate::ops::norm::{
-    BatchNormGradParameters, BatchNormStatistics, GroupNormGradSums, GroupNormGradWeight,
+    BatchNormGrad, BatchNormSize, BatchNormTrain, GroupNormGradSums, GroupNormGradWeight,
     GroupNormStatistics, GroupSize,
 };
 use crate::ops::pool::PoolGeometry;
@@ -52,6 +52,7 @@ fn dense(batch_size: usize, in_features: usize, out_features: usize) -> DenseSiz
 /// One case of each operation whose sums can be arbitrarily long.
 pub fn one_an_op() -> Vec<Case> {
     let window = pool([260, 261, 1], [260, 260], 1, 0);
+    let normalised = BatchNormSize { rows: 140_001, channels: 2, epsilon: 0.5, affine: true };
     let mut cases = vec![
         Case::new("70,001 channels", ConvForward::new(conv([2, 1, 1, 70_001], 3, 1, [1, 1], 0))),
         Case::new("70,200 positions", ConvGradFilters::new(conv([1, 270, 260, 1], 9, 1, [3, 3], 1))),
@@ -62,8 +63,8 @@ pub fn one_an_op() -> Vec<Case> {
         Case::new("140,001 rows", BiasGrad::new(140_001, 2)),
         Case::new("70,001 rows", MultiplyGradFactors { samples: 2, rows: 70_001, channels: 2 }),
         Case::new("140,001 rows", PreluGradWeight { rows: 140_001, channels: 2 }),
-        Case::new("140,001 rows", BatchNormStatistics { rows: 140_001, channels: 2 }),
-        Case::new("140,001 rows", BatchNormGradParameters { rows: 140_001, channels: 2, epsilon: 0.5 }),
+        Case::new("140,001 rows", BatchNormTrain::new(normalised)),
+        Case::new("140,001 rows", BatchNormGrad::new(normalised, false)),
     ];
     let size = GroupSize { samples: 1, rows: 35_001, channels: 4, groups: 1 };
     cases.extend([

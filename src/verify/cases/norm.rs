@@ -1,10 +1,11 @@
 //! Normalisations: numbers of channels around the size of a workgroup, and of rows around those of a lane, a slice and
 //! several slices.
 
+use crate::ops::Epilogue;
+use crate::ops::activation::Activation;
 use crate::ops::norm::{
-    BatchNormForward, BatchNormGradInput, BatchNormGradParameters, BatchNormRunning, BatchNormStatistics,
-    GroupNormForward, GroupNormGradInput, GroupNormGradSums, GroupNormGradWeight, GroupNormStatistics,
-    GroupSize,
+    BatchNormForward, BatchNormGrad, BatchNormSize, BatchNormTrain, GroupNormForward, GroupNormGradInput,
+    GroupNormGradSums, GroupNormGradWeight, GroupNormStatistics, GroupSize, RunningStatistics,
 };
 
 use super::Case;
@@ -61,28 +62,94 @@ pub fn of_groups(name: &str, size: GroupSize) -> Vec<Case> {
 /// Large enough to keep the divisors of random variances away from zero, where errors would have no useful bound.
 pub const EPSILON: f32 = 0.5;
 
+/// Names of sizes at which whatever is fused with a batch normalisation is tested. Small enough that no random value lies
+/// within a rounding error of a kink, on the wrong side of which a derivative would be another.
+const FUSED_SIZES: [&str; 4] = [
+    "three channels, few rows",
+    "three channels",
+    "a channel more than a workgroup",
+    "more channels than a lane is wide",
+];
+
+/// What may follow a normalisation, each with a name.
+fn epilogues() -> Vec<(String, Epilogue)> {
+    let mut epilogues = vec![("a summand".into(), Epilogue { summand: true, ..Epilogue::NONE })];
+    for activation in activations() {
+        for summand in [false, true] {
+            let name = format!("{}{}", if summand { "a summand, " } else { "" }, activation.name());
+            let activation = Some(activation);
+            epilogues.push((name, Epilogue { summand, activation, ..Epilogue::NONE }));
+        }
+    }
+    epilogues
+}
+
+/// Functions whose gradient is computed from their output, and from their input.
+pub fn activations() -> [Activation; 5] {
+    [
+        Activation::Relu,
+        Activation::LeakyRelu { slope: 0.01 },
+        Activation::Tanh,
+        Activation::Gelu,
+        Activation::HardSwish,
+    ]
+}
+
+/// Every operation of a batch normalisation of this size, without what may be fused with it.
+fn of_batches(name: &str, size: BatchNormSize) -> Vec<Case> {
+    let mut cases = vec![Case::new(name, BatchNormForward::new(size))];
+    // A single row has no variance.
+    if size.rows > 1 {
+        cases.push(Case::new(name, BatchNormTrain::new(size)));
+        cases.push(Case::new(name, BatchNormGrad::new(size, true)));
+        cases.push(Case::new(format!("{name}, parameters alone"), BatchNormGrad::new(size, false)));
+    }
+    cases
+}
+
+/// Every operation of a batch normalisation of this size with what may be fused with it.
+fn of_fused_batches(name: &str, size: BatchNormSize) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (epilogue_name, epilogue) in epilogues() {
+        let name = format!("{name}, {epilogue_name}");
+        cases.push(Case::new(&name, BatchNormForward::new(size).with_epilogue(epilogue)));
+        cases.push(Case::new(&name, BatchNormTrain::new(size).with_epilogue(epilogue)));
+    }
+    for activation in activations() {
+        let name = format!("{name}, {}", activation.name());
+        for (needs_input, end) in [(true, ""), (false, ", parameters alone")] {
+            let grad = BatchNormGrad::new(size, needs_input);
+            cases.push(Case::new(format!("{name}{end}"), grad.behind(activation, false)));
+            cases.push(Case::new(format!("{name}, shared{end}"), grad.behind(activation, true)));
+            cases.push(Case::new(format!("{name}, computed again{end}"), grad.behind_recomputed(activation)));
+        }
+    }
+    cases
+}
+
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let epsilon = EPSILON;
     for (name, rows, channels) in ROWS_AND_CHANNELS {
-        cases.push(Case::new(name, BatchNormStatistics { rows, channels }));
-        cases.push(Case::new(name, BatchNormGradParameters { rows, channels, epsilon }));
         for affine in [true, false] {
-            let name = if affine { name.into() } else { format!("{name}, not affine") };
-            cases.push(Case::new(&name, BatchNormForward { rows, channels, epsilon, affine }));
-            cases.push(Case::new(&name, BatchNormGradInput { rows, channels, epsilon, affine }));
+            let size = BatchNormSize { rows, channels, epsilon, affine };
+            let of_size = if affine { name.into() } else { format!("{name}, not affine") };
+            cases.extend(of_batches(&of_size, size));
+            if FUSED_SIZES.contains(&name) {
+                cases.extend(of_fused_batches(&of_size, size));
+            }
         }
     }
     cases.extend(GROUPS.into_iter().flat_map(|(name, size)| of_groups(name, size)));
-    let practice = BatchNormForward { rows: 300, channels: 64, epsilon: 1e-5, affine: true };
-    cases.push(Case::new("as in practice", practice));
-    for (name, rows, channels, momentum, steps) in [
-        ("one channel", 2, 1, 0.1, 1),
-        ("a channel more than a workgroup", 300, 65, 0.1, 3),
-        ("the last batch alone", 7, 3, 1.0, 2),
-        ("none of the batch", 7, 64, 0.0, 2),
+    let practice = BatchNormSize { rows: 300, channels: 64, epsilon: 1e-5, affine: true };
+    cases.push(Case::new("as in practice", BatchNormForward::new(practice)));
+    for (name, elements, momentum, steps) in [
+        ("one statistic of one value", vec![1], 0.1, 1),
+        ("several layers", vec![65, 65, 3, 3, 64, 64], 0.1, 3),
+        ("the last batch alone", vec![3, 3], 1.0, 2),
+        ("none of the batch", vec![64, 64], 0.0, 2),
     ] {
-        cases.push(Case::new(name, BatchNormRunning { rows, channels, momentum, steps }));
+        cases.push(Case::new(name, RunningStatistics { elements, momentum, steps }));
     }
     cases
 }

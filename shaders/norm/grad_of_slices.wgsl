@@ -1,12 +1,11 @@
-// batch_norm.grad_parameters, second pass: adds the sums of all slices.
+// batch_norm.grad, sliced, second launch where the input needs no gradient: adds the sums of all slices.
 // An invocation owns one channel in one lane (every LANES-th slice); a workgroup owns WIDTH channels.
-// Defined in src/ops/norm/grad_parameters.rs, launched by src/ops/norm/slices.rs.
+// Defined in src/ops/norm/grad.rs, launched by src/ops/norm/slices.rs.
 
-// [slices,K], like slice_grad_bias
-@group(0) @binding(0) var<storage, read> slice_grad_weight: array<f32>;
-@group(0) @binding(1) var<storage, read> slice_grad_bias: array<f32>;
-@group(0) @binding(2) var<storage, read_write> grad_weight: array<f32>;
-@group(0) @binding(3) var<storage, read_write> grad_bias: array<f32>;
+// [2 + slices,K]: the sums for the weight and for the bias, from the third row
+@group(0) @binding(0) var<storage, read> sums_of_slices: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read_write> grad_weight: array<f32>;
+@group(0) @binding(2) var<storage, read_write> grad_bias: array<f32>;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -17,10 +16,9 @@ fn main(
     let k = workgroup_number(workgroup, workgroups) * WIDTH + invocation % WIDTH;
     let lane = invocation / WIDTH;
     var sums = vec2(0.0, 0.0);
-    if (k < CHANNELS) {
+    if (k < CHANNELS && lane < LANES) {
         for (var slice = lane; slice < SLICES; slice += LANES) {
-            let index = slice * CHANNELS + k;
-            sums += vec2(slice_grad_weight[index], slice_grad_bias[index]);
+            sums += sums_of_slices[(2u + slice) * CHANNELS + k];
         }
     }
     sums = all_lanes(sums, invocation);

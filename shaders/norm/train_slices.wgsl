@@ -1,13 +1,11 @@
-// batch_norm.statistics, sliced: the moments of a slice of the rows; norm/statistics_of_slices.wgsl combines them.
-// mean[k] = sum over rows of input[row,k] / rows; variance[k] = sum over rows of (input[row,k] - mean[k])^2 / rows.
+// batch_norm.train, sliced, first launch: the moments of each slice of the rows.
 // An invocation owns one channel in one lane (every LANES-th row of the slice); a workgroup owns WIDTH channels of a
 // slice.
-// Defined in src/ops/norm/statistics.rs, launched by src/ops/norm/slices.rs.
+// Defined in src/ops/norm/train.rs, launched by src/ops/norm/slices.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
-// [slices,K], like variance
-@group(0) @binding(1) var<storage, read_write> mean: array<f32>;
-@group(0) @binding(2) var<storage, read_write> variance: array<f32>;
+// [slices,K]: the mean, and the sum of squared differences from it
+@group(0) @binding(1) var<storage, read_write> moments_of_slices: array<vec2<f32>>;
 
 override BLOCKS: u32 = (CHANNELS + WIDTH - 1u) / WIDTH;
 
@@ -34,7 +32,6 @@ fn main(
     }
     moments = all_lanes(moments, invocation);
     if (is_inside && lane == 0u) {
-        mean[slice * CHANNELS + k] = origin + moments.mean;
-        variance[slice * CHANNELS + k] = moments.squares / moments.count;
+        moments_of_slices[slice * CHANNELS + k] = vec2(origin + moments.mean, moments.squares);
     }
 }

@@ -1,0 +1,53 @@
+// batch_norm.grad, sliced, second launch: adds the sums of all slices, and computes the input's gradient for the rows of one.
+// grad_input = weight * inverse * (gradient - grad_bias / rows - (input - mean) * inverse * grad_weight / rows).
+// An invocation owns one channel in one lane (every LANES-th slice, and every LANES-th row of its own); a workgroup owns
+// WIDTH channels of a slice. Every workgroup adds the sums in the same order; those of the first slice write them.
+// Defined in src/ops/norm/grad.rs, launched by src/ops/norm/slices.rs.
+
+@group(0) @binding(0) var<storage, read> input: array<f32>;
+// [2 + slices,K]: the mean and the inverse deviation; the weight and the bias; the sums for the weight and for the bias
+@group(0) @binding(1) var<storage, read> sums_of_slices: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read_write> grad_weight: array<f32>;
+@group(0) @binding(3) var<storage, read_write> grad_bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> grad_input: array<f32>;
+
+override BLOCKS: u32 = (CHANNELS + WIDTH - 1u) / WIDTH;
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let number = workgroup_number(workgroup, workgroups);
+    let slice = number / BLOCKS;
+    let k = number % BLOCKS * WIDTH + invocation % WIDTH;
+    let lane = invocation / WIDTH;
+    let is_inside = slice < SLICES && k < CHANNELS && lane < LANES;
+    var sums = vec2(0.0, 0.0);
+    if (is_inside) {
+        for (var other = lane; other < SLICES; other += LANES) {
+            sums += sums_of_slices[(2u + other) * CHANNELS + k];
+        }
+    }
+    sums = of_all_lanes(sums, invocation);
+    if (!is_inside) {
+        return;
+    }
+    if (slice == 0u && lane == 0u) {
+        grad_weight[k] = sums.x;
+        grad_bias[k] = sums.y;
+    }
+    let statistics = sums_of_slices[k];
+    let affine = sums_of_slices[CHANNELS + k];
+    let factor = statistics.y * affine.x;
+    let slope = statistics.y * sums.x / f32(ROWS);
+    let share_of_each = sums.y / f32(ROWS);
+    let end_row = min((slice + 1u) * SLICE_ROWS, ROWS);
+    for (var row = slice * SLICE_ROWS + lane; row < end_row; row += LANES) {
+        let index = row * CHANNELS + k;
+        let difference = input[index] - statistics.x;
+        let grad = gradient(index, difference * factor + affine.y);
+        grad_input[index] = factor * (grad - share_of_each - difference * slope);
+    }
+}

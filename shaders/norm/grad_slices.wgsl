@@ -1,0 +1,50 @@
+// batch_norm.grad, sliced, first launch: the sums of each slice of the rows, and the factors of each channel.
+// grad_weight[k] = sum over rows of gradient[row,k] * (input[row,k] - mean[k]) * inverse[k];
+// grad_bias[k] = sum over rows of gradient[row,k]; inverse[k] = 1 / sqrt(variance[k] * (rows - 1) / rows + epsilon).
+// An invocation owns one channel in one lane (every LANES-th row of the slice); a workgroup owns WIDTH channels of a
+// slice.
+// Defined in src/ops/norm/grad.rs, launched by src/ops/norm/slices.rs.
+
+@group(0) @binding(0) var<storage, read> input: array<f32>;
+@group(0) @binding(1) var<storage, read> mean: array<f32>;
+@group(0) @binding(2) var<storage, read> variance: array<f32>;
+// [2 + slices,K]: the mean and the inverse deviation; the weight and the bias; the sums for the weight and for the bias
+@group(0) @binding(3) var<storage, read_write> sums_of_slices: array<vec2<f32>>;
+
+override BLOCKS: u32 = (CHANNELS + WIDTH - 1u) / WIDTH;
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let number = workgroup_number(workgroup, workgroups);
+    let slice = number / BLOCKS;
+    let k = number % BLOCKS * WIDTH + invocation % WIDTH;
+    let lane = invocation / WIDTH;
+    let is_inside = slice < SLICES && k < CHANNELS && lane < LANES;
+    var sums = vec2(0.0, 0.0);
+    if (is_inside) {
+        let mean_of_channel = mean[k];
+        let inverse = inverse_of_batch(variance[k]);
+        let factor = inverse * weight_of(k);
+        let shift = bias_of(k);
+        let end_row = min((slice + 1u) * SLICE_ROWS, ROWS);
+        for (var row = slice * SLICE_ROWS + lane; row < end_row; row += LANES) {
+            let index = row * CHANNELS + k;
+            let difference = input[index] - mean_of_channel;
+            let grad = gradient(index, difference * factor + shift);
+            keep(index, grad);
+            sums += grad * vec2(difference * inverse, 1.0);
+        }
+        if (slice == 0u && lane == 0u) {
+            sums_of_slices[k] = vec2(mean_of_channel, inverse);
+            sums_of_slices[CHANNELS + k] = vec2(weight_of(k), shift);
+        }
+    }
+    sums = all_lanes(sums, invocation);
+    if (is_inside && lane == 0u) {
+        sums_of_slices[(2u + slice) * CHANNELS + k] = sums;
+    }
+}

@@ -1,0 +1,10 @@
+// The gradient of a normalised value: that of the output, times the derivative of an activation that writes it in terms of
+// its own output.
+// Appended by src/ops/norm/grad.rs, with the file that defines activate and derivative and the const line
+// GRAD_OUTPUT_BINDING.
+
+@group(0) @binding(GRAD_OUTPUT_BINDING) var<storage, read> grad_output: array<f32>;
+
+fn gradient(index: u32, value: f32) -> f32 {
+    return grad_output[index] * derivative(activate(value));
+}

@@ -1,0 +1,55 @@
+// batch_norm.train, sliced, second launch: combines the moments of all slices, and normalises the rows of one.
+// output[row,k] = (input[row,k] - mean[k]) / sqrt(squares[k] / rows + epsilon) * weight[k] + bias[k].
+// An invocation owns one channel in one lane (every LANES-th slice, and every LANES-th row of its own); a workgroup owns
+// WIDTH channels of a slice. Every workgroup combines the moments in the same order; those of the first slice write them.
+// Defined in src/ops/norm/train.rs, launched by src/ops/norm/slices.rs.
+
+@group(0) @binding(0) var<storage, read> input: array<f32>;
+// [slices,K]: the mean, and the sum of squared differences from it
+@group(0) @binding(1) var<storage, read> moments_of_slices: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+@group(0) @binding(3) var<storage, read_write> mean: array<f32>;
+@group(0) @binding(4) var<storage, read_write> variance: array<f32>;
+
+override BLOCKS: u32 = (CHANNELS + WIDTH - 1u) / WIDTH;
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let number = workgroup_number(workgroup, workgroups);
+    let slice = number / BLOCKS;
+    let k = number % BLOCKS * WIDTH + invocation % WIDTH;
+    let lane = invocation / WIDTH;
+    let is_inside = slice < SLICES && k < CHANNELS && lane < LANES;
+    var origin = 0.0;
+    var moments = Moments(0.0, 0.0, 0.0);
+    if (is_inside) {
+        // Relative to one of them, means are close to zero.
+        origin = moments_of_slices[k].x;
+        for (var other = lane; other < SLICES; other += LANES) {
+            let count = f32(min(SLICE_ROWS, ROWS - other * SLICE_ROWS));
+            let of_slice = moments_of_slices[other * CHANNELS + k];
+            moments = together(moments, Moments(count, of_slice.x - origin, of_slice.y));
+        }
+    }
+    moments = of_all_lanes(moments, invocation);
+    if (!is_inside) {
+        return;
+    }
+    let mean_of_channel = origin + moments.mean;
+    let variance_of_channel = moments.squares / (moments.count - 1.0);
+    if (slice == 0u && lane == 0u) {
+        mean[k] = mean_of_channel;
+        variance[k] = variance_of_channel;
+    }
+    let factor = inverse_of_batch(variance_of_channel) * weight_of(k);
+    let shift = bias_of(k);
+    let end_row = min((slice + 1u) * SLICE_ROWS, ROWS);
+    for (var row = slice * SLICE_ROWS + lane; row < end_row; row += LANES) {
+        let index = row * CHANNELS + k;
+        output[index] = finished(index, (input[index] - mean_of_channel) * factor + shift);
+    }
+}
