@@ -25,6 +25,12 @@ for round in 1 2 3; do
         cargo bench --quiet --bench step -- "$model" "$batch" "$threads" | tail -1
         torch train --model "$model" --batch "$batch"
     done
+    for work in "resnet20 128" "mobilenet-mini 128" "cifar-fast-small 1024"; do
+        read -r model batch <<<"$work"
+        "$target/release/wgconv" summary "$model" --pytorch >"$out/$model.py"
+        cargo bench --quiet --bench step -- "$model" "$batch" "$threads" | tail -1
+        torch train --model "$out/$model.py" --input 3,32,32 --batch "$batch"
+    done
 done
 if [ -n "$mnist" ]; then
     for round in 1 2; do

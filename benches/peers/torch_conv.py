@@ -2,7 +2,8 @@
 """What PyTorch (cuDNN on a GPU, oneDNN on a CPU) needs for the same work.
 
   torch_conv.py conv  --cases FILE.csv               the three passes of each convolution, as `wgconv bench` times them
-  torch_conv.py train --model lenet --batch 128      one training step of a small CNN
+  torch_conv.py train --model lenet --batch 128      one training step of a small CNN; or --model FILE.py --input 3,32,32,
+                                                     where FILE.py is what `wgconv summary MODEL --pytorch` prints
   torch_conv.py mnist --data DIR --batch 64          three epochs of lenet on MNIST, with the test set after each
 
 One JSON object a line; times are medians in milliseconds. A sample of `conv` is the mean of many runs with one wait at
@@ -19,6 +20,7 @@ import os
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import torch
 import torch.nn as nn
@@ -178,12 +180,24 @@ def train(args, dtype, about):
     print(json.dumps(min(rows, key=lambda row: row["ms"])), flush=True)
 
 
+MODELS = {"lenet": LeNet, "vgg-mini": VggMini, "resnet20": ResNet20}
+
+
+def model_of_file(path):
+    source = {}
+    exec(Path(path).read_text(), source)
+    return source["Net"]()
+
+
 def time_steps(args, dtype, about):
-    net = {"lenet": LeNet, "vgg-mini": VggMini, "resnet20": ResNet20}[args.model]().to(args.device)
-    x = torch.randn(args.batch, *net.input_shape, device=args.device)
+    net = model_of_file(args.model) if args.model.endswith(".py") else MODELS[args.model]()
+    net = net.to(args.device)
+    shape = [int(size) for size in args.input.split(",")] if args.input else net.input_shape
+    x = torch.randn(args.batch, *shape, device=args.device)
     if about["channels_last"]:
         net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
-    opt = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9, fused=args.device == "cuda" or None)
+    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    opt = torch.optim.SGD(trained, 0.01, momentum=0.9, fused=args.device == "cuda" or None)
     y = torch.randint(0, 10, (args.batch,), device=args.device)
     forward = torch.compile(net) if args.compile else net
 
@@ -207,7 +221,7 @@ def time_steps(args, dtype, about):
             step()
         run = graph.replay
     low, ms, high = quartiles(run, Clock(args.device), max(args.budget, 2.0) * 1e3, 0)
-    return {**about, "model": args.model, "batch": args.batch, "ms": ms, "ms_quartiles": [low, high],
+    return {**about, "model": Path(args.model).stem, "batch": args.batch, "ms": ms, "ms_quartiles": [low, high],
             "images_per_s": args.batch / ms * 1e3, "graph": args.graph, "compile": args.compile}
 
 
@@ -279,7 +293,8 @@ def main():
     of_conv.add_argument("--pass", dest="pass_", default="all", choices=["all", "forward", "grad_filters", "grad_input"])
     of_conv.add_argument("--warm-cache", action="store_true", help="let every run read the same inputs")
     of_train = p.add_argument_group("train")
-    of_train.add_argument("--model", default="lenet", choices=["lenet", "vgg-mini", "resnet20"])
+    of_train.add_argument("--model", default="lenet", metavar="NAME|FILE.py", help=f"one of {', '.join(MODELS)}, or a file")
+    of_train.add_argument("--input", metavar="C,H,W", help="size of an image, for a file")
     of_train.add_argument("--compile", action="store_true")
     of_train.add_argument("--graph", action="store_true")
     of_mnist = p.add_argument_group("mnist")
