@@ -29,7 +29,7 @@ use crate::ops::prologue::Prologue;
 ///     (grad_output[row,k] - grad_bias[k] / rows - normalised[row,k] * grad_weight[k] / rows)
 /// ```
 ///
-/// The mean and the unbiased variance are those that [`BatchNormTrain`](super::BatchNormTrain) writes. The gradients of the
+/// The mean and the unbiased variance are those that [`BatchNormTrain`] writes. The gradients of the
 /// weight and the bias are written even if there are no such parameters, since that of the input is made of them.
 ///
 /// With a [`Prologue`], `grad_output` is times the derivative of an activation whose input was the normalised tensor. The
