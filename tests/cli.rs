@@ -104,6 +104,31 @@ mod train {
     }
 
     #[test]
+    fn any_key_of_a_recipe_can_be_set() {
+        let place = Workplace::new();
+        place.train(
+            "--limit 64 --out run --set schedule.end=0.25 --set groups.norm.rate_factor=2 --set epochs=2 \
+             --set augment.padding=reflect",
+        );
+        let config: toml::Table = place.read("run/config.toml").parse().unwrap();
+        let training = config["training"].as_table().unwrap();
+        assert_eq!(training["schedule"]["end"].as_float(), Some(0.25));
+        assert_eq!(training["schedule"]["name"].as_str(), Some("one_cycle"), "the rest is the recipe's");
+        assert_eq!(training["groups"]["norm"]["rate_factor"].as_float(), Some(2.0));
+        assert_eq!(training["epochs"].as_integer(), Some(2));
+        for (set, culprit) in [
+            ("schedule.ends=1", "schedule.ends=1: unknown field `ends`"),
+            ("epochs", "epochs: no ="),
+            ("epochs=many", "invalid type: string \"many\""),
+            ("epochs.half=1", "epochs is no table"),
+            ("schedule.end=2", "expected end from 0 to 1, found 2"),
+            ("=3", "unknown field ``"),
+        ] {
+            place.assert_refused(&format!("train --device cpu --limit 64 --set {set}"), 2, culprit);
+        }
+    }
+
+    #[test]
     fn a_model_file_trains_on_a_folder_and_is_evaluated_on_another() {
         let place = Workplace::new();
         files::idx(&place, "data", 0);

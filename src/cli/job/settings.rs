@@ -1,5 +1,7 @@
 //! The options that say how a network is trained.
 
+use std::fmt::Display;
+
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use toml::{Table, Value};
@@ -68,6 +70,9 @@ pub struct SettingsOptions {
     /// Train weights whose names match these in the first epochs alone, such as 3:conv1.bias,conv2.*
     #[arg(long, value_name = "EPOCHS:PATTERNS")]
     freeze_after: Option<FreezeAfter>,
+    /// Set any key of a recipe's [training] table, such as schedule.end=0.05 or groups.norm.rate_factor=2
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Seed of all random numbers: initial weights, order of the images, synthetic digits [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -94,7 +99,7 @@ impl SettingsOptions {
         let is_another = optimizer.name() != base.optimizer.name();
         let usual_rate = if is_another { optimizer.usual_learning_rate() } else { base.learning_rate };
         let schedule = self.schedule.clone().unwrap_or(base.schedule);
-        Ok(TrainSettings {
+        let settings = TrainSettings {
             epochs: self.epochs.map_or(base.epochs, |epochs| epochs as usize),
             batch_size: self.batch_size.unwrap_or(base.batch_size),
             seed: self.seed.unwrap_or(base.seed),
@@ -117,7 +122,8 @@ impl SettingsOptions {
                 None => schedule,
             },
             groups: self.groups(base.groups),
-        })
+        };
+        self.set.iter().try_fold(settings, |settings, assignment| set(settings, assignment))
     }
 
     fn groups(&self, mut groups: Groups) -> Groups {
@@ -152,4 +158,26 @@ impl SettingsOptions {
             Error::invalid("optimizer", "settings of its kind", error.message())
         })
     }
+}
+
+/// The settings with one key set, `schedule.end=0.05`: the value is TOML, or a text without its quotes.
+fn set(settings: TrainSettings, assignment: &str) -> Result<TrainSettings> {
+    let wrong = |found: &dyn Display| {
+        let expected = "a key of a recipe's [training] table and its value, such as schedule.end=0.05";
+        Error::invalid("--set", expected, format!("{assignment}: {found}"))
+    };
+    let (path, value) = assignment.split_once('=').ok_or_else(|| wrong(&"no ="))?;
+    let value = match format!("value = {value}").parse::<Table>() {
+        Ok(mut table) if table.len() == 1 => table.remove("value").expect("its only key"),
+        _ => Value::from(value),
+    };
+    let mut settings = Table::try_from(settings).expect("settings are a table");
+    let mut table = &mut settings;
+    let (parents, key) = path.rsplit_once('.').unwrap_or(("", path));
+    for parent in parents.split('.').filter(|parent| !parent.is_empty()) {
+        let inner = table.entry(parent).or_insert_with(|| Table::new().into());
+        table = inner.as_table_mut().ok_or_else(|| wrong(&format_args!("{parent} is no table")))?;
+    }
+    table.insert(key.trim().into(), value);
+    settings.try_into().map_err(|error: toml::de::Error| wrong(&error.message()))
 }

@@ -130,7 +130,8 @@ impl Channels<'_> {
     }
 }
 
-/// Normalises all rows, and applies the epilogue to them while they are in a cache.
+/// Normalises all rows, and applies the epilogue to them while they are in a cache. The last rows come first, since whoever
+/// summed up the moments has read them last: a part of a large tensor is then still in a cache.
 pub fn normalise(
     size: &BatchNormSize,
     channels: &Channels<'_>,
@@ -142,7 +143,7 @@ pub fn normalise(
     let chunk = chunk_elements(size.channels);
     channels.with_factors(size, |factors| {
         let chunks = output.par_chunks_mut(chunk).zip(input.par_chunks(chunk)).enumerate();
-        chunks.for_each(|(number, (output, input))| {
+        chunks.rev().for_each(|(number, (output, input))| {
             let summand = summand.map(|summand| &summand[number * chunk..][..output.len()]);
             let (all, block) = (0..input.len(), factors.mean.len());
             // The most frequent function is applied to the values at once.
@@ -271,7 +272,8 @@ pub fn gradient_sums(
 }
 
 /// The gradient of the input of all rows, given those of the weight and of the bias. The gradient of normalised values is
-/// in the memory of the result if it is not given; if it is, it [is cheap](Gradient::is_cheap).
+/// in the memory of the result if it is not given; if it is, it [is cheap](Gradient::is_cheap). As in [`normalise`], the last
+/// rows come first.
 pub fn grad_input(
     size: &BatchNormSize,
     channels: &Channels<'_>,
@@ -291,7 +293,7 @@ pub fn grad_input(
         let chunk = chunk_elements(size.channels);
         let (grad, is_behind_relu) = gradient.map(Gradient::read).unzip();
         let chunks = grad_input.par_chunks_mut(chunk).zip(input.par_chunks(chunk)).enumerate();
-        chunks.for_each(|(number, (grad_input, input))| {
+        chunks.rev().for_each(|(number, (grad_input, input))| {
             let grad = grad.map(|grad| &grad[number * chunk..][..input.len()]);
             let (all, factors) = (0..input.len(), *factors);
             if is_behind_relu == Some(true) {
