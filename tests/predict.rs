@@ -241,7 +241,7 @@ fn predictions_are_the_softmax_of_the_evaluations_logits() {
 fn the_readmes_lines_give_the_same_probabilities_in_pytorch() {
     let Some(python) = python::with_torch() else { return };
     let place = Workplace::new();
-    place.train("--epochs 1 --limit 2000 --out run");
+    place.train("--model lenet --epochs 1 --limit 2000 --out run");
     let digits =
         data::load("synthetic", &LoadOptions { limit: Some(40), ..LoadOptions::default() }).unwrap().test;
     place.write("pixels", digits.images.as_slice());
