@@ -46,7 +46,7 @@ fn data(image: ImageShape, rows: usize) -> DataSplits {
 fn settings(batch_size: usize) -> TrainSettings {
     TrainSettings {
         batch_size,
-        learning_rate: 1e-3,
+        learning_rate: 1e-4,
         label_smoothing: 0.1,
         augment: "crop=2,padding=reflect,flip=alternating,brightness=0.1".parse().unwrap(),
         lookahead: Some(Lookahead { every: 2, ..Lookahead::default() }),
