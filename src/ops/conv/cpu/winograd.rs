@@ -22,7 +22,7 @@ const BLOCK_ELEMENTS: usize = 192 << 10;
 const FEWEST_TILES: usize = 24;
 
 /// The smallest number of summed channels, and of channels of the result, with which the transforms pay off.
-pub const FEWEST_CHANNELS: [usize; 2] = [32, 16];
+pub const FEWEST_CHANNELS: [usize; 2] = [16, 16];
 
 /// Cost of transforming an element of a patch or of a result, in multiply-adds.
 pub const TRANSFORM: usize = 10;
