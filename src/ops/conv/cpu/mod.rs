@@ -42,13 +42,14 @@ pub const PATCHES: &str = "patches";
 pub const WINOGRAD: &str = "winograd_4x4";
 
 /// The most channels of a group in the source of a pass that is run channel by channel: each has a plane of its own.
-const MOST_PLANES: usize = 8;
+const MOST_PLANES: usize = 4;
 
 /// How the channels of a pass are spread if it is best run channel by channel: depthwise convolutions, and those of groups
-/// that would leave most lanes of a vector empty. `channels` are those of a group, in the source and in the result.
+/// that would leave three quarters of a vector's lanes empty; where it is only half of them, spreading costs more than it
+/// saves. The channels are those of a group, in the source and in the result.
 fn spread(geometry: &ConvGeometry, [source, result]: [usize; 2]) -> Option<Spread> {
     let spread = Spread { groups: geometry.groups, source, result };
-    let is_small = geometry.groups > 1 && source <= MOST_PLANES && 2 * result <= lanes();
+    let is_small = geometry.groups > 1 && source <= MOST_PLANES && 4 * result <= lanes();
     // With dilation, planes do not lie at equal distances from tap to tap.
     (geometry.is_depthwise() || is_small && geometry.height.dilation == 1).then_some(spread)
 }
