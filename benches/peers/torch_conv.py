@@ -147,40 +147,13 @@ class VggMini(nn.Sequential):
                          nn.Flatten(), nn.Linear(64 * 64, 128), nn.ReLU(), nn.Linear(128, 10))
 
 
-class Residual(nn.Module):
-    def __init__(self, cin, cout, stride):
-        super().__init__()
-        self.a = nn.Conv2d(cin, cout, 3, stride, 1, bias=False)
-        self.na = nn.BatchNorm2d(cout)
-        self.b = nn.Conv2d(cout, cout, 3, 1, 1, bias=False)
-        self.nb = nn.BatchNorm2d(cout)
-        self.skip = nn.Sequential() if cin == cout and stride == 1 else nn.Sequential(
-            nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout))
-
-    def forward(self, x):
-        return F.relu(self.nb(self.b(F.relu(self.na(self.a(x))))) + self.skip(x))
-
-
-class ResNet20(nn.Sequential):
-    input_shape = (3, 32, 32)
-
-    def __init__(self):
-        blocks = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
-        cin = 16
-        for cout, stride in ((16, 1), (32, 2), (64, 2)):
-            for i in range(3):
-                blocks.append(Residual(cin, cout, stride if i == 0 else 1))
-                cin = cout
-        super().__init__(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
-
-
 def train(args, dtype, about):
     layouts = about.pop("layouts")
     rows = [time_steps(args, dtype, {**about, "channels_last": channels_last}) for channels_last in layouts]
     print(json.dumps(min(rows, key=lambda row: row["ms"])), flush=True)
 
 
-MODELS = {"lenet": LeNet, "vgg-mini": VggMini, "resnet20": ResNet20}
+MODELS = {"lenet": LeNet, "vgg-mini": VggMini}
 
 
 def model_of_file(path):

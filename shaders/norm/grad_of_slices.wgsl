@@ -13,16 +13,16 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let k = workgroup_number(workgroup, workgroups) * WIDTH + invocation % WIDTH;
-    let lane = invocation / WIDTH;
+    let place = place_of(workgroup_number(workgroup, workgroups), invocation);
+    let k = place.k;
     var sums = vec2(0.0, 0.0);
-    if (k < CHANNELS && lane < LANES) {
-        for (var slice = lane; slice < SLICES; slice += LANES) {
+    if (place.is_inside) {
+        for (var slice = place.lane; slice < SLICES; slice += LANES) {
             sums += sums_of_slices[(2u + slice) * CHANNELS + k];
         }
     }
     sums = all_lanes(sums, invocation);
-    if (k < CHANNELS && lane == 0u) {
+    if (place.is_inside && place.lane == 0u) {
         grad_weight[k] = sums.x;
         grad_bias[k] = sums.y;
     }

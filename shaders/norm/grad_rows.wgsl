@@ -11,30 +11,25 @@
 @group(0) @binding(3) var<storage, read_write> grad_bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> grad_input: array<f32>;
 
-override BLOCKS: u32 = (CHANNELS + WIDTH - 1u) / WIDTH;
-
 @compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let number = workgroup_number(workgroup, workgroups);
-    let slice = number / BLOCKS;
-    let k = number % BLOCKS * WIDTH + invocation % WIDTH;
-    let lane = invocation / WIDTH;
-    let is_inside = slice < SLICES && k < CHANNELS && lane < LANES;
+    let place = place_of(workgroup_number(workgroup, workgroups), invocation);
+    let k = place.k;
     var sums = vec2(0.0, 0.0);
-    if (is_inside) {
-        for (var other = lane; other < SLICES; other += LANES) {
+    if (place.is_inside) {
+        for (var other = place.lane; other < SLICES; other += LANES) {
             sums += sums_of_slices[(2u + other) * CHANNELS + k];
         }
     }
     sums = of_all_lanes(sums, invocation);
-    if (!is_inside) {
+    if (!place.is_inside) {
         return;
     }
-    if (slice == 0u && lane == 0u) {
+    if (place.slice == 0u && place.lane == 0u) {
         grad_weight[k] = sums.x;
         grad_bias[k] = sums.y;
     }
@@ -43,8 +38,7 @@ fn main(
     let factor = statistics.y * affine.x;
     let slope = statistics.y * sums.x / f32(ROWS);
     let share_of_each = sums.y / f32(ROWS);
-    let end_row = min((slice + 1u) * SLICE_ROWS, ROWS);
-    for (var row = slice * SLICE_ROWS + lane; row < end_row; row += LANES) {
+    for (var row = place.first_row; row < place.end_row; row += LANES) {
         let index = row * CHANNELS + k;
         let difference = input[index] - statistics.x;
         let grad = gradient(index, difference * factor + affine.y);

@@ -11,40 +11,34 @@
 // [2 + slices,K]: the mean and the inverse deviation; the weight and the bias; the sums for the weight and for the bias
 @group(0) @binding(3) var<storage, read_write> sums_of_slices: array<vec2<f32>>;
 
-override BLOCKS: u32 = (CHANNELS + WIDTH - 1u) / WIDTH;
-
 @compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let number = workgroup_number(workgroup, workgroups);
-    let slice = number / BLOCKS;
-    let k = number % BLOCKS * WIDTH + invocation % WIDTH;
-    let lane = invocation / WIDTH;
-    let is_inside = slice < SLICES && k < CHANNELS && lane < LANES;
+    let place = place_of(workgroup_number(workgroup, workgroups), invocation);
+    let k = place.k;
     var sums = vec2(0.0, 0.0);
-    if (is_inside) {
+    if (place.is_inside) {
         let mean_of_channel = mean[k];
         let inverse = inverse_of_batch(variance[k]);
         let factor = inverse * weight_of(k);
         let shift = bias_of(k);
-        let end_row = min((slice + 1u) * SLICE_ROWS, ROWS);
-        for (var row = slice * SLICE_ROWS + lane; row < end_row; row += LANES) {
+        for (var row = place.first_row; row < place.end_row; row += LANES) {
             let index = row * CHANNELS + k;
             let difference = input[index] - mean_of_channel;
             let grad = gradient(index, difference * factor + shift);
             keep(index, grad);
             sums += grad * vec2(difference * inverse, 1.0);
         }
-        if (slice == 0u && lane == 0u) {
+        if (place.slice == 0u && place.lane == 0u) {
             sums_of_slices[k] = vec2(mean_of_channel, inverse);
             sums_of_slices[CHANNELS + k] = vec2(weight_of(k), shift);
         }
     }
     sums = all_lanes(sums, invocation);
-    if (is_inside && lane == 0u) {
-        sums_of_slices[(2u + slice) * CHANNELS + k] = sums;
+    if (place.is_inside && place.lane == 0u) {
+        sums_of_slices[(2u + place.slice) * CHANNELS + k] = sums;
     }
 }

@@ -12,6 +12,27 @@ override WIDTH: u32;
 override SPAN: u32;
 
 override LANES: u32 = INVOCATIONS / WIDTH;
+// Workgroups of a slice.
+override BLOCKS: u32 = (CHANNELS + WIDTH - 1u) / WIDTH;
+
+// What an invocation owns: channel k in a lane of a slice, every LANES-th of the slice's rows from the first on.
+struct Place {
+    is_inside: bool,
+    slice: u32,
+    k: u32,
+    lane: u32,
+    first_row: u32,
+    end_row: u32,
+}
+
+fn place_of(number: u32, invocation: u32) -> Place {
+    let slice = number / BLOCKS;
+    let k = number % BLOCKS * WIDTH + invocation % WIDTH;
+    let lane = invocation / WIDTH;
+    let is_inside = slice < SLICES && k < CHANNELS && lane < LANES;
+    let first_row = slice * SLICE_ROWS + lane;
+    return Place(is_inside, slice, k, lane, first_row, min((slice + 1u) * SLICE_ROWS, ROWS));
+}
 
 var<workgroup> lanes: array<Lane, INVOCATIONS>;
 

@@ -11,44 +11,38 @@
 @group(0) @binding(3) var<storage, read_write> mean: array<f32>;
 @group(0) @binding(4) var<storage, read_write> variance: array<f32>;
 
-override BLOCKS: u32 = (CHANNELS + WIDTH - 1u) / WIDTH;
-
 @compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let number = workgroup_number(workgroup, workgroups);
-    let slice = number / BLOCKS;
-    let k = number % BLOCKS * WIDTH + invocation % WIDTH;
-    let lane = invocation / WIDTH;
-    let is_inside = slice < SLICES && k < CHANNELS && lane < LANES;
+    let place = place_of(workgroup_number(workgroup, workgroups), invocation);
+    let k = place.k;
     var origin = 0.0;
     var moments = Moments(0.0, 0.0, 0.0);
-    if (is_inside) {
+    if (place.is_inside) {
         // Relative to one of them, means are close to zero.
         origin = moments_of_slices[k].x;
-        for (var other = lane; other < SLICES; other += LANES) {
+        for (var other = place.lane; other < SLICES; other += LANES) {
             let count = f32(min(SLICE_ROWS, ROWS - other * SLICE_ROWS));
             let of_slice = moments_of_slices[other * CHANNELS + k];
             moments = together(moments, Moments(count, of_slice.x - origin, of_slice.y));
         }
     }
     moments = of_all_lanes(moments, invocation);
-    if (!is_inside) {
+    if (!place.is_inside) {
         return;
     }
     let mean_of_channel = origin + moments.mean;
     let variance_of_channel = moments.squares / (moments.count - 1.0);
-    if (slice == 0u && lane == 0u) {
+    if (place.slice == 0u && place.lane == 0u) {
         mean[k] = mean_of_channel;
         variance[k] = variance_of_channel;
     }
     let factor = inverse_of_batch(variance_of_channel) * weight_of(k);
     let shift = bias_of(k);
-    let end_row = min((slice + 1u) * SLICE_ROWS, ROWS);
-    for (var row = slice * SLICE_ROWS + lane; row < end_row; row += LANES) {
+    for (var row = place.first_row; row < place.end_row; row += LANES) {
         let index = row * CHANNELS + k;
         output[index] = finished(index, (input[index] - mean_of_channel) * factor + shift);
     }

@@ -7,31 +7,25 @@
 // [slices,K]: the mean, and the sum of squared differences from it
 @group(0) @binding(1) var<storage, read_write> moments_of_slices: array<vec2<f32>>;
 
-override BLOCKS: u32 = (CHANNELS + WIDTH - 1u) / WIDTH;
-
 @compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let number = workgroup_number(workgroup, workgroups);
-    let slice = number / BLOCKS;
-    let k = number % BLOCKS * WIDTH + invocation % WIDTH;
-    let lane = invocation / WIDTH;
-    let is_inside = slice < SLICES && k < CHANNELS;
+    let place = place_of(workgroup_number(workgroup, workgroups), invocation);
+    let k = place.k;
     var origin = 0.0;
     var moments = Moments(0.0, 0.0, 0.0);
-    if (is_inside && lane < LANES) {
+    if (place.is_inside) {
         // Relative to one of them, values are close to zero.
-        origin = input[slice * SLICE_ROWS * CHANNELS + k];
-        let end_row = min((slice + 1u) * SLICE_ROWS, ROWS);
-        for (var row = slice * SLICE_ROWS + lane; row < end_row; row += LANES) {
+        origin = input[place.slice * SLICE_ROWS * CHANNELS + k];
+        for (var row = place.first_row; row < place.end_row; row += LANES) {
             moments = together(moments, of_value(input[row * CHANNELS + k] - origin));
         }
     }
     moments = all_lanes(moments, invocation);
-    if (is_inside && lane == 0u) {
-        moments_of_slices[slice * CHANNELS + k] = vec2(origin + moments.mean, moments.squares);
+    if (place.is_inside && place.lane == 0u) {
+        moments_of_slices[place.slice * CHANNELS + k] = vec2(origin + moments.mean, moments.squares);
     }
 }

@@ -39,7 +39,6 @@ impl Spread {
         match (self.source, self.result) {
             (2, 2) => alike::<2>(source, columns, spread),
             (4, 4) => alike::<4>(source, columns, spread),
-            (8, 8) => alike::<8>(source, columns, spread),
             _ => {
                 let planes = spread.chunks_exact_mut(columns * self.channels());
                 for (channel, plane) in planes.enumerate() {
@@ -53,7 +52,7 @@ impl Spread {
     }
 }
 
-/// Number of values that are spread at a time: a whole number of groups, and of vectors or halves of one.
+/// Number of values that are spread at a time: a whole number of groups, and of vectors.
 const BLOCK: usize = 16;
 
 /// [`Spread::row`] for groups of `SIZE` channels in the source and in the result.

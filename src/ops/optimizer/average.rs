@@ -1,6 +1,6 @@
 //! Averages of parameters that a training changes by other means than gradients.
 
-use std::ops::Range;
+use std::ops::{Add, Mul, Range, Sub};
 
 use super::rule::Now;
 use super::update::now;
@@ -36,18 +36,32 @@ pub struct Average {
     pub steps: usize,
 }
 
-/// An average and its value after a step.
-pub(super) fn averaged<T>(now: &Now<T>, average: T, value: T) -> [T; 2]
-where
-    T: Copy
-        + From<f32>
-        + PartialOrd
-        + std::ops::Add<Output = T>
-        + std::ops::Sub<Output = T>
-        + std::ops::Mul<Output = T>,
+/// f32 and f64.
+pub(super) trait Real:
+    Copy + From<f32> + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
 {
+}
+
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// An average and its value after a step.
+pub(super) fn averaged<T: Real>(now: &Now<T>, average: T, value: T) -> [T; 2] {
     let average = average + now.share * (value - average);
     [average, if now.returns > 0.5.into() { average } else { value }]
+}
+
+impl Average {
+    fn run<T: Real>(&self, operands: &mut Operands<T>, is_finite: impl Fn(T) -> bool) {
+        let (tensors, others) = operands.as_mut_slice().split_at_mut(2 * self.elements.len());
+        let Some(now) = now(others, is_finite) else { return };
+        let (values, averages) = tensors.split_at_mut(self.elements.len());
+        for (values, averages) in values.iter_mut().zip(averages) {
+            for (value, average) in values.reals_mut().iter_mut().zip(averages.reals_mut()) {
+                [*average, *value] = averaged(&now, *average, *value);
+            }
+        }
+    }
 }
 
 impl Op for Average {
@@ -72,27 +86,11 @@ impl Op for Average {
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let (tensors, others) = operands.as_mut_slice().split_at_mut(2 * self.elements.len());
-        let Some(now) = now(others, f64::is_finite) else { return };
-        let (values, averages) = tensors.split_at_mut(self.elements.len());
-        for (values, averages) in values.iter_mut().zip(averages) {
-            for (value, average) in values.reals_mut().iter_mut().zip(averages.reals_mut()) {
-                [*average, *value] = averaged(&now, *average, *value);
-            }
-        }
+        self.run(operands, f64::is_finite);
     }
 
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
-        CpuForm::only(|operands| {
-            let (tensors, others) = operands.as_mut_slice().split_at_mut(2 * self.elements.len());
-            let Some(now) = now(others, f32::is_finite) else { return };
-            let (values, averages) = tensors.split_at_mut(self.elements.len());
-            for (values, averages) in values.iter_mut().zip(averages) {
-                for (value, average) in values.reals_mut().iter_mut().zip(averages.reals_mut()) {
-                    [*average, *value] = averaged(&now, *average, *value);
-                }
-            }
-        })
+        CpuForm::only(|operands| self.run(operands, f32::is_finite))
     }
 
     /// One launch per span that the device can bind.
