@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Measures everything worth knowing about a GPU, beside PyTorch on the same GPU, and makes one page of it.
 #
-#   benches/gpu.sh pack [--mnist DIR] [--images DIR] [--out FOLDER] [--debug]    build here; FOLDER [target/gpu_pack] can be
-#                                             carried to a machine without Rust or a network (60 MiB at most)
+#   benches/gpu.sh pack [--mnist DIR] [--cifar ARCHIVE] [--out FOLDER] [--debug]    build here; FOLDER [target/gpu_pack] can
+#                                             be carried to a machine without Rust or a network (60 MiB at most); ARCHIVE is
+#                                             a tar with pictures of 32x32, train/CLASS/* and test/CLASS/*
 #   FOLDER/gpu.sh [--reduced] [--device DEVICE] [PART ..]    there: run parts, by default all of them in this order
 #   benches/gpu.sh table [RESULTS [FILE.md]]                 here: from the results [FOLDER/results] to a page
 #
@@ -10,7 +11,8 @@
 #   verify       4 min            every kernel against its definition, with shader checks and without; special values
 #   launches     1 min            a thousand empty launches, with barriers and without; the device's ceilings
 #   deepbench    9 min            94 convolutions in three passes, verified, beside cuDNN; then cuDNN in f16
-#   steps        8 min            training steps of lenet and vgg-mini, batches of 64 to 1024; PyTorch eager and as CUDA graph
+#   steps        9 min            training steps of presets; PyTorch eager, as CUDA graph, and with mixed precision
+#   recipes      9 min            MNIST and CIFAR-10 by the built-in recipes, several seeds; the same in PyTorch
 #   mnist        4 min            lenet on MNIST to 99 %, and PyTorch's
 #   candidates   9 min            every implementation that the rules offer for each convolution
 #   peers        9 min            Burn, where its binary lies beside this script
@@ -21,10 +23,11 @@
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-parts=(verify launches deepbench steps mnist candidates peers)
+presets=(lenet vgg-mini resnet20 mobilenet-mini cifar-fast-small)
+parts=(verify launches deepbench steps recipes mnist candidates peers)
 
 # Minutes that a part takes at most in one call.
-minutes() { case $1 in launches) echo 1 ;; verify | mnist) echo 4 ;; steps) echo 8 ;; *) echo 9 ;; esac; }
+minutes() { case $1 in launches) echo 1 ;; verify | mnist) echo 4 ;; *) echo 9 ;; esac; }
 
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 fail() { echo "error: $1" >&2; exit "${2:-2}"; }
@@ -33,7 +36,7 @@ absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 
 # Builds what the parts need, and puts it into one folder.
 pack() {
-    local root out target mnist= images= profile=release
+    local root out target mnist= cifar= profile=release model
     root=$(cd "$here/.." && pwd)
     target=${CARGO_TARGET_DIR:-$root/target}
     out=$target/gpu_pack
@@ -42,14 +45,14 @@ pack() {
         [ $# -ge 2 ] || fail "$1 needs a value"
         case $1 in
             --mnist) mnist=$(absolute "$2") ;;
-            --images) images=$(absolute "$2") ;;
+            --cifar) cifar=$(absolute "$2") ;;
             --out) out=$(absolute "$2") ;;
             *) fail "pack: no option $1" ;;
         esac
         shift 2
     done
     [ -z "$mnist" ] || [ -d "$mnist" ] || fail "no folder $mnist"
-    [ -z "$images" ] || [ -d "$images" ] || fail "no folder $images"
+    [ -z "$cifar" ] || [ -f "$cifar" ] || fail "no file $cifar"
     [ ! -e "$out" ] || [ -f "$out/about.json" ] || fail "$out: expected nothing there, or an earlier pack"
     set -e
     cd "$root"
@@ -62,18 +65,20 @@ pack() {
     local burn=$root/benches/peers/burn/target/release/burn-conv
     [ ! -x "$burn" ] || cp "$burn" "$out/bin/"
     cp src/bench/suites/*.csv "$out/cases/"
-    cp benches/gpu.sh benches/gpu_table.py benches/peers/torch_conv.py "$out/"
+    cp benches/gpu.sh benches/gpu_table.py benches/peers/torch_*.py "$out/"
+    mkdir -p "$out/models"
+    for model in "${presets[@]}"; do "$out/bin/wgconv" summary "$model" --pytorch >"$out/models/$model.py"; done
     [ -z "$mnist" ] || { rm -rf "$out/mnist"; cp -rL "$mnist" "$out/mnist"; chmod -R u+w "$out/mnist"; }
-    [ -z "$images" ] || { rm -rf "$out/images"; cp -rL "$images" "$out/images"; chmod -R u+w "$out/images"; }
+    [ -z "$cifar" ] || { rm -rf "$out"/cifar*; cp -L "$cifar" "$out/cifar.tar"; }
     printf '{"commit":"%s","packed":"%s","rustc":"%s"}\n' "$(git describe --always --dirty --abbrev=12 --exclude='*')" \
         "$(date -u +%Y-%m-%d)" "$(rustc --version)" >"$out/about.json"
-    rm -f "$out/bin/burn-conv.gz"
+    rm -f "$out"/bin/*.gz
     strip "$out"/bin/* 2>/dev/null || true
-    # It is most of the pack otherwise.
-    [ ! -e "$out/bin/burn-conv" ] || gzip -9 "$out/bin/burn-conv"
+    # They are most of the pack otherwise.
+    gzip -9 "$out"/bin/*
     local mib
     mib=$(du -sm --exclude=results "$out" | cut -f1)
-    [ "$mib" -le 60 ] || fail "$out takes $mib MiB, expected at most 60: leave out --images, or take fewer of them" 1
+    [ "$mib" -le 60 ] || fail "$out takes $mib MiB, expected at most 60" 1
     echo "$out: $mib MiB"
 }
 
@@ -151,17 +156,66 @@ deepbench() {
 }
 
 steps() {
-    local model batch batches="64 128 512 1024" models="lenet vgg-mini"
-    [ -z "$reduced" ] || { batches=64 models=lenet; }
-    for model in $models; do
-        for batch in $batches; do
-            once "ours $model $batch" "$here/bin/launches" "$device" "$model" "$batch"
-            [ -n "$torch" ] || continue
-            once "torch $model $batch" torch train --model "$model" --batch "$batch" --best-layout
-            [ "$torch" != cuda ] || once "torch graph $model $batch" torch train --model "$model" --batch "$batch" --best-layout --graph
-        done
+    local row sizes model batch
+    # The most telling first.
+    local rows=(lenet:128 vgg-mini:128 resnet20:128 cifar-fast-small:1024 mobilenet-mini:128 resnet20:1024 vgg-mini:1024
+        lenet:1024 lenet:64 mobilenet-mini:1024 vgg-mini:64 lenet:512 vgg-mini:512)
+    [ -z "$reduced" ] || rows=(lenet:64 resnet20:4)
+    for row in "${rows[@]}"; do
+        model=${row%:*} batch=${row#*:} sizes=3,32,32
+        [ "$model" != lenet ] || sizes=1,28,28
+        once "ours $model $batch" "$here/bin/launches" "$device" "$model" "$batch"
+        [ -n "$torch" ] || continue
+        once "torch $model $batch" torch train --model "$here/models/$model.py" --input $sizes --batch "$batch" --best-layout
+        [ "$torch" = cuda ] || continue
+        once "torch graph $model $batch" torch train --model "$here/models/$model.py" --input $sizes --batch "$batch" --best-layout --graph
+        once "torch f16 $model $batch" torch train --model "$here/models/$model.py" --input $sizes --batch "$batch" --best-layout --graph --dtype f16
     done
     has_torch
+}
+
+recipes() {
+    local seed limit=
+    [ -z "$reduced" ] || limit="--limit 512 --batch-size 128"
+    if [ -f "$here/cifar.tar" ]; then
+        [ -d "$here/cifar" ] || { mkdir -p "$here/cifar.part" && tar xf "$here/cifar.tar" -C "$here/cifar.part" && mv "$here/cifar.part" "$here/cifar"; }
+        for seed in 0 1 2; do
+            once "ours cifar-fast-small $seed" recipe cifar-fast-small $seed "$here/cifar" $limit
+            [ "$torch" != cuda ] || once "torch cifar-fast-small $seed" torch_recipe cifar-fast-small $seed
+        done
+        [ -n "$reduced" ] || once "ours cifar-fast 0" recipe cifar-fast 0 "$here/cifar"
+        [ "$torch" != cuda ] || once "torch cifar-fast 0" torch_recipe cifar-fast 0 --widths 64,256,256 --epochs 10
+    else
+        log "recipes: CIFAR-10 is left out: pack was run without --cifar"
+    fi
+    [ -d "$here/mnist" ] || { log "recipes: MNIST is left out: pack was run without --mnist"; return 0; }
+    for seed in 0 1 2 3 4; do once "ours mnist-fast $seed" recipe mnist-fast $seed "$here/mnist" $limit; done
+    [ -n "$reduced" ] || once "ours mnist-best 0" recipe mnist-best 0 "$here/mnist"
+}
+
+# A whole run of a recipe: a line for each epoch, one for the test set with test-time augmentation, and the whole program's
+# seconds.
+recipe() {
+    local name=$1 seed=$2 data=$3 run start code views=shift
+    shift 3
+    [[ $name != mnist* ]] || views=
+    run=$(mktemp -d) start=$(date +%s.%N)
+    "$wgconv" train --recipe "$name" --seed "$seed" --data "$data" --device "$device" $software --out "$run/run" --json "$@"
+    code=$?
+    start=$(echo "$(date +%s.%N) $start" | awk '{ print $1 - $2 }')
+    [ -z "$views" ] || "$wgconv" evaluate "$run/run" --weights last --tta $views --device "$device" $software --json || code=$?
+    echo "{\"program\":\"wgconv\",\"recipe\":\"$name\",\"seed\":$seed,\"whole\":$start}"
+    rm -rf "$run"
+    return $code
+}
+
+torch_recipe() {
+    local name=$1 seed=$2 code
+    shift 2
+    "$python" "$here/torch_cifar.py" "$here/cifar" --seed "$seed" --device "$torch" "$@"
+    code=$?
+    echo "{\"program\":\"torch\",\"recipe\":\"$name\",\"seed\":$seed}"
+    return $code
 }
 
 mnist() {
@@ -197,8 +251,7 @@ candidates() {
 
 peers() {
     local burn=$here/bin/burn-conv file=$here/cases/deepbench.csv
-    [ -e "$burn.gz" ] || { log "peers: Burn is left out: its binary was not built when this was packed"; return 0; }
-    [ -x "$burn" ] || gunzip -k "$burn.gz" || { log "peers: Burn is left out: its binary cannot be unpacked"; return 0; }
+    [ -x "$burn" ] || { log "peers: Burn is left out: its binary was not built when this was packed"; return 0; }
     [ -z "$reduced" ] || file=$here/cases/small.csv
     once "burn" "$burn" --cases "$file" --pass all --budget 0.1
 }
@@ -206,7 +259,7 @@ peers() {
 torch() { "$python" "$here/torch_conv.py" "$@" --device "$torch"; }
 
 run() {
-    local chosen=() part_deadline
+    local chosen=() part_deadline binary
     reduced= device=gpu software= python=${PYTHON:-python3} torch= torch_missing= out_of_time=
     while [ $# -gt 0 ]; do
         case $1 in
@@ -221,6 +274,9 @@ run() {
     [ -f "$here/about.json" ] || fail "parts are run in the folder that \`benches/gpu.sh pack\` makes"
     results=$here/results wgconv=$here/bin/wgconv
     deadline=$((SECONDS + ${LIMIT:-570}))
+    for binary in "$here"/bin/*.gz; do
+        [ -x "${binary%.gz}" ] || gunzip -k "$binary" || fail "$binary cannot be unpacked" 1
+    done
     mkdir -p "$results" && : >>"$results/log.txt" && : >>"$results/done.txt" || fail "$results cannot be written" 1
     export WGCONV_CACHE=$results/cache
     if ! "$wgconv" devices --json 2>/dev/null | grep -q '"backend"'; then
@@ -231,7 +287,7 @@ run() {
     [ -s "$results/about.json" ] || about >"$results/about.json"
     # What is started under a time limit is a shell of its own.
     export here wgconv device software python torch
-    export -f torch no_passed special_values train_mnist
+    export -f torch no_passed special_values train_mnist recipe torch_recipe
     for part in "${chosen[@]}"; do
         log "$part ..."
         out_of_time= part_deadline=$((SECONDS + 60 * $(minutes "$part")))

@@ -135,16 +135,61 @@ def deepbench(folder):
 def steps(folder):
     rows = lines(folder, "steps")
     ours = {(row["step"], row["batch"]): row for row in rows if "step" in row}
-    torch = {(row["model"], row["batch"], row.get("graph", False)): row["ms"] for row in rows if row.get("program") == "torch"}
+    torch = {(row["model"], row["batch"], row["dtype"], row.get("graph", False)): row["ms"] for row in rows if row.get("program") == "torch"}
     cells = []
     for (model, batch), row in sorted(ours.items()):
-        eager, graph = (torch.get((model, batch, is_graph)) for is_graph in (False, True))
+        eager, graph = (torch.get((model, batch, "f32", is_graph)) for is_graph in (False, True))
         best = min((ms for ms in (eager, graph) if ms), default=None)
         cells.append([model, batch, row["launches"], row["barriers"], number(row["wall_ms"]), number(row["gpu_ms"]), number(row["host_ms"]),
-                      number(row["images_per_s"]), number(eager), number(graph), number(ratio(best, row["wall_ms"]))])
+                      number(row["images_per_s"]), number(eager), number(graph), number(ratio(best, row["wall_ms"])),
+                      number(torch.get((model, batch, "f16", True)))])
     page = table(["model", "batch", "launches", "barriers", "wall, ms", "device, ms", "host, ms", "images/s", "PyTorch eager, ms",
-                  "PyTorch graph, ms", "ratio to the better"], cells)
-    return ["## Training steps", ""] + page if page else []
+                  "PyTorch graph, ms", "ratio to the better", "PyTorch f16 graph, ms"], cells)
+    return ["## Training steps", ""] + page + operations(rows) if page else []
+
+
+def operations(rows):
+    """Where a step's time goes: each of its operations alone, those of a kind together."""
+    found = {}
+    for row in rows:
+        if "operation" in row:
+            found.setdefault((row["operation_of"], row["batch"]), {}).setdefault(row["operation"], []).append(row)
+    page = []
+    for (model, batch), kinds in sorted(found.items()):
+        total = lambda rows: sum(row["us"] * row["count"] for row in rows)
+        flops = lambda rows: sum(row["gflops"] * row["us"] * row["count"] for row in rows) / total(rows)
+        cells = [[name, sum(row["count"] for row in rows), number(total(rows)), number(flops(rows))]
+                 for name, rows in sorted(kinds.items(), key=lambda item: -total(item[1]))]
+        whole = sum(total(rows) for rows in kinds.values())
+        page += [f"{model}, batches of {batch}: its operations, each timed alone, take {number(whole)} us.", ""]
+        page += table(["operation", "times", "us together", "GFLOP/s"], cells)
+    return page
+
+
+def recipes(folder):
+    """A run's epochs come before the line that names its recipe."""
+    runs, epochs, views = [], [], None
+    for row in lines(folder, "recipes"):
+        if "recipe" in row:
+            runs.append((row, epochs, views))
+            epochs, views = [], None
+        elif "epoch" in row:
+            epochs.append(row)
+        else:
+            views = row
+    cells = []
+    for row, epochs, views in sorted(runs, key=lambda run: (run[0]["recipe"], run[0]["seed"], run[0]["program"] != "wgconv")):
+        if not epochs:
+            continue
+        is_ours, percent = row["program"] == "wgconv", lambda share: "-" if share is None else f"{100 * share:.2f} %"
+        last = epochs[-1] if is_ours else views or epochs[-1]
+        with_views = (views or {}).get("test/accuracy" if is_ours else "test/accuracy_tta")
+        training = sum(epoch["seconds"] for epoch in epochs) if is_ours else last["seconds"]
+        whole = row["whole"] if is_ours else (views or {}).get("whole")
+        cells.append([row["recipe"], row["seed"], row["program"], len(epochs), percent(last["test/accuracy"]), percent(with_views),
+                      number(training), number(whole)])
+    page = table(["recipe", "seed", "program", "epochs", "test accuracy", "with test-time augmentation", "epochs, s", "whole program, s"], cells)
+    return ["## Recipes", "", "wgconv's epochs count the test set after each, PyTorch's training alone.", ""] + page if page else []
 
 
 def mnist(folder):
@@ -207,7 +252,7 @@ def main():
         ["PyTorch", f"{about['torch']}, on {torch}" if torch else "-"], ["date", about.get("date", "-")],
         ["commit", about.get("pack", {}).get("commit", "-")],
         ["commands", f"`benches/gpu.sh pack`, `{about.get('command', 'gpu.sh').strip()}`, `benches/gpu.sh table`"]])
-    for section in (kernels, launch_costs, deepbench, steps, mnist, candidates):
+    for section in (kernels, launch_costs, deepbench, steps, recipes, mnist, candidates):
         page += section(folder)
     try:
         notes = [line for line in (folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,7 +1,9 @@
 //! What launches cost on a GPU, and what a training step is made of; a JSON object a line.
 //!
 //!     cargo bench --bench launches -- DEVICE                        a thousand empty launches, with and without barriers
-//!     cargo bench --bench launches -- DEVICE MODEL BATCH_SIZE       a training step: launches, barriers, bytes and times
+//!     cargo bench --bench launches -- DEVICE wake                   how long a device that idled takes to reach its rate
+//!     cargo bench --bench launches -- DEVICE MODEL BATCH_SIZE       a training step: launches, barriers, bytes and times,
+//!                                                                   and each of its operations alone
 //!
 //! DEVICE is what `--device` takes; a software rasteriser is allowed. Implementations are those that tuning finds, or with
 //! WGCONV_NO_TUNE=1 those of the rules. Times are medians; the host's is that of recording, encoding and submitting.
@@ -16,9 +18,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 use shared::{contents, training_plan};
 use wgconv::bench::{BenchDevice, Timing};
-use wgconv::device::DeviceProfile;
+use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::executors::OpenOptions;
 use wgconv::gpu::Tuning;
+use wgconv::ops::ceilings::FmaRate;
 use wgconv::ops::kernel::{Binding, Implementation, KernelCall, Source};
 use wgconv::ops::{CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision};
 use wgconv::plan::{Allocation, Plan, Prologues, Workbench};
@@ -31,6 +34,9 @@ const MOST_STEPS: usize = 256;
 
 /// Time to spend on a figure.
 const BUDGET: Duration = Duration::from_secs(2);
+
+/// Time to spend on an operation alone.
+const OPERATION_BUDGET: Duration = Duration::from_millis(50);
 
 /// Fewer samples than this have no median worth printing.
 const FEWEST_SAMPLES: usize = 5;
@@ -59,6 +65,15 @@ fn main() -> Result<(), Box<dyn Error>> {
                 print(empty_launches(executor, Empty { writes })?, &[("launches", what.into())], &about);
             }
         }
+        [what] if what == "wake" => {
+            for idle_ms in [10, 100, 500, 2000] {
+                print(
+                    wake(executor, &profile, Duration::from_millis(idle_ms))?,
+                    &[("idle_ms", idle_ms.into())],
+                    &about,
+                );
+            }
+        }
         [model, batch_size] => {
             let batch_size: usize = batch_size.parse()?;
             let plan = Arc::new(training_plan(model, batch_size, MOST_STEPS, Prologues::WhereTheyPay)?);
@@ -75,8 +90,16 @@ fn main() -> Result<(), Box<dyn Error>> {
                 ("gflop", (census.flops as f64 / 1e9).into()),
             ];
             print(times, &what, &about);
+            let alone = training_plan(model, batch_size, MOST_STEPS, Prologues::WhereTheyPay)?;
+            for times in operations(executor, alone)? {
+                print(
+                    times,
+                    &[("operation_of", model.as_str().into()), ("batch", batch_size.into())],
+                    &Map::new(),
+                );
+            }
         }
-        _ => return Err("expected DEVICE, or DEVICE MODEL BATCH_SIZE".into()),
+        _ => return Err("expected DEVICE, DEVICE wake, or DEVICE MODEL BATCH_SIZE".into()),
     }
     Ok(())
 }
@@ -177,6 +200,34 @@ fn empty_launches(executor: &mut dyn Workbench, op: Empty) -> wgconv::Result<Val
     }))
 }
 
+/// Times the same short work again and again after a pause.
+fn wake(executor: &mut dyn Workbench, profile: &DeviceProfile, idle: Duration) -> wgconv::Result<Value> {
+    executor.clear();
+    // A GPU of 60 TFLOP/s needs half a millisecond.
+    let elements = if profile.kind == DeviceKind::Software { 1 << 14 } else { 1 << 20 };
+    let op = FmaRate { elements, rounds: 256 };
+    let prepared = executor.prepare(Arc::new(Plan::of_op(Box::new(op))))?;
+    executor.time(prepared, 1)?;
+    std::thread::sleep(idle);
+    let (start, mut samples) = (Instant::now(), Vec::new());
+    while start.elapsed() < BUDGET {
+        let begin = start.elapsed().as_secs_f64() * 1e3;
+        samples.push((begin, executor.time(prepared, 1)?.as_secs_f64() * 1e3));
+    }
+    let least = samples.iter().map(|&(_, ms)| ms).fold(f64::INFINITY, f64::min);
+    let awake = samples.iter().rev().find(|&&(_, ms)| ms > 1.1 * least).map_or(0.0, |&(begin, _)| begin);
+    let shown: Vec<[f64; 2]> = samples
+        .iter()
+        .scan(-1.0, |next, &(begin, ms)| {
+            let is_due = begin >= *next;
+            *next = if is_due { begin.max(1.0) * 1.3 } else { *next };
+            Some(is_due.then_some([begin, ms]))
+        })
+        .flatten()
+        .collect();
+    Ok(json!({ "first_ms": samples[0].1, "least_ms": least, "awake_after_ms": awake, "samples": shown }))
+}
+
 fn step(executor: &mut dyn Workbench, plan: &Arc<Plan>, batch_size: usize) -> wgconv::Result<Value> {
     executor.clear();
     let prepared = executor.prepare(plan.clone())?;
@@ -203,6 +254,46 @@ fn step(executor: &mut dyn Workbench, plan: &Arc<Plan>, batch_size: usize) -> wg
         "images_per_s": batch_size as f64 / each(wall) * 1e3,
         "timed_by": executor.timed_by().to_string(),
     }))
+}
+
+/// The device's time for each operation of a plan alone, those that are the same counted together.
+fn operations(executor: &mut dyn Workbench, mut plan: Plan) -> Result<Vec<Value>, Box<dyn Error>> {
+    let mut distinct: Vec<(String, usize, Box<dyn Op>)> = Vec::new();
+    let steps = plan.forward.drain(..).chain(plan.backward.drain(..)).chain(plan.update.drain(..));
+    for op in steps.map(|step| step.op) {
+        let text = format!("{op:?}");
+        match distinct.iter_mut().find(|(other, ..)| *other == text) {
+            Some((_, count, _)) => *count += 1,
+            None => distinct.push((text, 1, op)),
+        }
+    }
+    let mut rows = Vec::new();
+    for (_, count, op) in distinct {
+        executor.clear();
+        let (name, flops) = (op.name(), op.flops());
+        let (implementation, _) = executor.choose(op.as_ref());
+        let shapes: Vec<String> = op.operands().iter().map(|operand| operand.shape.to_string()).collect();
+        let plan = Arc::new(Plan::of_op(op));
+        let prepared = executor.prepare(plan.clone())?;
+        for (number, content) in contents(&plan).iter().enumerate() {
+            if plan.buffers[number].role.is_persistent() {
+                executor.write(prepared, plan.expect(&plan.buffers[number].name), content)?;
+            }
+        }
+        let once = executor.time(prepared, 1)?.as_secs_f64();
+        let times = (OPERATION_BUDGET.as_secs_f64() / 5.0 / once.max(1e-9)).clamp(1.0, 1000.0) as usize;
+        let samples = (0..5).map(|_| Ok(executor.time(prepared, times)?.as_secs_f64() * 1e6 / times as f64));
+        let us = Timing::of(samples.collect::<wgconv::Result<_>>()?).median;
+        rows.push(json!({
+            "operation": name,
+            "implementation": implementation,
+            "count": count,
+            "us": us,
+            "gflops": flops as f64 / us / 1e3,
+            "operands": shapes.join(" "),
+        }));
+    }
+    Ok(rows)
 }
 
 /// The launches of a plan.

@@ -6,7 +6,7 @@ mod common;
 use std::collections::HashSet;
 
 use wgconv::device::{DeviceKind, DeviceProfile};
-use wgconv::gpu::{Preference, ShaderChecks};
+use wgconv::gpu::ShaderChecks;
 use wgconv::host::CpuExecutor;
 use wgconv::ops::kernel::Implementation;
 use wgconv::ops::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
@@ -21,25 +21,19 @@ fn trial(case: Case, data: Data) -> Option<(String, Trial)> {
     Some((name, Trial::new(case.op, data, 7)?))
 }
 
-/// Runs every case on `executor`, in each of the implementations that `names` lists for it.
-fn run_all<E: Workbench>(
-    executor: &mut E,
-    names: impl Fn(&mut E, &Trial) -> Vec<String>,
-    choose: impl Fn(&mut E, &str),
-) {
+/// Runs every case on `executor`, in each of its implementations.
+fn run_all(executor: &mut dyn Workbench) {
     let mut failures = Vec::new();
     let mut trials = 0;
     for data in DATA {
         for (name, trial) in cases::all().into_iter().filter_map(|case| trial(case, data)) {
             let op = trial.plan().forward[0].op.as_ref();
-            for implementation in names(executor, &trial) {
-                if data == Data::Integers && !executor.is_exact_on_integers(op, &implementation) {
+            for implementation in executor.implementations(op) {
+                if data == Data::Integers && !executor.is_exact_on_integers(op, implementation) {
                     continue;
                 }
-                executor.clear();
-                choose(executor, &implementation);
                 trials += 1;
-                match trial.run(executor) {
+                match trial.run_as(executor, implementation) {
                     Ok(Ok(_)) => {}
                     Ok(Err(mismatch)) => failures.push(format!("{name}, {implementation}: {mismatch}")),
                     Err(error) => failures.push(format!("{name}, {implementation}: {error}")),
@@ -53,26 +47,12 @@ fn run_all<E: Workbench>(
 
 #[test]
 fn the_cpu_matches_the_definitions() {
-    run_all(
-        &mut CpuExecutor::new(),
-        |cpu, trial| {
-            let op = trial.plan().forward[0].op.as_ref();
-            cpu.implementations(op).into_iter().map(String::from).collect()
-        },
-        |cpu, name| cpu.prefer(name),
-    );
+    run_all(&mut CpuExecutor::new());
 }
 
 fn gpu_matches(test: &str, checks: ShaderChecks) {
     let Some(mut gpu) = common::gpu(test, checks) else { return };
-    run_all(
-        &mut gpu,
-        |gpu, trial| {
-            let implementations = trial.plan().forward[0].op.implementations(gpu.profile());
-            implementations.into_iter().map(|implementation| implementation.name.to_string()).collect()
-        },
-        |gpu, name| gpu.set_preference(Preference::Named(name.into())),
-    );
+    run_all(&mut gpu);
 }
 
 #[test]
@@ -179,9 +159,7 @@ fn kernels_for_other_devices_match_the_definitions() {
             let trial = Trial::new(on_device(case.op, device.clone()), Data::Reals, 7);
             let trial = trial.expect("reals suit every operation");
             for implementation in news {
-                gpu.clear();
-                gpu.set_preference(Preference::Named(implementation.name.into()));
-                let answer = trial.run(&mut gpu).expect("a device that works");
+                let answer = trial.run_as(&mut gpu, implementation.name).expect("a device that works");
                 assert!(answer.is_ok(), "{name}, {}: {}", implementation.name, answer.unwrap_err());
             }
         }
@@ -254,9 +232,7 @@ fn kernels_in_pieces_match_the_definitions() {
             let op = in_pieces(on_device(case.op, device.clone()));
             let trial = Trial::new(op, Data::Reals, 7).expect("reals suit every operation");
             for implementation in news {
-                gpu.clear();
-                gpu.set_preference(Preference::Named(implementation.into()));
-                let answer = trial.run(&mut gpu).expect("a device that works");
+                let answer = trial.run_as(&mut gpu, implementation).expect("a device that works");
                 assert!(answer.is_ok(), "{name}, {implementation}: {}", answer.unwrap_err());
             }
         }

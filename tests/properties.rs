@@ -7,13 +7,12 @@ use std::cell::RefCell;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRng, TestRunner};
-use wgconv::gpu::{GpuExecutor, Preference, ShaderChecks};
+use wgconv::gpu::{GpuExecutor, ShaderChecks};
 use wgconv::host::CpuExecutor;
 use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad};
 use wgconv::ops::window::{Padding, WindowOptions};
 use wgconv::ops::{Epilogue, Op, Prologue};
-use wgconv::plan::Executor;
 use wgconv::tensor::ImageShape;
 use wgconv::verify::cases::elementwise::ACTIVATIONS;
 use wgconv::verify::cases::pool::KINDS;
@@ -79,9 +78,7 @@ fn check(gpu: &mut Option<GpuExecutor>, ops: impl Fn() -> Vec<Box<dyn Op>>) -> R
         }
         let Some(gpu) = gpu else { continue };
         for implementation in implementations {
-            gpu.clear();
-            gpu.set_preference(Preference::Named(implementation.name.into()));
-            let verdict = trial.run(gpu).expect("the GPU does not fail");
+            let verdict = trial.run_as(gpu, implementation.name).expect("the GPU does not fail");
             prop_assert!(verdict.is_ok(), "{}: {}", implementation.name, verdict.unwrap_err());
         }
     }

@@ -111,9 +111,7 @@ impl Request<'_> {
         }
         Trial::check(op.as_ref())?;
         let trial = Trial::new(op, Data::Reals, 1).expect("every operation works on reals");
-        device.executor().prefer(self.implementation);
-        device.executor().clear();
-        Ok(match trial.run(device.executor())? {
+        Ok(match trial.run_as(device.executor(), self.implementation)? {
             Ok(difference) => Status::Passed(difference),
             Err(mismatch) => Status::Failed(mismatch.to_string()),
         })

@@ -415,6 +415,11 @@ impl Workbench for GpuExecutor {
         implementations.iter().all(|found| found.name != implementation || found.exact_on_integers)
     }
 
+    fn amplification(&self, op: &dyn Op, implementation: &str) -> f64 {
+        let mut implementations = op.implementations(self.profile()).into_iter();
+        implementations.find(|found| found.name == implementation).map_or(1.0, |found| found.amplification)
+    }
+
     fn prefer(&mut self, implementation: &str) {
         self.set_preference(Preference::Named(implementation.into()));
     }

@@ -16,6 +16,9 @@ pub struct Implementation {
     /// Whether small integers give an exact answer, if the operation's [`Precision`](super::Precision) says so. An
     /// implementation that rounds intermediate results, such as fractions without a finite binary form, does not.
     pub exact_on_integers: bool,
+    /// How many times the rounding errors of the operation's own sums its answers may have: 1, or more where transforms
+    /// amplify them. They stay within this times [`Precision::bound`](super::Precision::bound).
+    pub amplification: f64,
     /// What it is expected to cost, by the rules that offer it.
     pub cost: Cost,
 }
@@ -38,7 +41,7 @@ impl Implementation {
     /// An implementation of several kernel launches, with the elements of each scratch buffer that they use.
     pub fn of_calls(name: &'static str, calls: Vec<KernelCall>, workspace: Vec<usize>) -> Self {
         let cost = Cost::of_class(CostClass::Plain);
-        Implementation { name, calls, workspace, exact_on_integers: true, cost }
+        Implementation { name, calls, workspace, exact_on_integers: true, amplification: 1.0, cost }
     }
 
     /// The same implementation at another cost than that of a plain one.

@@ -47,6 +47,11 @@ pub trait Workbench: Executor {
     /// Whether this implementation is exact on small integers, for an `op` that can be.
     fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool;
 
+    /// How many times the rounding errors of the operation's own sums this implementation's answer may have.
+    fn amplification(&self, _op: &dyn Op, _implementation: &str) -> f64 {
+        1.0
+    }
+
     /// The implementation that `op` runs as unless another is preferred: the fastest if this executor measures,
     /// otherwise the best guess.
     fn choose(&mut self, op: &dyn Op) -> (&'static str, ChosenBy) {

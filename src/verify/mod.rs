@@ -18,7 +18,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use crate::ops::{Element, HostBuffer, Op, Operand, Operands, Precision};
-use crate::plan::{BufferId, Executor, Plan};
+use crate::plan::{BufferId, Executor, Plan, Workbench};
 use crate::{Result, host_memory};
 
 /// The kind of values with which a trial fills the operands.
@@ -28,7 +28,8 @@ pub enum Data {
     /// Integers from -2 to 2: sums below 2^24 are exact in f32, so that every order of summation gives the same answer,
     /// and any difference is a bug.
     Integers,
-    /// Reals from -1 to 1: the answer may differ by [`Precision::bound`].
+    /// Reals from -1 to 1: the answer may differ by [`Precision::bound`], or a multiple of it where the implementation
+    /// says so.
     Reals,
 }
 
@@ -133,14 +134,39 @@ impl Trial {
     /// [`Error::Device`](crate::Error::Device) if the device failed. A wrong answer is not an error but the inner
     /// `Err`.
     pub fn run(&self, executor: &mut dyn Executor) -> Result<std::result::Result<f64, Mismatch>> {
+        Ok(self.compare(&self.answer_of(executor)?))
+    }
+
+    /// Runs the operation in one of its implementations and compares the answer, whose errors may be as large as that
+    /// implementation says. The executor's plans are dropped.
+    ///
+    /// # Errors
+    /// As [`Trial::run`].
+    pub fn run_as(
+        &self,
+        executor: &mut dyn Workbench,
+        implementation: &str,
+    ) -> Result<std::result::Result<f64, Mismatch>> {
+        executor.clear();
+        executor.prefer(implementation);
+        let bound = self.bound_of(executor, implementation);
+        Ok(self.compare_within(&self.answer_of(executor)?, bound))
+    }
+
+    /// The largest difference of a right answer of this implementation.
+    fn bound_of(&self, executor: &dyn Workbench, implementation: &str) -> f64 {
+        self.bound * executor.amplification(self.plan.forward[0].op.as_ref(), implementation)
+    }
+
+    /// What the operands hold after a run.
+    fn answer_of(&self, executor: &mut dyn Executor) -> Result<Vec<HostBuffer<f32>>> {
         let prepared = executor.prepare(self.plan.clone())?;
         let buffers: Vec<BufferId> = self.plan.forward[0].operands.clone();
         for (&buffer, given) in buffers.iter().zip(&self.given) {
             executor.write(prepared, buffer, &given.map_reals(|&value| value as f32))?;
         }
         executor.run(prepared, 1)?;
-        let found: Result<Vec<_>> = buffers.iter().map(|&buffer| executor.read(prepared, buffer)).collect();
-        Ok(self.compare(&found?))
+        buffers.iter().map(|&buffer| executor.read(prepared, buffer)).collect()
     }
 
     /// The largest difference between `found` and the definition's answer.
@@ -150,6 +176,10 @@ impl Trial {
     /// # Errors
     /// The first difference above the bound.
     pub fn compare(&self, found: &[HostBuffer<f32>]) -> std::result::Result<f64, Mismatch> {
+        self.compare_within(found, self.bound)
+    }
+
+    fn compare_within(&self, found: &[HostBuffer<f32>], most: f64) -> std::result::Result<f64, Mismatch> {
         let mut largest: f64 = 0.0;
         for ((operand, expected), found) in self.operands.iter().zip(&self.expected).zip(found) {
             let values = |buffer: &HostBuffer<f64>| -> Vec<f64> {
@@ -159,8 +189,7 @@ impl Trial {
                     Element::Byte => buffer.bytes().iter().map(|&value| value.into()).collect(),
                 }
             };
-            let bound =
-                if operand.element == Element::Real && operand.access.writes() { self.bound } else { 0.0 };
+            let bound = if operand.element == Element::Real && operand.access.writes() { most } else { 0.0 };
             let found = values(&found.map_reals(|&value| value.into()));
             for (index, (expected, found)) in values(expected).into_iter().zip(found).enumerate() {
                 let difference = (expected - found).abs();

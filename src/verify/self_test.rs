@@ -53,9 +53,7 @@ pub fn self_test(executor: &mut dyn Workbench, budget: Duration) -> Result<SelfT
         let Some(trial) = Trial::new(op, Data::Reals, 1) else { continue };
         let (first, last) = (implementations[0], implementations[implementations.len() - 1]);
         for implementation in if first == last { vec![first] } else { vec![first, last] } {
-            executor.clear();
-            executor.prefer(implementation);
-            match trial.run(executor) {
+            match trial.run_as(executor, implementation) {
                 Ok(Ok(_)) => result.passed += 1,
                 Ok(Err(mismatch)) => result.failures.push(format!("{implementation}: {mismatch}")),
                 Err(error) => result.failures.push(format!("{implementation}: {error}")),

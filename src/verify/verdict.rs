@@ -103,9 +103,7 @@ pub fn verify(
         if data == Data::Integers && !executor.is_exact_on_integers(op, implementation) {
             return untried;
         }
-        executor.clear();
-        executor.prefer(implementation);
-        let (status, detail, error) = match trial.run(executor) {
+        let (status, detail, error) = match trial.run_as(executor, implementation) {
             Ok(Ok(error)) => match mistrust(trial) {
                 None => (Status::Passed, String::new(), Some(error)),
                 Some(reason) => (Status::Mistrusted, reason, Some(error)),
@@ -116,7 +114,7 @@ pub fn verify(
             }
             Err(error) => (Status::Failed, error.to_string(), None),
         };
-        Verdict { status, detail, error, bound: Some(trial.bound), ..untried }
+        Verdict { status, detail, error, bound: Some(trial.bound_of(executor, implementation)), ..untried }
     };
     implementations.iter().map(verdict).collect()
 }

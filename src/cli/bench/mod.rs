@@ -258,8 +258,10 @@ impl Bench {
         let mut object = row.to_json();
         if let Some(status) = status {
             object.insert("status".into(), status_name.into());
-            if let Status::Passed(difference) = status {
-                object.insert("max_error".into(), (*difference).into());
+            match status {
+                Status::Passed(difference) => drop(object.insert("max_error".into(), (*difference).into())),
+                Status::Failed(mismatch) => drop(object.insert("mismatch".into(), mismatch.as_str().into())),
+                Status::Skipped => {}
             }
         }
         self.output.json(&joined(object.into(), about))

@@ -48,7 +48,8 @@ pub struct DeviceLab<'a> {
 struct Bench {
     operands: Vec<wgpu::Buffer>,
     dispatches: HashMap<usize, Vec<Dispatch>>,
-    /// The reference's answer: the content of the operands that are written, in order.
+    /// The implementation that is the reference, and its answer: the content of the operands that are written, in order.
+    reference: usize,
     expected: Vec<Vec<f32>>,
 }
 
@@ -169,7 +170,7 @@ impl<'a> DeviceLab<'a> {
     }
 
     /// Compares a sample of the reference's answer with the operation's definition.
-    fn sample(&self, subject: &Subject) -> Result<(), Mismatch> {
+    fn sample(&self, subject: &Subject, implementation: usize) -> Result<(), Mismatch> {
         let op = subject.op;
         let operands = op.operands();
         let written = operands.iter().filter(|operand| operand.access.writes());
@@ -178,7 +179,7 @@ impl<'a> DeviceLab<'a> {
             let (_, values) = &self.random[&(operand, operands[operand].without_sign)];
             f64::from(values[index % self.block_elements])
         };
-        let bound = op.precision().bound();
+        let bound = op.precision().bound() * subject.implementations[implementation].amplification;
         let elements = answers.iter().map(|(_, found)| found.len()).sum();
         let wrong = sample(elements, op.flops()).into_par_iter().find_map_first(|number| {
             let (mut index, mut answers) = (number, answers.iter());
@@ -274,7 +275,8 @@ impl Lab for DeviceLab<'_> {
             Ok(())
         })?;
         self.bench.expected = expected;
-        Ok((time, self.sample(subject)))
+        self.bench.reference = implementation;
+        Ok((time, self.sample(subject, implementation)))
     }
 
     fn check(
@@ -282,8 +284,10 @@ impl Lab for DeviceLab<'_> {
         subject: &Subject,
         implementation: usize,
     ) -> Result<(Duration, Result<f64, Mismatch>), Trouble> {
-        // Two right answers may each differ from the definition's by the bound.
-        let bound = 2.0 * subject.op.precision().bound();
+        // Two right answers may each differ from the definition's by their bounds.
+        let amplification = [self.bench.reference, implementation]
+            .map(|number| subject.implementations[number].amplification);
+        let bound = amplification.iter().sum::<f64>() * subject.op.precision().bound();
         let expected = std::mem::take(&mut self.bench.expected);
         let (mut largest, mut mismatch) = (0.0f64, None);
         let answered = self.answer(subject, implementation, |operand, number, first, found| {

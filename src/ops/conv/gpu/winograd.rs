@@ -15,22 +15,38 @@ use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
 
 /// The outputs that are computed from one patch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct OutputTile {
     name: &'static str,
     height: usize,
     width: usize,
     /// The smallest number of channels, in and out, with which the transforms pay off.
     fewest_channels: usize,
+    /// Errors of the answer relative to those of the definition's sums, and likewise of the filters' gradient: the table
+    /// in [`winograd`](crate::ops::conv::winograd).
+    amplification: [f64; 2],
 }
 
-const SMALL_TILE: OutputTile = OutputTile { name: "winograd_2x2", height: 2, width: 2, fewest_channels: 16 };
+/// A tile as `tile!(height, width, fewest channels, [amplification, of the filters' gradient])`.
+macro_rules! tile {
+    ($height:literal, $width:literal, $channels:literal, $amplification:expr) => {
+        OutputTile {
+            name: concat!("winograd_", $height, "x", $width),
+            height: $height,
+            width: $width,
+            fewest_channels: $channels,
+            amplification: $amplification,
+        }
+    };
+}
+
+const SMALL_TILE: OutputTile = tile!(2, 2, 16, [1.0, 1.0]);
 
 const LARGE_TILES: [OutputTile; 4] = [
-    OutputTile { name: "winograd_3x3", height: 3, width: 3, fewest_channels: 32 },
-    OutputTile { name: "winograd_4x3", height: 4, width: 3, fewest_channels: 32 },
-    OutputTile { name: "winograd_3x4", height: 3, width: 4, fewest_channels: 32 },
-    OutputTile { name: "winograd_4x4", height: 4, width: 4, fewest_channels: 32 },
+    tile!(3, 3, 32, [1.12, 1.12]),
+    tile!(4, 3, 32, [1.67, 1.31]),
+    tile!(3, 4, 32, [1.67, 1.31]),
+    tile!(4, 4, 32, [2.49, 1.53]),
 ];
 
 /// Smaller images than this leave most of a tile idle.
@@ -147,9 +163,10 @@ impl PassInTiles<'_> {
         calls.extend(product.calls);
         calls.push(self.result());
         let workspace = workspace.into_iter().chain(product.workspace).collect();
-        let exact_on_integers = self.tile.exact_on_integers();
+        let [of_result, of_filters] = self.tile.amplification;
         Some(Implementation {
-            exact_on_integers,
+            exact_on_integers: self.tile.exact_on_integers(),
+            amplification: if let FusedPass::GradFilters(_) = self.pass { of_filters } else { of_result },
             ..Implementation::of_calls(self.tile.name, calls, workspace)
         })
     }
