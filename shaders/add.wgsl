@@ -1,6 +1,6 @@
 // add, direct: every element from its definition.
 // sum[i] = a[i] + b[i].
-// An invocation owns one element; a workgroup owns 64 consecutive ones.
+// An invocation owns TOGETHER elements, WORKGROUP_SIZE apart.
 // Defined in src/ops/add.rs.
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
@@ -15,9 +15,16 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let index = global_index(workgroup, workgroups, invocation);
-    if (index >= ELEMENTS) {
-        return;
+    let first = first_index(workgroup, workgroups, invocation);
+    var values: array<f32, TOGETHER>;
+    for (var i = 0u; i < TOGETHER; i++) {
+        let index = min(first + i * WORKGROUP_SIZE, ELEMENTS - 1u);
+        values[i] = a[index] + b[index];
     }
-    sum[index] = a[index] + b[index];
+    for (var i = 0u; i < TOGETHER; i++) {
+        let index = first + i * WORKGROUP_SIZE;
+        if (index < ELEMENTS) {
+            sum[index] = values[i];
+        }
+    }
 }

@@ -1,6 +1,6 @@
 // activation.grad from the activation's input, direct; the appended file defines derivative(input).
 // grad_input[i] = grad_output[i] * derivative(input[i]).
-// An invocation owns one element; a workgroup owns 64 consecutive ones.
+// An invocation owns TOGETHER elements, WORKGROUP_SIZE apart.
 // Defined in src/ops/activation/grad.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
@@ -15,9 +15,16 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let index = global_index(workgroup, workgroups, invocation);
-    if (index >= ELEMENTS) {
-        return;
+    let first = first_index(workgroup, workgroups, invocation);
+    var values: array<f32, TOGETHER>;
+    for (var i = 0u; i < TOGETHER; i++) {
+        let index = min(first + i * WORKGROUP_SIZE, ELEMENTS - 1u);
+        values[i] = grad_output[index] * derivative(input[index]);
     }
-    grad_input[index] = grad_output[index] * derivative(input[index]);
+    for (var i = 0u; i < TOGETHER; i++) {
+        let index = first + i * WORKGROUP_SIZE;
+        if (index < ELEMENTS) {
+            grad_input[index] = values[i];
+        }
+    }
 }

@@ -38,10 +38,18 @@ fn main(
     let factor = statistics.y * affine.x;
     let slope = statistics.y * sums.x / f32(ROWS);
     let share_of_each = sums.y / f32(ROWS);
-    for (var row = place.first_row; row < place.end_row; row += LANES) {
-        let index = row * CHANNELS + k;
-        let difference = input[index] - statistics.x;
-        let grad = gradient(index, difference * factor + affine.y);
-        grad_input[index] = factor * (grad - share_of_each - difference * slope);
+    for (var row = place.first_row; row < place.end_row; row += TOGETHER * LANES) {
+        var values: array<f32, TOGETHER>;
+        for (var i = 0u; i < TOGETHER; i++) {
+            let index = min(row + i * LANES, ROWS - 1u) * CHANNELS + k;
+            let difference = input[index] - statistics.x;
+            let grad = gradient(index, difference * factor + affine.y);
+            values[i] = factor * (grad - share_of_each - difference * slope);
+        }
+        for (var i = 0u; i < TOGETHER; i++) {
+            if (row + i * LANES < place.end_row) {
+                grad_input[(row + i * LANES) * CHANNELS + k] = values[i];
+            }
+        }
     }
 }

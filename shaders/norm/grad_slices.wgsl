@@ -25,12 +25,20 @@ fn main(
         let inverse = inverse_of_batch(variance[k]);
         let factor = inverse * weight_of(k);
         let shift = bias_of(k);
-        for (var row = place.first_row; row < place.end_row; row += LANES) {
-            let index = row * CHANNELS + k;
-            let difference = input[index] - mean_of_channel;
-            let grad = gradient(index, difference * factor + shift);
-            keep(index, grad);
-            sums += grad * vec2(difference * inverse, 1.0);
+        for (var row = place.first_row; row < place.end_row; row += TOGETHER * LANES) {
+            var differences: array<f32, TOGETHER>;
+            var grads: array<f32, TOGETHER>;
+            for (var i = 0u; i < TOGETHER; i++) {
+                let index = min(row + i * LANES, ROWS - 1u) * CHANNELS + k;
+                differences[i] = input[index] - mean_of_channel;
+                grads[i] = gradient(index, differences[i] * factor + shift);
+            }
+            for (var i = 0u; i < TOGETHER; i++) {
+                if (row + i * LANES < place.end_row) {
+                    keep((row + i * LANES) * CHANNELS + k, grads[i]);
+                    sums += grads[i] * vec2(differences[i] * inverse, 1.0);
+                }
+            }
         }
         if (place.slice == 0u && place.lane == 0u) {
             sums_of_slices[k] = vec2(mean_of_channel, inverse);

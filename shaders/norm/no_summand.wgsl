@@ -1,5 +1,5 @@
 // Nothing is added to a normalised value.
-// Appended by src/ops/norm/forward.rs with norm/finish.wgsl.
+// Appended by src/ops/norm/forward.rs.
 
 fn with_summand(index: u32, value: f32) -> f32 {
     return value;

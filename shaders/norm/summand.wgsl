@@ -1,5 +1,5 @@
 // The other branch of a residual block is added to a normalised value.
-// Appended by src/ops/norm/forward.rs with norm/finish.wgsl, and with the const line SUMMAND_BINDING.
+// Appended by src/ops/norm/forward.rs, and with the const line SUMMAND_BINDING.
 
 @group(0) @binding(SUMMAND_BINDING) var<storage, read> summand: array<f32>;
 

@@ -42,8 +42,16 @@ fn main(
     }
     let factor = inverse_of_batch(variance_of_channel) * weight_of(k);
     let shift = bias_of(k);
-    for (var row = place.first_row; row < place.end_row; row += LANES) {
-        let index = row * CHANNELS + k;
-        output[index] = finished(index, (input[index] - mean_of_channel) * factor + shift);
+    for (var row = place.first_row; row < place.end_row; row += TOGETHER * LANES) {
+        var values: array<f32, TOGETHER>;
+        for (var i = 0u; i < TOGETHER; i++) {
+            let index = min(row + i * LANES, ROWS - 1u) * CHANNELS + k;
+            values[i] = with_summand(index, (input[index] - mean_of_channel) * factor + shift);
+        }
+        for (var i = 0u; i < TOGETHER; i++) {
+            if (row + i * LANES < place.end_row) {
+                output[(row + i * LANES) * CHANNELS + k] = activate(values[i]);
+            }
+        }
     }
 }

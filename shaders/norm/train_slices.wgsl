@@ -20,7 +20,15 @@ fn main(
     if (place.is_inside) {
         // Relative to one of them, values are close to zero.
         origin = input[place.slice * SLICE_ROWS * CHANNELS + k];
-        for (var row = place.first_row; row < place.end_row; row += LANES) {
+        var row = place.first_row;
+        for (; row + (TOGETHER - 1u) * LANES < place.end_row; row += TOGETHER * LANES) {
+            var values: array<f32, TOGETHER>;
+            for (var i = 0u; i < TOGETHER; i++) {
+                values[i] = input[(row + i * LANES) * CHANNELS + k] - origin;
+            }
+            moments = together(moments, of_values(values));
+        }
+        for (; row < place.end_row; row += LANES) {
             moments = together(moments, of_value(input[row * CHANNELS + k] - origin));
         }
     }
@@ -28,4 +36,18 @@ fn main(
     if (place.is_inside && place.lane == 0u) {
         moments_of_slices[place.slice * CHANNELS + k] = vec2(origin + moments.mean, moments.squares);
     }
+}
+
+// Of values whose mean is close to zero: a division for all of them.
+fn of_values(values: array<f32, TOGETHER>) -> Moments {
+    var sum = 0.0;
+    for (var i = 0u; i < TOGETHER; i++) {
+        sum += values[i];
+    }
+    let mean = sum / f32(TOGETHER);
+    var squares = 0.0;
+    for (var i = 0u; i < TOGETHER; i++) {
+        squares += (values[i] - mean) * (values[i] - mean);
+    }
+    return Moments(f32(TOGETHER), mean, squares);
 }

@@ -6,25 +6,43 @@ use super::context::Context;
 use super::submission::Dispatch;
 use super::timestamps::Timestamps;
 use crate::Result;
+use crate::device::DeviceKind;
 use crate::plan::TimedBy;
+
+/// A GPU that was idle for longer than this may have slowed down.
+const LONGEST_PAUSE: Duration = Duration::from_millis(300);
+
+/// How long a GPU is kept busy before it is timed, if it was idle: one that has slowed down takes about 0.3 seconds to come
+/// back to its rate.
+const WAKING: Duration = Duration::from_millis(400);
+
+/// Duration of a submission of a device that wakes, unless one run takes longer.
+const WAKING_RUN: Duration = Duration::from_millis(5);
+
+/// Most runs in it.
+const MOST_WAKING_RUNS: f64 = 1000.0;
 
 /// The clock that times runs: the device's timestamps if they are plausible, otherwise the host's clock.
 #[derive(Debug)]
-pub struct Clock(Option<Timestamps>);
+pub struct Clock {
+    timestamps: Option<Timestamps>,
+    /// When the device was last seen at work.
+    last_busy: Option<Instant>,
+}
 
 impl Clock {
     pub fn new(context: &Context) -> Self {
         let has_timestamps = context.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
-        Clock(has_timestamps.then(|| Timestamps::new(context)))
+        Clock { timestamps: has_timestamps.then(|| Timestamps::new(context)), last_busy: None }
     }
 
     /// The clock of the next measurement.
     pub fn timed_by(&self) -> TimedBy {
-        if self.0.is_some() { TimedBy::GpuTimestamps } else { TimedBy::HostClock }
+        if self.timestamps.is_some() { TimedBy::GpuTimestamps } else { TimedBy::HostClock }
     }
 
     /// Runs `dispatches`, `times` times over, and waits; returns the time from the first launch to the end of the
-    /// last.
+    /// last. A GPU that was idle runs them before that for some 0.4 seconds, until it has its full rate again.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the device failed.
@@ -34,19 +52,39 @@ impl Clock {
         }
         // Earlier work must not be counted.
         context.wait()?;
+        self.wake(context, dispatches)?;
         let start = Instant::now();
-        context.submit(dispatches, times, self.0.as_ref())?;
+        context.submit(dispatches, times, self.timestamps.as_ref())?;
         context.wait()?;
         let on_host = start.elapsed();
-        let Some(timestamps) = &self.0 else { return Ok(on_host) };
+        self.last_busy = Some(Instant::now());
+        let Some(timestamps) = &self.timestamps else { return Ok(on_host) };
         match between(timestamps.read(context)?, timestamps.period, on_host) {
             Some(on_device) => Ok(on_device),
             None => {
                 // Measurements by two clocks cannot be compared: from here on, only the host's clock is used.
-                self.0 = None;
+                self.timestamps = None;
                 Ok(on_host)
             }
         }
+    }
+}
+
+impl Clock {
+    fn wake(&self, context: &Context, dispatches: &[Dispatch]) -> Result<()> {
+        let is_awake = self.last_busy.is_some_and(|last| last.elapsed() < LONGEST_PAUSE);
+        if is_awake || context.profile.kind == DeviceKind::Software {
+            return Ok(());
+        }
+        let (start, mut times) = (Instant::now(), 1);
+        while start.elapsed() < WAKING {
+            let submitted = Instant::now();
+            context.submit(dispatches, times, None)?;
+            context.wait()?;
+            let once = submitted.elapsed().as_secs_f64() / times as f64;
+            times = (WAKING_RUN.as_secs_f64() / once).clamp(1.0, MOST_WAKING_RUNS) as usize;
+        }
+        Ok(())
     }
 }
 

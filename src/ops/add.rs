@@ -49,7 +49,10 @@ impl Op for Add {
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
         let constants = vec![("ELEMENTS", self.elements.into())];
         let direct = shader!("add.wgsl", "grid.wgsl");
-        vec![Implementation::of("direct", KernelCall::elementwise(direct, constants, 3, self.elements))]
+        vec![Implementation::of(
+            "direct",
+            KernelCall::elementwise_together(direct, constants, 3, self.elements),
+        )]
     }
 
     /// Whichever of the two comes last takes the other as its summand.

@@ -74,6 +74,9 @@ pub const ENTRY_POINT: &str = "main";
 /// Number of invocations in a workgroup of kernels in which an invocation owns one element.
 pub const WORKGROUP_SIZE: u32 = 64;
 
+/// Elements that an invocation owns where it owns several: their loads wait together. As in `shaders/grid.wgsl`.
+pub const TOGETHER: usize = 4;
+
 /// The largest number of workgroups along one axis that every device supports.
 pub const MAX_WORKGROUPS_PER_AXIS: u32 = 65_535;
 
@@ -105,6 +108,16 @@ impl KernelCall {
     ) -> Self {
         let workgroups = elements.div_ceil(WORKGROUP_SIZE as usize);
         KernelCall::new(source, constants, Binding::operands(operands), workgroups)
+    }
+
+    /// A launch with one invocation for [`TOGETHER`] elements each, numbered by `first_index` of `shaders/grid.wgsl`.
+    pub fn elementwise_together(
+        source: Source,
+        constants: Vec<(&'static str, Constant)>,
+        operands: usize,
+        elements: usize,
+    ) -> Self {
+        KernelCall::elementwise(source, constants, operands, elements.div_ceil(TOGETHER))
     }
 }
 

@@ -57,7 +57,10 @@ impl Op for ActivationForward {
         source.files.extend(self.activation.formula().files);
         let mut constants = self.activation.constants();
         constants.push(("ELEMENTS", self.elements.into()));
-        vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 2, self.elements))]
+        vec![Implementation::of(
+            "direct",
+            KernelCall::elementwise_together(source, constants, 2, self.elements),
+        )]
     }
 
     fn as_epilogue(&self, operand: usize) -> Option<Valuewise<Epilogue>> {

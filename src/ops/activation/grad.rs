@@ -81,7 +81,10 @@ impl Op for ActivationGrad {
         source.files.extend(self.activation.formula().files);
         let mut constants = self.activation.constants();
         constants.push(("ELEMENTS", self.elements.into()));
-        vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 3, self.elements))]
+        vec![Implementation::of(
+            "direct",
+            KernelCall::elementwise_together(source, constants, 3, self.elements),
+        )]
     }
 
     fn as_prologue(&self) -> Option<Valuewise<Prologue>> {

@@ -3,7 +3,7 @@
 
 use super::BatchNormSize;
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Binding, KernelCall, Source};
+use crate::ops::kernel::{Binding, KernelCall, Source, TOGETHER};
 use crate::ops::rows::INVOCATIONS;
 
 /// Number of workgroups that keep a large GPU busy.
@@ -34,8 +34,9 @@ impl Slices {
         let slice_rows = rows.div_ceil(wanted);
         // Recomputed, so that no slice is empty.
         let count = rows.div_ceil(slice_rows);
-        // An invocation loops over its rows and over its slices; those of the first lane also over the sums of all lanes.
-        let trips = slice_rows.div_ceil(lanes) + count.div_ceil(lanes) + lanes;
+        // An invocation loops over its rows, several times over those that it reads together, and over its slices; those of
+        // the first lane also over the sums of all lanes.
+        let trips = 3 * (slice_rows.div_ceil(lanes) + TOGETHER) + count.div_ceil(lanes) + lanes;
         let fits = INVOCATIONS <= device.max_workgroup_invocations as usize && trips <= device.loop_trips();
         fits.then_some(Slices { rows, channels, count, slice_rows, width })
     }

@@ -110,7 +110,6 @@ impl BatchNormTrain {
             "norm/deviation.wgsl",
             "norm/lanes.wgsl",
             "norm/moments.wgsl",
-            "norm/finish.wgsl",
             "grid.wgsl"
         );
         let bindings =

@@ -68,6 +68,18 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
         ("many channels and a stride", [1, 15, 14, 100], 132, 1, [3, 3], [2, 2], [1, 1], both(1)),
         ("many odd channels", [1, 12, 13, 67], 131, 1, [3, 3], [1, 1], [1, 1], both(1)),
         ("3x3, long and low", [1, 4, 33, 16], 20, 1, [3, 3], [1, 1], [1, 1], both(1)),
+        ("wider than a row of invocations", [2, 11, 37, 12], 20, 1, [5, 5], [1, 1], [1, 1], both(2)),
+        (
+            "fours of channels, four different sides",
+            [2, 7, 10, 24],
+            36,
+            1,
+            [3, 5],
+            [1, 1],
+            [1, 1],
+            sides(0, 3, 4, 1),
+        ),
+        ("a single row", [2, 1, 9, 8], 12, 1, [7, 2], [1, 1], [1, 1], sides(3, 3, 1, 0)),
         ("one row and a stride", [4, 1, 1, 4], 8, 1, [1, 1], [2, 2], [1, 1], both(0)),
         ("one row, a stride down", [1, 1, 16, 64], 64, 1, [1, 1], [2, 1], [1, 1], both(0)),
     ];

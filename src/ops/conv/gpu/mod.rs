@@ -1,8 +1,9 @@
-//! The GPU kernels of convolutions besides the direct ones: for few channels, as matrix products, and with Winograd's
-//! convolution.
+//! The GPU kernels of convolutions besides the direct ones: for few channels, with staged patches, as matrix products, and
+//! with Winograd's convolution.
 
 mod few_channels;
 mod products;
+mod staged;
 mod winograd;
 
 use crate::device::DeviceProfile;
@@ -23,8 +24,8 @@ pub enum FusedPass {
     GradFilters(Prologue),
 }
 
-/// All ways to do a pass, best guess first: by the kernels for few channels, as the `product` that `tiled` computes, by
-/// Winograd's convolution, and `direct`, from the definition.
+/// All ways to do a pass, best guess first: by the kernels for few channels, with staged patches, as the `product` that
+/// `tiled` computes, by Winograd's convolution, and `direct`, from the definition.
 pub fn implementations(
     geometry: &ConvGeometry,
     pass: FusedPass,
@@ -34,6 +35,7 @@ pub fn implementations(
     device: &DeviceProfile,
 ) -> Vec<Implementation> {
     let mut ways: Vec<Implementation> = few_channels::implementations(geometry, pass, device).collect();
+    ways.extend(staged::implementations(geometry, pass, device));
     ways.extend(products::products(geometry, product, tiled, device));
     ways.extend(winograd::implementations(geometry, pass, device));
     ways.push(direct);

@@ -1,18 +1,26 @@
-//! Convolutions of groups with few channels, including depthwise ones, for which matrix products do not fill a tile.
+//! Convolutions of groups with few channels, including depthwise ones, for which matrix products do not fill a tile; and the
+//! filters' gradient of a single group with a few dozen.
 
 use super::packet::Packet;
 use super::strip::{Limits, Strip, even_parts};
 use super::tap_groups::TapGroups;
 use super::workgroups::{invocations, workgroup_bytes};
-use crate::device::DeviceProfile;
+use crate::device::{DeviceKind, DeviceProfile};
 use crate::ops::conv::phases::Phases;
 use crate::ops::conv::{ConvGeometry, OPERANDS};
+use crate::ops::cost::{Cost, CostClass, LAUNCH, multiprocessors};
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
 use crate::ops::prologue::Prologue;
 
 /// The largest number of channels of a group: more fill the tiles of a matrix product.
 const MOST_GROUP_CHANNELS: usize = 16;
+
+/// The largest number of channels of a single group in the filters' gradient.
+const MOST_CHANNELS_OF_ONE: usize = 32;
+
+/// Share of the peak multiply-add rate that the filters' gradient of a single group is expected to reach.
+const EFFICIENCY: f64 = 0.4;
 
 /// The largest number of neighbouring strips of a row that a workgroup owns: their windows share columns, and those of
 /// neighbouring rows share rows.
@@ -48,6 +56,13 @@ impl Channels {
         } else {
             Some(Channels::Scalars)
         }
+    }
+
+    /// Channels of a single group that are few, but not so few as a stem's.
+    fn of_one_group(geometry: &ConvGeometry) -> Option<Self> {
+        let channels = [geometry.in_channels, geometry.out_channels];
+        let suits = |count: usize| count.is_multiple_of(4) && count > 4 && count <= MOST_CHANNELS_OF_ONE;
+        (geometry.groups == 1 && channels.into_iter().all(suits)).then_some(Channels::Quads)
     }
 
     /// The channels that are moved at a time.
@@ -121,7 +136,7 @@ pub fn forward(
     source.files.extend(channels.packet().finish().files);
     let mut call = written.call(geometry, channels, source, geometry.constants(), device)?;
     epilogue.complete(&mut call, OPERANDS);
-    Some(Implementation::of(name(geometry), call))
+    Some(Implementation::of(name(geometry), call).tailored())
 }
 
 /// The input's gradient; `None` if groups are not small, or windows or strides too large.
@@ -147,7 +162,7 @@ pub fn grad_input(
     let source = shader!("conv/few_channels/grad_input_grouped.wgsl", "conv/few_channels/input_strips.wgsl");
     let mut call = written.call(geometry, channels, source, constants, device)?;
     prologue.complete_packets(&mut call, OPERANDS, channels.packet() == Packet::Quad);
-    Some(Implementation::of(name(geometry), call))
+    Some(Implementation::of(name(geometry), call).tailored())
 }
 
 /// The tensor that a kernel of `shaders/conv/few_channels/strips.wgsl` writes, and the weights that it needs.
@@ -241,7 +256,7 @@ pub fn grad_filters(
     prologue: &Prologue,
     device: &DeviceProfile,
 ) -> Option<Implementation> {
-    let channels = Channels::of_small_groups(geometry)?;
+    let channels = Channels::of_small_groups(geometry).or_else(|| Channels::of_one_group(geometry))?;
     let most_taps = (MOST_SUMS / channels.sums()).min(8);
     let limits = Limits { positions: 4, taps: most_taps, columns: 12, products: 4 * most_taps };
     let strip = Strip::of_output(&geometry.width, limits)?;
@@ -257,5 +272,16 @@ pub fn grad_filters(
         sum_bytes: 4 * channels.width(),
         trips: 1 + strip.positions * (2 + strip.taps) + strip.columns,
     };
-    Some(groups.implementation(name(geometry), source, channels.packet(), prologue, device))
+    if geometry.groups > 1 {
+        return Some(
+            groups.implementation(name(geometry), source, channels.packet(), prologue, device).tailored(),
+        );
+    }
+    let way = groups.implementation("strips", source, channels.packet(), prologue, device);
+    let class = match device.kind {
+        DeviceKind::Software => CostClass::Reserve,
+        _ => CostClass::BestOfKind,
+    };
+    let products = geometry.flops() as f64 / 2.0 / multiprocessors(device) as f64;
+    Some(way.at(Cost { class, time: products / EFFICIENCY + 2.0 * LAUNCH }))
 }

@@ -35,5 +35,5 @@ pub fn implementations(
             [grouped::grad_input(geometry, prologue, device), stem::grad_input(geometry, prologue, device)]
         }
     };
-    ways.into_iter().flatten().map(Implementation::tailored)
+    ways.into_iter().flatten()
 }
