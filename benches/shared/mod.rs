@@ -39,12 +39,14 @@ pub fn plan_of(
 
 /// Random weights and images, labels among the classes, and positions that start at zero: a buffer's content.
 pub fn contents(plan: &Plan) -> Vec<HostBuffer<f32>> {
+    // Long buffers repeat them: what a step costs does not depend on it, and drawing them anew would take seconds.
+    const DRAWN: usize = 99_991;
     let mut generator = SmallRng::seed_from_u64(0);
+    let reals: Vec<f32> = (0..DRAWN).map(|_| generator.random_range(-0.05..0.05)).collect();
+    let bytes: Vec<u8> = (0..DRAWN).map(|_| generator.random()).collect();
     let mut content = |name: &str, element, elements| match element {
-        Element::Real => {
-            HostBuffer::real((0..elements).map(|_| generator.random_range(-0.05..0.05)).collect())
-        }
-        Element::Byte => HostBuffer::byte((0..elements).map(|_| generator.random()).collect()),
+        Element::Real => HostBuffer::real(reals.iter().copied().cycle().take(elements).collect()),
+        Element::Byte => HostBuffer::byte(bytes.iter().copied().cycle().take(elements).collect()),
         Element::Index if name.starts_with("train/labels") => {
             HostBuffer::index((0..elements).map(|_| generator.random_range(0..CLASSES as u32)).collect())
         }

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wgconv::executors::Opened;
 use wgconv::gpu::ShaderChecks;
+use wgconv::ops::Op;
 use wgconv::plan::Workbench;
 use wgconv::verify::cases::{self, Case};
 use wgconv::verify::{Data, Exhaustive, Status, Verdict, random_cases, verify};
@@ -81,6 +82,9 @@ impl Origin {
     }
 }
 
+/// Cases whose kernels are compiled together, on all cores.
+const COMPILED_TOGETHER: usize = 32;
+
 /// Small geometries, and the numbers of those to run.
 struct Geometries {
     sweep: Exhaustive,
@@ -114,20 +118,32 @@ impl Verify {
             // A trial keeps its operation: each kind of data has its own cases.
             let mut cases: Vec<_> =
                 origin.data().iter().map(|&data| (data, self.cases(origin, &geometries.sweep))).collect();
-            loop {
+            let next = |_| {
                 let next = cases.iter_mut().map(|(data, cases)| Some((*data, cases.next()?)));
-                let Some(next) = next.collect::<Option<Vec<(Data, Case)>>>() else { break };
-                for (data, case) in next {
-                    let implementations = self.implementations(&case, executor);
-                    for verdict in verify(case, data, executor, &implementations) {
+                next.collect::<Option<Vec<(Data, Case)>>>()
+            };
+            let mut trials = std::iter::repeat(()).map_while(next).peekable();
+            while trials.peek().is_some() {
+                let batch: Vec<(Data, Case)> = trials.by_ref().take(COMPILED_TOGETHER).flatten().collect();
+                let names: Vec<Vec<&'static str>> =
+                    batch.iter().map(|(_, case)| self.implementations(case, executor)).collect();
+                let wanted: Vec<(&dyn Op, &[&'static str])> = batch
+                    .iter()
+                    .zip(&names)
+                    .map(|((_, case), names)| (case.op.as_ref(), &names[..]))
+                    .collect();
+                executor.compile_ahead(&wanted);
+                let done = batch.len() / origin.data().len();
+                for ((data, case), names) in batch.into_iter().zip(&names) {
+                    for verdict in verify(case, data, executor, names) {
                         counts.add(&verdict);
                         let command = self.command(&verdict, origin);
                         bar.suspend(|| self.show(&verdict, &command))?;
                     }
                 }
-                // No other case has these sizes, and compiled kernels take memory.
+                // Few other cases have these sizes, and compiled kernels take memory.
                 executor.forget_kernels();
-                bar.inc(u64::from(matches!(origin, Origin::Table)));
+                bar.inc(if let Origin::Table = origin { done as u64 } else { 0 });
             }
             bar.inc(u64::from(!matches!(origin, Origin::Table)));
         }

@@ -424,6 +424,17 @@ impl Workbench for GpuExecutor {
         self.set_preference(Preference::Named(implementation.into()));
     }
 
+    fn compile_ahead(&mut self, wanted: &[(&dyn Op, &[&'static str])]) {
+        let profile = &self.context.profile;
+        let implementations = |&(op, names): &(&dyn Op, &[&'static str])| {
+            let offered = op.implementations(profile).into_iter();
+            let named = offered.filter(|implementation| names.contains(&implementation.name));
+            named.map(|implementation| in_pieces(profile, op, implementation)).collect::<Vec<_>>()
+        };
+        let all: Vec<Implementation> = wanted.iter().flat_map(implementations).collect();
+        self.pipelines.compile(&self.context.device, &all.iter().collect::<Vec<_>>());
+    }
+
     fn forget_kernels(&mut self) {
         self.pipelines.restart(self.pipelines.checks());
     }

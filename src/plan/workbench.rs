@@ -62,6 +62,10 @@ pub trait Workbench: Executor {
     /// that [`Workbench::choose`] returns.
     fn prefer(&mut self, implementation: &str);
 
+    /// Compiles these implementations of operations together, on all cores, before they are prepared one by one. What does
+    /// not compile is reported when it is prepared.
+    fn compile_ahead(&mut self, _wanted: &[(&dyn Op, &[&'static str])]) {}
+
     /// Frees the kernels compiled so far; prepared plans keep those that they use.
     fn forget_kernels(&mut self) {}
 
