@@ -23,7 +23,7 @@
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-presets=(lenet vgg-mini resnet20 mobilenet-mini cifar-fast-small)
+presets=(lenet vgg-mini resnet8 resnet20 mobilenet-mini cifar-fast-small)
 parts=(verify launches deepbench steps recipes mnist candidates peers)
 
 # Minutes that a part takes at most in one call.
@@ -160,7 +160,7 @@ steps() {
     # The most telling first.
     local rows=(lenet:128 vgg-mini:128 resnet20:128 cifar-fast-small:1024 mobilenet-mini:128 resnet20:1024 vgg-mini:1024
         lenet:1024 lenet:64 mobilenet-mini:1024 vgg-mini:64 lenet:512 vgg-mini:512)
-    [ -z "$reduced" ] || rows=(lenet:64 resnet20:4)
+    [ -z "$reduced" ] || rows=(lenet:64 resnet8:4)
     for row in "${rows[@]}"; do
         model=${row%:*} batch=${row#*:} sizes=3,32,32
         [ "$model" != lenet ] || sizes=1,28,28

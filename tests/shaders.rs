@@ -418,7 +418,8 @@ fn every_kernel_of_several_workgroups_can_be_cut_into_pieces() {
             assert!(pieces.len() >= 2, "{what} cannot be cut");
             let done: u32 = pieces.iter().flat_map(|piece| &piece.workgroups[..1]).sum();
             assert_eq!(done, workgroups, "{what}");
-            let numbers = ["workgroup_number(workgroup, workgroups)", "global_index(workgroup, workgroups,"];
+            let numbers = ["workgroup_number", "global_index", "first_index"]
+                .map(|name| format!("{name}(workgroup, workgroups"));
             let files = call.source.files.iter().filter(|text| !text.contains("fn workgroup_number"));
             let uses = files.filter(|text| numbers.iter().any(|number| text.contains(number))).count();
             assert!(uses > 0, "{what} does not number its workgroups");

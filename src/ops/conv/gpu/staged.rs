@@ -213,3 +213,80 @@ impl Block {
         call
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::epilogue::Epilogue;
+    use crate::ops::window::{Padding, WindowOptions};
+    use crate::tensor::ImageShape;
+
+    fn geometry(batch: usize, size: usize, channels: [usize; 2], kernel: usize) -> ConvGeometry {
+        let image = ImageShape { height: size, width: size, channels: channels[0] };
+        let window = WindowOptions { padding: Padding::Same, ..WindowOptions::new([kernel; 2]) };
+        ConvGeometry::new(batch, image, channels[1], 1, &window).unwrap()
+    }
+
+    fn gpu() -> DeviceProfile {
+        DeviceProfile {
+            kind: DeviceKind::DiscreteGpu,
+            multiprocessors: Some(132),
+            ..DeviceProfile::portable()
+        }
+    }
+
+    fn blocks(geometry: &ConvGeometry) -> Vec<(Sizes, Block)> {
+        let sizes = Sizes::of(geometry, &FusedPass::Forward(Epilogue::NONE)).unwrap();
+        ROWS.into_iter().filter_map(|(_, rows)| Some((sizes, Block::best(rows, &sizes, &gpu())?))).collect()
+    }
+
+    #[test]
+    fn blocks_fit_the_device_and_stage_whole_parts_of_the_channels() {
+        let sizes = [1, 7, 14, 31, 33, 64, 112];
+        let channels = [[4, 4], [16, 16], [24, 64], [64, 24], [128, 128]];
+        for (size, channels) in sizes.into_iter().flat_map(|size| channels.map(|channels| (size, channels))) {
+            for kernel in [2, 3, 5, 7] {
+                let found = blocks(&geometry(2, size, channels, kernel));
+                assert_eq!(found.len(), 2, "{size}, {channels:?}, {kernel}");
+                for (sizes, block) in found {
+                    assert!(block.invocations() <= MOST_INVOCATIONS, "{block:?}");
+                    let bytes = 16 * block.staged(&sizes).iter().sum::<usize>();
+                    assert!(
+                        bytes <= MOST_BYTES.min(gpu().max_workgroup_bytes as usize),
+                        "{block:?}: {bytes} bytes"
+                    );
+                    assert!(sizes.source_quads.is_multiple_of(block.staged_quads), "{block:?}");
+                    assert!(
+                        sizes.width.div_ceil(block.columns) * block.columns < sizes.width + block.columns
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_device_gets_enough_workgroups() {
+        let [(sizes, block), _] = blocks(&geometry(128, 32, [16, 16], 3))[..] else { panic!("two blocks") };
+        assert!(block.workgroups(&sizes) * block.invocations() >= 132 * 256, "{block:?}");
+        assert_eq!((block.columns, block.quads), (32, 2), "{block:?}");
+    }
+
+    #[test]
+    fn other_convolutions_have_other_kernels() {
+        let suits =
+            |geometry: ConvGeometry| Sizes::of(&geometry, &FusedPass::Forward(Epilogue::NONE)).is_some();
+        assert!(suits(geometry(1, 9, [8, 8], 3)));
+        for channels in [[6, 8], [8, 6], [132, 8], [8, 132]] {
+            assert!(!suits(geometry(1, 9, channels, 3)), "{channels:?}");
+        }
+        assert!(!suits(geometry(1, 9, [8, 8], 1)) && !suits(geometry(1, 19, [8, 8], 9)));
+        let image = ImageShape { height: 9, width: 9, channels: 8 };
+        for (stride, dilation, groups) in [([2, 1], [1, 1], 1), ([1, 1], [1, 2], 1), ([1, 1], [1, 1], 2)] {
+            let window = WindowOptions { stride, dilation, ..WindowOptions::new([3, 3]) };
+            assert!(
+                !suits(ConvGeometry::new(1, image, 8, groups, &window).unwrap()),
+                "{stride:?} {dilation:?} {groups}"
+            );
+        }
+    }
+}
