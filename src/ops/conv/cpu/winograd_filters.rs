@@ -1,14 +1,16 @@
 //! The filter gradient by Winograd's convolution: the transpose of its forward pass, tile by tile.
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 use rayon::prelude::*;
 
 use super::filter_sums::FilterOperands;
 use super::line::Line;
 use super::source::Source;
 use super::winograd::{FEWEST_CHANNELS, PARTS, TRANSFORM, TransformPatches};
-use super::winograd_lines::{INPUTS, OUTPUTS, filter_grad_line, grad_line};
-use crate::cpu::{Positions, add_outer_products, load_part, spare, store_part, vectorized, with_scratch};
+use super::winograd_lines::{
+    INPUTS, OUTPUTS, PixelPart, TileTransform, filter_grad_line, grad_line, transform_tiles,
+};
+use crate::cpu::{Positions, add_outer_products, spare, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::conv::winograd::{SHORTEST_SUM, is_in_reach};
 use crate::ops::window::Axis;
@@ -82,7 +84,12 @@ impl<'a> WinogradFilters<'a> {
             });
             let filters = grad_filters.par_chunks_mut(9 * in_channels).enumerate();
             filters.for_each(|(k, grad_filter)| {
-                vectorized(TransformSums { sums, k, channels: [in_channels, out_channels], grad_filter });
+                transform_tiles(&mut TransformSums {
+                    sums,
+                    k,
+                    channels: [in_channels, out_channels],
+                    grad_filter,
+                });
             });
         });
     }
@@ -117,11 +124,11 @@ impl<'a> WinogradFilters<'a> {
             let rows = row * OUTPUTS..(row + 1) * OUTPUTS;
             input.with_strip(image, &patch_height, &patch_width, rows.clone(), 0, |strip, pitch| {
                 let (counts, channels, part) = ([1, across], in_channels, patch_part);
-                vectorized(TransformPatches { strip, pitch, counts, channels, patches, part });
+                transform_tiles(&mut TransformPatches { strip, pitch, counts, channels, patches, part });
             });
             grad_output.with_strip(image, &grad_height, &grad_width, rows, 0, |strip, pitch| {
                 let (tiles, channels) = (across, out_channels);
-                vectorized(TransformGradients { strip, pitch, tiles, channels, gradients });
+                transform_tiles(&mut TransformGradients { strip, pitch, tiles, channels, gradients });
             });
         });
     }
@@ -152,32 +159,43 @@ struct TransformGradients<'a> {
     gradients: &'a mut [f32],
 }
 
-impl WithSimd for TransformGradients<'_> {
-    type Output = ();
+impl TileTransform<OUTPUTS, INPUTS> for TransformGradients<'_> {
+    fn counts(&self) -> [usize; 2] {
+        [1, self.tiles]
+    }
 
-    #[allow(clippy::needless_range_loop, reason = "the loops walk across lines, which lie the other way")]
+    fn channels(&self) -> usize {
+        self.channels
+    }
+
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let TransformGradients { strip, pitch, tiles, channels, gradients } = self;
-        for tile in 0..tiles {
-            for c in (0..channels).step_by(S::F32_LANES) {
-                let mut lines = [[simd.splat_f32s(0.0); INPUTS]; OUTPUTS];
-                for (row, lines) in lines.iter_mut().enumerate() {
-                    let row = &strip[row * pitch + tile * OUTPUTS * channels..][..OUTPUTS * channels];
-                    let line = std::array::from_fn(|column| {
-                        load_part(simd, &row[column * channels + c..(column + 1) * channels])
-                    });
-                    *lines = grad_line(simd, line);
-                }
-                for v in 0..INPUTS {
-                    let line = grad_line(simd, std::array::from_fn(|row| lines[row][v]));
-                    for (u, value) in line.into_iter().enumerate() {
-                        let at = ((u * INPUTS + v) * tiles + tile) * channels;
-                        store_part(simd, &mut gradients[at + c..at + channels], value);
-                    }
-                }
-            }
-        }
+    fn read<S: Simd, const WHOLE: bool>(
+        &self,
+        simd: S,
+        [_, tile]: [usize; 2],
+        [row, column]: [usize; 2],
+        part: PixelPart,
+    ) -> S::f32s {
+        let pixel = row * self.pitch + (tile * OUTPUTS + column) * self.channels;
+        part.read::<S, WHOLE>(simd, self.strip, pixel)
+    }
+
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, values: [S::f32s; OUTPUTS]) -> [S::f32s; INPUTS] {
+        grad_line(simd, values)
+    }
+
+    #[inline(always)]
+    fn write<S: Simd, const WHOLE: bool>(
+        &mut self,
+        simd: S,
+        [_, tile]: [usize; 2],
+        [u, v]: [usize; 2],
+        part: PixelPart,
+        value: S::f32s,
+    ) {
+        let pixel = ((u * INPUTS + v) * self.tiles + tile) * self.channels;
+        part.write::<S, WHOLE>(simd, self.gradients, pixel, value);
     }
 }
 
@@ -190,29 +208,41 @@ struct TransformSums<'a> {
     grad_filter: &'a mut [f32],
 }
 
-impl WithSimd for TransformSums<'_> {
-    type Output = ();
+impl TileTransform<INPUTS, 3> for TransformSums<'_> {
+    fn counts(&self) -> [usize; 2] {
+        [1, 1]
+    }
 
-    #[allow(clippy::needless_range_loop, reason = "the loops walk across lines, which lie the other way")]
+    fn channels(&self) -> usize {
+        self.channels[0]
+    }
+
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let TransformSums { sums, k, channels: [channels, filters], grad_filter } = self;
-        for c in (0..channels).step_by(S::F32_LANES) {
-            let mut lines = [[simd.splat_f32s(0.0); 3]; INPUTS];
-            for (u, lines) in lines.iter_mut().enumerate() {
-                let line = std::array::from_fn(|v| {
-                    let at = ((u * INPUTS + v) * filters + k) * channels;
-                    load_part(simd, &sums[at + c..at + channels])
-                });
-                *lines = filter_grad_line(simd, line);
-            }
-            for s in 0..3 {
-                let line = filter_grad_line(simd, std::array::from_fn(|u| lines[u][s]));
-                for (r, value) in line.into_iter().enumerate() {
-                    let at = (r * 3 + s) * channels;
-                    store_part(simd, &mut grad_filter[at + c..at + channels], value);
-                }
-            }
-        }
+    fn read<S: Simd, const WHOLE: bool>(
+        &self,
+        simd: S,
+        _: [usize; 2],
+        [u, v]: [usize; 2],
+        part: PixelPart,
+    ) -> S::f32s {
+        let [channels, filters] = self.channels;
+        part.read::<S, WHOLE>(simd, self.sums, ((u * INPUTS + v) * filters + self.k) * channels)
+    }
+
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, values: [S::f32s; INPUTS]) -> [S::f32s; 3] {
+        filter_grad_line(simd, values)
+    }
+
+    #[inline(always)]
+    fn write<S: Simd, const WHOLE: bool>(
+        &mut self,
+        simd: S,
+        _: [usize; 2],
+        [r, s]: [usize; 2],
+        part: PixelPart,
+        value: S::f32s,
+    ) {
+        part.write::<S, WHOLE>(simd, self.grad_filter, (r * 3 + s) * self.channels[0], value);
     }
 }
