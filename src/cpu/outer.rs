@@ -140,7 +140,9 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for OuterTile<'_, '_, ROW
                 }
             }
         });
-        put_rows(simd, &mut result[self.first * *stride..], *stride, *columns, sums, true);
+        // A copy: if `sums` itself were indexed at run time, it would not stay in registers.
+        let done = sums;
+        put_rows(simd, &mut result[self.first * *stride..], *stride, *columns, &done, true);
     }
 }
 

@@ -321,8 +321,10 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for PanelTile<'_, '_, ROW
                 (down, across) = (down + 1, 0);
             }
         }
+        // A copy: if `sums` itself were indexed at run time, it would not stay in registers.
+        let done = sums;
         let (step, columns) = (rows.result_steps[1], *columns);
-        put_rows(simd, &mut result[self.result..], step, columns, sums, part.depth > 0);
+        put_rows(simd, &mut result[self.result..], step, columns, &done, part.depth > 0);
     }
 }
 

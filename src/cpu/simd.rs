@@ -81,10 +81,10 @@ pub(super) fn put_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
     result: &mut [f32],
     step: usize,
     columns: usize,
-    sums: [[S::f32s; VECTORS]; ROWS],
+    sums: &[[S::f32s; VECTORS]; ROWS],
     add: bool,
 ) {
-    // Loops without branches, which are unrolled: sums that were indexed at run time would not stay in registers.
+    // Loops with no more in them than needed may be unrolled.
     if columns == VECTORS * S::F32_LANES {
         for row in 0..ROWS {
             let result = &mut result[row * step..][..VECTORS * S::F32_LANES];
