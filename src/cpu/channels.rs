@@ -78,6 +78,8 @@ impl WithSimd for ChannelProduct<'_> {
             let mut first = 0;
             while first < counts[1] {
                 first += match (counts[1] - first, shared) {
+                    // Fourteen columns are twice seven, rather than eight, four and two.
+                    (7 | 14, 3) => self.overlapping_tile::<S, 7, 3>(simd, down, first),
                     (8.., 3) => self.overlapping_tile::<S, 8, 3>(simd, down, first),
                     (8.., 5) => self.overlapping_tile::<S, 8, 5>(simd, down, first),
                     (8.., 4..) => self.partly_overlapping_tile::<S, 8, 3>(simd, down, first),
@@ -104,9 +106,12 @@ impl ChannelProduct<'_> {
             for tap in 0..runs[0] * runs[1] {
                 let (r, s) = (tap / runs[1], tap % runs[1]);
                 let filter = load::<S>(&packed[tap * pitch..]);
-                let source = &source[r * run_steps[0] + s * run_steps[1]..];
+                let mut source = &source[r * run_steps[0] + s * run_steps[1]..];
                 for (row, sum) in sums.iter_mut().enumerate() {
-                    *sum = simd.mul_add_e_f32s(load::<S>(&source[row * source_steps[1]..]), filter, *sum);
+                    if row > 0 {
+                        source = &source[source_steps[1]..];
+                    }
+                    *sum = simd.mul_add_e_f32s(load::<S>(source), filter, *sum);
                 }
             }
             sums
@@ -197,9 +202,20 @@ fn add_overlapping<S: Simd, const ROWS: usize, const TAPS: usize>(
     pitch: usize,
     sums: &mut [S::f32s; ROWS],
 ) {
-    let filter: [S::f32s; TAPS] = std::array::from_fn(|tap| load::<S>(&packed[tap * pitch..]));
+    // What is left is cut off step by step: places computed from the start would each take a register of their own.
+    let (mut source, mut packed) = (source, packed);
+    let mut filter = [simd.splat_f32s(0.0); TAPS];
+    for (tap, filter) in filter.iter_mut().enumerate() {
+        if tap > 0 {
+            packed = &packed[pitch..];
+        }
+        *filter = load::<S>(packed);
+    }
     for at in 0..ROWS + TAPS - 1 {
-        let values = load::<S>(&source[at * step..]);
+        if at > 0 {
+            source = &source[step..];
+        }
+        let values = load::<S>(source);
         for (tap, &filter) in filter.iter().enumerate() {
             if let Some(sum) = at.checked_sub(tap).and_then(|row| sums.get_mut(row)) {
                 *sum = simd.mul_add_e_f32s(values, filter, *sum);
@@ -279,13 +295,19 @@ impl Sums<'_> {
         let mut registers = [[simd.splat_f32s(0.0); VECTORS]; TAPS];
         positions.for_each_line(|left_start, right_start| {
             let (left, right) = (&left[channel + left_start..], &right[channel + right_start..]);
+            // What is left is cut off step by step: places computed from the start would each take a register of their own.
+            let (mut lefts, mut rights) = (left, right);
             for across in 0..counts[2] {
-                let left = &left[across * left_steps[2]..];
-                let right = &right[across * right_steps[2]..];
+                if across > 0 {
+                    (lefts, rights) = (&lefts[left_steps[2]..], &rights[right_steps[2]..]);
+                }
+                let (mut left, right) = (lefts, rights);
                 let right: [S::f32s; VECTORS] =
                     std::array::from_fn(|vector| load::<S>(&right[vector * S::F32_LANES..]));
                 for (tap, registers) in registers.iter_mut().enumerate() {
-                    let left = &left[tap * *tap_step..];
+                    if tap > 0 {
+                        left = &left[*tap_step..];
+                    }
                     for (vector, register) in registers.iter_mut().enumerate() {
                         let left = load::<S>(&left[vector * S::F32_LANES..]);
                         *register = simd.mul_add_e_f32s(left, right[vector], *register);

@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::simd::{for_tile, lanes, load, most_rows, put, vectorized};
+use super::simd::{for_tile, lanes, load, most_rows, put_rows, vectorized};
 
 /// Regularly spaced positions in the two tensors whose products are summed. All steps are in elements.
 #[derive(Clone, Copy, Debug)]
@@ -140,14 +140,9 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for OuterTile<'_, '_, ROW
                 }
             }
         });
-        // A copy for the loop below: if `sums` itself were indexed at run time, it would not stay in registers.
+        // A copy: if `sums` itself were indexed at run time, it would not stay in registers.
         let done = sums;
-        for (row, sums) in done.iter().enumerate() {
-            let result = &mut result[(self.first + row) * *stride..][..*columns];
-            for (vector, &sum) in sums.iter().enumerate() {
-                put(simd, result, vector, sum, true);
-            }
-        }
+        put_rows(simd, &mut result[self.first * *stride..], *stride, *columns, &done, true);
     }
 }
 

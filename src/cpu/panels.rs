@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::simd::{for_tile, lanes, load, most_rows, put, vectorized};
+use super::simd::{for_tile, lanes, load, most_rows, put_rows, vectorized};
 
 /// The largest depth of a panel that is processed at a time: 2048 rows of two vectors are 256 KiB, which fit in a
 /// core's second-level cache.
@@ -321,14 +321,10 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for PanelTile<'_, '_, ROW
                 (down, across) = (down + 1, 0);
             }
         }
-        // A copy for the loop below: if `sums` itself were indexed at run time, it would not stay in registers.
+        // A copy: if `sums` itself were indexed at run time, it would not stay in registers.
         let done = sums;
-        for (row, sums) in done.iter().enumerate() {
-            let result = &mut result[self.result + row * rows.result_steps[1]..][..*columns];
-            for (vector, &sum) in sums.iter().enumerate() {
-                put(simd, result, vector, sum, part.depth > 0);
-            }
-        }
+        let (step, columns) = (rows.result_steps[1], *columns);
+        put_rows(simd, &mut result[self.result..], step, columns, &done, part.depth > 0);
     }
 }
 

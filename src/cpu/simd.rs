@@ -74,6 +74,36 @@ pub(super) fn put<S: Simd>(simd: S, row: &mut [f32], vector: usize, sum: S::f32s
     }
 }
 
+/// As [`put`], for the sums of several rows that start `step` apart, each of so many columns.
+#[inline(always)]
+pub(super) fn put_rows<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    result: &mut [f32],
+    step: usize,
+    columns: usize,
+    sums: &[[S::f32s; VECTORS]; ROWS],
+    add: bool,
+) {
+    // Loops with no more in them than needed may be unrolled.
+    if columns == VECTORS * S::F32_LANES {
+        for row in 0..ROWS {
+            let result = &mut result[row * step..][..VECTORS * S::F32_LANES];
+            for vector in 0..VECTORS {
+                let result = load_mut::<S>(&mut result[vector * S::F32_LANES..]);
+                let sum = sums[row][vector];
+                *result = if add { simd.add_f32s(*result, sum) } else { sum };
+            }
+        }
+        return;
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        let result = &mut result[row * step..][..columns];
+        for (vector, &sum) in sums.iter().enumerate() {
+            put(simd, result, vector, sum, add);
+        }
+    }
+}
+
 /// The number of rows of a tile, of `vectors` vectors per row, whose sums make good use of the CPU's registers: each
 /// vector of the result has a register of its own.
 #[inline(always)]

@@ -9,7 +9,9 @@ use rayon::prelude::*;
 use super::correlation::{Correlation, CorrelationOperands};
 use super::line::Line;
 use super::source::Source;
-use super::winograd_lines::{INPUTS, OUTPUTS, filter_line, input_line, output_line};
+use super::winograd_lines::{
+    INPUTS, OUTPUTS, PixelPart, TileTransform, filter_line, input_line, output_line, transform_tiles,
+};
 use crate::cpu::{Panels, Rows, load_part, store_part, vectorized, with_scratch};
 
 /// Number of elements of a patch, and of products per tile and pair of channels.
@@ -139,7 +141,7 @@ impl<'a> WinogradCorrelation<'a> {
             let rows = block.tile_rows.start * OUTPUTS..block.tile_rows.end * OUTPUTS;
             for (number, image) in block.images.clone().enumerate() {
                 source.with_strip(image, &height, &width, rows.clone(), 0, |strip, pitch| {
-                    vectorized(TransformPatches {
+                    transform_tiles(&mut TransformPatches {
                         strip,
                         pitch,
                         counts: [block.tile_rows.len(), across],
@@ -168,13 +170,15 @@ impl<'a> WinogradCorrelation<'a> {
                     }
                 }
                 let image = result.len() / block.images.len();
+                let columns = self.width.results;
                 for (number, result) in result.chunks_exact_mut(image).enumerate() {
-                    vectorized(TransformProducts {
+                    transform_tiles(&mut TransformProducts {
                         products: &products[number * tiles_of_image * result_channels..],
                         part: sizes[1],
                         counts: [block.tile_rows.len(), across],
                         channels: result_channels,
-                        columns: self.width.results,
+                        rows: image / (columns * result_channels),
+                        columns,
                         result,
                     });
                 }
@@ -239,34 +243,44 @@ pub struct TransformPatches<'a> {
     pub part: usize,
 }
 
-impl WithSimd for TransformPatches<'_> {
-    type Output = ();
+impl TileTransform<INPUTS, INPUTS> for TransformPatches<'_> {
+    fn counts(&self) -> [usize; 2] {
+        self.counts
+    }
 
-    #[allow(clippy::needless_range_loop, reason = "the loops walk across lines, which lie the other way")]
+    fn channels(&self) -> usize {
+        self.channels
+    }
+
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let TransformPatches { strip, pitch, counts, channels, patches, part } = self;
-        for tile in 0..counts[0] * counts[1] {
-            let (down, across) = (tile / counts[1], tile % counts[1]);
-            let corner = down * OUTPUTS * pitch + across * OUTPUTS * channels;
-            for c in (0..channels).step_by(S::F32_LANES) {
-                let mut lines = [[simd.splat_f32s(0.0); INPUTS]; INPUTS];
-                for (row, lines) in lines.iter_mut().enumerate() {
-                    let row = &strip[corner + row * pitch..][..INPUTS * channels];
-                    let line = std::array::from_fn(|column| {
-                        load_part(simd, &row[column * channels + c..(column + 1) * channels])
-                    });
-                    *lines = input_line(simd, line);
-                }
-                for v in 0..INPUTS {
-                    let line = input_line(simd, std::array::from_fn(|row| lines[row][v]));
-                    for (u, value) in line.into_iter().enumerate() {
-                        let at = (u * INPUTS + v) * part + tile * channels;
-                        store_part(simd, &mut patches[at + c..at + channels], value);
-                    }
-                }
-            }
-        }
+    fn read<S: Simd, const WHOLE: bool>(
+        &self,
+        simd: S,
+        [down, across]: [usize; 2],
+        [row, column]: [usize; 2],
+        part: PixelPart,
+    ) -> S::f32s {
+        let pixel = (down * OUTPUTS + row) * self.pitch + (across * OUTPUTS + column) * self.channels;
+        part.read::<S, WHOLE>(simd, self.strip, pixel)
+    }
+
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, values: [S::f32s; INPUTS]) -> [S::f32s; INPUTS] {
+        input_line(simd, values)
+    }
+
+    #[inline(always)]
+    fn write<S: Simd, const WHOLE: bool>(
+        &mut self,
+        simd: S,
+        [down, across]: [usize; 2],
+        [u, v]: [usize; 2],
+        part: PixelPart,
+        value: S::f32s,
+    ) {
+        let tile = down * self.counts[1] + across;
+        let pixel = (u * INPUTS + v) * self.part + tile * self.channels;
+        part.write::<S, WHOLE>(simd, self.patches, pixel, value);
     }
 }
 
@@ -276,39 +290,52 @@ struct TransformProducts<'a> {
     part: usize,
     counts: [usize; 2],
     channels: usize,
-    /// Number of columns of the result.
+    /// Number of rows and columns of the result.
+    rows: usize,
     columns: usize,
     result: &'a mut [f32],
 }
 
-impl WithSimd for TransformProducts<'_> {
-    type Output = ();
+impl TileTransform<INPUTS, OUTPUTS> for TransformProducts<'_> {
+    fn counts(&self) -> [usize; 2] {
+        self.counts
+    }
 
-    #[allow(clippy::needless_range_loop, reason = "the loops walk across lines, which lie the other way")]
+    fn channels(&self) -> usize {
+        self.channels
+    }
+
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let TransformProducts { products, part, counts, channels, columns, result } = self;
-        let rows = result.len() / (columns * channels);
-        for tile in 0..counts[0] * counts[1] {
-            let (top, left) = (tile / counts[1] * OUTPUTS, tile % counts[1] * OUTPUTS);
-            let (height, width) = (OUTPUTS.min(rows - top), OUTPUTS.min(columns - left));
-            for c in (0..channels).step_by(S::F32_LANES) {
-                let mut lines = [[simd.splat_f32s(0.0); OUTPUTS]; INPUTS];
-                for (u, lines) in lines.iter_mut().enumerate() {
-                    let line = std::array::from_fn(|v| {
-                        let at = (u * INPUTS + v) * part + tile * channels;
-                        load_part(simd, &products[at + c..at + channels])
-                    });
-                    *lines = output_line(simd, line);
-                }
-                for column in 0..width {
-                    let line = output_line(simd, std::array::from_fn(|u| lines[u][column]));
-                    for (row, value) in line.into_iter().enumerate().take(height) {
-                        let at = ((top + row) * columns + left + column) * channels;
-                        store_part(simd, &mut result[at + c..at + channels], value);
-                    }
-                }
-            }
+    fn read<S: Simd, const WHOLE: bool>(
+        &self,
+        simd: S,
+        [down, across]: [usize; 2],
+        [u, v]: [usize; 2],
+        part: PixelPart,
+    ) -> S::f32s {
+        let tile = down * self.counts[1] + across;
+        let pixel = (u * INPUTS + v) * self.part + tile * self.channels;
+        part.read::<S, WHOLE>(simd, self.products, pixel)
+    }
+
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, values: [S::f32s; INPUTS]) -> [S::f32s; OUTPUTS] {
+        output_line(simd, values)
+    }
+
+    #[inline(always)]
+    fn write<S: Simd, const WHOLE: bool>(
+        &mut self,
+        simd: S,
+        [down, across]: [usize; 2],
+        [row, column]: [usize; 2],
+        part: PixelPart,
+        value: S::f32s,
+    ) {
+        let (row, column) = (down * OUTPUTS + row, across * OUTPUTS + column);
+        if row < self.rows && column < self.columns {
+            let pixel = (row * self.columns + column) * self.channels;
+            part.write::<S, WHOLE>(simd, self.result, pixel, value);
         }
     }
 }

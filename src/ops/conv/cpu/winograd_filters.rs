@@ -1,14 +1,18 @@
 //! The filter gradient by Winograd's convolution: the transpose of its forward pass, tile by tile.
 
-use pulp::{Simd, WithSimd};
+use std::ops::Range;
+
+use pulp::Simd;
 use rayon::prelude::*;
 
 use super::filter_sums::FilterOperands;
 use super::line::Line;
 use super::source::Source;
 use super::winograd::{FEWEST_CHANNELS, PARTS, TRANSFORM, TransformPatches};
-use super::winograd_lines::{INPUTS, OUTPUTS, filter_grad_line, grad_line};
-use crate::cpu::{Positions, add_outer_products, load_part, spare, store_part, vectorized, with_scratch};
+use super::winograd_lines::{
+    INPUTS, OUTPUTS, PixelPart, TileTransform, filter_grad_line, grad_line, transform_tiles,
+};
+use crate::cpu::{Positions, add_in_order, add_outer_products, spare, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::conv::winograd::{SHORTEST_SUM, is_in_reach};
 use crate::ops::window::Axis;
@@ -16,6 +20,16 @@ use crate::ops::window::Axis;
 /// Number of elements of the patches and gradients that are transformed at a time: 8 MiB, which fit in a last-level
 /// cache beside other data.
 const BATCH_ELEMENTS: usize = 2 << 20;
+
+/// The largest number of elements of the sums with which a core sums a share of the strips alone, into sums of its own, so
+/// that what it transforms stays in its caches: 256 KiB.
+const OWN_SUMS_ELEMENTS: usize = 64 << 10;
+
+/// Number of elements of the patches and gradients that a core transforms at a time then: 512 KiB.
+const SHARE_ELEMENTS: usize = 128 << 10;
+
+/// The largest number of such shares. It does not depend on the number of cores, so that the answer does not either.
+const MOST_SHARES: usize = 16;
 
 /// The smallest number of tiles that are transformed at a time: with fewer, loading the sums would not pay off.
 const FEWEST_TILES: usize = 128;
@@ -62,40 +76,111 @@ impl<'a> WinogradFilters<'a> {
     pub fn run(&self, operands: FilterOperands<'_>) {
         let FilterOperands { input, ref grad_output, grad_filters } = operands;
         let ConvGeometry { batch_size, in_channels, out_channels, .. } = *self.geometry;
-        let [down, across] = self.tiles();
-        // A strip is a row of tiles.
-        let strips = batch_size * down;
-        let fitting = BATCH_ELEMENTS / (PARTS * (in_channels + out_channels));
-        let strips_at_once = fitting.max(FEWEST_TILES).div_ceil(across).min(strips);
-        let tiles = strips_at_once * across;
         let input = Source::plain(input, in_channels);
-        with_scratch(PARTS * out_channels * in_channels, |sums| {
-            sums.fill(0.0);
-            with_scratch(PARTS * (tiles * in_channels + spare()), |patches| {
-                with_scratch(PARTS * tiles * out_channels, |gradients| {
-                    for first in (0..strips).step_by(strips_at_once) {
-                        let count = strips_at_once.min(strips - first);
-                        self.transform(first, count, &input, grad_output, patches, gradients);
-                        self.add(count * across, patches, gradients, sums);
-                    }
+        let strips = batch_size * self.tiles()[0];
+        let elements = PARTS * out_channels * in_channels;
+        with_scratch(elements, |sums| {
+            if elements > OWN_SUMS_ELEMENTS {
+                self.sum_together(strips, &input, grad_output, sums);
+            } else {
+                let shares = (strips * self.tiles()[1] / FEWEST_TILES).clamp(1, MOST_SHARES);
+                with_scratch(shares * elements, |of_shares| {
+                    of_shares.par_chunks_mut(elements).enumerate().for_each(|(share, sums)| {
+                        let first = |share: usize| share * strips / shares;
+                        self.sum_alone(first(share)..first(share + 1), &input, grad_output, sums);
+                    });
+                    add_in_order(sums, of_shares);
                 });
-            });
+            }
             let filters = grad_filters.par_chunks_mut(9 * in_channels).enumerate();
             filters.for_each(|(k, grad_filter)| {
-                vectorized(TransformSums { sums, k, channels: [in_channels, out_channels], grad_filter });
+                transform_tiles(&mut TransformSums {
+                    sums,
+                    k,
+                    channels: [in_channels, out_channels],
+                    grad_filter,
+                });
             });
         });
     }
 
-    /// Transforms some rows of tiles: `patches[strip][part][tile][c]` and `gradients[strip][part][tile][k]`.
+    /// Number of strips, which are rows of tiles, that are transformed at a time: as many as fit, but not too few.
+    fn strips_at_once(&self, fitting: usize, fewest_tiles: usize) -> usize {
+        let ConvGeometry { in_channels, out_channels, .. } = self.geometry;
+        let tiles = fitting / (PARTS * (in_channels + out_channels));
+        tiles.max(fewest_tiles).div_ceil(self.tiles()[1])
+    }
+
+    /// Sums all strips, with all cores first on the transforms of some of them, then on the sums of each part.
+    fn sum_together(&self, strips: usize, input: &Source<'_>, grad_output: &Source<'_>, sums: &mut [f32]) {
+        let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
+        let across = self.tiles()[1];
+        let at_once = self.strips_at_once(BATCH_ELEMENTS, FEWEST_TILES).min(strips);
+        // `[strip][part][tile][channel]`
+        let pixels = across * PARTS;
+        sums.fill(0.0);
+        with_scratch(at_once * pixels * in_channels + spare(), |patches| {
+            with_scratch(at_once * pixels * out_channels, |gradients| {
+                for first in (0..strips).step_by(at_once) {
+                    let count = at_once.min(strips - first);
+                    let patches_of = patches.par_chunks_mut(pixels * in_channels);
+                    let gradients_of = gradients.par_chunks_mut(pixels * out_channels);
+                    let numbers = (first..first + count).into_par_iter();
+                    numbers.zip(patches_of.zip(gradients_of)).for_each(|(strip, (patches, gradients))| {
+                        self.transform(strip, input, grad_output, patches, gradients, across);
+                    });
+                    let part = out_channels * in_channels;
+                    let counts = [1, count, across];
+                    sums.par_chunks_mut(part).enumerate().for_each(|(part, sums)| {
+                        self.add(part, counts, pixels, patches, gradients, across, sums);
+                    });
+                }
+            });
+        });
+    }
+
+    /// Sums some strips on the calling thread.
+    fn sum_alone(
+        &self,
+        strips: Range<usize>,
+        input: &Source<'_>,
+        grad_output: &Source<'_>,
+        sums: &mut [f32],
+    ) {
+        let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
+        let across = self.tiles()[1];
+        let at_once = self.strips_at_once(SHARE_ELEMENTS, FEWEST_TILES / 2).min(strips.len());
+        // `[part][tile][channel]`, with a tile more than there are, so that the parts do not compete for the same cache sets.
+        let pitch = at_once * across + 1;
+        sums.fill(0.0);
+        with_scratch(PARTS * pitch * in_channels + spare(), |patches| {
+            with_scratch(PARTS * pitch * out_channels, |gradients| {
+                for first in strips.clone().step_by(at_once) {
+                    let count = at_once.min(strips.end - first);
+                    for strip in 0..count {
+                        let (patches, gradients) = (
+                            &mut patches[strip * across * in_channels..],
+                            &mut gradients[strip * across * out_channels..],
+                        );
+                        self.transform(first + strip, input, grad_output, patches, gradients, pitch);
+                    }
+                    for (part, sums) in sums.chunks_exact_mut(out_channels * in_channels).enumerate() {
+                        self.add(part, [1, 1, count * across], 0, patches, gradients, pitch, sums);
+                    }
+                }
+            });
+        });
+    }
+
+    /// Transforms the tiles of a strip. From one part of them to the next, there are `pitch` pixels.
     fn transform(
         &self,
-        first: usize,
-        count: usize,
+        strip: usize,
         input: &Source<'_>,
         grad_output: &Source<'_>,
         patches: &mut [f32],
         gradients: &mut [f32],
+        pitch: usize,
     ) {
         let ConvGeometry { in_channels, out_channels, height, width, .. } = *self.geometry;
         let [down, across] = self.tiles();
@@ -109,37 +194,41 @@ impl<'a> WinogradFilters<'a> {
             dilation: 1,
             before: 0,
         });
-        let (patch_part, grad_part) = (across * in_channels, across * out_channels);
-        let strips =
-            patches.par_chunks_mut(PARTS * patch_part).zip(gradients.par_chunks_mut(PARTS * grad_part));
-        strips.take(count).enumerate().for_each(|(strip, (patches, gradients))| {
-            let (image, row) = ((first + strip) / down, (first + strip) % down);
-            let rows = row * OUTPUTS..(row + 1) * OUTPUTS;
-            input.with_strip(image, &patch_height, &patch_width, rows.clone(), 0, |strip, pitch| {
-                let (counts, channels, part) = ([1, across], in_channels, patch_part);
-                vectorized(TransformPatches { strip, pitch, counts, channels, patches, part });
-            });
-            grad_output.with_strip(image, &grad_height, &grad_width, rows, 0, |strip, pitch| {
-                let (tiles, channels) = (across, out_channels);
-                vectorized(TransformGradients { strip, pitch, tiles, channels, gradients });
-            });
+        let parts = [in_channels, out_channels].map(|channels| pitch * channels);
+        let (image, row) = (strip / down, strip % down);
+        let rows = row * OUTPUTS..(row + 1) * OUTPUTS;
+        input.with_strip(image, &patch_height, &patch_width, rows.clone(), 0, |strip, pitch| {
+            let (counts, channels, part) = ([1, across], in_channels, parts[0]);
+            transform_tiles(&mut TransformPatches { strip, pitch, counts, channels, patches, part });
+        });
+        grad_output.with_strip(image, &grad_height, &grad_width, rows, 0, |strip, pitch| {
+            let (tiles, channels, part) = (across, out_channels, parts[1]);
+            transform_tiles(&mut TransformGradients { strip, pitch, tiles, channels, gradients, part });
         });
     }
 
-    /// Adds the products of transformed tiles to the sums `[part][k][c]`.
-    fn add(&self, tiles: usize, patches: &[f32], gradients: &[f32], sums: &mut [f32]) {
+    /// Adds the products of transformed tiles to the sums `[k][c]` of a part. The tiles are `counts` many: strips are `step`
+    /// pixels apart, and parts `pitch` pixels.
+    #[allow(clippy::too_many_arguments, reason = "the layout of the tiles")]
+    fn add(
+        &self,
+        part: usize,
+        counts: [usize; 3],
+        step: usize,
+        patches: &[f32],
+        gradients: &[f32],
+        pitch: usize,
+        sums: &mut [f32],
+    ) {
         let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
-        let across = self.tiles()[1];
         let positions = Positions {
-            counts: [1, tiles / across, across],
-            left_steps: [0, PARTS * across * out_channels, out_channels],
-            right_steps: [0, PARTS * across * in_channels, in_channels],
+            counts,
+            left_steps: [0, step * out_channels, out_channels],
+            right_steps: [0, step * in_channels, in_channels],
         };
-        sums.par_chunks_mut(out_channels * in_channels).enumerate().for_each(|(part, sums)| {
-            let left = &gradients[part * across * out_channels..];
-            let right = &patches[part * across * in_channels..];
-            add_outer_products(&positions, left, out_channels, right, in_channels, sums, in_channels);
-        });
+        let left = &gradients[part * pitch * out_channels..];
+        let right = &patches[part * pitch * in_channels..];
+        add_outer_products(&positions, left, out_channels, right, in_channels, sums, in_channels);
     }
 }
 
@@ -150,34 +239,47 @@ struct TransformGradients<'a> {
     tiles: usize,
     channels: usize,
     gradients: &'a mut [f32],
+    /// Distance from one part of the gradients to the next, in elements.
+    part: usize,
 }
 
-impl WithSimd for TransformGradients<'_> {
-    type Output = ();
+impl TileTransform<OUTPUTS, INPUTS> for TransformGradients<'_> {
+    fn counts(&self) -> [usize; 2] {
+        [1, self.tiles]
+    }
 
-    #[allow(clippy::needless_range_loop, reason = "the loops walk across lines, which lie the other way")]
+    fn channels(&self) -> usize {
+        self.channels
+    }
+
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let TransformGradients { strip, pitch, tiles, channels, gradients } = self;
-        for tile in 0..tiles {
-            for c in (0..channels).step_by(S::F32_LANES) {
-                let mut lines = [[simd.splat_f32s(0.0); INPUTS]; OUTPUTS];
-                for (row, lines) in lines.iter_mut().enumerate() {
-                    let row = &strip[row * pitch + tile * OUTPUTS * channels..][..OUTPUTS * channels];
-                    let line = std::array::from_fn(|column| {
-                        load_part(simd, &row[column * channels + c..(column + 1) * channels])
-                    });
-                    *lines = grad_line(simd, line);
-                }
-                for v in 0..INPUTS {
-                    let line = grad_line(simd, std::array::from_fn(|row| lines[row][v]));
-                    for (u, value) in line.into_iter().enumerate() {
-                        let at = ((u * INPUTS + v) * tiles + tile) * channels;
-                        store_part(simd, &mut gradients[at + c..at + channels], value);
-                    }
-                }
-            }
-        }
+    fn read<S: Simd, const WHOLE: bool>(
+        &self,
+        simd: S,
+        [_, tile]: [usize; 2],
+        [row, column]: [usize; 2],
+        part: PixelPart,
+    ) -> S::f32s {
+        let pixel = row * self.pitch + (tile * OUTPUTS + column) * self.channels;
+        part.read::<S, WHOLE>(simd, self.strip, pixel)
+    }
+
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, values: [S::f32s; OUTPUTS]) -> [S::f32s; INPUTS] {
+        grad_line(simd, values)
+    }
+
+    #[inline(always)]
+    fn write<S: Simd, const WHOLE: bool>(
+        &mut self,
+        simd: S,
+        [_, tile]: [usize; 2],
+        [u, v]: [usize; 2],
+        part: PixelPart,
+        value: S::f32s,
+    ) {
+        let pixel = (u * INPUTS + v) * self.part + tile * self.channels;
+        part.write::<S, WHOLE>(simd, self.gradients, pixel, value);
     }
 }
 
@@ -190,29 +292,41 @@ struct TransformSums<'a> {
     grad_filter: &'a mut [f32],
 }
 
-impl WithSimd for TransformSums<'_> {
-    type Output = ();
+impl TileTransform<INPUTS, 3> for TransformSums<'_> {
+    fn counts(&self) -> [usize; 2] {
+        [1, 1]
+    }
 
-    #[allow(clippy::needless_range_loop, reason = "the loops walk across lines, which lie the other way")]
+    fn channels(&self) -> usize {
+        self.channels[0]
+    }
+
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let TransformSums { sums, k, channels: [channels, filters], grad_filter } = self;
-        for c in (0..channels).step_by(S::F32_LANES) {
-            let mut lines = [[simd.splat_f32s(0.0); 3]; INPUTS];
-            for (u, lines) in lines.iter_mut().enumerate() {
-                let line = std::array::from_fn(|v| {
-                    let at = ((u * INPUTS + v) * filters + k) * channels;
-                    load_part(simd, &sums[at + c..at + channels])
-                });
-                *lines = filter_grad_line(simd, line);
-            }
-            for s in 0..3 {
-                let line = filter_grad_line(simd, std::array::from_fn(|u| lines[u][s]));
-                for (r, value) in line.into_iter().enumerate() {
-                    let at = (r * 3 + s) * channels;
-                    store_part(simd, &mut grad_filter[at + c..at + channels], value);
-                }
-            }
-        }
+    fn read<S: Simd, const WHOLE: bool>(
+        &self,
+        simd: S,
+        _: [usize; 2],
+        [u, v]: [usize; 2],
+        part: PixelPart,
+    ) -> S::f32s {
+        let [channels, filters] = self.channels;
+        part.read::<S, WHOLE>(simd, self.sums, ((u * INPUTS + v) * filters + self.k) * channels)
+    }
+
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, values: [S::f32s; INPUTS]) -> [S::f32s; 3] {
+        filter_grad_line(simd, values)
+    }
+
+    #[inline(always)]
+    fn write<S: Simd, const WHOLE: bool>(
+        &mut self,
+        simd: S,
+        _: [usize; 2],
+        [r, s]: [usize; 2],
+        part: PixelPart,
+        value: S::f32s,
+    ) {
+        part.write::<S, WHOLE>(simd, self.grad_filter, (r * 3 + s) * self.channels[0], value);
     }
 }
