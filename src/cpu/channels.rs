@@ -106,12 +106,9 @@ impl ChannelProduct<'_> {
             for tap in 0..runs[0] * runs[1] {
                 let (r, s) = (tap / runs[1], tap % runs[1]);
                 let filter = load::<S>(&packed[tap * pitch..]);
-                let mut source = &source[r * run_steps[0] + s * run_steps[1]..];
+                let source = &source[r * run_steps[0] + s * run_steps[1]..];
                 for (row, sum) in sums.iter_mut().enumerate() {
-                    if row > 0 {
-                        source = &source[source_steps[1]..];
-                    }
-                    *sum = simd.mul_add_e_f32s(load::<S>(source), filter, *sum);
+                    *sum = simd.mul_add_e_f32s(load::<S>(&source[row * source_steps[1]..]), filter, *sum);
                 }
             }
             sums
@@ -133,7 +130,11 @@ impl ChannelProduct<'_> {
             let mut sums = [simd.splat_f32s(0.0); ROWS];
             for r in 0..runs[0] {
                 let (packed, source) = (&packed[r * TAPS * pitch..], &source[r * run_steps[0]..]);
-                add_overlapping::<S, ROWS, TAPS>(simd, source, run_steps[1], packed, pitch, &mut sums);
+                if TAPS > 3 {
+                    add_walking::<S, ROWS, TAPS>(simd, source, run_steps[1], packed, pitch, &mut sums);
+                } else {
+                    add_overlapping::<S, ROWS, TAPS>(simd, source, run_steps[1], packed, pitch, &mut sums);
+                }
             }
             sums
         })
@@ -202,8 +203,23 @@ fn add_overlapping<S: Simd, const ROWS: usize, const TAPS: usize>(
     pitch: usize,
     sums: &mut [S::f32s; ROWS],
 ) {
-    // What is left is cut off step by step: places computed from the start would each take a register of their own.
-    let (mut source, mut packed) = (source, packed);
+    let filter: [S::f32s; TAPS] = std::array::from_fn(|tap| load::<S>(&packed[tap * pitch..]));
+    for at in 0..ROWS + TAPS - 1 {
+        add_to_windows(simd, at, load::<S>(&source[at * step..]), &filter, sums);
+    }
+}
+
+/// As [`add_overlapping`], for many taps: places are walked to, one after the other. If each were computed from the start,
+/// it would take a register of its own.
+#[inline(always)]
+fn add_walking<S: Simd, const ROWS: usize, const TAPS: usize>(
+    simd: S,
+    mut source: &[f32],
+    step: usize,
+    mut packed: &[f32],
+    pitch: usize,
+    sums: &mut [S::f32s; ROWS],
+) {
     let mut filter = [simd.splat_f32s(0.0); TAPS];
     for (tap, filter) in filter.iter_mut().enumerate() {
         if tap > 0 {
@@ -215,11 +231,22 @@ fn add_overlapping<S: Simd, const ROWS: usize, const TAPS: usize>(
         if at > 0 {
             source = &source[step..];
         }
-        let values = load::<S>(source);
-        for (tap, &filter) in filter.iter().enumerate() {
-            if let Some(sum) = at.checked_sub(tap).and_then(|row| sums.get_mut(row)) {
-                *sum = simd.mul_add_e_f32s(values, filter, *sum);
-            }
+        add_to_windows(simd, at, load::<S>(source), &filter, sums);
+    }
+}
+
+/// Adds the products of the values at place `at` to the sums of all windows that they lie in.
+#[inline(always)]
+fn add_to_windows<S: Simd, const ROWS: usize, const TAPS: usize>(
+    simd: S,
+    at: usize,
+    values: S::f32s,
+    filter: &[S::f32s; TAPS],
+    sums: &mut [S::f32s; ROWS],
+) {
+    for (tap, &filter) in filter.iter().enumerate() {
+        if let Some(sum) = at.checked_sub(tap).and_then(|row| sums.get_mut(row)) {
+            *sum = simd.mul_add_e_f32s(values, filter, *sum);
         }
     }
 }
