@@ -245,6 +245,11 @@ impl<T: Arithmetic> Workbench for HostExecutor<T> {
         T::forms(op).iter().all(|form| form.name != implementation || form.exact_on_integers)
     }
 
+    fn amplification(&self, op: &dyn Op, implementation: &str) -> f64 {
+        let mut forms = T::forms(op).into_iter();
+        forms.find(|form| form.name == implementation).map_or(1.0, |form| form.amplification)
+    }
+
     fn prefer(&mut self, implementation: &str) {
         self.preferred = Some(implementation.into());
     }

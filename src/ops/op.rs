@@ -152,6 +152,9 @@ pub struct CpuForm<'a, T = f32> {
     pub name: &'static str,
     /// Whether it gives an exact answer for small integers, if the operation does so at all.
     pub exact_on_integers: bool,
+    /// How many times the rounding errors of the operation's own sums its answers may have: 1, or more where transforms
+    /// amplify them.
+    pub amplification: f64,
     run: Box<Run<'a, T>>,
 }
 
@@ -167,12 +170,16 @@ impl<'a> CpuForm<'a> {
 impl<'a, T> CpuForm<'a, T> {
     /// A form that sums the products of the definition, in any order.
     pub fn exact(name: &'static str, run: impl Fn(&mut Operands<T>) + Send + Sync + 'a) -> Self {
-        CpuForm { name, exact_on_integers: true, run: Box::new(run) }
+        CpuForm { name, exact_on_integers: true, amplification: 1.0, run: Box::new(run) }
     }
 
-    /// A form that rounds intermediate results which the definition does not have.
-    pub fn rounding(name: &'static str, run: impl Fn(&mut Operands<T>) + Send + Sync + 'a) -> Self {
-        CpuForm { exact_on_integers: false, ..CpuForm::exact(name, run) }
+    /// A form that rounds intermediate results which the definition does not have, and amplifies their errors.
+    pub fn rounding(
+        name: &'static str,
+        amplification: f64,
+        run: impl Fn(&mut Operands<T>) + Send + Sync + 'a,
+    ) -> Self {
+        CpuForm { exact_on_integers: false, amplification, ..CpuForm::exact(name, run) }
     }
 
     /// Runs the operation.

@@ -48,9 +48,7 @@ pub trait Workbench: Executor {
     fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool;
 
     /// How many times the rounding errors of the operation's own sums this implementation's answer may have.
-    fn amplification(&self, _op: &dyn Op, _implementation: &str) -> f64 {
-        1.0
-    }
+    fn amplification(&self, op: &dyn Op, implementation: &str) -> f64;
 
     /// The implementation that `op` runs as unless another is preferred: the fastest if this executor measures,
     /// otherwise the best guess.

@@ -2,6 +2,7 @@
 
 use super::cpu::{Correlation, CorrelationOperands, DIRECT, Source, WINOGRAD, WinogradCorrelation, add_form};
 use super::gpu::{self, FusedPass};
+use super::winograd::AMPLIFICATION_OF_4X4;
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
@@ -113,7 +114,9 @@ impl Op for ConvForward {
         let direct = Correlation::forward(&self.geometry);
         let mut forms = vec![CpuForm::exact(DIRECT, move |operands| direct.run(self.on_cpu(operands)))];
         if let Some(winograd) = WinogradCorrelation::new(direct) {
-            let form = CpuForm::rounding(WINOGRAD, move |operands| winograd.run(self.on_cpu(operands)));
+            let form = CpuForm::rounding(WINOGRAD, AMPLIFICATION_OF_4X4[0], move |operands| {
+                winograd.run(self.on_cpu(operands))
+            });
             add_form(&mut forms, form, winograd.pays());
         }
         forms

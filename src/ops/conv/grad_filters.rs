@@ -2,6 +2,7 @@
 
 use super::cpu::{DIRECT, FilterOperands, FilterSums, Source, WINOGRAD, WinogradFilters, add_form};
 use super::gpu::{self, FusedPass};
+use super::winograd::AMPLIFICATION_OF_4X4;
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
 use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, reads_of_a, slices};
@@ -117,7 +118,9 @@ impl Op for ConvGradFilters {
         let direct = FilterSums::new(&self.geometry);
         let mut forms = vec![CpuForm::exact(DIRECT, move |operands| direct.run(self.on_cpu(operands)))];
         if let Some(winograd) = WinogradFilters::new(&self.geometry) {
-            let form = CpuForm::rounding(WINOGRAD, move |operands| winograd.run(self.on_cpu(operands)));
+            let form = CpuForm::rounding(WINOGRAD, AMPLIFICATION_OF_4X4[1], move |operands| {
+                winograd.run(self.on_cpu(operands))
+            });
             add_form(&mut forms, form, winograd.pays());
         }
         forms

@@ -8,6 +8,7 @@ use super::cpu::{
 };
 use super::gpu::{self, FusedPass};
 use super::phases::Phases;
+use super::winograd::AMPLIFICATION_OF_4X4;
 use super::{ConvGeometry, OPERANDS};
 use crate::cpu::{Matrix, MatrixMut, lanes, multiply, with_scratch};
 use crate::device::DeviceProfile;
@@ -194,7 +195,9 @@ impl Op for ConvGradInput {
         let patches = CpuForm::exact(PATCHES, |operands| self.run_in_patches(operands));
         add_form(&mut forms, patches, self.suits_patches());
         if let Some(winograd) = WinogradCorrelation::new(direct) {
-            let form = CpuForm::rounding(WINOGRAD, move |operands| winograd.run(self.on_cpu(operands)));
+            let form = CpuForm::rounding(WINOGRAD, AMPLIFICATION_OF_4X4[0], move |operands| {
+                winograd.run(self.on_cpu(operands))
+            });
             add_form(&mut forms, form, winograd.pays());
         }
         forms

@@ -31,6 +31,9 @@ use crate::ops::window::Axis;
 /// rounding errors of the transforms within the operation's bound, and there is nothing to gain.
 pub const SHORTEST_SUM: usize = 128;
 
+/// Errors of answers in tiles of 4x4, relative to those of the definition's sums, and of the filters' gradient.
+pub const AMPLIFICATION_OF_4X4: [f64; 2] = [2.49, 1.53];
+
 /// Whether Winograd's convolution supports the windows along an axis.
 pub fn is_in_reach(axis: &Axis) -> bool {
     (axis.kernel, axis.stride, axis.dilation) == (3, 1, 1)

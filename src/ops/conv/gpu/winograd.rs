@@ -7,7 +7,7 @@
 use super::FusedPass;
 use crate::device::DeviceProfile;
 use crate::ops::conv::ConvGeometry;
-use crate::ops::conv::winograd::{SHORTEST_SUM, is_in_reach};
+use crate::ops::conv::winograd::{AMPLIFICATION_OF_4X4, SHORTEST_SUM, is_in_reach};
 use crate::ops::cost::{Cost, CostClass, LAUNCH, travel};
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, best_first, shader};
@@ -46,7 +46,7 @@ const LARGE_TILES: [OutputTile; 4] = [
     tile!(3, 3, 32, [1.12, 1.12]),
     tile!(4, 3, 32, [1.67, 1.31]),
     tile!(3, 4, 32, [1.67, 1.31]),
-    tile!(4, 4, 32, [2.49, 1.53]),
+    tile!(4, 4, 32, AMPLIFICATION_OF_4X4),
 ];
 
 /// Smaller images than this leave most of a tile idle.
