@@ -196,15 +196,15 @@ recipes() {
 # A whole run of a recipe: a line for each epoch, one for the test set with test-time augmentation, and the whole program's
 # seconds.
 recipe() {
-    local name=$1 seed=$2 data=$3 run start code views=shift
+    local name=$1 seed=$2 data=$3 run start code whole views=shift
     shift 3
     [[ $name != mnist* ]] || views=
     run=$(mktemp -d) start=$(date +%s.%N)
     "$wgconv" train --recipe "$name" --seed "$seed" --data "$data" --device "$device" $software --out "$run/run" --json "$@"
     code=$?
-    start=$(echo "$(date +%s.%N) $start" | awk '{ print $1 - $2 }')
+    whole=$(seconds_since "$start")
     [ -z "$views" ] || "$wgconv" evaluate "$run/run" --weights last --tta $views --device "$device" $software --json || code=$?
-    echo "{\"program\":\"wgconv\",\"recipe\":\"$name\",\"seed\":$seed,\"whole\":$start}"
+    echo "{\"program\":\"wgconv\",\"recipe\":\"$name\",\"seed\":$seed,\"whole\":$whole}"
     rm -rf "$run"
     return $code
 }
@@ -227,13 +227,16 @@ mnist() {
     once "torch" torch mnist --data "$here/mnist" --batch 64 --epochs $epochs --until 0.99 --best-layout
 }
 
+# Seconds by the clock since what `date +%s.%N` said.
+seconds_since() { echo "$(date +%s.%N) $1" | awk '{ print $1 - $2 }'; }
+
 # Time to accuracy: a figure for each epoch, and the whole program's by the clock.
 train_mnist() {
     local run start
     run=$(mktemp -d) start=$(date +%s.%N)
     "$wgconv" train --data "$here/mnist" --model lenet --device "$device" $software --out "$run/run" --json "$@"
     local code=$?
-    printf '{"program":"wgconv","mnist":"whole program","seconds":%s}\n' "$(echo "$(date +%s.%N) $start" | awk '{ print $1 - $2 }')"
+    printf '{"program":"wgconv","mnist":"whole program","seconds":%s}\n' "$(seconds_since "$start")"
     rm -rf "$run"
     return $code
 }
@@ -287,7 +290,7 @@ run() {
     [ -s "$results/about.json" ] || about >"$results/about.json"
     # What is started under a time limit is a shell of its own.
     export here wgconv device software python torch
-    export -f torch no_passed special_values train_mnist recipe torch_recipe
+    export -f torch no_passed special_values seconds_since train_mnist recipe torch_recipe
     for part in "${chosen[@]}"; do
         log "$part ..."
         out_of_time= part_deadline=$((SECONDS + 60 * $(minutes "$part")))

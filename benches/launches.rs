@@ -24,7 +24,7 @@ use wgconv::gpu::Tuning;
 use wgconv::ops::ceilings::FmaRate;
 use wgconv::ops::kernel::{Binding, Implementation, KernelCall, Source};
 use wgconv::ops::{CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision};
-use wgconv::plan::{Allocation, Plan, Prologues, Workbench};
+use wgconv::plan::{Allocation, Plan, Prepared, Prologues, Workbench};
 
 /// Launches of the empty kernel.
 const LAUNCHES: usize = 1000;
@@ -130,7 +130,7 @@ fn medians<const N: usize>(
 /// Time of the host, of both, and of the device by its own clock.
 fn three_times(
     executor: &mut dyn Workbench,
-    prepared: wgconv::plan::Prepared,
+    prepared: Prepared,
     times: usize,
 ) -> wgconv::Result<[Duration; 3]> {
     executor.wait()?;
@@ -228,15 +228,20 @@ fn wake(executor: &mut dyn Workbench, profile: &DeviceProfile, idle: Duration) -
     Ok(json!({ "first_ms": samples[0].1, "least_ms": least, "awake_after_ms": awake, "samples": shown }))
 }
 
+/// Gives every buffer that keeps its content between runs a random one.
+fn fill(executor: &mut dyn Workbench, prepared: Prepared, plan: &Plan) -> wgconv::Result<()> {
+    for (spec, content) in plan.buffers.iter().zip(contents(plan)) {
+        if spec.role.is_persistent() {
+            executor.write(prepared, plan.expect(&spec.name), &content)?;
+        }
+    }
+    Ok(())
+}
+
 fn step(executor: &mut dyn Workbench, plan: &Arc<Plan>, batch_size: usize) -> wgconv::Result<Value> {
     executor.clear();
     let prepared = executor.prepare(plan.clone())?;
-    for (number, content) in contents(plan).iter().enumerate() {
-        let spec = &plan.buffers[number];
-        if spec.role.is_persistent() {
-            executor.write(prepared, plan.expect(&spec.name), content)?;
-        }
-    }
+    fill(executor, prepared, plan)?;
     // So many steps that one wait at their end weighs little.
     let once = three_times(executor, prepared, 1)?[1];
     let times = (0.1 / once.as_secs_f64()).clamp(1.0, 100.0) as usize;
@@ -275,11 +280,7 @@ fn operations(executor: &mut dyn Workbench, mut plan: Plan) -> Result<Vec<Value>
         let shapes: Vec<String> = op.operands().iter().map(|operand| operand.shape.to_string()).collect();
         let plan = Arc::new(Plan::of_op(op));
         let prepared = executor.prepare(plan.clone())?;
-        for (number, content) in contents(&plan).iter().enumerate() {
-            if plan.buffers[number].role.is_persistent() {
-                executor.write(prepared, plan.expect(&plan.buffers[number].name), content)?;
-            }
-        }
+        fill(executor, prepared, &plan)?;
         let once = executor.time(prepared, 1)?.as_secs_f64();
         let times = (OPERATION_BUDGET.as_secs_f64() / 5.0 / once.max(1e-9)).clamp(1.0, 1000.0) as usize;
         let samples = (0..5).map(|_| Ok(executor.time(prepared, times)?.as_secs_f64() * 1e6 / times as f64));

@@ -68,9 +68,7 @@ impl Clock {
             }
         }
     }
-}
 
-impl Clock {
     fn wake(&self, context: &Context, dispatches: &[Dispatch]) -> Result<()> {
         let is_awake = self.last_busy.is_some_and(|last| last.elapsed() < LONGEST_PAUSE);
         if is_awake || context.profile.kind == DeviceKind::Software {

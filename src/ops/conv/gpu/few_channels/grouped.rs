@@ -136,7 +136,7 @@ pub fn forward(
     source.files.extend(channels.packet().finish().files);
     let mut call = written.call(geometry, channels, source, geometry.constants(), device)?;
     epilogue.complete(&mut call, OPERANDS);
-    Some(Implementation::of(name(geometry), call).tailored())
+    Some(Implementation::of(name(geometry), call))
 }
 
 /// The input's gradient; `None` if groups are not small, or windows or strides too large.
@@ -162,7 +162,7 @@ pub fn grad_input(
     let source = shader!("conv/few_channels/grad_input_grouped.wgsl", "conv/few_channels/input_strips.wgsl");
     let mut call = written.call(geometry, channels, source, constants, device)?;
     prologue.complete_packets(&mut call, OPERANDS, channels.packet() == Packet::Quad);
-    Some(Implementation::of(name(geometry), call).tailored())
+    Some(Implementation::of(name(geometry), call))
 }
 
 /// The tensor that a kernel of `shaders/conv/few_channels/strips.wgsl` writes, and the weights that it needs.
@@ -256,7 +256,33 @@ pub fn grad_filters(
     prologue: &Prologue,
     device: &DeviceProfile,
 ) -> Option<Implementation> {
-    let channels = Channels::of_small_groups(geometry).or_else(|| Channels::of_one_group(geometry))?;
+    let channels = Channels::of_small_groups(geometry)?;
+    in_tap_groups(name(geometry), geometry, channels, prologue, device)
+}
+
+/// The filters' gradient of a single group; `None` if its channels are too many or too few, or windows too large.
+pub fn grad_filters_of_one(
+    geometry: &ConvGeometry,
+    prologue: &Prologue,
+    device: &DeviceProfile,
+) -> Option<Implementation> {
+    let channels = Channels::of_one_group(geometry)?;
+    let way = in_tap_groups("strips", geometry, channels, prologue, device)?;
+    let class = match device.kind {
+        DeviceKind::Software => CostClass::Reserve,
+        _ => CostClass::BestOfKind,
+    };
+    let products = geometry.flops() as f64 / 2.0 / multiprocessors(device) as f64;
+    Some(way.at(Cost { class, time: products / EFFICIENCY + 2.0 * LAUNCH }))
+}
+
+fn in_tap_groups(
+    name: &'static str,
+    geometry: &ConvGeometry,
+    channels: Channels,
+    prologue: &Prologue,
+    device: &DeviceProfile,
+) -> Option<Implementation> {
     let most_taps = (MOST_SUMS / channels.sums()).min(8);
     let limits = Limits { positions: 4, taps: most_taps, columns: 12, products: 4 * most_taps };
     let strip = Strip::of_output(&geometry.width, limits)?;
@@ -272,16 +298,5 @@ pub fn grad_filters(
         sum_bytes: 4 * channels.width(),
         trips: 1 + strip.positions * (2 + strip.taps) + strip.columns,
     };
-    if geometry.groups > 1 {
-        return Some(
-            groups.implementation(name(geometry), source, channels.packet(), prologue, device).tailored(),
-        );
-    }
-    let way = groups.implementation("strips", source, channels.packet(), prologue, device);
-    let class = match device.kind {
-        DeviceKind::Software => CostClass::Reserve,
-        _ => CostClass::BestOfKind,
-    };
-    let products = geometry.flops() as f64 / 2.0 / multiprocessors(device) as f64;
-    Some(way.at(Cost { class, time: products / EFFICIENCY + 2.0 * LAUNCH }))
+    Some(groups.implementation(name, source, channels.packet(), prologue, device))
 }

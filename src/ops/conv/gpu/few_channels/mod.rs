@@ -35,5 +35,9 @@ pub fn implementations(
             [grouped::grad_input(geometry, prologue, device), stem::grad_input(geometry, prologue, device)]
         }
     };
-    ways.into_iter().flatten()
+    let of_one = match &pass {
+        FusedPass::GradFilters(prologue) => grouped::grad_filters_of_one(geometry, prologue, device),
+        _ => None,
+    };
+    ways.into_iter().flatten().map(Implementation::tailored).chain(of_one)
 }

@@ -80,7 +80,7 @@ pub fn forward(
     let workgroups = filter_quads.div_ceil(lanes * quads) * strips.div_ceil(places);
     let mut call = KernelCall::new(source, geometry.constants(), Binding::operands(OPERANDS), workgroups);
     epilogue.complete(&mut call, OPERANDS);
-    Some(Implementation::of(NAME, call).tailored())
+    Some(Implementation::of(NAME, call))
 }
 
 /// The part of the filters' gradient that an invocation owns.
@@ -134,7 +134,7 @@ pub fn grad_filters(
     };
     let source = shader!("conv/few_channels/grad_filters_stem.wgsl", "conv/few_channels/grads_of_four.wgsl");
     let source = source.with_sizes(&[("QUADS", quads as u32)]);
-    Some(groups.implementation(NAME, source, Packet::of(geometry.out_channels), prologue, device).tailored())
+    Some(groups.implementation(NAME, source, Packet::of(geometry.out_channels), prologue, device))
 }
 
 /// The input's gradient; `None` if there are many channels, or windows or strides are too large.
@@ -197,7 +197,7 @@ pub fn grad_input(
     let bindings = Binding::operands(OPERANDS);
     let mut call = KernelCall::new(source, constants, bindings, strips.div_ceil(places));
     prologue.complete_packets(&mut call, OPERANDS, packet == Packet::Quad);
-    Some(Implementation::of(NAME, call).tailored())
+    Some(Implementation::of(NAME, call))
 }
 
 /// The weights of the input's gradient that are in workgroup memory at a time.
