@@ -10,6 +10,7 @@ mod outer;
 mod panels;
 mod rows;
 mod scratch;
+mod short_runs;
 mod simd;
 mod spread;
 

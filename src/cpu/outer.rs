@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::simd::{for_tile, lanes, load, most_rows, put_rows, vectorized};
+use super::simd::{for_tile, lanes_for, load, most_rows, put_rows, vectorized_by};
 
 /// Regularly spaced positions in the two tensors whose products are summed. All steps are in elements.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ impl Positions {
     /// may lie after the last column.
     pub fn right_elements(&self, columns: usize) -> usize {
         let last = self.counts.iter().zip(self.right_steps).map(|(count, step)| (count - 1) * step);
-        last.sum::<usize>() + columns.next_multiple_of(lanes())
+        last.sum::<usize>() + columns.next_multiple_of(lanes_for(columns))
     }
 }
 
@@ -64,12 +64,13 @@ pub fn add_outer_products(
 ) {
     let positions = &positions.turned();
     assert!(positions.right_elements(columns) <= right.len(), "elements behind the last column");
-    let width = 2 * lanes();
+    let lanes = lanes_for(columns);
+    let width = 2 * lanes;
     for first in (0..columns).step_by(width) {
         let columns = width.min(columns - first);
         let (right, result) = (&right[first..], &mut result[first..]);
-        let vectors = columns.div_ceil(lanes());
-        vectorized(OuterStrip { positions, left, rows, right, columns, vectors, result, stride });
+        let vectors = columns.div_ceil(lanes);
+        vectorized_by(lanes, OuterStrip { positions, left, rows, right, columns, vectors, result, stride });
     }
 }
 

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::simd::{for_tile, lanes, load, most_rows, put_rows, vectorized};
+use super::short_runs::{OVERLAPPING, SHORT_RUN, SHORT_RUN_ROWS, add_runs};
+use super::simd::{for_tile, lanes_for, load, most_rows, put_rows, vectorized_by};
 
 /// The largest depth of a panel that is processed at a time: 2048 rows of two vectors are 256 KiB, which fit in a
 /// core's second-level cache.
@@ -24,7 +25,7 @@ pub struct Panels {
 impl Panels {
     /// The panels for a matrix of this size.
     pub fn new(depth: usize, columns: usize) -> Self {
-        Panels { depth, columns, lanes: lanes() }
+        Panels { depth, columns, lanes: lanes_for(columns) }
     }
 
     /// Number of panels.
@@ -192,7 +193,7 @@ impl Rows {
             let packed = &packed[part.depth * width..];
             let result = &mut result[columns.start..];
             let (columns, vectors) = (columns.len(), width / panels.lanes);
-            vectorized(PanelProduct { rows: self, part, source, packed, vectors, result, columns });
+            vectorized_by(panels.lanes, PanelProduct { rows: self, part, source, packed, vectors, result, columns });
         }
     }
 
@@ -214,6 +215,11 @@ impl Rows {
 }
 
 impl Part {
+    /// Whether it consists of whole lines of so many runs.
+    fn is_of_lines(&self, runs: usize) -> bool {
+        self.first_run.is_multiple_of(runs) && self.runs.is_multiple_of(runs)
+    }
+
     /// The part without the runs outside `inside`.
     fn within(self, inside: Range<usize>) -> Self {
         let first_run = self.first_run.max(inside.start);
@@ -249,7 +255,8 @@ impl WithSimd for PanelProduct<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let Rows { counts, source_steps, result_steps, runs, bounds, .. } = *self.rows;
-        let most = most_rows::<S>(self.vectors);
+        let is_short = self.vectors == 1 && self.part.length == SHORT_RUN && self.part.is_of_lines(runs[1]);
+        let most = if is_short { SHORT_RUN_ROWS } else { most_rows::<S>(self.vectors) };
         let tiles = counts[1].div_ceil(most);
         let (whole, packed) = (self.part, self.packed);
         for down in 0..counts[0] {
@@ -264,7 +271,10 @@ impl WithSimd for PanelProduct<'_> {
                 let rows = (counts[1] - first).div_ceil(tiles - tile);
                 let source = down * source_steps[0] + first * source_steps[1];
                 let result = down * result_steps[0] + first * result_steps[1];
-                for_tile!(rows, self.vectors, tile_in::<S>(simd, &mut self, source, result));
+                match is_short {
+                    true => for_tile!(rows, 1, short_tile_in::<S>(simd, &mut self, source, result)),
+                    false => for_tile!(rows, self.vectors, tile_in::<S>(simd, &mut self, source, result)),
+                }
                 first += rows;
             }
         }
@@ -325,6 +335,53 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for PanelTile<'_, '_, ROW
         let done = sums;
         let (step, columns) = (rows.result_steps[1], *columns);
         put_rows(simd, &mut result[self.result..], step, columns, &done, part.depth > 0);
+    }
+}
+
+/// As [`tile_in`], for runs of [`SHORT_RUN`] values.
+#[inline(always)]
+fn short_tile_in<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    product: &mut PanelProduct<'_>,
+    source: usize,
+    result: usize,
+) {
+    simd.vectorize(ShortTile::<ROWS> { product, source, result });
+}
+
+/// The product of `ROWS` rows, made of lines of short runs, and a panel of one vector, with the sums in registers.
+struct ShortTile<'a, 'b, const ROWS: usize> {
+    product: &'a mut PanelProduct<'b>,
+    source: usize,
+    result: usize,
+}
+
+impl<const ROWS: usize> WithSimd for ShortTile<'_, '_, ROWS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let PanelProduct { rows, part, source, packed, result, columns, .. } = self.product;
+        let (step, runs) = (rows.source_steps[1], rows.runs[1]);
+        let mut sums = [[simd.splat_f32s(0.0)]; ROWS];
+        let (first, count) = (part.first_run / runs, part.runs / runs);
+        let matrices = packed.chunks_exact(runs * SHORT_RUN * S::F32_LANES);
+        let lines = matrices.zip(first..first + count);
+        if runs == OVERLAPPING && rows.run_steps[1] == step {
+            for (matrix, line) in lines {
+                let source = &source[self.source + line * rows.run_steps[0]..];
+                add_runs::<S, ROWS, OVERLAPPING>(simd, source, step, matrix, &mut sums);
+            }
+        } else {
+            for (matrix, line) in lines {
+                for (run, matrix) in matrix.chunks_exact(SHORT_RUN * S::F32_LANES).enumerate() {
+                    let source = &source[self.source + line * rows.run_steps[0] + run * rows.run_steps[1]..];
+                    add_runs::<S, ROWS, 1>(simd, source, step, matrix, &mut sums);
+                }
+            }
+        }
+        let done = sums;
+        put_rows(simd, &mut result[self.result..], rows.result_steps[1], *columns, &done, part.depth > 0);
     }
 }
 

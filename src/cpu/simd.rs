@@ -11,6 +11,24 @@ pub fn vectorized<R>(work: impl WithSimd<Output = R>) -> R {
     ARCH.dispatch(work)
 }
 
+/// Runs `work` in code that is compiled for vectors of so many lanes: those of [`lanes_for`].
+pub(super) fn vectorized_by<R>(lanes: usize, work: impl WithSimd<Output = R>) -> R {
+    #[cfg(target_arch = "x86_64")]
+    if let (8, Arch::V4(widest)) = (lanes, *ARCH) {
+        return Arch::V3(*widest).dispatch(work);
+    }
+    vectorized(work)
+}
+
+/// The number of lanes of the vectors that suit rows of so many values: of the widest, or of vectors of half their width
+/// where one of those holds a whole row.
+pub(super) fn lanes_for(values: usize) -> usize {
+    match lanes() {
+        16 if values <= 8 => 8,
+        lanes => lanes,
+    }
+}
+
 /// The number of values in a vector.
 pub fn lanes() -> usize {
     struct Lanes;
