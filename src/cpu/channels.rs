@@ -27,12 +27,12 @@ impl ChannelFilters {
         self.taps * self.pitch()
     }
 
-    /// Packs the filters: `value(tap, channel)` is the value of a channel's filter at a tap.
-    pub fn pack(&self, value: impl Fn(usize, usize) -> f32, packed: &mut [f32]) {
+    /// Packs the filters: `values(tap)` returns those of all channels at a tap.
+    pub fn pack<V: Iterator<Item = f32>>(&self, values: impl Fn(usize) -> V, packed: &mut [f32]) {
         for (tap, packed) in packed.chunks_exact_mut(self.pitch()).enumerate() {
-            let (values, rest) = packed.split_at_mut(self.channels);
-            for (channel, packed) in values.iter_mut().enumerate() {
-                *packed = value(tap, channel);
+            let (channels, rest) = packed.split_at_mut(self.channels);
+            for (packed, value) in channels.iter_mut().zip(values(tap)) {
+                *packed = value;
             }
             rest.fill(0.0);
         }
@@ -79,18 +79,54 @@ impl WithSimd for ChannelProduct<'_> {
             while first < counts[1] {
                 first += match (counts[1] - first, shared) {
                     // Fourteen columns are twice seven, rather than eight, four and two.
-                    (7 | 14, 3) => self.overlapping_tile::<S, 7, 3>(simd, down, first),
-                    (8.., 3) => self.overlapping_tile::<S, 8, 3>(simd, down, first),
-                    (8.., 5) => self.overlapping_tile::<S, 8, 5>(simd, down, first),
-                    (8.., 4..) => self.partly_overlapping_tile::<S, 8, 3>(simd, down, first),
-                    (8.., _) => self.tile::<S, 8>(simd, down, first),
-                    (4.., 3) => self.overlapping_tile::<S, 4, 3>(simd, down, first),
-                    (4.., 5) => self.overlapping_tile::<S, 4, 5>(simd, down, first),
-                    (4.., _) => self.tile::<S, 4>(simd, down, first),
-                    (2.., _) => self.tile::<S, 2>(simd, down, first),
-                    _ => self.tile::<S, 1>(simd, down, first),
+                    (7 | 14, 3) => tile_in::<S, 7, 3>(simd, &mut self, down, first),
+                    (8.., 2) => tile_in::<S, 8, 2>(simd, &mut self, down, first),
+                    (8.., 3) => tile_in::<S, 8, 3>(simd, &mut self, down, first),
+                    (8.., 5) => tile_in::<S, 8, 5>(simd, &mut self, down, first),
+                    (8.., 4..) => tile_in::<S, 8, PARTLY>(simd, &mut self, down, first),
+                    (8.., _) => tile_in::<S, 8, 1>(simd, &mut self, down, first),
+                    (4.., 3) => tile_in::<S, 4, 3>(simd, &mut self, down, first),
+                    (4.., 5) => tile_in::<S, 4, 5>(simd, &mut self, down, first),
+                    (4.., _) => tile_in::<S, 4, 1>(simd, &mut self, down, first),
+                    (2.., _) => tile_in::<S, 2, 1>(simd, &mut self, down, first),
+                    _ => tile_in::<S, 1, 1>(simd, &mut self, down, first),
                 };
             }
+        }
+    }
+}
+
+/// The number of overlapping taps that stands for [`ChannelProduct::partly_overlapping_tile`].
+const PARTLY: usize = 4;
+
+/// Computes a tile, in a function of its own that is compiled for the vectors of `simd`. Returns `ROWS`.
+#[inline(always)]
+fn tile_in<S: Simd, const ROWS: usize, const TAPS: usize>(
+    simd: S,
+    product: &mut ChannelProduct<'_>,
+    down: usize,
+    first: usize,
+) -> usize {
+    simd.vectorize(ChannelTile::<ROWS, TAPS> { product, down, first })
+}
+
+/// `ROWS` neighbouring rows, of whose windows `TAPS` taps overlap.
+struct ChannelTile<'a, 'b, const ROWS: usize, const TAPS: usize> {
+    product: &'a mut ChannelProduct<'b>,
+    down: usize,
+    first: usize,
+}
+
+impl<const ROWS: usize, const TAPS: usize> WithSimd for ChannelTile<'_, '_, ROWS, TAPS> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> usize {
+        let ChannelTile { product, down, first } = self;
+        match TAPS {
+            1 => product.tile::<S, ROWS>(simd, down, first),
+            PARTLY => product.partly_overlapping_tile::<S, ROWS, 3>(simd, down, first),
+            _ => product.overlapping_tile::<S, ROWS, TAPS>(simd, down, first),
         }
     }
 }
@@ -103,12 +139,13 @@ impl ChannelProduct<'_> {
         let pitch = self.filters.pitch();
         self.for_each_vector::<S, ROWS>(simd, down, first, |source, packed| {
             let mut sums = [simd.splat_f32s(0.0); ROWS];
-            for tap in 0..runs[0] * runs[1] {
-                let (r, s) = (tap / runs[1], tap % runs[1]);
-                let filter = load::<S>(&packed[tap * pitch..]);
-                let source = &source[r * run_steps[0] + s * run_steps[1]..];
-                for (row, sum) in sums.iter_mut().enumerate() {
-                    *sum = simd.mul_add_e_f32s(load::<S>(&source[row * source_steps[1]..]), filter, *sum);
+            for r in 0..runs[0] {
+                for s in 0..runs[1] {
+                    let filter = load::<S>(&packed[(r * runs[1] + s) * pitch..]);
+                    let source = &source[r * run_steps[0] + s * run_steps[1]..];
+                    for (row, sum) in sums.iter_mut().enumerate() {
+                        *sum = simd.mul_add_e_f32s(load::<S>(&source[row * source_steps[1]..]), filter, *sum);
+                    }
                 }
             }
             sums
@@ -385,7 +422,7 @@ mod tests {
             let source = integers(300 * channels, 5, 11);
             let value = |tap, channel| (tap * 3 + channel * 7) as f32 % 5.0 - 2.0;
             let mut packed = vec![f32::NAN; filters.elements()];
-            filters.pack(value, &mut packed);
+            filters.pack(|tap| (0..channels).map(move |channel| value(tap, channel)), &mut packed);
             let mut found = vec![0.5; 100 * channels];
             let mut expected = found.clone();
             rows.multiply_channels(&source, &filters, &packed, &mut found);

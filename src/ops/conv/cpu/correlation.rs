@@ -157,19 +157,23 @@ impl<'a> Correlation<'a> {
                 phases[0].tap(tap / taps) * width.kernel + phases[1].tap(tap % taps)
             };
             if let Some(spread) = self.spread() {
-                let value = |tap: usize, k: usize| {
+                let group_in = self.geometry.group_in_channels();
+                let filter_elements = height.kernel * width.kernel * group_in;
+                let values = |tap: usize| {
                     let across = phases[1].line.taps;
                     let (r, channel, s) =
                         (tap / across / source_channels, tap / across % source_channels, tap % across);
-                    let (group, k) = (k / result_channels, k % result_channels);
                     let tap = r * across + s;
-                    let [tap, of_output, of_input] =
-                        if self.is_gradient { [filter_tap(tap), channel, k] } else { [tap, k, channel] };
-                    let group_in = self.geometry.group_in_channels();
-                    let first = (of_output * height.kernel * width.kernel + tap) * group_in;
-                    filters[group * group_elements + first + of_input]
+                    // Where the group's first value lies, and the distance to the next result channel's.
+                    let (first, step) = match self.is_gradient {
+                        true => (channel * filter_elements + filter_tap(tap) * group_in, 1),
+                        false => (tap * group_in + channel, filter_elements),
+                    };
+                    filters
+                        .chunks_exact(group_elements)
+                        .flat_map(move |group| group[first..].iter().step_by(step).take(result_channels).copied())
                 };
-                self.channel_filters(&phases, &spread).pack(value, now);
+                self.channel_filters(&phases, &spread).pack(values, now);
                 continue;
             }
             let of_groups = now.par_chunks_mut(panels.elements()).zip(filters.par_chunks(group_elements));
