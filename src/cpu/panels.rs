@@ -193,7 +193,10 @@ impl Rows {
             let packed = &packed[part.depth * width..];
             let result = &mut result[columns.start..];
             let (columns, vectors) = (columns.len(), width / panels.lanes);
-            vectorized_by(panels.lanes, PanelProduct { rows: self, part, source, packed, vectors, result, columns });
+            vectorized_by(
+                panels.lanes,
+                PanelProduct { rows: self, part, source, packed, vectors, result, columns },
+            );
         }
     }
 
@@ -380,6 +383,7 @@ impl<const ROWS: usize> WithSimd for ShortTile<'_, '_, ROWS> {
                 }
             }
         }
+        // A copy: if `sums` itself were indexed at run time, it would not stay in registers.
         let done = sums;
         put_rows(simd, &mut result[self.result..], rows.result_steps[1], *columns, &done, part.depth > 0);
     }
@@ -418,19 +422,25 @@ mod tests {
 
     #[test]
     fn products_are_exact_on_integers_and_leave_the_gaps_alone() {
-        for (counts, runs, run_length, columns) in [
-            ([1, 1], [1, 1], 1, 1),
-            ([2, 5], [3, 1], 7, 10),
-            ([3, 31], [2, 3], 4, 16),
-            ([1, 29], [1, 1], 5000, 33),
-            ([2, 13], [5, 1], 900, 70),
+        // The last are of short runs, where neighbouring rows share their values and where they do not.
+        for (counts, runs, run_step, run_length, columns) in [
+            ([1, 1], [1, 1], 5, 1, 1),
+            ([2, 5], [3, 1], 5, 7, 10),
+            ([3, 31], [2, 3], 5, 4, 16),
+            ([1, 29], [1, 1], 5, 5000, 33),
+            ([2, 13], [5, 1], 5, 900, 70),
+            ([2, 15], [3, 3], 3, SHORT_RUN, 8),
+            ([1, 9], [2, 3], 5, SHORT_RUN, 8),
+            ([2, 1], [1, 3], 3, SHORT_RUN, 5),
+            ([1, 28], [2, 5], 3, SHORT_RUN, 16),
+            ([1, 11], [300, 1], 3, SHORT_RUN, 7),
         ] {
             let rows = Rows {
                 counts,
                 source_steps: [11, 3],
                 result_steps: [counts[1] * (columns + 2), columns + 2],
                 runs,
-                run_steps: [17, 5],
+                run_steps: [17, run_step],
                 run_length,
                 bounds: None,
             };
@@ -454,7 +464,7 @@ mod tests {
             let mut right = found.clone();
             rows.multiply(&source, &panels, &packed, &mut found);
             expected(&rows, &source, &matrix, columns, &mut right);
-            assert_eq!(found, right, "{rows:?}");
+            assert_eq!(found, right, "{rows:?}, {columns} columns");
         }
     }
 }

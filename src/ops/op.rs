@@ -323,15 +323,31 @@ impl Operand {
     }
 }
 
+/// The alignment of reals that are written as a tensor of their own: a cache line.
+const ALIGNMENT: usize = 64;
+
 /// The content of one tensor in host memory, reals in the type `T`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct HostBuffer<T> {
     values: Values<T>,
+    // Where the tensor begins in the memory, if it holds reals: vectors of an aligned tensor lie in one cache line each.
+    start: usize,
     // The memory may be longer, since tensors that exist one after another share it.
     elements: usize,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+impl<T: PartialEq> PartialEq for HostBuffer<T> {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.values, &other.values) {
+            (Values::Real(_), Values::Real(_)) => self.reals() == other.reals(),
+            (Values::Index(_), Values::Index(_)) => self.indices() == other.indices(),
+            (Values::Byte(_), Values::Byte(_)) => self.bytes() == other.bytes(),
+            _ => false,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
 enum Values<T> {
     Real(Vec<T>),
     Index(Vec<u32>),
@@ -367,7 +383,11 @@ impl<T: Clone + Default> HostBuffer<T> {
             Ok(values)
         }
         Ok(match element {
-            Element::Real => HostBuffer::real(filled(what, elements)?),
+            Element::Real => {
+                let values: Vec<T> = filled(what, elements.saturating_add(ALIGNMENT / size_of::<T>()))?;
+                let start = values.as_ptr().align_offset(ALIGNMENT).min(values.len() - elements);
+                HostBuffer { values: Values::Real(values), start, elements }
+            }
             Element::Index => HostBuffer::index(filled(what, elements)?),
             // Reserved but not written: a dataset that is in memory already replaces it.
             Element::Byte => HostBuffer::byte(
@@ -382,12 +402,12 @@ impl<T: Clone + Default> HostBuffer<T> {
 impl<T> HostBuffer<T> {
     /// A buffer of real numbers.
     pub fn real(values: Vec<T>) -> Self {
-        HostBuffer { elements: values.len(), values: Values::Real(values) }
+        HostBuffer { elements: values.len(), start: 0, values: Values::Real(values) }
     }
 
     /// A buffer of indices.
     pub fn index(values: Vec<u32>) -> Self {
-        HostBuffer { elements: values.len(), values: Values::Index(values) }
+        HostBuffer { elements: values.len(), start: 0, values: Values::Index(values) }
     }
 
     /// A buffer of bytes.
@@ -397,7 +417,7 @@ impl<T> HostBuffer<T> {
 
     /// A buffer of bytes that are shared with others.
     pub fn shared_bytes(values: Arc<Vec<u8>>) -> Self {
-        HostBuffer { elements: values.len(), values: Values::Byte(values) }
+        HostBuffer { elements: values.len(), start: 0, values: Values::Byte(values) }
     }
 
     /// Number of elements.
@@ -413,7 +433,7 @@ impl<T> HostBuffer<T> {
     /// Sets the buffer's length to that of a tensor of `elements` elements, which must fit its memory.
     pub fn resize_within(&mut self, elements: usize) {
         let capacity = match &self.values {
-            Values::Real(values) => values.len(),
+            Values::Real(values) => values.len() - self.start,
             Values::Index(values) => values.len(),
             Values::Byte(values) => values.len(),
         };
@@ -433,7 +453,7 @@ impl<T> HostBuffer<T> {
     /// The real numbers.
     pub fn reals(&self) -> &[T] {
         match &self.values {
-            Values::Real(values) => &values[..self.elements],
+            Values::Real(values) => &values[self.start..][..self.elements],
             _ => panic!("expected reals, found {:?} elements", self.element()),
         }
     }
@@ -442,7 +462,8 @@ impl<T> HostBuffer<T> {
     pub fn into_reals(self) -> Vec<T> {
         match self.values {
             Values::Real(mut values) => {
-                values.truncate(self.elements);
+                values.truncate(self.start + self.elements);
+                values.drain(..self.start);
                 values
             }
             _ => panic!("expected reals, found {:?} elements", self.element()),
@@ -452,7 +473,7 @@ impl<T> HostBuffer<T> {
     /// The real numbers, for writing.
     pub fn reals_mut(&mut self) -> &mut [T] {
         match &mut self.values {
-            Values::Real(values) => &mut values[..self.elements],
+            Values::Real(values) => &mut values[self.start..][..self.elements],
             _ => panic!("expected reals, found other elements"),
         }
     }
@@ -486,7 +507,7 @@ impl<T> HostBuffer<T> {
         self.resize_within(other.len());
         match (&mut self.values, &other.values) {
             (Values::Real(to), Values::Real(_)) => {
-                for (to, from) in to.iter_mut().zip(other.reals()) {
+                for (to, from) in to[self.start..].iter_mut().zip(other.reals()) {
                     *to = convert(from);
                 }
             }

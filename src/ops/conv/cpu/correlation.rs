@@ -169,9 +169,9 @@ impl<'a> Correlation<'a> {
                         true => (channel * filter_elements + filter_tap(tap) * group_in, 1),
                         false => (tap * group_in + channel, filter_elements),
                     };
-                    filters
-                        .chunks_exact(group_elements)
-                        .flat_map(move |group| group[first..].iter().step_by(step).take(result_channels).copied())
+                    filters.chunks_exact(group_elements).flat_map(move |group| {
+                        group[first..].iter().step_by(step).take(result_channels).copied()
+                    })
                 };
                 self.channel_filters(&phases, &spread).pack(values, now);
                 continue;
