@@ -26,7 +26,7 @@ options = arguments.parse_args()
 torch.manual_seed(options.seed)
 torch.set_num_threads(options.threads)
 
-BATCH, RATE = 256, 0.01
+BATCH, RATE, SMOOTHING = 256, 0.01, 0.1
 
 
 def idx(name, skipped):
@@ -60,7 +60,8 @@ optimizer = torch.optim.Adam(net.parameters(), lr=RATE, betas=(0.7, 0.9))
 steps = len(images) // BATCH
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, cycle_momentum=False)
 for rows in torch.randperm(len(images))[: steps * BATCH].split(BATCH):
-    loss = F.cross_entropy(net(images[rows].contiguous(memory_format=torch.channels_last)), labels[rows])
+    logits = net(images[rows].contiguous(memory_format=torch.channels_last))
+    loss = F.cross_entropy(logits, labels[rows], label_smoothing=SMOOTHING)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -31,8 +31,8 @@ pub struct SettingsOptions {
     #[arg(long)]
     nesterov: bool,
     /// adam, adamw, lion: decay rates of the averages [default: 0.9,0.999; lion 0.9,0.99]
-    #[arg(long, value_name = "X,X", value_delimiter = ',', num_args = 2)]
-    betas: Option<Vec<f64>>,
+    #[arg(long, value_name = "X,X", value_parser = pair)]
+    betas: Option<[f64; 2]>,
     /// Weight decay: added to the gradient, or decoupled from it with adamw and lion [default: 0]
     #[arg(long, value_name = "X")]
     weight_decay: Option<f32>,
@@ -76,6 +76,14 @@ pub struct SettingsOptions {
     /// Seed of all random numbers: initial weights, order of the images, synthetic digits [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+}
+
+/// Two numbers with a comma between them.
+fn pair(text: &str) -> std::result::Result<[f64; 2], String> {
+    let numbers = text.split_once(',').and_then(|(first, second)| {
+        Some([first.trim().parse().ok()?, second.trim().parse().ok()?])
+    });
+    numbers.ok_or_else(|| "expected two numbers with a comma between them, such as 0.9,0.99".into())
 }
 
 fn optimizers() -> impl TypedValueParser<Value = Optimizer> {
@@ -141,7 +149,7 @@ impl SettingsOptions {
     fn optimizer(&self, base: Optimizer) -> Result<Optimizer> {
         let optimizer = self.optimizer.filter(|asked| asked.name() != base.name()).unwrap_or(base);
         let mut table = Table::try_from(optimizer).expect("an optimizer is a table");
-        let betas = self.betas.as_ref().map(|betas| Value::from(betas.clone()));
+        let betas = self.betas.map(|betas| Value::from(betas.to_vec()));
         for (key, value) in [
             ("momentum", self.momentum.map(Value::from)),
             ("nesterov", self.nesterov.then_some(Value::from(true))),
