@@ -21,8 +21,14 @@ fn main(
     let k = place.k;
     var sums = vec2(0.0, 0.0);
     if (place.is_inside) {
-        for (var other = place.lane; other < SLICES; other += LANES) {
-            sums += sums_of_slices[(2u + other) * CHANNELS + k];
+        for (var other = place.lane; other < SLICES; other += TOGETHER * LANES) {
+            var of_slices: array<vec2<f32>, TOGETHER>;
+            for (var i = 0u; i < TOGETHER; i++) {
+                of_slices[i] = sums_of_slices[(2u + min(other + i * LANES, SLICES - 1u)) * CHANNELS + k];
+            }
+            for (var i = 0u; i < TOGETHER; i++) {
+                sums += select(vec2<f32>(), of_slices[i], other + i * LANES < SLICES);
+            }
         }
     }
     sums = of_all_lanes(sums, invocation);

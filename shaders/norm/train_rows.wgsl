@@ -24,10 +24,18 @@ fn main(
     if (place.is_inside) {
         // Relative to one of them, means are close to zero.
         origin = moments_of_slices[k].x;
-        for (var other = place.lane; other < SLICES; other += LANES) {
-            let count = f32(min(SLICE_ROWS, ROWS - other * SLICE_ROWS));
-            let of_slice = moments_of_slices[other * CHANNELS + k];
-            moments = together(moments, Moments(count, of_slice.x - origin, of_slice.y));
+        for (var other = place.lane; other < SLICES; other += TOGETHER * LANES) {
+            var of_slices: array<vec2<f32>, TOGETHER>;
+            for (var i = 0u; i < TOGETHER; i++) {
+                of_slices[i] = moments_of_slices[min(other + i * LANES, SLICES - 1u) * CHANNELS + k];
+            }
+            for (var i = 0u; i < TOGETHER; i++) {
+                let slice = other + i * LANES;
+                if (slice < SLICES) {
+                    let count = f32(min(SLICE_ROWS, ROWS - slice * SLICE_ROWS));
+                    moments = together(moments, Moments(count, of_slices[i].x - origin, of_slices[i].y));
+                }
+            }
         }
     }
     moments = of_all_lanes(moments, invocation);

@@ -36,7 +36,7 @@ impl Slices {
         let count = rows.div_ceil(slice_rows);
         // An invocation loops over its rows, several times over those that it reads together, and over its slices; those of
         // the first lane also over the sums of all lanes.
-        let trips = 3 * (slice_rows.div_ceil(lanes) + TOGETHER) + count.div_ceil(lanes) + lanes;
+        let trips = 3 * (slice_rows.div_ceil(lanes) + TOGETHER) + 2 * (count.div_ceil(lanes) + TOGETHER) + lanes;
         let fits = INVOCATIONS <= device.max_workgroup_invocations as usize && trips <= device.loop_trips();
         fits.then_some(Slices { rows, channels, count, slice_rows, width })
     }
