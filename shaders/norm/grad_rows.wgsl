@@ -21,12 +21,12 @@ fn main(
     let k = place.k;
     var sums = vec2(0.0, 0.0);
     if (place.is_inside) {
-        for (var other = place.lane; other < SLICES; other += TOGETHER * LANES) {
-            var of_slices: array<vec2<f32>, TOGETHER>;
-            for (var i = 0u; i < TOGETHER; i++) {
+        for (var other = place.lane; other < SLICES; other += ROWS_TOGETHER * LANES) {
+            var of_slices: array<vec2<f32>, ROWS_TOGETHER>;
+            for (var i = 0u; i < ROWS_TOGETHER; i++) {
                 of_slices[i] = sums_of_slices[(2u + min(other + i * LANES, SLICES - 1u)) * CHANNELS + k];
             }
-            for (var i = 0u; i < TOGETHER; i++) {
+            for (var i = 0u; i < ROWS_TOGETHER; i++) {
                 sums += select(vec2<f32>(), of_slices[i], other + i * LANES < SLICES);
             }
         }
@@ -44,15 +44,15 @@ fn main(
     let factor = statistics.y * affine.x;
     let slope = statistics.y * sums.x / f32(ROWS);
     let share_of_each = sums.y / f32(ROWS);
-    for (var row = place.first_row; row < place.end_row; row += TOGETHER * LANES) {
-        var values: array<f32, TOGETHER>;
-        for (var i = 0u; i < TOGETHER; i++) {
+    for (var row = place.first_row; row < place.end_row; row += ROWS_TOGETHER * LANES) {
+        var values: array<f32, ROWS_TOGETHER>;
+        for (var i = 0u; i < ROWS_TOGETHER; i++) {
             let index = min(row + i * LANES, ROWS - 1u) * CHANNELS + k;
             let difference = input[index] - statistics.x;
             let grad = gradient(index, difference * factor + affine.y);
             values[i] = factor * (grad - share_of_each - difference * slope);
         }
-        for (var i = 0u; i < TOGETHER; i++) {
+        for (var i = 0u; i < ROWS_TOGETHER; i++) {
             if (row + i * LANES < place.end_row) {
                 grad_input[(row + i * LANES) * CHANNELS + k] = values[i];
             }

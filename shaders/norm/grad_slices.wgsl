@@ -25,15 +25,15 @@ fn main(
         let inverse = inverse_of_batch(variance[k]);
         let factor = inverse * weight_of(k);
         let shift = bias_of(k);
-        for (var row = place.first_row; row < place.end_row; row += TOGETHER * LANES) {
-            var differences: array<f32, TOGETHER>;
-            var grads: array<f32, TOGETHER>;
-            for (var i = 0u; i < TOGETHER; i++) {
+        for (var row = place.first_row; row < place.end_row; row += ROWS_TOGETHER * LANES) {
+            var differences: array<f32, ROWS_TOGETHER>;
+            var grads: array<f32, ROWS_TOGETHER>;
+            for (var i = 0u; i < ROWS_TOGETHER; i++) {
                 let index = min(row + i * LANES, ROWS - 1u) * CHANNELS + k;
                 differences[i] = input[index] - mean_of_channel;
                 grads[i] = gradient(index, differences[i] * factor + shift);
             }
-            for (var i = 0u; i < TOGETHER; i++) {
+            for (var i = 0u; i < ROWS_TOGETHER; i++) {
                 if (row + i * LANES < place.end_row) {
                     keep((row + i * LANES) * CHANNELS + k, grads[i]);
                     sums += grads[i] * vec2(differences[i] * inverse, 1.0);

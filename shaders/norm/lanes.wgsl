@@ -8,6 +8,8 @@ override CHANNELS: u32;
 override SLICES: u32;
 override SLICE_ROWS: u32;
 override WIDTH: u32;
+// Rows or slices that an invocation reads before it goes on: the loads wait together.
+const ROWS_TOGETHER: u32 = 8u;
 // Half of the smallest power of two that is at least LANES.
 override SPAN: u32;
 

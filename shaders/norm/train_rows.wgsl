@@ -24,17 +24,17 @@ fn main(
     if (place.is_inside) {
         // Relative to one of them, means are close to zero.
         origin = moments_of_slices[k].x;
-        for (var other = place.lane; other < SLICES; other += TOGETHER * LANES) {
-            var of_slices: array<vec2<f32>, TOGETHER>;
-            for (var i = 0u; i < TOGETHER; i++) {
+        for (var other = place.lane; other < SLICES; other += ROWS_TOGETHER * LANES) {
+            var of_slices: array<vec2<f32>, ROWS_TOGETHER>;
+            for (var i = 0u; i < ROWS_TOGETHER; i++) {
                 of_slices[i] = moments_of_slices[min(other + i * LANES, SLICES - 1u) * CHANNELS + k];
             }
-            for (var i = 0u; i < TOGETHER; i++) {
-                let slice = other + i * LANES;
-                if (slice < SLICES) {
-                    let count = f32(min(SLICE_ROWS, ROWS - slice * SLICE_ROWS));
-                    moments = together(moments, Moments(count, of_slices[i].x - origin, of_slices[i].y));
-                }
+            for (var i = 0u; i < ROWS_TOGETHER; i += 2u) {
+                let pair = together(
+                    of_slice(other + i * LANES, of_slices[i], origin),
+                    of_slice(other + (i + 1u) * LANES, of_slices[i + 1u], origin),
+                );
+                moments = together(moments, pair);
             }
         }
     }
@@ -50,16 +50,23 @@ fn main(
     }
     let factor = inverse_of_batch(variance_of_channel) * weight_of(k);
     let shift = bias_of(k);
-    for (var row = place.first_row; row < place.end_row; row += TOGETHER * LANES) {
-        var values: array<f32, TOGETHER>;
-        for (var i = 0u; i < TOGETHER; i++) {
+    for (var row = place.first_row; row < place.end_row; row += ROWS_TOGETHER * LANES) {
+        var values: array<f32, ROWS_TOGETHER>;
+        for (var i = 0u; i < ROWS_TOGETHER; i++) {
             let index = min(row + i * LANES, ROWS - 1u) * CHANNELS + k;
             values[i] = with_summand(index, (input[index] - mean_of_channel) * factor + shift);
         }
-        for (var i = 0u; i < TOGETHER; i++) {
+        for (var i = 0u; i < ROWS_TOGETHER; i++) {
             if (row + i * LANES < place.end_row) {
                 output[(row + i * LANES) * CHANNELS + k] = activate(values[i]);
             }
         }
     }
+}
+
+// The moments of a slice, or of an empty set if there is no such slice. Without a branch: the loop that calls it is unrolled,
+// so that what it reads from stays in registers.
+fn of_slice(slice: u32, moments: vec2<f32>, origin: f32) -> Moments {
+    let rows = min((slice + 1u) * SLICE_ROWS, ROWS) - min(slice * SLICE_ROWS, ROWS);
+    return Moments(f32(rows), moments.x - origin, select(0.0, moments.y, rows > 0u));
 }

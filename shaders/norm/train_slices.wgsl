@@ -21,9 +21,9 @@ fn main(
         // Relative to one of them, values are close to zero.
         origin = input[place.slice * SLICE_ROWS * CHANNELS + k];
         var row = place.first_row;
-        for (; row + (TOGETHER - 1u) * LANES < place.end_row; row += TOGETHER * LANES) {
-            var values: array<f32, TOGETHER>;
-            for (var i = 0u; i < TOGETHER; i++) {
+        for (; row + (ROWS_TOGETHER - 1u) * LANES < place.end_row; row += ROWS_TOGETHER * LANES) {
+            var values: array<f32, ROWS_TOGETHER>;
+            for (var i = 0u; i < ROWS_TOGETHER; i++) {
                 values[i] = input[(row + i * LANES) * CHANNELS + k] - origin;
             }
             moments = together(moments, of_values(values));
@@ -39,15 +39,15 @@ fn main(
 }
 
 // Of values whose mean is close to zero: a division for all of them.
-fn of_values(values: array<f32, TOGETHER>) -> Moments {
+fn of_values(values: array<f32, ROWS_TOGETHER>) -> Moments {
     var sum = 0.0;
-    for (var i = 0u; i < TOGETHER; i++) {
+    for (var i = 0u; i < ROWS_TOGETHER; i++) {
         sum += values[i];
     }
-    let mean = sum / f32(TOGETHER);
+    let mean = sum / f32(ROWS_TOGETHER);
     var squares = 0.0;
-    for (var i = 0u; i < TOGETHER; i++) {
+    for (var i = 0u; i < ROWS_TOGETHER; i++) {
         squares += (values[i] - mean) * (values[i] - mean);
     }
-    return Moments(f32(TOGETHER), mean, squares);
+    return Moments(f32(ROWS_TOGETHER), mean, squares);
 }

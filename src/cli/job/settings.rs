@@ -80,9 +80,9 @@ pub struct SettingsOptions {
 
 /// Two numbers with a comma between them.
 fn pair(text: &str) -> std::result::Result<[f64; 2], String> {
-    let numbers = text.split_once(',').and_then(|(first, second)| {
-        Some([first.trim().parse().ok()?, second.trim().parse().ok()?])
-    });
+    let numbers = text
+        .split_once(',')
+        .and_then(|(first, second)| Some([first.trim().parse().ok()?, second.trim().parse().ok()?]));
     numbers.ok_or_else(|| "expected two numbers with a comma between them, such as 0.9,0.99".into())
 }
 

@@ -3,8 +3,11 @@
 
 use super::BatchNormSize;
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Binding, KernelCall, Source, TOGETHER};
+use crate::ops::kernel::{Binding, KernelCall, Source};
 use crate::ops::rows::INVOCATIONS;
+
+/// Rows or slices that an invocation reads before it goes on. As in `shaders/norm/lanes.wgsl`.
+const ROWS_TOGETHER: usize = 8;
 
 /// Number of workgroups that keep a large GPU busy.
 const ENOUGH_WORKGROUPS: usize = 1024;
@@ -36,7 +39,9 @@ impl Slices {
         let count = rows.div_ceil(slice_rows);
         // An invocation loops over its rows, several times over those that it reads together, and over its slices; those of
         // the first lane also over the sums of all lanes.
-        let trips = 3 * (slice_rows.div_ceil(lanes) + TOGETHER) + 2 * (count.div_ceil(lanes) + TOGETHER) + lanes;
+        let trips = 3 * (slice_rows.div_ceil(lanes) + ROWS_TOGETHER)
+            + 2 * (count.div_ceil(lanes) + ROWS_TOGETHER)
+            + lanes;
         let fits = INVOCATIONS <= device.max_workgroup_invocations as usize && trips <= device.loop_trips();
         fits.then_some(Slices { rows, channels, count, slice_rows, width })
     }
