@@ -12,6 +12,9 @@ const ROWS_TOGETHER: usize = 8;
 /// Number of workgroups that keep a large GPU busy.
 const ENOUGH_WORKGROUPS: usize = 1024;
 
+/// Number of workgroups below which parts of a large GPU are idle.
+const BUSY_WORKGROUPS: usize = 256;
+
 /// Slices of the rows of a tensor, each the work of one workgroup for every `width` channels.
 pub struct Slices {
     rows: usize,
@@ -27,13 +30,16 @@ impl Slices {
     /// Slices of a tensor of this size; `None` if the device's workgroups are too small, or its loops too short.
     ///
     /// In the second launch, a workgroup reads the sums of all slices beside the rows of its own: with the square root of
-    /// half the rows as their number, it reads no more sums than values.
+    /// half the rows as their number, it reads no more sums than values; with that of twice the rows, four times as many,
+    /// which pays off while there would be too few workgroups otherwise.
     pub fn new(size: &BatchNormSize, device: &DeviceProfile) -> Option<Self> {
         let &BatchNormSize { rows, channels, .. } = size;
         let width = channels.min(INVOCATIONS);
         let lanes = INVOCATIONS / width;
         let enough = ENOUGH_WORKGROUPS / channels.div_ceil(width);
-        let wanted = enough.min((rows as f64 / 2.0).sqrt() as usize).min(rows.div_ceil(lanes)).max(1);
+        let root = |number: f64| number.sqrt() as usize;
+        let busy = BUSY_WORKGROUPS.min(root(2.0 * rows as f64));
+        let wanted = enough.min(root(rows as f64 / 2.0).max(busy)).min(rows.div_ceil(lanes)).max(1);
         let slice_rows = rows.div_ceil(wanted);
         // Recomputed, so that no slice is empty.
         let count = rows.div_ceil(slice_rows);
