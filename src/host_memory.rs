@@ -51,6 +51,19 @@ pub fn reserved<T>(what: &str, elements: usize, advice: &str) -> Result<Vec<T>> 
     }
 }
 
+/// Bytes of a cache line. Vectors of a tensor that starts with one do not extend over two.
+const CACHE_LINE: usize = 64;
+
+/// How many more elements memory needs so that a tensor in it can start with a cache line.
+pub(crate) const fn alignment_elements<T>() -> usize {
+    CACHE_LINE / size_of::<T>()
+}
+
+/// The first place in `memory` from which `elements` elements start with a cache line, if there is one with room for them.
+pub(crate) fn aligned_start<T>(memory: &[T], elements: usize) -> usize {
+    memory.as_ptr().align_offset(CACHE_LINE).min(memory.len() - elements)
+}
+
 /// The error that the system refused `bytes` for `what`.
 pub(crate) fn refused(what: &str, bytes: u64, advice: &str) -> Error {
     Error::Memory { what: what.into(), needed: bytes, available: None, advice: advice.into() }

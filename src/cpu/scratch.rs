@@ -12,15 +12,12 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Bytes of a cache line. Scratch memory starts with one, so that vectors of it do not extend over two.
-const CACHE_LINE: usize = 64;
-
 /// Calls `work` with `elements` values of this thread's scratch memory, whose content is arbitrary; the memory is kept
 /// for the next call.
 ///
 /// If there is too little memory, the thread unwinds with an [`Error`], which [`caught`] returns.
 pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    let needed = elements.saturating_add(CACHE_LINE / size_of::<f32>());
+    let needed = elements.saturating_add(host_memory::alignment_elements::<f32>());
     let unused = SCRATCH.with_borrow_mut(|unused| {
         // The smallest that is large enough, otherwise the largest, which is then replaced.
         let fitting = (0..unused.len()).filter(|&i| unused[i].len() >= needed);
@@ -33,7 +30,7 @@ pub fn with_scratch<R>(elements: usize, work: impl FnOnce(&mut [f32]) -> R) -> R
         drop(scratch);
         scratch = allocated(needed).unwrap_or_else(|error| resume_unwind(Box::new(error)));
     }
-    let first = scratch.as_ptr().align_offset(CACHE_LINE).min(scratch.len() - elements);
+    let first = host_memory::aligned_start(&scratch, elements);
     let part = &mut scratch[first..first + elements];
     // NaN makes reads of unwritten scratch memory visible in tests.
     if cfg!(debug_assertions) {

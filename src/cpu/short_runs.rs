@@ -16,6 +16,7 @@ pub const OVERLAPPING: usize = 3;
 
 /// `sums[row] += sum over runs and i of source[(row + run)*step + i] * matrix[run][i]`, for `RUNS` short runs, at most
 /// [`OVERLAPPING`]; each row of the packed `matrix` is a vector.
+#[expect(clippy::needless_range_loop, reason = "with iterators, the compiler keeps the sums in memory")]
 #[inline(always)]
 pub fn add_runs<S: Simd, const ROWS: usize, const RUNS: usize>(
     simd: S,

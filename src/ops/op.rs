@@ -323,9 +323,6 @@ impl Operand {
     }
 }
 
-/// The alignment of reals that are written as a tensor of their own: a cache line.
-const ALIGNMENT: usize = 64;
-
 /// The content of one tensor in host memory, reals in the type `T`.
 #[derive(Clone, Debug)]
 pub struct HostBuffer<T> {
@@ -384,8 +381,9 @@ impl<T: Clone + Default> HostBuffer<T> {
         }
         Ok(match element {
             Element::Real => {
-                let values: Vec<T> = filled(what, elements.saturating_add(ALIGNMENT / size_of::<T>()))?;
-                let start = values.as_ptr().align_offset(ALIGNMENT).min(values.len() - elements);
+                let needed = elements.saturating_add(host_memory::alignment_elements::<T>());
+                let values: Vec<T> = filled(what, needed)?;
+                let start = host_memory::aligned_start(&values, elements);
                 HostBuffer { values: Values::Real(values), start, elements }
             }
             Element::Index => HostBuffer::index(filled(what, elements)?),
