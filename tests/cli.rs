@@ -129,6 +129,22 @@ mod train {
     }
 
     #[test]
+    fn two_numbers_are_given_with_a_comma() {
+        let place = Workplace::new();
+        place.train("--limit 64 --out run --betas 0.8,0.95");
+        let config: toml::Table = place.read("run/config.toml").parse().unwrap();
+        let betas = config["training"]["optimizer"]["betas"].as_array().unwrap();
+        assert_eq!(betas.iter().filter_map(toml::Value::as_float).collect::<Vec<_>>(), [0.8, 0.95]);
+        for betas in ["0.8", "0.8,", "0.8,0.9,0.95", "a,b"] {
+            let run = place.run(&format!("train --device cpu --limit 64 --betas {betas}"));
+            assert_eq!(run.code, 2, "{run:?}");
+            let refused =
+                format!("invalid value '{betas}' for '--betas <X,X>': expected two numbers with a comma");
+            assert!(run.stderr.contains(&refused), "{run:?}");
+        }
+    }
+
+    #[test]
     fn a_model_file_trains_on_a_folder_and_is_evaluated_on_another() {
         let place = Workplace::new();
         files::idx(&place, "data", 0);

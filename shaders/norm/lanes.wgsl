@@ -1,15 +1,13 @@
 // Rows or slices side by side in the lanes of a workgroup, and the combination of the lanes' results as a tree, in a
 // fixed order. An invocation owns one of WIDTH channels in one lane.
-// Appended by src/ops/norm/slices.rs with the const line INVOCATIONS, and with a file that defines a Lane and how two
-// are combined.
+// Appended by src/ops/norm/slices.rs with the const lines INVOCATIONS and ROWS_TOGETHER, and with a file that defines a
+// Lane and how two are combined.
 
 override ROWS: u32;
 override CHANNELS: u32;
 override SLICES: u32;
 override SLICE_ROWS: u32;
 override WIDTH: u32;
-// Rows or slices that an invocation reads before it goes on: the loads wait together.
-const ROWS_TOGETHER: u32 = 8u;
 // Half of the smallest power of two that is at least LANES.
 override SPAN: u32;
 

@@ -6,7 +6,7 @@ use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, KernelCall, Source};
 use crate::ops::rows::INVOCATIONS;
 
-/// Rows or slices that an invocation reads before it goes on. As in `shaders/norm/lanes.wgsl`.
+/// Rows or slices that an invocation reads before it goes on: their loads wait together.
 const ROWS_TOGETHER: usize = 8;
 
 /// Number of workgroups that keep a large GPU busy.
@@ -36,9 +36,10 @@ impl Slices {
         let &BatchNormSize { rows, channels, .. } = size;
         let width = channels.min(INVOCATIONS);
         let lanes = INVOCATIONS / width;
-        let enough = ENOUGH_WORKGROUPS / channels.div_ceil(width);
+        let blocks = channels.div_ceil(width);
+        let enough = ENOUGH_WORKGROUPS / blocks;
         let root = |number: f64| number.sqrt() as usize;
-        let busy = BUSY_WORKGROUPS.min(root(2.0 * rows as f64));
+        let busy = (BUSY_WORKGROUPS / blocks).min(root(2.0 * rows as f64));
         let wanted = enough.min(root(rows as f64 / 2.0).max(busy)).min(rows.div_ceil(lanes)).max(1);
         let slice_rows = rows.div_ceil(wanted);
         // Recomputed, so that no slice is empty.
@@ -73,7 +74,8 @@ impl Slices {
             ("SPAN", span),
         ];
         let constants = sizes.map(|(name, size)| (name, size.into())).to_vec();
-        let source = source.with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]);
+        let sizes = [("INVOCATIONS", INVOCATIONS as u32), ("ROWS_TOGETHER", ROWS_TOGETHER as u32)];
+        let source = source.with_sizes(&sizes);
         let workgroups = self.channels.div_ceil(self.width) * slices;
         KernelCall::new(source, constants, bindings, workgroups)
     }

@@ -45,8 +45,8 @@ pub const WINOGRAD: &str = "winograd_4x4";
 const MOST_PLANES: usize = 4;
 
 /// How the channels of a pass are spread if it is best run channel by channel: depthwise convolutions, and those of groups
-/// that would leave three quarters of a vector's lanes empty; where it is only half of them, spreading costs more than it
-/// saves. The channels are those of a group, in the source and in the result.
+/// that would leave three quarters of a vector's lanes empty; where it is only half of them, vectors of half the width serve,
+/// and spreading would cost more than it saves. The channels are those of a group, in the source and in the result.
 fn spread(geometry: &ConvGeometry, [source, result]: [usize; 2]) -> Option<Spread> {
     let spread = Spread { groups: geometry.groups, source, result };
     let is_small = geometry.groups > 1 && source <= MOST_PLANES && 4 * result <= lanes();
