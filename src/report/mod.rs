@@ -2,6 +2,7 @@
 
 mod columns;
 mod pytorch;
+pub mod run;
 mod sheet;
 mod summary;
 mod visible;
