@@ -12,6 +12,7 @@ mod models;
 mod not_text;
 mod options;
 mod predict;
+mod report;
 mod summary;
 mod train;
 mod verify;
@@ -48,6 +49,7 @@ enum Command {
     LrFind(Box<lr_find::LrFind>),
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
+    Report(report::Report),
     Data(data::Data),
     Summary(summary::Summary),
     Models(models::Models),
@@ -78,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::LrFind(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
+        Command::Report(command) => command.run(),
         Command::Data(command) => command.run(),
         Command::Summary(command) => command.run(),
         Command::Models(command) => command.run(),

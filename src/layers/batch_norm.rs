@@ -200,6 +200,9 @@ impl LayerType for BatchNorm {
     }
 
     fn backward(&self, site: &mut Site<'_>, grad_output: BufferId) -> Result<Vec<Option<BufferId>>> {
+        if site.mode() == Mode::Evaluate {
+            return Ok(self.backward_with_given_statistics(site, grad_output));
+        }
         let size = self.size(site);
         let (input, mean, variance) = (site.input(), site.saved(MEAN), site.saved(VARIANCE));
         // The gradient of the input is made of these sums, whoever else wants them.
@@ -218,6 +221,34 @@ impl LayerType for BatchNorm {
 }
 
 impl BatchNorm {
+    /// The gradients if the statistics are not the batch's, so that they do not depend on the input: that of the input is
+    /// `grad_output / sqrt(variance + epsilon) * weight`.
+    fn backward_with_given_statistics(
+        &self,
+        site: &mut Site<'_>,
+        grad_output: BufferId,
+    ) -> Vec<Option<BufferId>> {
+        let (size, input) = (self.size(site), site.input());
+        let [mean, variance] = [RUNNING_MEAN, RUNNING_VAR].map(|name| site.variable(name));
+        let wanted = [(WEIGHT, "grad_weight"), (BIAS, "grad_bias")]
+            .map(|(name, word)| (site.grad_variable(name), word));
+        if wanted.iter().any(|(gradient, _)| gradient.is_some()) {
+            let [grad_weight, grad_bias] = wanted
+                .map(|(gradient, word)| gradient.unwrap_or_else(|| site.save(word, [size.channels].into())));
+            let operands = [input, mean, variance, grad_output, grad_weight, grad_bias];
+            site.push(BatchNormGrad::with_given_statistics(size), &operands);
+        }
+        let grad_input = site.grad_input(0);
+        if let Some(grad_input) = grad_input {
+            // The normalisation of the gradient, without a mean and a bias to add.
+            let [no_mean, no_bias] = site.zeros(size.channels);
+            let mut operands = vec![grad_output, no_mean, variance, grad_input];
+            operands.extend(site.find_variable(WEIGHT).into_iter().flat_map(|weight| [weight, no_bias]));
+            site.push(BatchNormForward::new(size), &operands);
+        }
+        vec![grad_input]
+    }
+
     fn size(&self, site: &Site<'_>) -> BatchNormSize {
         let (rows, channels) = input_rows_and_channels(site);
         BatchNormSize { rows, channels, epsilon: self.epsilon, affine: self.is_affine() }

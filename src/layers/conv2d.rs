@@ -10,7 +10,7 @@ use crate::network::{
 };
 use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::optimizer::Group;
-use crate::ops::window::{Padding, WindowOptions};
+use crate::ops::window::{Axis, Padding, WindowOptions};
 use crate::plan::{BufferId, Site};
 use crate::tensor::ImageShape;
 
@@ -152,6 +152,11 @@ impl LayerType for Conv2d {
 
     fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
         weighted::arithmetic(variables)
+    }
+
+    fn windows(&self, input: Features) -> Option<[Axis; 2]> {
+        let geometry = self.geometry(1, input.image_for("an image").ok()?).ok()?;
+        Some([geometry.height, geometry.width])
     }
 
     fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {

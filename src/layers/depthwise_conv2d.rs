@@ -4,7 +4,7 @@ use ::toml::Value;
 
 use super::{Conv2d, Inferred, LayerType, Pytorch, PytorchSite, Registered};
 use crate::network::{Content, Features, Initialiser, Keys, NetworkBuilder, Variable, initialiser, window};
-use crate::ops::window::{Padding, WindowOptions};
+use crate::ops::window::{Axis, Padding, WindowOptions};
 use crate::plan::{BufferId, Site};
 use crate::{Error, Result};
 
@@ -112,6 +112,10 @@ impl LayerType for DepthwiseConv2d {
 
     fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
         super::weighted::arithmetic(variables)
+    }
+
+    fn windows(&self, input: Features) -> Option<[Axis; 2]> {
+        self.of(input).ok()?.windows(input)
     }
 
     fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {

@@ -57,6 +57,7 @@ use ::toml::Value;
 
 use crate::Result;
 use crate::network::{Content, Features, Keys, Sample, Variable};
+use crate::ops::window::Axis;
 use crate::plan::{BufferId, Site};
 
 /// A type of layer with its options.
@@ -106,6 +107,12 @@ pub trait LayerType: Any + Debug + Send + Sync {
     /// values in the internal layout.
     fn fit(&self, _sample: &Sample<'_>) -> Vec<(&'static str, Vec<f32>)> {
         Vec::new()
+    }
+
+    /// The windows, down and across, of its input on which the values of its output depend; `None` if each depends on those
+    /// at its own position alone, or on all of them.
+    fn windows(&self, _input: Features) -> Option<[Axis; 2]> {
+        None
     }
 
     /// The layer as PyTorch writes it, with the names and layouts of its variables in weights' files.

@@ -150,6 +150,11 @@ impl LayerType for Pool {
         Ok(Inferred::without_variables(Features::Image(ImageShape { height, width, ..image })))
     }
 
+    fn windows(&self, input: Features) -> Option<[Axis; 2]> {
+        let geometry = self.geometry(1, input.image_for("an image").ok()?).ok()?;
+        Some([geometry.height, geometry.width])
+    }
+
     fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {
         let image = site.features().image_for("an image")?;
         let geometry = self.geometry(1, image)?;

@@ -11,6 +11,9 @@ use crate::tensor::Shape;
 /// Name of the weight.
 pub(super) const WEIGHT: &str = "weight";
 
+/// What an explaining plan calls the sums of products without the bias.
+pub(crate) const SUMS: &str = "sums";
+
 /// Name of the bias.
 pub(super) const BIAS: &str = "bias";
 
@@ -42,6 +45,7 @@ pub(super) fn forward(site: &mut Site<'_>, shape: Shape, product: impl Op + 'sta
     let output = site.output(shape);
     site.push(product, &[site.input(), site.variable(WEIGHT), output]);
     if let Some(bias) = site.find_variable(BIAS) {
+        site.show(SUMS, output);
         let (rows, channels) = rows_and_channels(site, output);
         site.push(BiasForward { rows, channels }, &[bias, output]);
     }

@@ -8,7 +8,7 @@ use super::{Conv2d, Inferred, LayerType, Pytorch, PytorchSite, Registered, weigh
 use crate::network::{
     Content, Features, Initialiser, Keys, Kind, NetworkBuilder, Sample, Variable, number, window,
 };
-use crate::ops::window::WindowOptions;
+use crate::ops::window::{Axis, WindowOptions};
 use crate::plan::{BufferId, Site};
 use crate::tensor::ImageShape;
 use crate::{Error, Result};
@@ -154,6 +154,10 @@ impl LayerType for Whitening {
 
     fn arithmetic(&self, variables: &[Variable]) -> Option<String> {
         weighted::arithmetic(variables)
+    }
+
+    fn windows(&self, input: Features) -> Option<[Axis; 2]> {
+        self.of(input).ok()?.windows(input)
     }
 
     fn pytorch(&self, site: &PytorchSite<'_>) -> Result<Pytorch> {

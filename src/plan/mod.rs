@@ -10,8 +10,8 @@ mod workbench;
 pub use executor::{Executor, Pending, Prepared};
 pub use fuse::Prologues;
 pub use lower::{
-    AugmentOptions, DataParts, EvaluateOptions, LossOptions, TrainOptions, evaluate_plan, inspect_plan,
-    predict_plan, train_plan,
+    AugmentOptions, DataParts, EvaluateOptions, ExplainPlan, LossOptions, Question, TrainOptions,
+    evaluate_plan, explain_plan, inspect_plan, predict_plan, train_plan,
 };
 pub use memory::{Allocation, Memory, Slot};
 pub(crate) use site::CHANCE;

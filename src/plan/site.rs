@@ -2,6 +2,7 @@
 
 use super::{BufferId, Plan, Role, Step};
 use crate::network::{Features, Layer};
+use crate::ops::concatenate::Concatenate;
 use crate::ops::{Element, Op};
 use crate::tensor::Shape;
 
@@ -72,6 +73,8 @@ pub struct Site<'a> {
     pub(super) wanted: &'a [bool],
     pub(super) guard: Option<Guard>,
     pub(super) followed: &'a mut Vec<Followed>,
+    /// Whether the plan shows everything that is computed.
+    pub(super) explains: bool,
 }
 
 impl Site<'_> {
@@ -136,6 +139,27 @@ impl Site<'_> {
         let buffer = self.plan.add_buffer(name, Role::Activation, shape, Element::Real);
         self.lowered.saved.push((word, buffer));
         buffer
+    }
+
+    /// Shows what a buffer holds before the layer's next step overwrites it: if the plan [explains](super::explain_plan) the
+    /// network, it gets a copy, named `LAYER.word`.
+    pub fn show(&mut self, word: &'static str, buffer: BufferId) {
+        if self.explains {
+            let shape = self.shape(buffer);
+            let elements = shape.elements();
+            let copy = self.save(word, shape);
+            self.push(Concatenate::copy(elements), &[buffer, copy]);
+        }
+    }
+
+    /// `N` buffers `[size]` of zeros, that steps only read.
+    pub fn zeros<const N: usize>(&mut self, size: usize) -> [BufferId; N] {
+        std::array::from_fn(|number| {
+            let name = format!("zeros.{size}.{number}");
+            // Persistent, since such buffers start as zeros.
+            let found = self.plan.find(&name);
+            found.unwrap_or_else(|| self.plan.add_buffer(name, Role::State, [size], Element::Real))
+        })
     }
 
     /// The buffer that forward saved under this word.

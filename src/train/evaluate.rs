@@ -1,5 +1,6 @@
 //! Loss and accuracy over a whole dataset, exactly.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,8 @@ use crate::network::{Network, Weights};
 use crate::ops::HostBuffer;
 use crate::ops::batch::NO_ROW;
 use crate::plan::{
-    AugmentOptions, BufferId, DataParts, EvaluateOptions, Executor, Memory, Plan, Prepared, Prologues,
-    evaluate_plan,
+    AugmentOptions, BufferId, DataParts, EvaluateOptions, Executor, Memory, Pending, Plan, Prepared,
+    Prologues, evaluate_plan,
 };
 use crate::predict::winner;
 use crate::{Error, Result, host_memory};
@@ -247,6 +248,31 @@ impl Evaluator {
             // The last batch is padded.
             all.truncate(self.images * self.classes);
         }
+        Ok((self.figures(executor)?, all))
+    }
+
+    /// As [`Evaluator::classify`], with the logits in f32, which are read back while the next batches run.
+    ///
+    /// # Errors
+    /// As [`Evaluator::evaluate`].
+    pub fn answers(&self, executor: &mut dyn Executor) -> Result<(Evaluation, Vec<f32>)> {
+        self.write(executor, "step", HostBuffer::index(vec![0]))?;
+        let logits = self.plan.kept().next().expect("the logits, which an evaluation plan keeps");
+        let what = format!("the logits of {} images", self.images);
+        let mut all = host_memory::reserved(&what, self.images * self.classes, "fewer images")?;
+        let mut under_way: VecDeque<Box<dyn Pending>> = VecDeque::new();
+        for step in 0..self.steps + BATCHES_AT_ONCE {
+            if step < self.steps {
+                executor.run(self.prepared, 1)?;
+                under_way.push_back(executor.read_later(self.prepared, logits)?);
+            }
+            if under_way.len() > BATCHES_AT_ONCE || step >= self.steps {
+                let Some(batch) = under_way.pop_front() else { break };
+                all.extend(batch.wait()?.into_reals());
+            }
+        }
+        // The last batch is padded.
+        all.truncate(self.images * self.classes);
         Ok((self.figures(executor)?, all))
     }
 

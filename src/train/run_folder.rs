@@ -296,13 +296,18 @@ impl RunFolder {
         &self.path
     }
 
+    /// The path of `metrics.jsonl`.
+    pub(crate) fn metrics_path(&self) -> PathBuf {
+        self.path.join(METRICS)
+    }
+
     /// Adds a line to the end of `metrics.jsonl`. Whoever reads the file drops a last line that a killed process has left
     /// without its end.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
     pub fn log(&self, line: &serde_json::Value) -> Result<()> {
-        append_durably(&self.path.join(METRICS), format!("{line}\n").as_bytes())
+        append_durably(&self.metrics_path(), format!("{line}\n").as_bytes())
     }
 
     /// Keeps the lines of the first `epochs` epochs of `metrics.jsonl`, from an earlier part of the run, and drops those
@@ -312,7 +317,7 @@ impl RunFolder {
     /// [`Error::Io`] when they cannot be read or the others not dropped; [`Error::File`] when they are damaged, or one is
     /// missing.
     pub(super) fn keep_metrics(&self, epochs: usize) -> Result<()> {
-        let path = self.path.join(METRICS);
+        let path = self.metrics_path();
         if epochs == 0 && !is_there(&path).map_err(Error::io("read", &path))? {
             return Ok(());
         }

@@ -208,7 +208,7 @@ impl TrainSettings {
     }
 
     /// The learning rate of step `t` of a run with epochs of `steps`.
-    pub(super) fn rate(&self, t: u64, steps: usize) -> f64 {
+    pub(crate) fn rate(&self, t: u64, steps: usize) -> f64 {
         self.learning_rate * self.schedule.factor(t, (self.epochs * steps) as u64)
     }
 

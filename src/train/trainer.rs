@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::evaluate::{Evaluation, Evaluator};
 use super::settings::TrainSettings;
+use super::snapshots::{Requests, Snapshot, Watch};
 use super::state::TrainState;
 use super::{feed, nonfinite};
 use crate::data::{DataSplits, Dataset, HeldOut, Normalisation};
@@ -79,6 +80,10 @@ pub struct Trainer {
     losses: Vec<f32>,
     // Duration of a step on this device, once known.
     step_time: Option<Duration>,
+    // What is read back beside the losses, and what was of the last epoch.
+    watch: Option<Watch>,
+    snapshots: Vec<Snapshot>,
+    answers: Vec<f32>,
 }
 
 /// Intended duration of one submission: short enough to show progress and to avoid a reset by drivers that allow two
@@ -129,6 +134,9 @@ impl Trainer {
             epochs_done: 0,
             losses: Vec::new(),
             step_time: None,
+            watch: None,
+            snapshots: Vec::new(),
+            answers: Vec::new(),
             settings,
         };
         if let Some(weights) = &trainer.settings.class_weights {
@@ -283,12 +291,19 @@ impl Trainer {
 
         let mut under_way: VecDeque<(usize, Box<dyn Pending>)> = VecDeque::new();
         let first = self.losses.len();
+        let before = (self.epochs_done * steps) as u64;
+        let mut requests = Requests::default();
         let (mut submitted, mut stopped) = (first, false);
         while self.losses.len() < steps && !(stopped && under_way.is_empty()) {
             if submitted < steps && !stopped && under_way.len() < SUBMISSIONS {
-                let steps = self.steps_to_submit().min(steps - submitted);
-                self.executor.run(self.prepared, steps)?;
-                submitted += steps;
+                let next = self.watch.as_ref().map_or(steps, |watch| watch.next(before, submitted, steps));
+                let now = self.steps_to_submit().min(next - submitted);
+                self.executor.run(self.prepared, now)?;
+                submitted += now;
+                if let Some(watch) = self.watch.as_ref().filter(|_| submitted == next) {
+                    let (executor, at) = (self.executor.as_mut(), [before, submitted as u64, steps as u64]);
+                    watch.request(&mut requests, executor, (&self.plan, self.prepared), at)?;
+                }
                 let loss = self.executor.read_later(self.prepared, self.plan.expect("train/loss"))?;
                 under_way.push_back((submitted, loss));
                 continue;
@@ -315,6 +330,7 @@ impl Trainer {
         let images_per_s = (done * self.settings.batch_size) as f64 / start.elapsed().as_secs_f64();
         let (epoch, step, losses) = (self.epochs_done + 1, self.steps_done(), self.losses.clone());
         let learning_rate = self.settings.rate(step.saturating_sub(1), steps);
+        self.snapshots = requests.wait()?;
         let evaluation = match losses.len() == steps {
             true => {
                 let evaluation = self.evaluate_epoch()?;
@@ -340,6 +356,23 @@ impl Trainer {
         let variables = variables.collect::<Result<_>>()?;
         let losses = self.losses.clone();
         Ok(TrainState { epochs: self.epochs_done, losses, variables })
+    }
+
+    /// From now on, reads weights and gradients back at some moments of each epoch, and the logits of each evaluation. The
+    /// training stays the same, bit for bit.
+    pub fn watch(&mut self, watch: Watch) {
+        self.watch = Some(watch);
+    }
+
+    /// What was [watched](Trainer::watch) in the last epoch, in order.
+    pub fn snapshots(&self) -> &[Snapshot] {
+        &self.snapshots
+    }
+
+    /// The logits of the last epoch's evaluation, [images, classes], if the training is [watched](Trainer::watch); otherwise
+    /// none.
+    pub fn answers(&self) -> &[f32] {
+        &self.answers
     }
 
     /// Continues from a state of this training. The steps that follow are those that would have followed originally,
@@ -468,7 +501,14 @@ impl Trainer {
 
     /// Evaluates after the last step of an epoch. No training loss has checked that step's update yet.
     fn evaluate_epoch(&mut self) -> Result<Evaluation> {
-        match self.evaluate() {
+        let evaluation = match self.watch {
+            Some(_) => self.evaluator.answers(self.executor.as_mut()).map(|(evaluation, answers)| {
+                self.answers = answers;
+                evaluation
+            }),
+            None => self.evaluate(),
+        };
+        match evaluation {
             Err(Error::NotFinite { what, loss, place }) => {
                 let what = format!("{what} after step {}", self.steps_done() - 1);
                 let weights = self.weights()?;

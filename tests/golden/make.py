@@ -1,7 +1,7 @@
 """Writes what tests/golden.rs and tests/golden_network.rs expect, computed by PyTorch: pytorch.safetensors,
 pools.safetensors, optimizers.safetensors, losses.safetensors, layers.safetensors, network.safetensors,
-normalised_network.safetensors, gathered_network.safetensors and, for the tests of their names, batch_norm.safetensors and
-whitening.safetensors.
+normalised_network.safetensors, gathered_network.safetensors and, for the tests of their names, batch_norm.safetensors,
+whitening.safetensors and explained.safetensors.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/golden/make.py
@@ -612,6 +612,35 @@ def network(model, steps=5, batch_size=8):
     return stored, settings
 
 
+def explained(model, images=6):
+    """What speaks for the predicted class: Grad-CAM at the last convolution, by the formula of its paper, and the gradient at
+    the pixels as the network sees them; and the maps and sums on the way. In evaluation mode."""
+    settings = {"mean": [33.0, 128.0], "deviation": [64.0, 32.0]}
+    pixels = torch.randint(0, 256, (images, 2, 12, 10), dtype=torch.uint8)
+    labels = torch.randint(0, 10, (images,))
+    model = model()
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and value.dim() == 1:
+            value.copy_(uniform(*value.shape).abs() + 0.5 if "var" in name or "weight" in name else uniform(*value.shape))
+    state = {name: value.clone() for name, value in model.state_dict().items() if value.is_floating_point()}
+    stored = {"images": pixels, "labels": labels} | {f"weights/{name}": value for name, value in state.items()}
+    model.double().eval()
+    mean, deviation = (torch.tensor(settings[word]).double().reshape(1, -1, 1, 1) for word in ("mean", "deviation"))
+    seen = ((pixels.double() - mean) / deviation).requires_grad_()
+    sums = model.conv1(seen)
+    first = F.relu(model.bn1(sums))
+    last = F.relu(model.bn2(model.conv2(F.max_pool2d(first, 2))))
+    last.retain_grad()
+    logits = model.dense2(F.relu(model.bn3(model.dense1(last.flatten(1)))))
+    assert (logits - model(seen)).abs().max() < 1e-12
+    logits.max(1).values.sum().backward()
+    weights = last.grad.mean((2, 3), keepdim=True)
+    heat = F.relu((weights * last).sum(1))
+    computed = {"logits": logits, "sums": sums, "first": first, "last": last, "heat": heat / heat.amax((1, 2), keepdim=True)}
+    stored |= {name: value.detach().clone() for name, value in computed.items()} | {"gradient": seen.grad.clone()}
+    return stored, settings
+
+
 def save(name, tensors, description):
     path = FOLDER / name
     # A single entry, since the order of several would differ from run to run.
@@ -656,3 +685,6 @@ if __name__ == "__main__":
     tensors, cases = {}, {}
     whitenings()
     save("whitening.safetensors", tensors, cases)
+    torch.manual_seed(8)
+    stored, settings = explained(Normalised)
+    save("explained.safetensors", stored, settings)

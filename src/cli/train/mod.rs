@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use wgconv::data::HeldOut;
 use wgconv::network::{Adopted, Weights};
+use wgconv::report::run::{Reporter, Teller};
 use wgconv::train::{
-    Best, EarlyStopping, Evaluation, Observer, Recorder, RunFolder, Trainer, load_any_weights,
+    Best, EarlyStopping, Evaluation, Observer, Recorder, RunConfig, RunFolder, Trainer, load_any_weights,
 };
 use wgconv::{Error, Result};
 
@@ -39,6 +40,9 @@ pub struct Train {
     /// Resume even if model, data or settings differ from those of the run
     #[arg(long, requires = "resume")]
     force: bool,
+    /// Write no report.html into the run's folder
+    #[arg(long)]
+    no_report: bool,
     /// Folder for the results, which must not exist yet [default: runs/MODEL-N]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -68,7 +72,7 @@ impl Train {
         let path = self.out.clone().unwrap_or_else(|| RunFolder::next_free(trainer.network().name()));
         let run = RunFolder::create(&path, &config, trainer.network())?;
         let recorder = Recorder::new(run, job.basis());
-        self.train(trainer, recorder, job)
+        self.train(trainer, recorder, job, &config)
     }
 
     fn resume(&self, path: &Path) -> Result<Outcome> {
@@ -101,9 +105,10 @@ impl Train {
         let (mut trainer, device) = self.job.trainer(&job)?;
         trainer.restore(&checkpoint.state)?;
         let recorder = Recorder::resume(run, basis, &checkpoint)?;
-        recorder.run().set_config(&job.config(device)?)?;
+        let config = job.config(device)?;
+        recorder.run().set_config(&config)?;
         self.job.output.say(format_args!("resumed after step {}", trainer.steps_done()))?;
-        self.train(trainer, recorder, job)
+        self.train(trainer, recorder, job, &config)
     }
 
     /// Replaces the trainer's initial weights by those of a file where names and shapes fit.
@@ -132,19 +137,35 @@ impl Train {
         Ok(())
     }
 
-    fn train(&self, mut trainer: Trainer, mut recorder: Recorder, job: Job) -> Result<Outcome> {
+    fn train(
+        &self,
+        mut trainer: Trainer,
+        mut recorder: Recorder,
+        job: Job,
+        config: &RunConfig,
+    ) -> Result<Outcome> {
         let output = self.job.output;
         let path = recorder.run().path().to_path_buf();
         output.say(format_args!("results: {}", path.display()))?;
+        let mut reporter = match self.no_report {
+            true => None,
+            false => self.reporter(&mut trainer, recorder.run(), &job, config)?,
+        };
         output.say("")?;
         // The executor now holds the images.
         drop(job);
         let mut display = Display::start(output, trainer.held_out())?;
         let mut patience =
             self.patience.map(|patience| EarlyStopping::new(patience as usize, recorder.best()));
-        let mut observers: Vec<&mut dyn Observer> = vec![&mut recorder, &mut display];
+        let mut observers: Vec<&mut dyn Observer> = vec![&mut recorder];
+        observers.extend(reporter.iter_mut().map(|reporter| reporter as &mut dyn Observer));
+        observers.push(&mut display);
         observers.extend(patience.iter_mut().map(|patience| patience as &mut dyn Observer));
-        trainer.run(&mut observers)?;
+        let trained = trainer.run(&mut observers);
+        if let Some(Err(error)) = reporter.as_mut().map(Reporter::finish) {
+            output.say(format_args!("warning: the report is not up to date: {error}"))?;
+        }
+        trained?;
         if let Some(step) = display.stopped_at {
             output.say(format_args!(
                 "stopped at step {step}; the weights are saved, `wgconv train --resume {}` goes on",
@@ -159,6 +180,37 @@ impl Train {
         }
         self.close(&mut trainer, &recorder)?;
         Ok(Outcome::Done)
+    }
+
+    /// What writes the report after each epoch. A training without one is better than none.
+    fn reporter(
+        &self,
+        trainer: &mut Trainer,
+        run: &RunFolder,
+        job: &Job,
+        config: &RunConfig,
+    ) -> Result<Option<Reporter>> {
+        let output = self.job.output;
+        let (held_out, images) = job.data.held_out();
+        let network = trainer.network().clone();
+        let started = Teller::bytes(&network, images.image, images.classes.len()).and_then(|bytes| {
+            wgconv::host_memory::check("the report", bytes, "--no-report")?;
+            let teller = Teller::new(run, config, &network, Some((held_out, images.clone())), None)?;
+            Ok((Reporter::start(trainer, run, teller)?, bytes))
+        });
+        match started {
+            Ok((reporter, bytes)) => {
+                let mib = bytes as f64 / f64::from(1 << 20);
+                output.say(format_args!(
+                    "report: report.html there, after each epoch; takes {mib:.1} MiB more"
+                ))?;
+                Ok(Some(reporter))
+            }
+            Err(error) => {
+                output.say(format_args!("warning: there will be no report: {error}"))?;
+                Ok(None)
+            }
+        }
     }
 
     /// Says how good the best and the last weights are.

@@ -48,6 +48,8 @@ use crate::ops::prologue::Prologue;
 pub struct BatchNormGrad {
     size: BatchNormSize,
     needs_input: bool,
+    // Whether the statistics are not the batch's.
+    given: bool,
     before: Before,
 }
 
@@ -82,7 +84,18 @@ struct Numbers {
 impl BatchNormGrad {
     /// The gradients without a prologue; that of the input only if it is needed.
     pub fn new(size: BatchNormSize, needs_input: bool) -> Self {
-        BatchNormGrad { size, needs_input, before: Before::Nothing }
+        BatchNormGrad { size, needs_input, given: false, before: Before::Nothing }
+    }
+
+    /// The gradients of the weight and the bias alone, where mean and variance are given rather than those of the batch, as
+    /// for [`BatchNormForward`](super::BatchNormForward): the variance is not corrected.
+    pub fn with_given_statistics(size: BatchNormSize) -> Self {
+        BatchNormGrad { given: true, ..BatchNormGrad::new(size, false) }
+    }
+
+    /// The factor of the variance.
+    fn biased(&self) -> f64 {
+        if self.given { 1.0 } else { self.size.biased() }
     }
 
     /// The gradients behind an activation, from what it saved; with `shared`, the gradient of the activation's input is
@@ -122,7 +135,7 @@ impl BatchNormGrad {
 
     /// The definition of the inverse deviation of channel `k`; `at` reads a value from the operand of a number.
     fn inverse(&self, k: usize, at: impl Fn(usize, usize) -> f64) -> f64 {
-        inverse_deviation(at(VARIANCE, k) * self.size.biased(), self.size.epsilon)
+        inverse_deviation(at(VARIANCE, k) * self.biased(), self.size.epsilon)
     }
 
     /// The definition of a value's difference from the mean, times the inverse deviation.
@@ -187,7 +200,7 @@ impl BatchNormGrad {
         let channels = Channels {
             mean: read(MEAN),
             variance: read(VARIANCE),
-            biased: size.biased() as f32,
+            biased: self.biased() as f32,
             weight: numbers.weight.map(read),
             bias: numbers.bias.map(read),
         };
@@ -272,7 +285,7 @@ impl BatchNormGrad {
         );
         let sums = Binding::Workspace(0);
         let mut first = slices.call(first, vec![operand(INPUT), operand(MEAN), operand(VARIANCE), sums]);
-        first.constants.extend(self.size.of_deviation(self.size.biased()));
+        first.constants.extend(self.size.of_deviation(self.biased()));
         complete_weight(&mut first, numbers.weight);
         complete_bias(&mut first, numbers.bias);
         self.complete_gradient(&mut first);
@@ -328,7 +341,7 @@ impl BatchNormGrad {
                 "norm/gradient/keep.wgsl",
                 "grid.wgsl"
             );
-            let mut call = KernelCall::elementwise(source, size.constants(size.biased()), 3, size.elements());
+            let mut call = KernelCall::elementwise(source, size.constants(self.biased()), 3, size.elements());
             call.bindings = operands(&[INPUT, MEAN, VARIANCE]);
             bind(&mut call, "GRAD_SUMMAND_BINDING", given);
             complete_weight(&mut call, numbers.weight);
@@ -344,7 +357,7 @@ impl BatchNormGrad {
             "grid.wgsl"
         );
         let mut constants = vec![("CHANNELS", size.channels.into())];
-        constants.extend(size.of_deviation(size.biased()));
+        constants.extend(size.of_deviation(self.biased()));
         let mut sums = KernelCall::elementwise(source, constants, 5, size.channels);
         sums.bindings = operands(&[INPUT, MEAN, VARIANCE, GRAD_WEIGHT, GRAD_BIAS]);
         self.complete_given_gradient(&mut sums, given);
@@ -356,7 +369,7 @@ impl BatchNormGrad {
                 "norm/deviation.wgsl",
                 "grid.wgsl"
             );
-            let mut call = KernelCall::elementwise(source, size.constants(size.biased()), 6, size.elements());
+            let mut call = KernelCall::elementwise(source, size.constants(self.biased()), 6, size.elements());
             call.bindings = operands(&[INPUT, MEAN, VARIANCE, GRAD_WEIGHT, GRAD_BIAS, grad_input]);
             complete_weight(&mut call, numbers.weight);
             self.complete_given_gradient(&mut call, given);

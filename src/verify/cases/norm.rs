@@ -103,6 +103,8 @@ fn of_batches(name: &str, size: BatchNormSize) -> Vec<Case> {
         cases.push(Case::new(name, BatchNormTrain::new(size)));
         cases.push(Case::new(name, BatchNormGrad::new(size, true)));
         cases.push(Case::new(format!("{name}, parameters alone"), BatchNormGrad::new(size, false)));
+        let given = BatchNormGrad::with_given_statistics(size);
+        cases.push(Case::new(format!("{name}, given statistics"), given));
     }
     cases
 }

@@ -6,3 +6,8 @@ use super::Story;
 pub fn page(_story: &Story) -> String {
     String::new()
 }
+
+/// The main pictures as PNG files, with their names.
+pub fn pictures(_story: &Story) -> Vec<(&'static str, Vec<u8>)> {
+    Vec::new()
+}

@@ -1,15 +1,19 @@
 //! Lowering a network to a plan: forward, backward and update, over numbered buffers.
 
+mod explain;
+mod update;
+
+pub use explain::{ExplainPlan, Question, explain_plan};
+
 use super::site::{Followed, Guard, Lowered, Mode, Pass, Site};
 use super::{BufferId, BufferSpec, Plan, Role, Step};
 use crate::Result;
-use crate::network::{Features, Kind, LayerInput, Network, Variable};
+use crate::network::{Features, LayerInput, Network, Variable};
 use crate::ops::add::Add;
-use crate::ops::batch::{Advance, AugmentBatch, GatherBatch, Move, Padding};
+use crate::ops::batch::{AugmentBatch, GatherBatch, Move, Padding};
 use crate::ops::concatenate::Concatenate;
 use crate::ops::loss::SoftmaxCrossEntropy;
-use crate::ops::norm::RunningStatistics;
-use crate::ops::optimizer::{AVERAGE, Average, GradientNorm, Group, Now, Parameter, Update, UpdateOptions};
+use crate::ops::optimizer::UpdateOptions;
 use crate::ops::{Element, Op};
 use crate::tensor::{ImageShape, Shape};
 
@@ -150,15 +154,6 @@ struct Batch {
     guard: Guard,
 }
 
-/// A variable that the optimizer changes.
-struct Trained {
-    at_first: bool,
-    group: Group,
-    parameter: BufferId,
-    // `None` before backward.
-    gradient: Option<BufferId>,
-}
-
 struct Lowering<'a> {
     network: &'a Network,
     batch_size: usize,
@@ -168,6 +163,16 @@ struct Lowering<'a> {
     layers: Vec<Lowered>,
     // The statistics that the update moves.
     followed: Vec<Followed>,
+    // Whether the plan shows everything: it then has a gradient of every layer's output and of the image, and copies of
+    // what layers would overwrite.
+    explains: bool,
+}
+
+/// The gradients that backward has computed, if they are needed.
+struct Gradients {
+    /// Of each layer's output.
+    outputs: Vec<Option<BufferId>>,
+    image: Option<BufferId>,
 }
 
 impl<'a> Lowering<'a> {
@@ -184,7 +189,8 @@ impl<'a> Lowering<'a> {
                 Lowered { gradients: vec![None; variables.len()], variables, ..Lowered::default() }
             })
             .collect();
-        let mut lowering = Lowering { network, batch_size, mode, plan, layers, followed: Vec::new() };
+        let followed = Vec::new();
+        let mut lowering = Lowering { network, batch_size, mode, plan, layers, followed, explains: false };
         // Every plan has these arenas, so that the first one that an executor prepares lays variables out as the update
         // needs them.
         let parameters = lowering.trained().iter().map(|trained| trained.parameter).collect();
@@ -310,6 +316,7 @@ impl<'a> Lowering<'a> {
             wanted,
             guard,
             followed: &mut self.followed,
+            explains: self.explains,
         })
     }
 
@@ -343,34 +350,49 @@ impl<'a> Lowering<'a> {
 
     /// Goes through the layers from the last to the first. A layer's output gets a gradient from each of its readers,
     /// all of which come before it here; several gradients are added up.
-    fn backward(&mut self, grad_logits: BufferId, guard: Guard) -> Result<()> {
+    fn backward(&mut self, grad_logits: BufferId, guard: Guard) -> Result<Gradients> {
         let layers = self.network.layers();
         let mut collected: Vec<Vec<BufferId>> = vec![Vec::new(); layers.len()];
+        let mut of_image = Vec::new();
+        let mut outputs = vec![None; layers.len()];
         collected[layers.len() - 1].push(grad_logits);
         let learning = self.learning_layers();
         for (number, layer) in layers.iter().enumerate().rev() {
             if !learning[number] {
                 continue;
             }
-            let Some(grad_output) = self.added_up(&collected[number], number) else { continue };
-            let wanted =
-                |source: &LayerInput| matches!(*source, LayerInput::Layer(number) if learning[number]);
+            let output = self.layers[number].output.expect("backward comes after forward");
+            let Some(grad_output) = self.added_up(&collected[number], output) else { continue };
+            outputs[number] = Some(grad_output);
+            let wanted = |source: &LayerInput| match *source {
+                LayerInput::Image => self.explains,
+                LayerInput::Layer(number) => learning[number],
+            };
             let wanted: Vec<bool> = layer.inputs.iter().map(wanted).collect();
             let grad_inputs = self.at(number, Pass::Backward, &wanted, Some(guard), |site| {
                 layer.kind.backward(site, grad_output)
             })?;
             for ((source, wanted), grad_input) in layer.inputs.iter().zip(wanted).zip(grad_inputs) {
-                if let (&LayerInput::Layer(number), true, Some(grad_input)) = (source, wanted, grad_input) {
-                    collected[number].push(grad_input);
+                if let (true, Some(grad_input)) = (wanted, grad_input) {
+                    match *source {
+                        LayerInput::Image => of_image.push((number, grad_input)),
+                        LayerInput::Layer(number) => collected[number].push(grad_input),
+                    }
                 }
             }
         }
-        Ok(())
+        let image = of_image.first().map(|&(number, _)| self.layers[number].inputs[0]);
+        let of_image: Vec<BufferId> = of_image.into_iter().map(|(_, gradient)| gradient).collect();
+        let image = image.and_then(|image| self.added_up(&of_image, image));
+        Ok(Gradients { outputs, image })
     }
 
     /// For each layer, whether it or a layer that it depends on has a trained variable: only then the gradient of its
     /// output is needed.
     fn learning_layers(&self) -> Vec<bool> {
+        if self.explains {
+            return vec![true; self.network.layers().len()];
+        }
         let mut learning: Vec<bool> = Vec::new();
         for layer in self.network.layers() {
             let reads_learning = layer.inputs.iter().any(|source| match *source {
@@ -382,10 +404,9 @@ impl<'a> Lowering<'a> {
         learning
     }
 
-    /// The gradient of a layer's output: the sum of the gradients from its readers.
-    fn added_up(&mut self, gradients: &[BufferId], number: usize) -> Option<BufferId> {
+    /// The gradient of a layer's output, or of the image: the sum of the gradients from its readers.
+    fn added_up(&mut self, gradients: &[BufferId], output: BufferId) -> Option<BufferId> {
         let (&first, others) = gradients.split_first()?;
-        let output = self.layers[number].output.expect("backward comes after forward");
         let elements = self.plan.buffer(output).shape.elements();
         Some(others.iter().fold(first, |sum, &gradient| {
             // Two layers that only rename their input give one gradient.
@@ -405,127 +426,5 @@ impl<'a> Lowering<'a> {
         let op = Box::new(Concatenate::copy(elements));
         self.plan.backward.push(Step { op, operands: vec![gradient, copy] });
         copy
-    }
-
-    fn update(&mut self, options: &TrainOptions, guard: Guard) -> Result<()> {
-        let TrainOptions { steps, update, data, .. } = options;
-        update.check()?;
-        self.follow(guard);
-        let trained = self.trained();
-        if trained.is_empty() {
-            self.advance(guard);
-            return Ok(());
-        }
-        let parameters: Vec<BufferId> = trained.iter().map(|trained| trained.parameter).collect();
-        let gradients: Vec<BufferId> = trained
-            .iter()
-            .map(|trained| trained.gradient.expect("backward reaches every trained variable"))
-            .collect();
-        self.plan.lay_side_by_side("gradients", gradients.clone());
-        let sizes: Vec<Parameter> = trained
-            .iter()
-            .map(|&Trained { at_first, group, parameter, .. }| {
-                let elements = self.plan.buffer(parameter).shape.elements();
-                Parameter { at_first, group, elements }
-            })
-            .collect();
-        let mut operands = [parameters.clone(), gradients.clone()].concat();
-        let averages = update.averages.then_some(&AVERAGE);
-        for state in update.optimizer.states().iter().chain(averages) {
-            operands.extend(self.states(state, &parameters, state));
-        }
-        let name = format!("{}/schedule", data.name);
-        let schedule = self.plan.add_buffer(name, Role::State, [*steps, Now::<f32>::SIZE], Element::Real);
-        if update.averages {
-            self.average_statistics([schedule, guard.step, guard.loss], *steps);
-        }
-        operands.extend([schedule, guard.step, guard.loss]);
-        if let Some(max_norm) = update.clip_norm {
-            let scale = self.plan.add_buffer("clip_scale", Role::Gradient, [1], Element::Real);
-            operands.push(scale);
-            let elements = sizes.iter().map(|parameter| parameter.elements).collect();
-            let op = GradientNorm::new(elements, max_norm, *steps);
-            let operands = [gradients, vec![guard.step, guard.loss, scale]].concat();
-            // Before the layers' own updates too: it may find that the step is a bad one.
-            self.plan.update.insert(0, Step { op: Box::new(op), operands });
-        }
-        let op = Update::new(*update, sizes, *steps)?;
-        self.plan.update.push(Step { op: Box::new(op), operands });
-        self.advance(guard);
-        Ok(())
-    }
-
-    /// A state beside each of these buffers, all of them side by side.
-    fn states(&mut self, state: &str, of: &[BufferId], arena: &str) -> Vec<BufferId> {
-        let of_each = |&id: &BufferId| {
-            let BufferSpec { name, shape, .. } = self.plan.buffer(id).clone();
-            self.plan.add_buffer(format!("{name}.{state}"), Role::State, shape, Element::Real)
-        };
-        let states: Vec<BufferId> = of.iter().map(of_each).collect();
-        self.plan.lay_side_by_side(arena, states.clone());
-        states
-    }
-
-    /// Keeps averages of the statistics, after the layers have changed them.
-    fn average_statistics(&mut self, schedule: [BufferId; 3], steps: usize) {
-        let statistics = self.statistics();
-        if statistics.is_empty() {
-            return;
-        }
-        let elements = statistics.iter().map(|&id| self.plan.buffer(id).shape.elements()).collect();
-        let averages = self.states(AVERAGE, &statistics, "averages of statistics");
-        let operands = [statistics, averages, schedule.to_vec()].concat();
-        self.plan.update.push(Step { op: Box::new(Average { elements, steps }), operands });
-    }
-
-    /// All variables that layers change themselves.
-    fn statistics(&self) -> Vec<BufferId> {
-        let layers = self.network.layers().iter().zip(&self.layers);
-        let all = layers.flat_map(|(layer, lowered)| layer.variables.iter().zip(&lowered.variables));
-        all.filter(|(variable, _)| variable.kind == Kind::Statistic).map(|(_, &buffer)| buffer).collect()
-    }
-
-    /// Lets the statistics of the batches move the running ones: one step for all that lie side by side and have the same
-    /// momentum.
-    fn follow(&mut self, Guard { loss, step, steps }: Guard) {
-        let order = self.statistics();
-        let place = |followed: &Followed| order.iter().position(|&buffer| buffer == followed.running);
-        let mut followed = std::mem::take(&mut self.followed);
-        followed.sort_by_key(place);
-        let together = |a: &Followed, b: &Followed| {
-            place(a).map(|place| place + 1) == place(b) && a.momentum == b.momentum
-        };
-        for (number, followed) in followed.chunk_by(together).enumerate() {
-            let [running, batch] = [|it: &Followed| it.running, |it: &Followed| it.batch]
-                .map(|buffer| followed.iter().map(buffer).collect::<Vec<BufferId>>());
-            self.plan.lay_side_by_side(format!("statistics of the batch {number}"), batch.clone());
-            let elements = running.iter().map(|&id| self.plan.buffer(id).shape.elements()).collect();
-            let op = RunningStatistics { elements, momentum: followed[0].momentum, steps };
-            let operands = [running, batch, vec![step, loss]].concat();
-            self.plan.update.push(Step { op: Box::new(op), operands });
-        }
-    }
-
-    /// All trained variables, sorted by group, which is their order in memory; those that are trained at first alone come
-    /// last.
-    fn trained(&self) -> Vec<Trained> {
-        let mut trained = Vec::new();
-        for (layer, lowered) in self.network.layers().iter().zip(&self.layers) {
-            let buffers = lowered.variables.iter().zip(&lowered.gradients);
-            for (variable, (&parameter, &gradient)) in layer.variables.iter().zip(buffers) {
-                let (at_first, group) = match variable.kind {
-                    Kind::Trained(group) => (false, group),
-                    Kind::TrainedAtFirst(group) => (true, group),
-                    Kind::Frozen | Kind::Statistic => continue,
-                };
-                trained.push(Trained { at_first, group, parameter, gradient });
-            }
-        }
-        trained.sort_by_key(|trained| (trained.at_first, trained.group));
-        trained
-    }
-
-    fn advance(&mut self, Guard { loss, step, steps }: Guard) {
-        self.plan.update.push(Step { op: Box::new(Advance { steps }), operands: vec![loss, step] });
     }
 }
