@@ -5,6 +5,7 @@ mod conv;
 mod data;
 mod devices;
 mod evaluate;
+mod explain;
 mod interrupt;
 mod job;
 mod lr_find;
@@ -50,6 +51,7 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
     Report(report::Report),
+    Explain(explain::Explain),
     Data(data::Data),
     Summary(summary::Summary),
     Models(models::Models),
@@ -81,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Data(command) => command.run(),
         Command::Summary(command) => command.run(),
         Command::Models(command) => command.run(),

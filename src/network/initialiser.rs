@@ -88,24 +88,37 @@ impl Initialiser {
         }
     }
 
+    /// The largest magnitude of a value, with `[fan_in, fan_out]`, if all magnitudes up to it are equally probable.
+    pub fn bound(self, [fan_in, fan_out]: [usize; 2]) -> Option<f64> {
+        let [fan_in, fan_out] = [fan_in as f64, fan_out as f64];
+        match self {
+            Initialiser::GlorotUniform => Some((6.0 / (fan_in + fan_out)).sqrt()),
+            Initialiser::HeUniform => Some((6.0 / fan_in).sqrt()),
+            Initialiser::PytorchDefault => Some((1.0 / fan_in).sqrt()),
+            _ => None,
+        }
+    }
+
     /// The values of a parameter of these sizes, with `[fan_in, fan_out]`: filters `[K,R,S,C/groups]`, a dense weight
     /// `[O,I]`, vectors.
     ///
     /// Each pair (seed, stream) has random numbers of its own, with the same bits on every platform.
-    pub fn fill(self, shape: &Shape, [fan_in, fan_out]: [usize; 2], seed: u64, stream: u64) -> Vec<f32> {
+    pub fn fill(self, shape: &Shape, fans: [usize; 2], seed: u64, stream: u64) -> Vec<f32> {
         let count = shape.elements();
-        let fan_in = fan_in as f64;
-        let fans = fan_in + fan_out as f64;
+        let [fan_in, fan_out] = fans.map(|fan| fan as f64);
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(stream);
+        let drawn = |random: &mut ChaCha8Rng, bound: Option<f64>| {
+            uniform(random, count, bound.expect("it draws uniformly"))
+        };
         match self {
-            Initialiser::GlorotUniform => uniform(&mut random, count, (6.0 / fans).sqrt()),
-            Initialiser::GlorotNormal => normal(&mut random, count, (2.0 / fans).sqrt()),
-            Initialiser::HeUniform => uniform(&mut random, count, (6.0 / fan_in).sqrt()),
+            Initialiser::GlorotUniform | Initialiser::HeUniform | Initialiser::PytorchDefault => {
+                drawn(&mut random, self.bound(fans))
+            }
+            Initialiser::GlorotNormal => normal(&mut random, count, (2.0 / (fan_in + fan_out)).sqrt()),
             Initialiser::HeNormal => normal(&mut random, count, (2.0 / fan_in).sqrt()),
-            Initialiser::PytorchDefault => uniform(&mut random, count, (1.0 / fan_in).sqrt()),
             Initialiser::Dirac => {
-                let mut values = uniform(&mut random, count, (1.0 / fan_in).sqrt());
+                let mut values = drawn(&mut random, Initialiser::PytorchDefault.bound(fans));
                 put_identities(&mut values, shape);
                 values
             }

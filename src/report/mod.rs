@@ -1,6 +1,7 @@
 //! Output for people to read.
 
 mod columns;
+pub mod explain;
 mod pytorch;
 pub mod run;
 mod sheet;

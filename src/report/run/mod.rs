@@ -17,6 +17,7 @@ mod story;
 mod teller;
 
 pub use history::History;
+pub(crate) use lens::Stage;
 pub use maps::grad_cam;
 pub use probe::Activity;
 pub use reporter::{Reporter, history_path, write};
