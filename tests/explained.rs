@@ -12,14 +12,17 @@ use rand::{RngExt, SeedableRng};
 use serde::Deserialize;
 use wgconv::data::{Normalisation, Preprocessing};
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
-use wgconv::layers::{Affine, BatchNorm, Conv2d, Dense};
+use wgconv::layers::{Affine, BatchNorm, Conv2d, Dense, Pool};
 use wgconv::network::{Kind, Network, Weights};
 use wgconv::ops::HostBuffer;
-use wgconv::ops::optimizer::UpdateOptions;
+use wgconv::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
+use wgconv::ops::pool::PoolKind;
+use wgconv::ops::window::Padding;
 use wgconv::plan::{
     BufferId, DataParts, EvaluateOptions, Executor, ExplainPlan, LossOptions, Plan, Prepared, Question,
     TrainOptions, explain_plan, train_plan,
 };
+use wgconv::report::explain::{Asked, Explainer, Explanation, board};
 use wgconv::report::run::{Activity, History, MappedImage, OwnImages, Story, Teller};
 use wgconv::tensor::{ImageShape, Shape, Tensor};
 use wgconv::train::{RunConfig, RunFolder, TrainSettings};
@@ -242,18 +245,7 @@ fn a_report_shows_what_pytorch_computes() {
         })
         .collect();
     let normalisation = Normalisation { mean, deviation };
-    let config = RunConfig {
-        version: "test".into(),
-        data: "nowhere".into(),
-        device: "none".into(),
-        limit: None,
-        validation: None,
-        labels: None,
-        skip_broken: false,
-        classes: (0..10).map(|class| format!("class {class}")).collect(),
-        preprocessing: Preprocessing::new(image, normalisation),
-        training: TrainSettings::default(),
-    };
+    let config = config(image, normalisation, 10);
     let folder = tempfile::tempdir().unwrap();
     let run = RunFolder::create(&folder.path().join("run"), &config, &network).unwrap();
     let pixels = stored("images").inside();
@@ -316,4 +308,210 @@ fn check_image(story: &Story, shown: &MappedImage, number: usize, file: &File) {
     let largest =
         gradient.chunks(2).map(|pixel| if pixel[1].abs() > pixel[0].abs() { pixel[1] } else { pixel[0] });
     close("gradient", &reason.gradient, &largest.collect::<Vec<_>>());
+}
+
+fn config(image: ImageShape, normalisation: Normalisation, classes: usize) -> RunConfig {
+    RunConfig {
+        version: "test".into(),
+        data: "nowhere".into(),
+        device: "none".into(),
+        limit: None,
+        validation: None,
+        labels: None,
+        skip_broken: false,
+        classes: (0..classes).map(|class| format!("class {class}")).collect(),
+        preprocessing: Preprocessing::new(image, normalisation),
+        training: TrainSettings { learning_rate: 0.25, ..TrainSettings::default() },
+    }
+}
+
+/// A network with padding, strides, dilation, groups and pools whose windows overlap.
+fn windows() -> Network {
+    let mut pool = Pool::new(PoolKind::Max, [3, 2]);
+    pool.window.stride = [1, 2];
+    Network::builder("windows", ImageShape { height: 13, width: 11, channels: 2 })
+        .conv2d(Conv2d::new(4, [3, 2]).stride([2, 1]).padding(Padding::Symmetric([1, 1])))
+        .relu()
+        .pool(pool)
+        .conv2d(Conv2d::new(6, [3, 3]).groups(2).dilation([1, 2]).same().without_bias())
+        .batch_norm()
+        .relu()
+        .average_pool(2)
+        .flatten()
+        .dense(CLASSES)
+        .build()
+        .unwrap()
+}
+
+/// Every number of an explanation, wherever it is asked for, is that of the plan, and of the definitions in f64; and the chain
+/// multiplies out.
+#[test]
+fn an_explanation_says_what_the_plan_computes() {
+    let network = windows();
+    let weights = weights(&network);
+    let image = network.input();
+    let normalisation = Normalisation { mean: vec![120.0, 100.0], deviation: vec![60.0, 80.0] };
+    let config = config(image, normalisation, CLASSES);
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let pixels: Vec<u8> = (0..image.elements()).map(|_| rng.random_range(0..=255u8)).collect();
+    let explainer =
+        Explainer::new(&network, &config, &weights, ("mine".into(), pixels.clone()), Some(2)).unwrap();
+    let mut reference = Reference::new(&explainer, &network, &weights, &config, &pixels);
+    let mut explained = 0;
+    for (layer, filters, [height, width]) in [("conv1", 4, [7, 12]), ("conv2", 6, [5, 6])] {
+        for filter in [None, Some(0), Some(filters - 1)] {
+            for at in [None, Some([0, 0]), Some([height - 1, width - 1]), Some([height / 2, 1])] {
+                let asked = Asked { layer: Some(layer.into()), filter, at };
+                let found = explainer.explain(&asked).unwrap();
+                assert_eq!(found.at, at.unwrap_or(found.at));
+                assert_eq!(found.filter, filter.unwrap_or(found.filter));
+                reference.check(&found);
+                multiplies_out(&found);
+                let text = board(&found);
+                assert!(text.contains("Gradient descent goes against the gradient"), "{text}");
+                explained += 1;
+            }
+        }
+    }
+    assert_eq!(explained, 24);
+    let wrong = |asked: Asked| explainer.explain(&asked).unwrap_err().to_string();
+    assert_eq!(
+        wrong(Asked { layer: Some("dense1".into()), ..Asked::default() }),
+        "--layer: expected a convolution of this network: conv1, conv2, found dense1"
+    );
+    assert_eq!(
+        wrong(Asked { filter: Some(4), ..Asked::default() }),
+        "--filter: expected 0 to 3, the filters of conv1, found 4"
+    );
+    assert_eq!(
+        wrong(Asked { at: Some([7, 0]), ..Asked::default() }),
+        "--at: expected a row below 7 and a column below 12, found 7,0"
+    );
+}
+
+/// The definitions in f64, and the plan that the explanation was made of.
+struct Reference<'a> {
+    explainer: &'a Explainer,
+    network: &'a Network,
+    weights: &'a Weights,
+    executor: ReferenceExecutor,
+    plan: Arc<Plan>,
+    prepared: Prepared,
+}
+
+impl<'a> Reference<'a> {
+    fn new(
+        explainer: &'a Explainer,
+        network: &'a Network,
+        weights: &'a Weights,
+        config: &RunConfig,
+        pixels: &[u8],
+    ) -> Self {
+        let data = DataParts { name: "shown", image: network.input(), classes: CLASSES, rows: vec![1] };
+        let options = EvaluateOptions { batch_size: 1, steps: 1, data, augment: None };
+        let optimizer = Optimizer::Sgd(Sgd { momentum: 0.0, nesterov: false });
+        let update = UpdateOptions { optimizer, ..UpdateOptions::default() };
+        let plan = explain_plan(network, &options, Some(Question::Loss(update))).unwrap().plan;
+        let plan = Arc::new(plan);
+        let mut executor = ReferenceExecutor::new();
+        let prepared = executor.prepare(plan.clone()).unwrap();
+        let mut write = |name: &str, content| executor.write(prepared, plan.expect(name), &content).unwrap();
+        write("shown/images.0", HostBuffer::byte(pixels.to_vec()));
+        write("shown/labels.0", HostBuffer::index(vec![2]));
+        write("shown/order", HostBuffer::index(vec![0]));
+        let normalisation = config.preprocessing.normalisation.scale_and_shift().concat();
+        write("normalisation", HostBuffer::real(normalisation));
+        write("shown/schedule", HostBuffer::real(optimizer.now(1, 0.25, None).row().to_vec()));
+        for variable in network.variables() {
+            write(&variable.name, HostBuffer::real(weights.values(variable).unwrap()));
+        }
+        executor.run(prepared, 1).unwrap();
+        Reference { explainer, network, weights, executor, plan, prepared }
+    }
+
+    /// Compares a number with the plan's buffer, exactly, and with the definition's.
+    fn same(&mut self, found: f32, buffer: &str, index: usize) {
+        let (plan, prepared, executor) = self.explainer.parts();
+        let of_plan = executor.buffer(prepared, plan.expect(buffer)).reals()[index];
+        assert_eq!(found, of_plan, "{buffer}[{index}]");
+        let all = self.executor.read_exact(self.prepared, self.plan.expect(buffer)).unwrap();
+        let largest = all.iter().fold(1e-9f64, |largest, value| largest.max(value.abs()));
+        let error = (f64::from(found) - all[index]).abs();
+        assert!(error < 2e-6 * largest, "{buffer}[{index}]: {found}, not {}", all[index]);
+    }
+
+    fn check(&mut self, found: &Explanation) {
+        let Explanation { layer, filter, filters, map, at, size, .. } = found;
+        let index = (at[0] * map[1] + at[1]) * filters + filter;
+        let output = format!("{layer}.output");
+        self.same(found.total, &output, index);
+        let has_bias = found.bias.is_some();
+        self.same(found.sum, &if has_bias { format!("{layer}.sums") } else { output.clone() }, index);
+        self.same(found.gradient, &format!("{output}.grad"), index);
+        self.same(found.loss, "shown/loss", 0);
+        for pass in &found.passes {
+            self.same(pass.value, &format!("{}.output", pass.layer), index);
+            self.same(pass.gradient, &format!("{}.output.grad", pass.layer), index);
+        }
+        // The last row of an odd number lies in no window of the second pool.
+        assert_eq!(found.pool.is_none(), layer == "conv2" && at[0] == 4);
+        if let (Some(pool), Some(last)) = (&found.pool, found.passes.last()) {
+            for &(row, column, value) in &pool.window {
+                let index = (row * map[1] + column) * filters + filter;
+                self.same(value, &format!("{}.output", last.layer), index);
+            }
+            let index = (pool.at[0] * (map[1] / 2) + pool.at[1]) * filters + filter;
+            self.same(pool.value, &format!("{}.output", pool.layer), index);
+            self.same(pool.gradient, &format!("{}.output.grad", pool.layer), index);
+        }
+        let weight = found.weight.as_ref().unwrap();
+        let [r, s, c] = weight.tap;
+        let index = filter * size.iter().product::<usize>() + (r * size[1] + s) * size[2] + c;
+        self.same(weight.gradient, &format!("{layer}.weight.grad"), index);
+        self.same(weight.after, &format!("{layer}.weight"), index);
+        let variable = self.network.variables().find(|variable| variable.name == format!("{layer}.weight"));
+        assert_eq!(weight.before, self.weights.values(variable.unwrap()).unwrap()[index]);
+        for term in &weight.terms {
+            let index = (term.at[0] * map[1] + term.at[1]) * filters + filter;
+            self.same(term.gradient, &format!("{output}.grad"), index);
+        }
+    }
+}
+
+/// What follows from what.
+fn multiplies_out(found: &Explanation) {
+    let close = |a: f64, b: f64, what: &str| {
+        assert!((a - b).abs() < 1e-5 * (1.0 + a.abs()), "{what}: {a} and {b}: {found:?}");
+    };
+    let products: f64 = found.taps.iter().map(|tap| f64::from(tap.input) * f64::from(tap.weight)).sum();
+    assert_eq!(found.taps.len(), found.size.iter().product::<usize>());
+    close(products, found.sum.into(), "the sum of the products");
+    close(f64::from(found.sum) + f64::from(found.bias.unwrap_or(0.0)), found.total.into(), "the total");
+    let before_relu = found.passes.iter().rev().nth(1).map_or(found.total, |pass| pass.value);
+    let relu = found.passes.last().unwrap();
+    assert_eq!((relu.kind.as_str(), relu.value), ("relu", before_relu.max(0.0)));
+    let grad_before = found.passes.iter().rev().nth(1).map_or(found.gradient, |pass| pass.gradient);
+    assert_eq!(grad_before, if relu.value > 0.0 { relu.gradient } else { 0.0 });
+    if let Some(pool) = &found.pool {
+        assert!(pool.window.iter().any(|&(row, column, _)| [row, column] == found.at));
+        let largest = pool.window.iter().map(|&(.., value)| value).fold(f32::MIN, f32::max);
+        match pool.kind.as_str() {
+            "max_pool" => assert_eq!((pool.value, pool.window[pool.winner].2), (largest, largest)),
+            _ => close(
+                pool.window.iter().map(|&(.., value)| f64::from(value)).sum::<f64>() / 4.0,
+                pool.value.into(),
+                "the mean",
+            ),
+        }
+    }
+    let weight = found.weight.as_ref().unwrap();
+    assert_eq!(weight.after, weight.before - weight.rate * weight.gradient);
+    let terms: f64 = weight.terms.iter().map(|term| f64::from(term.product)).sum();
+    if weight.nonzero <= weight.terms.len() {
+        close(terms, weight.gradient.into(), "the terms");
+    }
+    assert!(weight.terms.is_sorted_by(|a, b| a.product.abs() >= b.product.abs()));
+    let (name, fans, bound) = weight.drawn.as_ref().unwrap();
+    assert_eq!(name, "glorot_uniform");
+    close(bound * bound * (fans[0] + fans[1]) as f64, 6.0, "the bound");
 }
