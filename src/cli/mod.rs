@@ -17,6 +17,7 @@ mod report;
 mod summary;
 mod train;
 mod verify;
+mod watch;
 
 #[cfg(all(unix, not(target_vendor = "apple")))]
 use std::path::Path;
@@ -52,6 +53,7 @@ enum Command {
     Predict(predict::Predict),
     Report(report::Report),
     Explain(explain::Explain),
+    Watch(watch::Watch),
     Data(data::Data),
     Summary(summary::Summary),
     Models(models::Models),
@@ -84,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::Predict(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Explain(command) => command.run(),
+        Command::Watch(command) => command.run(),
         Command::Data(command) => command.run(),
         Command::Summary(command) => command.run(),
         Command::Models(command) => command.run(),

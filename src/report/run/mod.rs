@@ -20,7 +20,7 @@ pub use history::History;
 pub(crate) use lens::Stage;
 pub use maps::grad_cam;
 pub use probe::Activity;
-pub use reporter::{Reporter, history_path, write};
+pub use reporter::{PAGE, Reporter, history_path, write};
 pub use story::{
     Answer, Answers, Curves, EpochFigures, Film, Health, LayerHealth, LayerLine, LayerPatches,
     MapConvolution, MapLayer, MapNumbers, MappedImage, Maps, Moment, Patch, Picture, Reason, Story,

@@ -17,7 +17,7 @@ use crate::train::{EpochReport, Observer, RunFolder, Snapshot, Trainer, Watch};
 use crate::{Error, Result};
 
 /// The page in a run's folder.
-const PAGE: &str = "report.html";
+pub const PAGE: &str = "report.html";
 
 /// The file of [`History`] in a run's folder.
 const HISTORY: &str = "history.safetensors";
