@@ -2,6 +2,7 @@
 
 mod columns;
 pub mod explain;
+mod letters;
 mod pytorch;
 pub mod run;
 mod sheet;

@@ -4,8 +4,8 @@ use std::io::Cursor;
 
 use image::imageops::{self, FilterType};
 use image::{ImageFormat, Rgb, RgbImage};
-use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
+use super::letters;
 use super::visible::shortened;
 use crate::Result;
 use crate::data::{Dataset, Normalisation};
@@ -31,9 +31,6 @@ const MOST_CLASSES: usize = 1000;
 
 const PAPER: Rgb<u8> = Rgb([0xe4, 0xe4, 0xe4]);
 const INK: Rgb<u8> = Rgb([0x18, 0x18, 0x18]);
-const LETTERS: RasterHeight = RasterHeight::Size16;
-/// What stands for a letter that the font lacks.
-const UNKNOWN: char = '\u{fffd}';
 
 /// The most images on a sheet of variations, unless there are more classes.
 const MOST_VARIED: usize = 200;
@@ -96,7 +93,7 @@ impl ContactSheet {
             let [left, top] = layout.class(number);
             write(&mut sheet, name, [left, top], layout.class_width);
             for (line, images) in lines.iter().enumerate() {
-                let top = top + LETTERS.val() + line * (layout.image[1] + GAP);
+                let top = top + letters::HEIGHT + line * (layout.image[1] + GAP);
                 for (place, (data, row)) in images.iter().enumerate() {
                     let image = shown(data, *row, layout.image);
                     let left = left + place * (layout.image[0] + GAP);
@@ -154,7 +151,7 @@ impl Layout {
             factor => [width, height].map(|side| side * factor),
         };
         let class_width = (of_line * (image[0] + GAP) - GAP).max(NAME_WIDTH);
-        let class_height = LETTERS.val() + of_column * (image[1] + GAP) - GAP;
+        let class_height = letters::HEIGHT + of_column * (image[1] + GAP) - GAP;
         let columns = ((WIDTH + SPACE) / (class_width + SPACE)).clamp(1, classes.max(1));
         Layout { image, class_width, class_height, columns, lines: classes.div_ceil(columns) }
     }
@@ -189,23 +186,15 @@ fn shown(data: &Dataset, row: usize, [width, height]: [usize; 2]) -> RgbImage {
 
 /// Writes a name in one line of this width, shortened if it is longer.
 fn write(sheet: &mut RgbImage, name: &str, [left, top]: [usize; 2], width: usize) {
-    let advance = get_raster_width(FontWeight::Regular, LETTERS);
-    let room = width / advance;
-    for (place, letter) in shortened(name, room).chars().enumerate() {
-        let glyph = |letter| get_raster(letter, FontWeight::Regular, LETTERS);
-        let Some(glyph) = glyph(letter).or_else(|| glyph(UNKNOWN)) else { continue };
-        for (y, line) in glyph.rows().enumerate() {
-            for (x, &ink) in line.iter().enumerate() {
-                let pixel = sheet.get_pixel_mut((left + place * advance + x) as u32, (top + y) as u32);
-                let mixed = |channel: usize| {
-                    let ink = u32::from(ink);
-                    let sum = ink * u32::from(INK.0[channel]) + (255 - ink) * u32::from(PAPER.0[channel]);
-                    (sum / 255) as u8
-                };
-                *pixel = Rgb([mixed(0), mixed(1), mixed(2)]);
-            }
-        }
-    }
+    letters::each_point(&shortened(name, width / letters::ADVANCE), |x, y, ink| {
+        let pixel = sheet.get_pixel_mut((left + x) as u32, (top + y) as u32);
+        let mixed = |channel: usize| {
+            let ink = u32::from(ink);
+            let sum = ink * u32::from(INK.0[channel]) + (255 - ink) * u32::from(PAPER.0[channel]);
+            (sum / 255) as u8
+        };
+        *pixel = Rgb([mixed(0), mixed(1), mixed(2)]);
+    });
 }
 
 #[cfg(test)]
