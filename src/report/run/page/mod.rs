@@ -186,8 +186,3 @@ mod tests {
         }
     }
 }
-
-/// The main pictures as PNG files, with their names.
-pub fn pictures(_story: &Story) -> Vec<(&'static str, Vec<u8>)> {
-    Vec::new()
-}
