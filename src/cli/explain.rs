@@ -10,17 +10,24 @@ use wgconv::train::{RunConfig, RunFolder};
 use wgconv::{Error, Result};
 
 use super::Outcome;
-use super::options::{OutputOptions, start_threads};
+use super::lesson;
+use super::options::{DeviceOptions, OutputOptions};
 
 /// Explain one value of a network: patch, filter, sum, activation, pool; and back to a weight's gradient and its next value
 #[derive(Args)]
 pub struct Explain {
     /// The run's folder
-    #[arg(value_name = "RUN")]
-    run: PathBuf,
+    #[arg(value_name = "RUN", required_unless_present = "lesson")]
+    run: Option<PathBuf>,
     /// A picture file, or the number of an image of the run's test set
-    #[arg(value_name = "IMAGE")]
-    image: PathBuf,
+    #[arg(value_name = "IMAGE", required_unless_present = "lesson")]
+    image: Option<PathBuf>,
+    /// Train a small network on the built-in digits and tell, with its numbers, how it learns its filters
+    #[arg(long, conflicts_with_all = ["run", "image", "layer", "filter", "at", "class", "weights"])]
+    lesson: bool,
+    /// Folder for the lesson and its training, which must not exist yet [default: runs/lesson-N]
+    #[arg(long, value_name = "DIR", requires = "lesson")]
+    out: Option<PathBuf>,
     /// The convolution [default: the first]
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
@@ -37,6 +44,8 @@ pub struct Explain {
     #[arg(long, value_parser = ["best", "last", "ema"])]
     weights: Option<String>,
     #[command(flatten)]
+    device: DeviceOptions,
+    #[command(flatten)]
     output: OutputOptions,
 }
 
@@ -49,11 +58,14 @@ fn place(text: &str) -> Result<[usize; 2], String> {
 
 impl Explain {
     pub fn run(self) -> Result<Outcome> {
-        start_threads(None)?;
-        let (run, config, network) = RunFolder::open(&self.run)?;
+        self.device.start_threads()?;
+        let (Some(run), Some(image)) = (&self.run, &self.image) else {
+            return lesson::run(self.out.as_deref(), &self.device, self.output);
+        };
+        let (run, config, network) = RunFolder::open(run)?;
         let weights = run.load(self.weights.as_deref().unwrap_or(run.default_weights()), &network)?;
         let class = self.class.as_deref().map(|class| class_number(&config, class)).transpose()?;
-        let (image, label) = self.image(&config)?;
+        let (image, label) = opened(image, &config)?;
         let explainer = Explainer::new(&network, &config, &weights, image, class.or(label))?;
         let Explain { layer, filter, at, .. } = self;
         let explanation = explainer.explain(&Asked { layer, filter, at })?;
@@ -61,25 +73,24 @@ impl Explain {
         self.output.json(&json!(explanation))?;
         Ok(Outcome::Done)
     }
+}
 
-    /// The image's name and pixels, and its class if that is known.
-    fn image(&self, config: &RunConfig) -> Result<((String, Vec<u8>), Option<usize>)> {
-        let number = self.image.to_str().and_then(|text| text.parse::<usize>().ok());
-        let Some(number) = number.filter(|_| !self.image.exists()) else {
-            let name =
-                self.image.file_name().unwrap_or(self.image.as_os_str()).to_string_lossy().into_owned();
-            return Ok(((name, config.preprocessing.open(Path::new(&self.image))?), None));
-        };
-        let measured = config.measured(None, None, None)?;
-        let images = &measured.data;
-        if number >= images.len() {
-            let expected =
-                format!("a picture file, or a number below {}, the {} images", images.len(), measured.part);
-            return Err(Error::invalid("IMAGE", expected, number));
-        }
-        let name = format!("{} image {number}", measured.part);
-        Ok(((name, images.image(number).to_vec()), Some(images.labels[number] as usize)))
+/// The name and the pixels of an image, and its class if that is known.
+fn opened(image: &Path, config: &RunConfig) -> Result<((String, Vec<u8>), Option<usize>)> {
+    let number = image.to_str().and_then(|text| text.parse::<usize>().ok());
+    let Some(number) = number.filter(|_| !image.exists()) else {
+        let name = image.file_name().unwrap_or(image.as_os_str()).to_string_lossy().into_owned();
+        return Ok(((name, config.preprocessing.open(image)?), None));
+    };
+    let measured = config.measured(None, None, None)?;
+    let images = &measured.data;
+    if number >= images.len() {
+        let expected =
+            format!("a picture file, or a number below {}, the {} images", images.len(), measured.part);
+        return Err(Error::invalid("IMAGE", expected, number));
     }
+    let name = format!("{} image {number}", measured.part);
+    Ok(((name, images.image(number).to_vec()), Some(images.labels[number] as usize)))
 }
 
 /// The number of the class with this name.

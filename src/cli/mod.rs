@@ -8,6 +8,7 @@ mod evaluate;
 mod explain;
 mod interrupt;
 mod job;
+mod lesson;
 mod lr_find;
 mod models;
 mod not_text;

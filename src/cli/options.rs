@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -178,6 +178,24 @@ impl OutputOptions {
     /// Prints the lines of a table, whose names must have been through [`short_name`](wgconv::report::short_name).
     pub fn say_table(self, table: &str) -> Result<()> {
         table.lines().try_for_each(|line| self.say(line))
+    }
+
+    /// Whether text for people goes to a terminal that shows all colours, and the user has not turned colours off.
+    pub fn has_colours(self) -> bool {
+        let set = |variable: &str| std::env::var(variable).unwrap_or_default();
+        let is_terminal =
+            if self.json || self.is_taken { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+        let has_all = ["truecolor", "24bit"].contains(&set("COLORTERM").as_str());
+        is_terminal && has_all && set("NO_COLOR").is_empty()
+    }
+
+    /// Prints lines with colours for people, which must have been made here.
+    pub fn draw(self, lines: &str) -> Result<()> {
+        if self.json || self.is_taken {
+            _ = write!(io::stderr(), "{lines}");
+            return Ok(());
+        }
+        print(lines.trim_end_matches('\n'))
     }
 
     /// Prints the lines of a program exactly as they are; `option` asks for them.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use wgconv::data::HeldOut;
+use wgconv::report::run::Film;
+use wgconv::report::run::page::cells;
 use wgconv::train::{EpochReport, Observer, Progress, Trainer, metrics};
 use wgconv::{Error, Result};
 
@@ -17,6 +19,7 @@ pub struct Display {
     output: OutputOptions,
     interrupt: Interrupt,
     bar: Bar,
+    shows_filters: bool,
     /// The step at which the user stopped the training.
     pub stopped_at: Option<u64>,
 }
@@ -28,7 +31,18 @@ impl Display {
         let prefix = held_out.prefix();
         let (loss, accuracy) = (format!("{prefix} loss"), format!("{prefix} accuracy"));
         output.say(format_args!("epoch  train loss  {loss:>9}  {accuracy:>13}  images/s  seconds"))?;
-        Ok(Display { output, interrupt, bar: Bar::new(), stopped_at: None })
+        Ok(Display { output, interrupt, bar: Bar::new(), shows_filters: false, stopped_at: None })
+    }
+
+    /// Shows the first convolution's filters after each epoch, if the terminal can.
+    pub fn show_filters(&mut self) -> Result<()> {
+        self.shows_filters = self.output.has_colours();
+        match self.shows_filters {
+            true => Ok(()),
+            false => {
+                self.output.say("note: --show needs a terminal with 24-bit colours (COLORTERM=truecolor)")
+            }
+        }
     }
 }
 
@@ -38,7 +52,7 @@ impl Observer for Display {
         if self.interrupt.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn epoch(&mut self, _: &mut Trainer, report: &EpochReport) -> Result<ControlFlow<()>> {
+    fn epoch(&mut self, trainer: &mut Trainer, report: &EpochReport) -> Result<ControlFlow<()>> {
         self.bar.clear();
         self.bar = Bar::new();
         if let Some(evaluation) = &report.evaluation {
@@ -52,6 +66,12 @@ impl Observer for Display {
                 report.time.as_secs_f64()
             ))?;
             self.output.json(&metrics(report, evaluation))?;
+        }
+        if self.shows_filters
+            && let Some(film) = Film::now(trainer.network(), &trainer.weights()?)?
+        {
+            let width = console::Term::stdout().size().1;
+            self.output.draw(&cells(&film, width.into()))?;
         }
         if self.interrupt.asked() {
             self.stopped_at = Some(report.step);

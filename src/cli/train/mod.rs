@@ -13,7 +13,7 @@ use wgconv::train::{
 };
 use wgconv::{Error, Result};
 
-use self::display::Display;
+pub use self::display::Display;
 use super::Outcome;
 use super::job::{Job, JobOptions};
 use super::options::quoted_path;
@@ -40,6 +40,9 @@ pub struct Train {
     /// Resume even if model, data or settings differ from those of the run
     #[arg(long, requires = "resume")]
     force: bool,
+    /// Show the first convolution's filters after each epoch, on a terminal with colours
+    #[arg(long, value_name = "WHAT", value_parser = ["filters"])]
+    show: Option<String>,
     /// Write no report.html into the run's folder
     #[arg(long)]
     no_report: bool,
@@ -155,6 +158,9 @@ impl Train {
         // The executor now holds the images.
         drop(job);
         let mut display = Display::start(output, trainer.held_out())?;
+        if self.show.is_some() {
+            display.show_filters()?;
+        }
         let mut patience =
             self.patience.map(|patience| EarlyStopping::new(patience as usize, recorder.best()));
         let mut observers: Vec<&mut dyn Observer> = vec![&mut recorder];

@@ -13,9 +13,20 @@ const LISTED: usize = 8;
 
 /// The explanation as text. Lines are at most some 100 characters long, unless names are.
 pub fn board(explanation: &Explanation) -> String {
+    forwards(explanation) + "\n" + &backwards(explanation)
+}
+
+/// The way from the patch to the pool.
+pub fn forwards(explanation: &Explanation) -> String {
     let mut text = String::new();
     head(&mut text, explanation);
     forward(&mut text, explanation);
+    text
+}
+
+/// The way back from the loss to a weight.
+pub fn backwards(explanation: &Explanation) -> String {
+    let mut text = String::new();
     backward(&mut text, explanation);
     text
 }
@@ -130,7 +141,6 @@ fn forward(text: &mut String, it: &Explanation) {
             _ => line!(text, "  their mean goes on as row {row}, column {column}: {value:.6}"),
         }
     }
-    line!(text);
 }
 
 /// The patch, the filter and the products of a channel, side by side.

@@ -3,8 +3,9 @@
 
 mod board;
 mod chain;
+pub mod lesson;
 
-pub use board::board;
+pub use board::{backwards, board, forwards};
 pub use chain::{Asked, Explainer};
 
 use serde::Serialize;

@@ -16,9 +16,11 @@ mod shown;
 mod story;
 mod teller;
 
+pub use curves::figures;
 pub use history::History;
 pub(crate) use lens::Stage;
 pub use maps::grad_cam;
+pub(crate) use page::STYLE;
 pub use probe::Activity;
 pub use reporter::{PAGE, Reporter, history_path, write};
 pub use story::{

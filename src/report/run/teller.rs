@@ -59,6 +59,26 @@ impl OwnImages {
     }
 }
 
+impl Film {
+    /// The film of a network's first convolution, without moments.
+    fn of(network: &Network) -> Option<Film> {
+        let layer = network.layers().iter().find(|layer| layer.filters().is_some())?;
+        let [filters, height, width, channels] = *layer.filters()?.shape.sizes() else { return None };
+        let size = Some(ImageShape { height, width, channels });
+        Some(Film { layer: layer.name.clone(), filters, size, moments: Vec::new() })
+    }
+
+    /// The filters of a network's first convolution, if it has one, with these weights.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for weights that are not the network's.
+    pub fn now(network: &Network, weights: &Weights) -> Result<Option<Film>> {
+        let Some(film) = Film::of(network) else { return Ok(None) };
+        let history = History::start(network, weights.clone())?;
+        Ok(Some(Film { moments: history.moments, ..film }))
+    }
+}
+
 impl Teller {
     /// Prepares to tell the story of a run, with its held-out images, as far as there are any, and images of the user's to
     /// look at instead of some of those.
@@ -171,14 +191,8 @@ impl Teller {
     }
 
     fn film(&self, history: &History) -> Option<Film> {
-        let layer = self.network.layers().iter().find(|layer| layer.filters().is_some())?;
-        let [filters, height, width, channels] = *layer.filters()?.shape.sizes() else { return None };
-        Some(Film {
-            layer: layer.name.clone(),
-            filters,
-            size: Some(ImageShape { height, width, channels }),
-            moments: history.moments.clone(),
-        })
+        let film = Film::of(&self.network)?;
+        Some(Film { moments: history.moments.clone(), ..film })
     }
 
     fn health(&self, history: &History, activity: &Activity) -> Health {

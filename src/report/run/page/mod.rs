@@ -6,6 +6,7 @@
 
 mod answers;
 mod bitmap;
+mod cells;
 mod chart;
 mod filters;
 mod health;
@@ -22,9 +23,11 @@ use sha2::{Digest, Sha256};
 
 use super::Story;
 
+pub use cells::cells;
 pub use pictures::pictures;
 
-const STYLE: &str = include_str!("style.css");
+/// The style of the page.
+pub(crate) const STYLE: &str = include_str!("style.css");
 /// In the order in which they need each other.
 const SCRIPT: &str = concat!(
     include_str!("script/base.js"),
