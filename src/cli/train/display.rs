@@ -67,11 +67,12 @@ impl Observer for Display {
             ))?;
             self.output.json(&metrics(report, evaluation))?;
         }
-        if self.shows_filters
-            && let Some(film) = Film::now(trainer.network(), &trainer.weights()?)?
-        {
-            let width = console::Term::stdout().size().1;
-            self.output.draw(&cells(&film, width.into()))?;
+        if self.shows_filters {
+            let weights = trainer.weights()?;
+            if let Some(film) = Film::now(trainer.network(), &weights)? {
+                let (_, width) = console::Term::stdout().size();
+                self.output.draw(&cells(&film, width.into()))?;
+            }
         }
         if self.interrupt.asked() {
             self.stopped_at = Some(report.step);
