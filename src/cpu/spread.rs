@@ -23,11 +23,6 @@ impl Spread {
         self.groups * self.result
     }
 
-    /// Whether spreading changes nothing.
-    pub fn is_identity(&self) -> bool {
-        self.source == 1 && self.result == 1
-    }
-
     /// Number of elements of a row of so many columns, in all planes.
     pub fn row_elements(&self, columns: usize) -> usize {
         self.source * columns * self.channels()
@@ -38,7 +33,6 @@ impl Spread {
         let columns = source.len() / (self.groups * self.source);
         match (self.source, self.result) {
             (2, 2) => alike::<2>(source, columns, spread),
-            (4, 4) => alike::<4>(source, columns, spread),
             _ => {
                 let planes = spread.chunks_exact_mut(columns * self.channels());
                 for (channel, plane) in planes.enumerate() {
