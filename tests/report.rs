@@ -15,8 +15,9 @@ use wgconv::report::run::page::{page, pictures};
 fn a_page_keeps_to_its_size() {
     for (name, sizes, most) in [("lenet", lenet(), 5_000_000), ("resnet", resnet(), 15_000_000)] {
         let story = told(&sizes);
+        let start = std::time::Instant::now();
         let page = page(&story);
-        println!("{name}: {} bytes", page.len());
+        println!("{name}: {} bytes in {:.2?}", page.len(), start.elapsed());
         assert!(page.len() < most, "{name}: {} bytes", page.len());
         Browser::keep(name, &page);
     }

@@ -513,6 +513,14 @@ fn reason(sizes: &Sizes, picture: &Picture, class: usize) -> Reason {
     Reason { class, heat, heat_size, gradient }
 }
 
+/// Classes and their probabilities, the most probable first.
+fn top(class: usize, taken: usize, share: f64, classes: usize) -> Vec<(usize, f64)> {
+    let second = if class == taken { (taken + 3) % classes } else { class };
+    let third = (second + 1..).map(|other| other % classes).find(|&other| other != taken && other != second);
+    let rest = 1.0 - share;
+    vec![(taken, share), (second, rest * 0.8), (third.unwrap_or(0), rest * 0.1)]
+}
+
 fn answers(sizes: &Sizes, pictures: &[(Picture, usize)]) -> Answers {
     let classes = sizes.classes;
     let mut noise = Noise::new(21);
@@ -531,17 +539,13 @@ fn answers(sizes: &Sizes, pictures: &[(Picture, usize)]) -> Answers {
                 break;
             }
             let of: Vec<&(Picture, usize)> = pictures.iter().filter(|(_, of)| *of == class % 10).collect();
-            let share = 0.4 + 0.59 * f64::from(noise.next());
+            let share = 0.5 + 0.49 * f64::from(noise.next());
             cells[cell].push(images.len());
             images.push(Answer {
                 row: (noise.next() * 9999.0) as usize,
                 picture: of[images.len() % of.len()].0.clone(),
                 class,
-                top: vec![
-                    (taken, share),
-                    ((taken + 3) % classes, (1.0 - share) * 0.8),
-                    (class, (1.0 - share) * 0.1),
-                ],
+                top: top(class, taken, share, classes),
             });
         }
     }

@@ -131,7 +131,7 @@ fn matrix(story: &Story, answers: &Answers, shown: usize) -> Markup {
                             @for column in 0..classes {
                                 @let cell = row * classes + column;
                                 @let tone = tone(share(answers, classes, cell));
-                                td.right[row == column] .{ "t" (tone) } { (button(story, answers, cell, shown)) }
+                                td class={ "t" (tone) @if row == column { " right" } } { (button(story, answers, cell, shown)) }
                             }
                         }
                     }
@@ -254,7 +254,7 @@ fn card(story: &Story, place: usize, answer: &Answer) -> Markup {
     let class = |class| text::class(&story.classes, class);
     html! {
         figure.card {
-            (picture("answers", place, &format!("image {}", answer.row)))
+            (picture("answers", place, None))
             figcaption {
                 span.is { "is " bdi { (class(answer.class)) } }
                 @for &(taken, share) in answer.top.iter().take(3) {

@@ -46,7 +46,10 @@ impl Unit {
             Unit::Percent => {
                 format!("{:.4}", 100.0 * value).trim_end_matches('0').trim_end_matches('.').into()
             }
-            Unit::Plain if value != 0.0 && value.abs() < 1e-3 => figure(value),
+            Unit::Plain if value != 0.0 && value.abs() < 1e-4 => {
+                let rounded = format!("{value:.2e}").parse().unwrap_or(value);
+                format!("{rounded:e}").replace('-', "−")
+            }
             Unit::Plain => format!("{value:.5}").trim_end_matches('0').trim_end_matches('.').into(),
         }
     }
@@ -159,7 +162,7 @@ impl Chart {
             .label_style(font)
             .x_labels(5)
             .y_labels(5)
-            .set_all_tick_mark_size(0)
+            .set_all_tick_mark_size(5 * scale)
             .x_label_formatter(&|step| count(step.round().max(0.0) as u64))
             .y_label_formatter(&|value| self.unit.tick(*value))
             .draw()

@@ -217,7 +217,7 @@ fn patches(
                         @for patch in patches.iter().take((share * patches.len() as f64).ceil() as usize) {
                             @let label = format!("{}, {}", text::figure(patch.value.into()), text::class(&story.classes, patch.class));
                             @let tile = sheet.add(Tile::of(&patch.picture, PATCH_SIDE));
-                            span title=(label) { (picture(&name, tile, &label)) }
+                            span title=(label) { (picture(&name, tile, Some(&label))) }
                         }
                     }
                 }

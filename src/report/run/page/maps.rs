@@ -47,7 +47,7 @@ pub fn part(story: &Story, sheets: &mut Map<String, Value>) -> Part {
             }
             p.hint id="maps-hint" {
                 "Point at a map, or focus a layer and use the arrow keys (page up and down for another map): the figure below \
-                 shows how that one number is made."
+                 shows how that one number is made. A click holds the place."
             }
             div.map-layers id="maps-layers" {
                 @for (number, layer) in story.maps.layers.iter().enumerate() { (line(number, layer)) }
@@ -78,9 +78,9 @@ pub fn chooser(story: &Story, group: &str) -> Markup {
                 @let name = text::name(&image.name);
                 label title=(name) {
                     input type="radio" name=(group) value=(number) checked[number == 0];
-                    (picture("images", number, &name))
+                    (picture("images", number, None))
+                    span.said-of { (said(story, image)) }
                     span.name { bdi { (name) } }
-                    span.quiet { (said(story, image)) }
                 }
             }
         }
@@ -138,7 +138,7 @@ fn data(story: &Story) -> Value {
     let all: usize = pictures.iter().flatten().flatten().map(length).sum();
     // Of every so many epochs one is kept, and always the last.
     let every = all.div_ceil(MOST_PICTURES).max(1);
-    let kept = |epoch: usize| (maps.epochs.len() - 1 - epoch) % every == 0;
+    let kept = |epoch: usize| (maps.epochs.len() - 1 - epoch).is_multiple_of(every);
     for image in &mut pictures {
         let mut epoch = 0;
         image.retain(|_| {
@@ -248,7 +248,7 @@ fn fits(numbers: &MapNumbers, size: ImageShape, convolution: &MapConvolution) ->
         && convolution.filters.len() == filters
         && (convolution.bias.is_empty() || convolution.bias.len() == size.channels)
         && convolution.groups > 0
-        && size.channels % convolution.groups == 0
+        && size.channels.is_multiple_of(convolution.groups)
         && convolution.group_channels * convolution.groups == input.channels
 }
 

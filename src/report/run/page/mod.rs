@@ -148,9 +148,13 @@ fn in_html(data: &Value) -> String {
         .replace('\u{2029}', "\\u2029")
 }
 
-/// A picture of a sheet, painted by the script.
-fn picture(sheet: &str, tile: usize, label: &str) -> Markup {
-    html! { canvas.pixels data-sheet=(sheet) data-tile=(tile) role="img" aria-label=(label) {} }
+/// A picture of a sheet, painted by the script; without a label, one beside words that say all.
+fn picture(sheet: &str, tile: usize, label: Option<&str>) -> Markup {
+    let hidden = label.is_none().then_some("true");
+    let role = label.map(|_| "img");
+    html! {
+        canvas.pixels data-sheet=(sheet) data-tile=(tile) role=[role] aria-label=[label] aria-hidden=[hidden] {}
+    }
 }
 
 /// A scale of colours from the most negative over zero to the most positive number.
@@ -158,10 +162,10 @@ fn signed_legend() -> Markup {
     html! {
         span.legend {
             span.legend-end { "−" }
-            svg.ramp viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" {
+            svg.ramp viewBox="0 0 100 10" preserveAspectRatio="none" shape-rendering="crispEdges" aria-hidden="true" {
                 @for place in 0..25 {
                     @let [red, green, blue] = sheets::diverging(place as f32 / 12.0 - 1.0);
-                    rect x=(place * 4) y="0" width="4.1" height="10" fill=(format!("rgb({red},{green},{blue})")) {}
+                    rect x=(place * 4) y="0" width="4" height="10" fill=(format!("rgb({red},{green},{blue})")) {}
                 }
             }
             span.legend-end { "+" }

@@ -76,7 +76,7 @@ fn curves(charts: &[Chart]) -> Option<RgbImage> {
         put(&mut picture, &Tile { size: SIZE, pixels: drawn.into_raw() }, [left, MARGIN + 2 * HEAD]);
         write(&mut picture, chart.title, [left as i64, MARGIN as i64], INK);
         let mut at = left;
-        for line in &chart.lines {
+        for line in chart.lines.iter().filter(|_| chart.lines.len() > 1) {
             let colour = [line.colour.0, line.colour.1, line.colour.2];
             let top = MARGIN + HEAD;
             put(&mut picture, &Tile::new([18, 3], colour), [at, top + HEIGHT / 2 - 1]);

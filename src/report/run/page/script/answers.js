@@ -22,8 +22,7 @@ if (data.answers) {
   function card(place) {
     const { row, class: is, top } = images[place];
     const canvas = make("canvas", { className: "pixels" });
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `image ${row}`);
+    canvas.setAttribute("aria-hidden", "true");
     paintTile(canvas, "answers", place);
     const caption = make("figcaption", {}, make("span", { className: "is" }, "is ", make("bdi", { textContent: className(is) })));
     for (const [taken, share] of top.slice(0, 3)) {

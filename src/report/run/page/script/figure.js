@@ -62,15 +62,22 @@ if (maps) {
     });
   }
 
+  /** A number in about four letters. */
+  function short(value) {
+    const magnitude = Math.abs(value);
+    if (!(magnitude < 1e4)) return figure(value);
+    if (magnitude < 5e-4) return magnitude === 0 ? "0" : "≈0";
+    const decimals = magnitude >= 100 ? 0 : magnitude >= 10 ? 1 : magnitude >= 0.0995 ? 2 : 3;
+    return value.toFixed(decimals).replace("-", "−").replace("0.", ".");
+  }
+
   /** A table of numbers on their colours. */
   function grid(title, cells, [, across], value, colour) {
     const size = across <= 3 ? "roomy" : across <= 5 ? "" : across <= 7 ? "tight" : "tiny";
     const table = make("div", { className: `grid ${size}` });
     table.style.gridTemplateColumns = `repeat(${across}, auto)`;
     for (const cell of cells) {
-      const shown = cell.isPadding && value(cell) === 0 ? "0" : figure(value(cell), 2);
-      const item = make("span", { textContent: shown.includes("e") ? "≈0" : shown, title: `row ${cell.r}, column ${cell.s}: ${figure(value(cell), 4)}` });
-      if (Math.abs(value(cell)) >= 1e5) item.textContent = shown;
+      const item = make("span", { textContent: short(value(cell)), title: `row ${cell.r}, column ${cell.s}: ${figure(value(cell), 4)}` });
       if (cell.isPadding) item.className = "padding";
       else {
         const shade = colour(value(cell));
@@ -143,7 +150,7 @@ if (maps) {
     );
     const end = make("div", { className: "equation" });
     if (channels.length > 1) {
-      end.append(result(shown.sum, `sum of channel ${shown.channel}`), sign("+"), result(sum - shown.sum, "of all others"), sign("="));
+      end.append(result(shown.sum, `sum of channel ${shown.channel}`), sign("+"), result(sum - shown.sum, "sum of the others"), sign("="));
     } else {
       end.append(sign("Σ"), sign("="));
     }
@@ -152,8 +159,8 @@ if (maps) {
     if (followedBy) end.append(sign("→"), make("span", { className: "step", textContent: followedBy }));
     end.append(sign(followedBy ? "→" : "="), result(output, "value of the map", "final"));
 
-    const parts = [row, end];
-    if (channels.length > 1) parts.push(sums(channels, shown, largest), strongest(all));
+    const parts = [make("div", {}, row, end)];
+    if (channels.length > 1) parts.push(make("div", { className: "more" }, ...sums(channels, shown, largest), ...strongest(all)));
     body.replaceChildren(...parts);
   }
 
@@ -176,7 +183,7 @@ if (maps) {
       });
       bars.append(button);
     }
-    return make("div", { className: "more" }, make("p", { className: "quiet", textContent: "Sum of each channel; choose one to see its products." }), bars);
+    return [make("p", { className: "quiet", textContent: "Sum of each channel; choose one to see its products." }), bars];
   }
 
   function strongest(all) {
@@ -184,9 +191,9 @@ if (maps) {
     const list = make("ol", {});
     for (const { channel, r, s, read, weight, product } of terms) {
       const text = `${figure(read)} × ${figure(weight)} = ${figure(product)}`;
-      list.append(make("li", {}, text, make("span", { className: "quiet", textContent: ` channel ${channel}, row ${r}, column ${s}` })));
+      list.append(make("li", {}, text, make("span", { className: "quiet", textContent: ` channel ${channel} at ${r}, ${s}` })));
     }
-    return make("div", { className: "more" }, make("p", { className: "quiet", textContent: "The largest products." }), list);
+    return [make("p", { className: "quiet", textContent: "The largest products." }), list];
   }
 
   async function show(place) {

@@ -107,7 +107,7 @@ const maps = data.maps.images.length > 0 && byId("maps-layers") ? new (class {
     const accent = getComputedStyle(document.documentElement).getPropertyValue("--mark");
     context.lineWidth = 2;
     context.strokeStyle = accent;
-    context.strokeRect(left - 1, top - 1, cell[0] + 2, cell[1] + 2);
+    context.strokeRect(left + 1, top + 1, cell[0] - 2, cell[1] - 2);
     const least = Math.max(scale, 4);
     const at = [left + (column + 0.5) * scale - least / 2, top + (row + 0.5) * scale - least / 2];
     context.lineWidth = 1.5;

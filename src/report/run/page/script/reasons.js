@@ -20,7 +20,7 @@ if (data.why) {
 
   function reason(number, { class: name, predicted, true: isTrue, share, heat, gradient }) {
     const kind = predicted && isTrue ? "predicted, and right" : predicted ? "predicted" : isTrue ? "its true class" : "asked for";
-    const title = make("h3", {}, predicted ? "Why " : "What speaks for ", make("bdi", { textContent: name }));
+    const title = make("h3", {}, predicted ? "Why " : "What speaks for ", make("bdi", { textContent: name }), predicted ? "?" : "");
     const words = make("p", { className: "quiet", textContent: share ? `${kind}, ${share}` : kind });
     const pictures = make("div", { className: "pair" });
     pictures.append(picture(layered(number, heat), heat ? "where (heat)" : "no heat is known", `heat for ${name}`));
