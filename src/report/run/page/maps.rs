@@ -5,6 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use maud::{Markup, html};
+use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::sheets::{Sheet, Tile, base64, square_columns, uri};
@@ -121,7 +122,7 @@ fn data(story: &Story) -> Value {
     let maps = &story.maps;
     let mut pictures: Vec<Vec<Vec<Value>>> = maps
         .images
-        .iter()
+        .par_iter()
         .map(|image| {
             (0..maps.epochs.len())
                 .map(|epoch| {
@@ -149,26 +150,26 @@ fn data(story: &Story) -> Value {
     let epochs: Vec<usize> =
         maps.epochs.iter().enumerate().filter(|&(place, _)| kept(place)).map(|(_, &epoch)| epoch).collect();
     let mut room = MOST_NUMBERS;
-    let images: Vec<Value> = maps
+    let numbers: Vec<Vec<Value>> = maps
         .images
-        .iter()
-        .zip(pictures)
-        .map(|(image, maps_of)| {
-            let mut numbers: Vec<Value> = maps
-                .layers
-                .iter()
-                .enumerate()
-                .map(|(layer, of)| {
-                    image.numbers.get(layer).map_or(Value::Null, |numbers| packed(numbers, of))
-                })
-                .collect();
+        .par_iter()
+        .map(|image| {
+            let of =
+                |(layer, of)| image.numbers.get(layer).map_or(Value::Null, |numbers| packed(numbers, of));
+            maps.layers.iter().enumerate().map(of).collect()
+        })
+        .collect();
+    let images: Vec<Value> = pictures
+        .into_iter()
+        .zip(numbers)
+        .map(|(maps, mut numbers)| {
             let size: usize = numbers.iter().map(length).sum();
             if size > room {
                 numbers.clear();
             } else {
                 room -= size;
             }
-            json!({ "maps": maps_of, "numbers": numbers })
+            json!({ "maps": maps, "numbers": numbers })
         })
         .collect();
     let layers: Vec<Value> = maps.layers.iter().map(layer_data).collect();
@@ -228,7 +229,7 @@ fn packed(numbers: &MapNumbers, layer: &MapLayer) -> Value {
     if !fits(numbers, size, convolution) {
         return Value::Null;
     }
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
     let parts = [&numbers.input, &numbers.sums, &numbers.output];
     let bytes: Vec<u8> = parts.into_iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
     match encoder.write_all(&bytes).and_then(|()| encoder.finish()) {

@@ -1,15 +1,19 @@
 //! Names and numbers as the page writes them.
 
-use crate::report::{one_line, short_name};
+use crate::report::short_name;
+use crate::report::visible::shortened;
+
+/// The most letters of a sentence.
+const LONGEST_SENTENCE: usize = 300;
 
 /// A name from outside: visible, in one line, and short.
 pub fn name(name: &str) -> String {
     if name.trim().is_empty() { "(no name)".into() } else { short_name(name) }
 }
 
-/// A sentence that may hold names from outside.
+/// A sentence that may hold names from outside: visible, in one line, and not endless.
 pub fn sentence(text: &str) -> String {
-    one_line(text)
+    shortened(text, LONGEST_SENTENCE)
 }
 
 /// The name of a class, of one without a name its number.
