@@ -117,3 +117,16 @@ fn a_browser_opens_empty_and_broken_pages() {
         assert_eq!(said, "all is well", "{name}: {said}");
     }
 }
+
+#[test]
+fn a_browser_would_complain_of_what_does_not_belong() {
+    let Some(browser) = Browser::found("foreign") else { return };
+    let foreign = "<script>document.title = 'broken'</script><img src=\"http://127.0.0.1:9/x\" alt=\"\">";
+    let page = page(&Story::default()).replacen("<main>", &format!("{foreign}<main>"), 1);
+    let seen = browser.run("foreign", &page, "check('title', document.title !== 'broken');");
+    assert!(seen.complaints.len() >= 2, "{:?}", seen.complaints);
+    // A page without a policy, whose picture is asked for.
+    let open = "<!DOCTYPE html><title>x</title><body><img src=\"http://127.0.0.1:9/x\" alt=\"\"></body>";
+    let seen = browser.run("open", open, "await settled();");
+    assert!(seen.said.contains("no request: http://127.0.0.1:9/x"), "{}", seen.said);
+}

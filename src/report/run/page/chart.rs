@@ -150,7 +150,7 @@ impl Chart {
             .margin_right(14 * scale)
             .margin_top(8 * scale)
             .x_label_area_size(22 * scale)
-            .y_label_area_size(44 * scale)
+            .y_label_area_size(52 * scale)
             .build_cartesian_2d(self.x[0]..self.x[1], self.y[0]..self.y[1])
             .ok()?;
         chart
