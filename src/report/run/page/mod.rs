@@ -1,7 +1,7 @@
 //! The page: one self-contained HTML file, and pictures of its main parts for papers and slides.
 //!
 //! Each part of the page has a file here that makes its HTML and its data, and most have a script of the same name in
-//! `script/`, which moves what is moved. Everything that comes from outside passes through [`text`], and nothing but the
+//! `script/`, which moves what is moved. Everything that comes from outside passes through `text`, and nothing but the
 //! script and the style of this folder may run: the page carries their hashes.
 
 mod answers;
