@@ -1,11 +1,11 @@
 //! The building blocks of operations on the CPU: vectors, matrix products, scratch memory, sums in a fixed order. No
 //! code here names an operation.
 
-mod channels;
 mod dots;
 mod elementwise;
 mod exp;
 mod gemm;
+mod group_lanes;
 mod outer;
 mod panels;
 mod rows;
@@ -13,8 +13,9 @@ mod scratch;
 mod short_runs;
 mod simd;
 mod spread;
+mod window_sums;
+mod windows;
 
-pub use channels::{ChannelFilters, add_channel_products};
 pub use dots::multiply_by_transpose;
 pub use elementwise::{map, zip_map};
 pub use exp::exp;
@@ -25,3 +26,4 @@ pub use rows::{add_rows, add_to_rows};
 pub use scratch::{add_in_order, caught, with_scratch};
 pub use simd::{lanes, load, load_mut, load_part, spare, store_part, vectorized};
 pub use spread::Spread;
+pub use windows::{ChannelFilters, Planes, Windows};

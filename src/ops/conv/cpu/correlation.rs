@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::channel_wise::ChannelWise;
 use super::line::{Line, Phase};
 use super::source::Source;
-use super::spread;
-use crate::cpu::{Bounds, ChannelFilters, Panels, Rows, Spread, spare, with_scratch};
+
+use crate::cpu::{ChannelFilters, Panels, Rows, Windows, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
 
@@ -111,24 +112,25 @@ impl<'a> Correlation<'a> {
         Panels::new(height.line.taps * width.line.taps * source, result)
     }
 
-    /// How the source is spread if the pass runs channel by channel.
-    fn spread(&self) -> Option<Spread> {
-        spread(self.geometry, self.group_channels())
+    /// How the pass runs channel by channel, if it does.
+    fn channel_wise(&self) -> Option<ChannelWise> {
+        ChannelWise::new(self.geometry, self.group_channels())
     }
 
     /// The packed layout of a phase's filters for a pass that runs channel by channel: for each row of taps, those of each
-    /// plane of the source.
-    fn channel_filters(&self, [height, width]: &[Phase; 2], spread: &Spread) -> ChannelFilters {
+    /// source channel of a group.
+    fn channel_filters(&self, [height, width]: &[Phase; 2]) -> ChannelFilters {
+        let [source, result] = self.group_channels();
         ChannelFilters {
-            taps: height.line.taps * spread.source * width.line.taps,
-            channels: spread.channels(),
+            taps: height.line.taps * source * width.line.taps,
+            channels: self.geometry.groups * result,
         }
     }
 
     /// Number of elements of a phase's packed filters.
     fn phase_elements(&self, phases: &[Phase; 2]) -> usize {
-        match self.spread() {
-            Some(spread) => self.channel_filters(phases, &spread).elements(),
+        match self.channel_wise() {
+            Some(_) => self.channel_filters(phases).elements(),
             None => self.panels(phases).elements() * self.geometry.groups,
         }
     }
@@ -156,7 +158,7 @@ impl<'a> Correlation<'a> {
                 let taps = phases[1].line.taps;
                 phases[0].tap(tap / taps) * width.kernel + phases[1].tap(tap % taps)
             };
-            if let Some(spread) = self.spread() {
+            if self.channel_wise().is_some() {
                 let group_in = self.geometry.group_in_channels();
                 let filter_elements = height.kernel * width.kernel * group_in;
                 let values = |tap: usize| {
@@ -173,7 +175,7 @@ impl<'a> Correlation<'a> {
                         group[first..].iter().step_by(step).take(result_channels).copied()
                     })
                 };
-                self.channel_filters(&phases, &spread).pack(values, now);
+                self.channel_filters(&phases).pack(values, now);
                 continue;
             }
             let of_groups = now.par_chunks_mut(panels.elements()).zip(filters.par_chunks(group_elements));
@@ -202,7 +204,8 @@ impl<'a> Correlation<'a> {
             let packed = &*packed;
             let images = Images::new(self);
             let image_elements = images.rows * images.row_elements;
-            let pixel = self.spread().map_or(source.channels, |spread| spread.row_elements(1));
+            let channels = source.channels;
+            let pixel = self.channel_wise().map_or(channels, |channel_wise| channel_wise.pixel(channels));
             let rows = images.strip_rows(pixel);
             result.par_chunks_mut(image_elements).enumerate().for_each(|(image, result)| {
                 let strips = result.par_chunks_mut(rows * images.row_elements).enumerate();
@@ -229,107 +232,113 @@ impl<'a> Correlation<'a> {
         if self.has_gaps() {
             result.fill(0.0);
         }
-        let groups = self.geometry.groups;
-        let [source_channels, result_channels] = self.group_channels();
+        let parts = self.parts(images, rows, packed);
+        match self.channel_wise() {
+            Some(channel_wise) => self.run_channel_wise(channel_wise, &parts, source, image, result),
+            None => parts.iter().for_each(|part| self.run_part(part, source, image, result)),
+        }
+    }
+
+    /// The parts of some rows of the result: those of the phases that have results there.
+    fn parts<'p>(&self, images: &Images<'_>, rows: Range<usize>, packed: &'p [f32]) -> Vec<StripPart<'p>> {
+        let channels = self.geometry.groups * self.group_channels()[1];
         let mut packed = packed;
-        for phases in self.phases() {
-            let panels = self.panels(&phases);
-            if panels.depth == 0 {
-                continue;
-            }
-            let (now, later) = packed.split_at(self.phase_elements(&phases));
+        let mut parts = Vec::new();
+        for phases in self.phases().filter(|phases| phases.iter().all(|phase| phase.line.taps > 0)) {
+            let (filters, later) = packed.split_at(self.phase_elements(&phases));
             packed = later;
-            let [down, across] = images.lines(&phases);
-            // The phase's results within the rows.
-            let numbers = |row: usize| row.saturating_sub(phases[0].first).div_ceil(phases[0].every);
-            let results = numbers(rows.start)..numbers(rows.end).min(down.results);
+            let lines = images.lines(&phases);
+            let [height, width] = &phases;
+            let number = |row: usize| row.saturating_sub(height.first).div_ceil(height.every);
+            let results = number(rows.start)..number(rows.end).min(lines[0].results);
             if results.is_empty() {
                 continue;
             }
-            let first_row = phases[0].first + results.start * phases[0].every - rows.start;
-            let first = first_row * images.row_elements + phases[1].first * groups * result_channels;
-            if let Some(spread) = self.spread() {
-                let filters = self.channel_filters(&phases, &spread);
-                let result_steps =
-                    [phases[0].every * images.row_elements, phases[1].every * groups * result_channels];
-                let lines = [down, across];
-                with_planes(source, &spread, image, &lines, results.clone(), |planes, [pitch, plane]| {
-                    let channels = spread.channels();
-                    let product = Rows {
-                        counts: [results.len(), across.results],
-                        source_steps: [down.step * pitch, across.step * channels],
-                        result_steps,
-                        runs: [down.taps * spread.source, across.taps],
-                        run_steps: [
-                            if spread.is_identity() { down.dilation * pitch } else { plane },
-                            across.dilation * channels,
-                        ],
-                        run_length: 1,
-                        bounds: None,
-                    };
-                    product.multiply_channels(planes, &filters, now, &mut result[first..]);
-                });
-                continue;
-            }
-            source.with_strip(image, &down, &across, results.clone(), 0, |strip, pitch| {
-                let pixel = source.channels;
-                // Neighbouring taps that read all channels make one run.
-                let (taps, run_length) = match groups == 1 && across.dilation == 1 {
-                    true => (1, across.taps * source_channels),
-                    false => (across.taps, source_channels),
-                };
-                let product = Rows {
-                    counts: [results.len(), across.results],
-                    source_steps: [down.step * pitch, across.step * pixel],
-                    result_steps: [
-                        phases[0].every * images.row_elements,
-                        phases[1].every * groups * result_channels,
-                    ],
-                    runs: [down.taps, taps],
-                    run_steps: [down.dilation * pitch, across.dilation * pixel],
-                    run_length,
-                    bounds: (!down.is_inside()).then_some(Bounds {
-                        first: down.start(results.start),
-                        row_step: down.step,
-                        run_step: down.dilation,
-                        positions: down.source,
-                    }),
-                }
-                .merged();
-                for group in 0..groups {
-                    let packed = &now[group * panels.elements()..][..panels.elements()];
-                    let result = &mut result[first + group * result_channels..];
-                    product.multiply(&strip[group * source_channels..], &panels, packed, result);
-                }
-            });
+            let first_row = height.first + results.start * height.every - rows.start;
+            let first = first_row * images.row_elements + width.first * channels;
+            let steps = [height.every * images.row_elements, width.every * channels];
+            parts.push(StripPart { phases, lines, results, first, steps, filters });
         }
+        parts
+    }
+
+    /// Computes a part of a strip by products of matrices.
+    fn run_part(&self, part: &StripPart<'_>, source: &Source<'_>, image: usize, result: &mut [f32]) {
+        let StripPart { ref phases, lines: [down, across], ref results, first, steps, filters } = *part;
+        let panels = self.panels(phases);
+        let groups = self.geometry.groups;
+        let [source_channels, result_channels] = self.group_channels();
+        source.with_strip(image, &down, &across, results.clone(), 0, |strip, pitch| {
+            let pixel = source.channels;
+            // Neighbouring taps that read all channels make one run.
+            let (taps, run_length) = match groups == 1 && across.dilation == 1 {
+                true => (1, across.taps * source_channels),
+                false => (across.taps, source_channels),
+            };
+            let product = Rows {
+                counts: [results.len(), across.results],
+                source_steps: [down.step * pitch, across.step * pixel],
+                result_steps: steps,
+                runs: [down.taps, taps],
+                run_steps: [down.dilation * pitch, across.dilation * pixel],
+                run_length,
+                bounds: (!down.is_inside()).then(|| down.bounds(results.start, &(0..down.source))),
+            }
+            .merged();
+            for group in 0..groups {
+                let packed = &filters[group * panels.elements()..][..panels.elements()];
+                let result = &mut result[first + group * result_channels..];
+                product.multiply(&strip[group * source_channels..], &panels, packed, result);
+            }
+        });
+    }
+
+    /// Computes all parts of a strip channel by channel, from the same rows of the source.
+    fn run_channel_wise(
+        &self,
+        channel_wise: ChannelWise,
+        parts: &[StripPart<'_>],
+        source: &Source<'_>,
+        image: usize,
+        result: &mut [f32],
+    ) {
+        let Some([down, across]) = parts.first().map(|part| part.lines) else { return };
+        // What all of them read together.
+        let read = || parts.iter().map(|part| part.lines[0].positions(&part.results));
+        let starts = read().map(|rows| rows.start);
+        let rows = starts.min().unwrap_or(0)..read().map(|rows| rows.end).max().unwrap_or(0);
+        let pixel = |row: usize| (image * down.source + row) * across.source;
+        let pixels = pixel(rows.start)..pixel(rows.end);
+        channel_wise.with_planes(source, pixels, across.source, |values, source_steps, planes| {
+            for part in parts {
+                let StripPart { ref phases, lines: [down, across], ref results, first, steps, filters } =
+                    *part;
+                let windows = Windows {
+                    counts: [results.len(), across.results],
+                    taps: [down.taps, across.taps],
+                    bounds: [down.bounds(results.start, &rows), across.bounds(0, &(0..across.source))],
+                    source_steps,
+                    result_steps: steps,
+                    planes,
+                };
+                windows.multiply(values, &self.channel_filters(phases), filters, &mut result[first..]);
+            }
+        });
     }
 }
 
-/// Calls `work` with the planes of the source rows that the results `rows` of an image read, and with the distances from one
-/// row to the next and from one plane to the next.
-fn with_planes<R>(
-    source: &Source<'_>,
-    spread: &Spread,
-    image: usize,
-    [down, across]: &[Line; 2],
-    rows: Range<usize>,
-    work: impl FnOnce(&[f32], [usize; 2]) -> R,
-) -> R {
-    let (span, columns) = (down.span(rows.len()), across.span(across.results));
-    source.with_strip(image, down, across, rows, spare(), |strip, pitch| {
-        if spread.is_identity() {
-            return work(strip, [pitch, pitch]);
-        }
-        let row = spread.row_elements(columns);
-        with_scratch(span * row + spare(), |planes| {
-            for (number, planes) in planes.chunks_exact_mut(row).take(span).enumerate() {
-                spread.row(&strip[number * pitch..][..columns * source.channels], planes);
-            }
-            planes[span * row..].fill(0.0);
-            work(planes, [row, row / spread.source])
-        })
-    })
+/// The results of a phase in a strip.
+struct StripPart<'a> {
+    phases: [Phase; 2],
+    /// The lines of the phase, down and across.
+    lines: [Line; 2],
+    /// The rows of its results.
+    results: Range<usize>,
+    /// Where the first result lies in the strip, and the distances from one to the next, down and across, in elements.
+    first: usize,
+    steps: [usize; 2],
+    /// The packed filters.
+    filters: &'a [f32],
 }
 
 /// The images of a result, as they are split between cores: if each result depends on only one pixel of the source, all

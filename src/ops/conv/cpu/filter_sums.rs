@@ -5,13 +5,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::channel_wise::{ChannelWise, spare_behind};
 use super::line::Line;
 use super::source::Source;
-use super::spread;
-use crate::cpu::{
-    Bounds, Positions, Spread, add_channel_products, add_in_order, add_outer_products, lanes, spare,
-    with_scratch,
-};
+use crate::cpu::{Bounds, Positions, Windows, add_in_order, add_outer_products, lanes, spare, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
 
@@ -107,15 +104,16 @@ impl<'a> FilterSums<'a> {
         }
     }
 
-    /// How the input is spread if the pass runs channel by channel.
-    fn spread(&self) -> Option<Spread> {
-        spread(self.geometry, [self.geometry.group_in_channels(), self.geometry.group_out_channels()])
+    /// How the pass runs channel by channel, if it does.
+    fn channel_wise(&self) -> Option<ChannelWise> {
+        let channels = [self.geometry.group_in_channels(), self.geometry.group_out_channels()];
+        ChannelWise::new(self.geometry, channels)
     }
 
     /// Whether vectors hold output channels, rather than neighbours in the input, because that leaves fewer lanes
     /// empty.
     fn is_across_filters(&self) -> bool {
-        if self.spread().is_some() {
+        if self.channel_wise().is_some() {
             return true;
         }
         let group_out = self.geometry.group_out_channels();
@@ -127,7 +125,7 @@ impl<'a> FilterSums<'a> {
     /// How the positions are split into strips if there are several taps.
     fn strips(&self) -> PositionStrips {
         let ConvGeometry { batch_size, height, width, in_channels, .. } = self.geometry;
-        let pixel = self.spread().map_or(*in_channels, |spread| spread.row_elements(1));
+        let pixel = self.channel_wise().map_or(*in_channels, |channel_wise| channel_wise.pixel(*in_channels));
         let row = Line::forward(width).span(width.output) * pixel;
         let shared = (height.kernel - 1) * height.dilation * row;
         let fitting = STRIP_ELEMENTS.saturating_sub(shared) / (height.stride * row);
@@ -169,7 +167,7 @@ impl<'a> FilterSums<'a> {
     /// Runs the pass on all cores.
     pub fn run(&self, operands: FilterOperands<'_>) {
         let FilterOperands { input, ref grad_output, grad_filters } = operands;
-        let ConvGeometry { batch_size, out_channels, groups, .. } = *self.geometry;
+        let ConvGeometry { batch_size, out_channels, .. } = *self.geometry;
         let (elements, taps) = (grad_filters.len(), self.geometry.taps());
         let pointwise = self.pointwise();
         let strips = match &pointwise {
@@ -206,26 +204,44 @@ impl<'a> FilterSums<'a> {
             if !across_filters {
                 return add_in_order(grad_filters, sums);
             }
-            let spread = self.spread();
-            // The number of filters whose sums for a tap lie side by side.
-            let together = if spread.is_some() { out_channels } else { out_channels / groups };
             with_scratch(elements, |sum| {
                 add_in_order(sum, sums);
-                // Reorders from [.., taps, filters together] to [filters, taps].
-                for (index, gradient) in grad_filters.iter_mut().enumerate() {
-                    let (k, tap) = (index / taps, index % taps);
-                    let tap = spread.map_or(tap, |spread| self.tap_of_planes(tap, &spread));
-                    *gradient = sum[(k / together * taps + tap) * together + k % together];
-                }
+                let channel_wise = self.channel_wise();
+                grad_filters.par_chunks_mut(taps).with_min_len(64).enumerate().for_each(
+                    |(k, grad_filter)| {
+                        self.gather(k, channel_wise.as_ref(), sum, grad_filter);
+                    },
+                );
             });
         });
     }
 
-    /// The place of a tap `[r][s][channel]` of a filter among the sums of planes, `[r][channel][s]`.
-    fn tap_of_planes(&self, tap: usize, spread: &Spread) -> usize {
-        let width = self.geometry.width.kernel;
-        let (r, s, channel) = (tap / spread.source / width, tap / spread.source % width, tap % spread.source);
-        (r * spread.source + channel) * width + s
+    /// Gathers the sums of a filter if vectors hold channels of the output.
+    fn gather(&self, k: usize, channel_wise: Option<&ChannelWise>, sums: &[f32], grad_filter: &mut [f32]) {
+        let ConvGeometry { out_channels, groups, width, .. } = *self.geometry;
+        let (group_in, taps) = (self.geometry.group_in_channels(), grad_filter.len());
+        for (tap, gradients) in grad_filter.chunks_exact_mut(group_in).enumerate() {
+            let (r, s) = (tap / width.kernel, tap % width.kernel);
+            // Where the sum of the first channel lies, and the distance to the next.
+            let (first, step) = match channel_wise {
+                // [r, channel of the group's output, s, input channels]
+                Some(ChannelWise::InPlace(size)) => {
+                    (((r * size + k % size) * width.kernel + s) * out_channels + k / size * size, 1)
+                }
+                // [r, channel of the group's input, s, output channels]
+                Some(ChannelWise::Spread(_)) => {
+                    ((r * group_in * width.kernel + s) * out_channels + k, width.kernel * out_channels)
+                }
+                // [groups, taps, output channels of a group]
+                None => {
+                    let together = out_channels / groups;
+                    ((k / together * taps + tap * group_in) * together + k % together, together)
+                }
+            };
+            for (gradient, sum) in gradients.iter_mut().zip(sums[first..].iter().step_by(step)) {
+                *gradient = *sum;
+            }
+        }
     }
 
     /// Sums one piece, strip by strip.
@@ -246,16 +262,19 @@ impl<'a> FilterSums<'a> {
             let images = first..(first + strips.images).min(*batch_size);
             let first = strip % strips.down * strips.rows;
             let rows = first..height.output.min(first + strips.rows);
+            if let Some(channel_wise) = self.channel_wise() {
+                for image in images {
+                    self.add_channel_wise(channel_wise, image, rows.clone(), &input, grad_output, sums);
+                }
+                continue;
+            }
             input.with_strips(images.clone(), &down, &across, rows.clone(), spare(), |input, input_steps| {
                 let pixel = |image: usize, row: usize| (image * height.output + row) * width.output;
                 let pixels = pixel(images.start, rows.start)..pixel(images.end - 1, rows.end);
                 let channels = piece.channels.clone();
                 grad_output.with_pixels(pixels, channels, spare(), |grad_output, output_pixel| {
                     let grid = Grid { images: images.len(), rows: rows.clone(), input_steps, output_pixel };
-                    match self.spread() {
-                        Some(spread) => self.add_planes(&grid, &spread, input, grad_output, sums),
-                        None => self.add_strip(&grid, across_filters, input, grad_output, sums),
-                    }
+                    self.add_strip(&grid, across_filters, input, grad_output, sums);
                 });
             });
         }
@@ -296,52 +315,36 @@ impl<'a> FilterSums<'a> {
         }
     }
 
-    /// Adds the products of one strip to the sums `[r][channel of a group][s][filters]`, channel by channel.
-    fn add_planes(&self, grid: &Grid, spread: &Spread, input: &[f32], grad_output: &[f32], sums: &mut [f32]) {
-        if spread.is_identity() {
-            return self.add_channels(grid, spread, input, grad_output, sums);
-        }
-        let ConvGeometry { height, width, in_channels, .. } = *self.geometry;
-        let [image, pitch] = grid.input_steps;
-        let rows = Line::forward(&height).span(grid.rows.len());
-        let columns = Line::forward(&width).span(width.output);
-        let row = spread.row_elements(columns);
-        let elements = grid.images * rows * row;
-        with_scratch(elements + spare(), |planes| {
-            for (number, planes) in planes[..elements].chunks_exact_mut(row).enumerate() {
-                let first = number / rows * image + number % rows * pitch;
-                spread.row(&input[first..][..columns * in_channels], planes);
-            }
-            planes[elements..].fill(0.0);
-            let grid = Grid { input_steps: [rows * row, row], rows: grid.rows.clone(), ..*grid };
-            self.add_channels(&grid, spread, planes, grad_output, sums);
-        });
-    }
-
-    /// As [`Self::add_planes`], of planes.
-    fn add_channels(
+    /// Adds the products of some rows of an image to the sums, channel by channel.
+    fn add_channel_wise(
         &self,
-        grid: &Grid,
-        spread: &Spread,
-        planes: &[f32],
-        grad_output: &[f32],
+        channel_wise: ChannelWise,
+        image: usize,
+        rows: Range<usize>,
+        input: &Source<'_>,
+        grad_output: &Source<'_>,
         sums: &mut [f32],
     ) {
-        let width = self.geometry.width;
-        let channels = spread.channels();
-        let input_steps = grid.input_positions(self.geometry, channels);
-        let output_steps = grid.output_positions(self.geometry);
-        let plane = grid.input_steps[1] / spread.source;
-        for (number, sums) in sums.chunks_exact_mut(width.kernel * channels).enumerate() {
-            let (r, channel) = (number / spread.source, number % spread.source);
-            let (counts, first, output_start) = grid.rows_of(self.geometry, r, input_steps, output_steps);
-            if counts[1] == 0 {
-                continue;
-            }
-            let positions = Positions { counts, left_steps: input_steps, right_steps: output_steps };
-            let (planes, grad_output) = (&planes[first + channel * plane..], &grad_output[output_start..]);
-            add_channel_products(&positions, planes, width.dilation * channels, grad_output, channels, sums);
-        }
+        let ConvGeometry { height, width, out_channels, .. } = self.geometry;
+        let (down, across) = (Line::forward(height), Line::forward(width));
+        let read = down.positions(&rows);
+        let pixel = |row: usize| (image * height.input + row) * width.input;
+        let input_pixels = pixel(read.start)..pixel(read.end);
+        let pixel = |row: usize| (image * height.output + row) * width.output;
+        let output_pixels = pixel(rows.start)..pixel(rows.end);
+        channel_wise.with_planes(input, input_pixels, width.input, |input, source_steps, planes| {
+            let windows = Windows {
+                counts: [rows.len(), width.output],
+                taps: [height.kernel, width.kernel],
+                bounds: [down.bounds(rows.start, &read), across.bounds(0, &(0..width.input))],
+                source_steps,
+                result_steps: [width.output * out_channels, *out_channels],
+                planes,
+            };
+            grad_output.with_near_pixels(output_pixels, spare_behind(*out_channels), |grad_output| {
+                windows.add_products(input, grad_output, *out_channels, sums);
+            });
+        });
     }
 
     /// Adds the products of one strip to the sums.

@@ -1,5 +1,8 @@
 //! One axis of a pass on the CPU: results, and the taps through which each of them reads a source.
 
+use std::ops::Range;
+
+use crate::cpu::Bounds;
 use crate::ops::conv::phases::Phases;
 use crate::ops::window::Axis;
 
@@ -43,6 +46,23 @@ impl Line {
     /// padding.
     pub fn span(&self, results: usize) -> usize {
         (results - 1) * self.step + (self.taps - 1) * self.dilation + 1
+    }
+
+    /// The positions inside the source that some results span.
+    pub fn positions(&self, results: &Range<usize>) -> Range<usize> {
+        let inside = |position: isize| position.clamp(0, self.source as isize) as usize;
+        inside(self.start(results.start))..inside(self.start(results.end - 1) + self.span(1) as isize)
+    }
+
+    /// Where the taps of the results from `result` on lie among some positions of the source, outside of which there is
+    /// nothing else that they read.
+    pub fn bounds(&self, result: usize, positions: &Range<usize>) -> Bounds {
+        Bounds {
+            first: self.start(result) - positions.start as isize,
+            row_step: self.step,
+            run_step: self.dilation,
+            positions: positions.len(),
+        }
     }
 
     /// Whether no tap of any result lies outside the source.

@@ -8,11 +8,12 @@
 //! | pass | strips that fit a cache, shared out among threads | [`Correlation`] for forward and input gradient, [`FilterSums`]; by Winograd's convolution [`WinogradCorrelation`], [`WinogradFilters`]; by whole patches [`patches`] |
 //! | axis | which source positions a result meets | `Line`; `Phase`, one of a strided input gradient |
 //! | memory | rows with their padding and the prologue applied | [`Source`] |
-//! | micro-kernel, in [`crate::cpu`] | vectors and registers | `Panels` and `ChannelFilters` for windows of many channels and of one a group, `add_outer_products` and `add_channel_products` for filter gradients, `multiply` for patches |
+//! | micro-kernel, in [`crate::cpu`] | vectors and registers | `Panels` for windows of many channels, `Windows` for those of small groups, forward and for their filter gradients; `add_outer_products` for other filter gradients, `multiply` for patches |
 //!
 //! Micro-kernels read some values behind the last one that counts, [`spare`](crate::cpu::spare) of them at most, and ignore
 //! them; [`Source`] copies a strip that would end before them.
 
+mod channel_wise;
 mod correlation;
 mod filter_sums;
 mod line;
@@ -28,8 +29,6 @@ pub use source::Source;
 pub use winograd::WinogradCorrelation;
 pub use winograd_filters::WinogradFilters;
 
-use super::ConvGeometry;
-use crate::cpu::{Spread, lanes};
 use crate::ops::op::CpuForm;
 
 /// Name of the forms that read windows in place.
@@ -40,19 +39,6 @@ pub const PATCHES: &str = "patches";
 
 /// Name of the forms that use Winograd's convolution.
 pub const WINOGRAD: &str = "winograd_4x4";
-
-/// The most channels of a group in the source of a pass that is run channel by channel: each has a plane of its own.
-const MOST_PLANES: usize = 4;
-
-/// How the channels of a pass are spread if it is best run channel by channel: depthwise convolutions, and those of groups
-/// that would leave three quarters of a vector's lanes empty; where it is only half of them, vectors of half the width serve,
-/// and spreading would cost more than it saves. The channels are those of a group, in the source and in the result.
-fn spread(geometry: &ConvGeometry, [source, result]: [usize; 2]) -> Option<Spread> {
-    let spread = Spread { groups: geometry.groups, source, result };
-    let is_small = geometry.groups > 1 && source <= MOST_PLANES && 4 * result <= lanes();
-    // With dilation, planes do not lie at equal distances from tap to tap.
-    (geometry.is_depthwise() || is_small && geometry.height.dilation == 1).then_some(spread)
-}
 
 /// Adds a form that not every geometry has: as the first if it is the best guess, otherwise as the last.
 pub fn add_form<'a>(forms: &mut Vec<CpuForm<'a>>, form: CpuForm<'a>, is_best: bool) {

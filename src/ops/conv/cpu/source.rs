@@ -7,6 +7,10 @@ use crate::cpu::with_scratch;
 use crate::ops::op::HostBuffer;
 use crate::ops::prologue::Prologue;
 
+/// Number of values of a pixel that fills a page of memory: the CPU foresees how reading goes on in a page, but not from one
+/// short pixel to the next.
+const LONG_PIXEL: usize = 1024;
+
 /// Images `[images, height, width, channels]`, and the prologue that is applied as they are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -117,6 +121,28 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// Calls `work` with whole pixels, numbered through all images, for kernels that do not read them in their order. At least
+    /// `spare` values follow the last one.
+    ///
+    /// Pixels that are not long are copied into a cache.
+    pub fn with_near_pixels<R>(
+        &self,
+        pixels: Range<usize>,
+        spare: usize,
+        work: impl FnOnce(&[f32]) -> R,
+    ) -> R {
+        let channels = self.channels;
+        if channels >= LONG_PIXEL {
+            return self.with_pixels(pixels, 0..channels, spare, |pixels, _| work(pixels));
+        }
+        let elements = pixels.len() * channels;
+        with_scratch(elements + spare, |copy| {
+            self.copy_pixels(pixels.start * channels, channels, channels, &mut copy[..elements]);
+            copy[elements..].fill(0.0);
+            work(copy)
+        })
+    }
+
     /// Calls `work` with some channels of the pixels that the results `numbers` of a pass with one tap read, without
     /// gaps between them. Results are numbered through all images. At least `spare` values follow the last one.
     ///
@@ -157,7 +183,7 @@ impl<'a> Source<'a> {
     /// Copies `values` values of each pixel: those of the first start at `first`, the others are `step` apart.
     fn copy_pixels(&self, first: usize, step: usize, values: usize, into: &mut [f32]) {
         // Contiguous pixels are one copy.
-        let together = if step == values { into.len() } else { values };
+        let together = if step == values { into.len().max(1) } else { values };
         for (number, into) in into.chunks_exact_mut(together).enumerate() {
             let start = first + number * step;
             self.prologue.copy_on_cpu(self.values, start..start + into.len(), self.more, into);
