@@ -75,8 +75,11 @@ impl Explain {
     }
 }
 
-/// The name and the pixels of an image, and its class if that is known.
-fn opened(image: &Path, config: &RunConfig) -> Result<((String, Vec<u8>), Option<usize>)> {
+/// An image's name and its pixels.
+type Named = (String, Vec<u8>);
+
+/// An image, and its class if that is known.
+fn opened(image: &Path, config: &RunConfig) -> Result<(Named, Option<usize>)> {
     let number = image.to_str().and_then(|text| text.parse::<usize>().ok());
     let Some(number) = number.filter(|_| !image.exists()) else {
         let name = image.file_name().unwrap_or(image.as_os_str()).to_string_lossy().into_owned();

@@ -43,6 +43,7 @@ Start with:
   wgconv train                  a small network on built-in digits; results go to runs/lenet-1
   wgconv evaluate runs/lenet-1  its loss and accuracy
   wgconv predict runs/lenet-1 PICTURE..  what it takes your pictures for
+  wgconv explain --lesson       how a network learns its filters, told with the numbers of a training
   wgconv data DIR               what is in your own data, before you train on them
   wgconv train --help           other data, models and settings";
 

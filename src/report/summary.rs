@@ -115,7 +115,7 @@ fn tuple(features: &Features) -> String {
 }
 
 /// `215,370`.
-fn thousands(number: usize) -> String {
+pub(super) fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -24,6 +24,9 @@ const TERMS: usize = 5;
 /// Classes of the answer that are shown.
 const TOP: usize = 3;
 
+/// Row, column and value of each member of a pool's window.
+type Window = Vec<(usize, usize, f32)>;
+
 /// What is to be explained; `None` means the strongest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -295,7 +298,7 @@ impl Explainer {
         };
         let places = (0..output.height).flat_map(|p| (0..output.width).map(move |q| [p, q]));
         let with_place = places.map(|place| (place, members(place[0], place[1])));
-        let windows: Vec<([usize; 2], Vec<(usize, usize, f32)>)> = with_place
+        let windows: Vec<([usize; 2], Window)> = with_place
             .filter(|(_, window)| window.iter().any(|&(row, column, _)| [row, column] == at))
             .collect();
         let wins = |window: &[(usize, usize, f32)]| {

@@ -82,13 +82,34 @@ pub fn facts(config: &RunConfig, figures: &[EpochFigures]) -> Vec<[String; 2]> {
         facts.push(["time".into(), duration(seconds)]);
     }
     let settings = toml::Table::try_from(&config.training).unwrap_or_default();
-    facts.extend(
-        settings
-            .into_iter()
-            .map(|(name, value)| [name.replace('_', " "), value.to_string().replace('"', "")]),
-    );
+    let named = settings.into_iter().map(|(name, value)| [name.replace('_', " "), words(&value)]);
+    facts.extend(named.filter(|[_, value]| !value.is_empty()));
     facts.push(["wgconv".into(), config.version.clone()]);
     facts
+}
+
+/// A setting in words: `sgd, momentum 0.9`. What is off, or as it is without being set, is left out.
+fn words(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Boolean(is_on) => if *is_on { "yes" } else { "" }.into(),
+        toml::Value::Array(values) => values.iter().map(words).collect::<Vec<_>>().join(", "),
+        toml::Value::Table(table) => {
+            let name = table.get("name").map(words);
+            let others = table.iter().filter(|(key, _)| key.as_str() != "name").filter_map(|(key, value)| {
+                let (key, neutral) = (key.replace('_', " "), if key == "rate_factor" { 1.0 } else { 0.0 });
+                match (value, words(value)) {
+                    (_, words) if words.is_empty() => None,
+                    (toml::Value::Float(value), _) if *value == neutral => None,
+                    (toml::Value::Boolean(_), _) => Some(key),
+                    (toml::Value::Table(_), words) => Some(format!("{key}: {words}")),
+                    (_, words) => Some(format!("{key} {words}")),
+                }
+            });
+            name.into_iter().chain(others).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// `42 s`, `3 min 20 s`, `2 h 5 min`.
@@ -124,6 +145,16 @@ pub fn layers(network: &Network) -> Vec<LayerLine> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_are_said_in_words_without_what_is_off() {
+        let settings = "optimizer = { name = 'sgd', momentum = 0.9, nesterov = false }\n\
+                        groups = { weight = { rate_factor = 1.0, weight_decay = 0.01 }, bias = { rate_factor = 1.0 } }\n\
+                        freeze = ['a', 'b']\nepochs = 3\nbalanced = true";
+        let table: toml::Table = toml::from_str(settings).unwrap();
+        let found: Vec<String> = table.values().map(words).collect();
+        assert_eq!(found, ["yes", "3", "a, b", "weight: weight decay 0.01", "sgd, momentum 0.9"]);
+    }
 
     #[test]
     fn durations_are_read_at_a_glance() {

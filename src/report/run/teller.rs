@@ -13,6 +13,7 @@ use super::{curves, shown};
 use crate::Result;
 use crate::data::{Dataset, HeldOut};
 use crate::network::{Network, Weights};
+use crate::report::summary::thousands;
 use crate::tensor::ImageShape;
 use crate::train::{RunConfig, RunFolder};
 
@@ -183,7 +184,7 @@ impl Teller {
     fn result(&self, figures: &[super::EpochFigures], held_out: HeldOut) -> String {
         let Some(last) = figures.last() else { return "No epoch is done yet.".into() };
         let images = match &self.held_out {
-            Some(data) => format!("the {} {} images", data.len(), held_out.name()),
+            Some(data) => format!("the {} {} images", thousands(data.len()), held_out.name()),
             None => format!("the {} images", held_out.name()),
         };
         let epochs = if last.epoch == 1 { "epoch" } else { "epochs" };

@@ -146,7 +146,7 @@ fn filmed(film: &Film, pictures: &Pictures) -> Markup {
         p {
             "The " (film.filters) " filters of " bdi { (text::name(&film.layer)) } ", "
             @if let Some(shape) = shape { (shape) " weights each, " }
-            "from their random start to the last step. Beside each: the gradient of the loss, which the next step goes \
+            "from their random start to the last step. Beside each: the gradient of the loss that the step before went \
              against, and how far the filter is from its start. "
             @if pictures.is_coloured {
                 "Red, green and blue are the weights of the three colours; grey is zero, and the scale is the same for the \
