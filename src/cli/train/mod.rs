@@ -208,7 +208,7 @@ impl Train {
             Ok((reporter, bytes)) => {
                 let mib = bytes as f64 / f64::from(1 << 20);
                 output.say(format_args!(
-                    "report: report.html there, after each epoch; takes {mib:.1} MiB more"
+                    "report: report.html there, after each epoch; takes up to {mib:.1} MiB more"
                 ))?;
                 Ok(Some(reporter))
             }

@@ -85,7 +85,7 @@ pub struct EvaluateOptions {
 ///
 /// Buffers to write before an epoch, with `D` for [`DataParts::name`]: `D/images.0` and `D/labels.0` (and
 /// the further parts), `normalisation` `[2,C]`, `D/order` `[steps * batch_size]`, `D/schedule` `[steps,8]`
-/// of [`Now::row`], `D/step` `[1]`, set to 0; with
+/// of [`Now::row`](crate::ops::optimizer::Now::row), `D/step` `[1]`, set to 0; with
 /// [`AugmentOptions`], `D/moves` too; and, if a layer needs it, `chance` `[3]`, the low and the high word of a seed and the
 /// number of the epoch. Results: `D/loss` and `D/correct`, `[steps]`.
 ///

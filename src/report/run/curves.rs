@@ -62,7 +62,8 @@ pub fn curves(
     let steps_per_epoch = steps.checked_div(history.epochs).unwrap_or(0);
     let rate = |step: usize| [step as f64 + 1.0, config.training.rate(step as u64, steps_per_epoch)];
     Curves {
-        losses: losses.collect(),
+        // Losses of an earlier part of the run may not be known.
+        losses: losses.filter(|[_, loss]| loss.is_finite()).collect(),
         rates: (0..steps).step_by(together).map(rate).collect(),
         epochs: figures,
         held_out: held_out.name().into(),

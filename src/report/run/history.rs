@@ -98,6 +98,26 @@ impl History {
         Ok(history)
     }
 
+    /// The history of a training of which nothing is known before these weights, after so many epochs of `steps` steps.
+    ///
+    /// # Errors
+    /// As [`History::start`].
+    pub fn start_late(network: &Network, weights: Weights, epochs: usize, steps: usize) -> Result<History> {
+        let mut history = History::start(network, weights)?;
+        if epochs > 0 {
+            let layers = network.layers().iter().filter_map(Layer::weight).count();
+            history.epochs = epochs;
+            history.losses = vec![f32::NAN; epochs * steps];
+            history.health = vec![vec![Health::UNKNOWN; layers]; epochs];
+            history.weights =
+                std::mem::take(&mut history.weights).into_values().map(|it| (epochs, it)).collect();
+            for moment in &mut history.moments {
+                (moment.step, moment.name) = ((epochs * steps) as u64, format!("epoch {epochs}"));
+            }
+        }
+        Ok(history)
+    }
+
     /// Adds an epoch: its losses, what was read back of it, and the weights at its end. How the layers fared is known from the
     /// gradients and the weights as far as they tell; the rest is `activations`: share inactive, mean and deviation of each
     /// layer with a weight.
@@ -152,11 +172,22 @@ impl History {
         }
     }
 
-    /// Drops weights of epochs until few enough are left, at equal distances; the start and the last always remain.
-    fn thin(&mut self, network: &Network) {
+    /// How many sets of weights are kept, at most: of so many epochs, maps are shown.
+    pub fn most_weights(network: &Network) -> usize {
         let elements = network.variables().map(|variable| variable.shape.elements()).sum();
         let fitting = (WEIGHTS_BYTES / Element::Real.bytes(elements).max(1)) as usize;
-        let most = fitting.clamp(2, MOST_WEIGHTS);
+        fitting.clamp(2, MOST_WEIGHTS)
+    }
+
+    /// The bytes of memory that the weights take: those that are kept, one on its way, and one as a file.
+    pub fn bytes(network: &Network) -> u64 {
+        let elements = network.variables().map(|variable| variable.shape.elements()).sum();
+        (2 * History::most_weights(network) as u64 + 1) * Element::Real.bytes(elements)
+    }
+
+    /// Drops weights of epochs until few enough are left, at equal distances; the start and the last always remain.
+    fn thin(&mut self, network: &Network) {
+        let most = History::most_weights(network);
         let mut apart = 1;
         while self.weights.len() > most {
             apart *= 2;

@@ -62,12 +62,26 @@ impl Looking {
         Ok(Looking { lens, stages, images, names })
     }
 
-    /// The bytes of memory that looking takes.
+    /// The bytes of memory that looking at so many images takes, with their maps of so many epochs: as numbers, in shades and
+    /// packed.
     ///
     /// # Errors
     /// Those of [`Lens::bytes`].
-    pub fn bytes(network: &Network, image: ImageShape, classes: usize) -> Result<u64> {
-        Lens::bytes(network, image, classes, BATCH_SIZE, true)
+    pub fn bytes(
+        network: &Network,
+        image: ImageShape,
+        classes: usize,
+        images: usize,
+        epochs: usize,
+    ) -> Result<u64> {
+        let stages = Stage::all(network);
+        let convolutions = stages.iter().filter(|stage| network.layers()[stage.layer].filters().is_some());
+        let shapes: Vec<ImageShape> = convolutions.filter_map(|stage| map_shape(network, stage)).collect();
+        let most = most_maps(&shapes, images * epochs);
+        // Of four bytes each as numbers; in shades; as pictures, as text, and in the page.
+        let maps = map_bytes(&shapes, most, images * epochs) * (4 + 1 + 3);
+        let numbers = 3 * (NUMBERS_BYTES + FILTERS_BYTES);
+        Ok(Lens::bytes(network, image, classes, BATCH_SIZE, true)? + (maps + numbers) as u64)
     }
 
     /// What the layers make of the images with the weights of some epochs, of which the last counts most.
@@ -177,14 +191,15 @@ fn map_shape(network: &Network, stage: &Stage) -> Option<ImageShape> {
 /// How many maps of each layer are shown, so that all fit.
 fn most_maps(shapes: &[ImageShape], times: usize) -> usize {
     let mut most = MOST_MAPS;
-    let bytes = |most: usize| {
-        shapes.iter().map(|shape| shape.height * shape.width * shape.channels.min(most)).sum::<usize>()
-            * times
-    };
-    while most > FEWEST_MAPS && bytes(most) > MAPS_BYTES {
+    while most > FEWEST_MAPS && map_bytes(shapes, most, times) > MAPS_BYTES {
         most /= 2;
     }
     most
+}
+
+/// The bytes of at most so many maps of each layer in shades, so many times.
+fn map_bytes(shapes: &[ImageShape], most: usize, times: usize) -> usize {
+    shapes.iter().map(|shape| shape.height * shape.width * shape.channels.min(most)).sum::<usize>() * times
 }
 
 /// Reorders `[height, width, maps]` to `[maps, height, width]`, the first `most` maps.

@@ -46,17 +46,17 @@ impl Reporter {
     /// [watched](Trainer::watch) from now on.
     ///
     /// # Errors
-    /// [`Error::Device`] when the device failed. Without the history of the epochs before, the report begins here.
+    /// [`Error::Device`] when the device failed. Without the history of all epochs before, the report begins here.
     pub fn start(trainer: &mut Trainer, run: &RunFolder, teller: Teller) -> Result<Reporter> {
         let network = trainer.network().clone();
         let path = history_path(run);
         let (epochs, steps) = (trainer.epochs_done(), trainer.steps_per_epoch());
         let history = match History::load(&path, &network) {
-            Ok(mut history) if epochs > 0 => {
+            Ok(mut history) if epochs > 0 && history.epochs >= epochs => {
                 history.keep_epochs(epochs, steps);
                 history
             }
-            _ => History::start(&network, trainer.weights()?)?,
+            _ => History::start_late(&network, trainer.weights()?, epochs, steps)?,
         };
         trainer.watch(Watch::new(&network));
         let (sender, receiver) = channel();

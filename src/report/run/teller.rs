@@ -133,7 +133,9 @@ impl Teller {
     /// Those of lowering the network.
     pub fn bytes(network: &Network, image: ImageShape, classes: usize) -> Result<u64> {
         let probe = Lens::bytes(network, image, classes, probe::BATCH_SIZE, false)?;
-        Ok(probe + Looking::bytes(network, image, classes)?)
+        let images = classes.min(MOST_LOOKED);
+        let looking = Looking::bytes(network, image, classes, images, History::most_weights(network))?;
+        Ok(probe + looking + History::bytes(network))
     }
 
     /// How active the layers are with these weights.
