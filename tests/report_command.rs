@@ -55,7 +55,7 @@ fn a_training_writes_its_report_and_is_the_same_without() {
         assert!(picture.starts_with(b"\x89PNG"));
     }
     let left = place.everything().iter().filter(|path| path.starts_with(place.path("without"))).count();
-    assert_eq!(left, 6, "{:?}", place.everything());
+    assert_eq!(left, 7, "{:?}", place.everything());
 }
 
 #[test]

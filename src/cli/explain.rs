@@ -26,7 +26,7 @@ pub struct Explain {
     #[arg(long, conflicts_with_all = ["run", "image", "layer", "filter", "at", "class", "weights"])]
     lesson: bool,
     /// Folder for the lesson and its training, which must not exist yet [default: runs/lesson-N]
-    #[arg(long, value_name = "DIR", requires = "lesson")]
+    #[arg(long, value_name = "DIR", conflicts_with = "run")]
     out: Option<PathBuf>,
     /// The convolution [default: the first]
     #[arg(long, value_name = "NAME")]
