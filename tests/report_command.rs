@@ -6,7 +6,7 @@ mod workplace;
 use std::fs;
 
 use serde_json::Value;
-use workplace::{Workplace, files};
+use workplace::{Workplace, files, tensors};
 
 /// A network small enough to be trained in no time, with everything that a report shows.
 const MODEL: &str = "name = \"small\"\n\
@@ -166,4 +166,42 @@ fn one_value_is_explained() {
     for wrong in ["explain run", "explain run 3 --at 1", "explain --lesson run 3", "explain run 3 --out x"] {
         assert_eq!(place.run(wrong).code, 2, "{wrong}");
     }
+}
+
+/// The last filter that it prints is that of the weights, and the table that of the figures.
+#[test]
+fn a_lesson_is_told_with_the_numbers_of_its_training() {
+    let place = Workplace::new();
+    let told = place.run("explain --lesson --device cpu --threads 2 --out lesson");
+    assert_eq!(told.code, 0, "{told:?}");
+    let page = place.read("lesson/lesson.html");
+    for heading in
+        ["1. What there is to learn", "3. Forwards: from pixels to an answer", "6. What was learnt"]
+    {
+        assert!(told.stdout.contains(heading) && page.contains(heading), "{heading}");
+    }
+    assert!(place.path("lesson/report.html").exists());
+    let after = told.stdout.split("The same filter ").nth(1).unwrap();
+    let filter: usize = after.split(' ').next().unwrap().parse().unwrap();
+    let weights = &tensors(&place.path("lesson/last.safetensors"))["conv1.weight"];
+    assert_eq!(weights.0, [16, 1, 5, 5]);
+    let rows = weights.1[filter * 25..][..25].chunks(5);
+    let rows: Vec<String> =
+        rows.map(|row| row.iter().map(|value| format!("{value:8.4}")).collect()).collect();
+    assert!(after.contains(&rows.join("\n")), "{after}");
+    let metrics = place.read("lesson/metrics.jsonl");
+    for line in metrics.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let accuracy = format!("{:.2} %", 100.0 * line["test/accuracy"].as_f64().unwrap());
+        assert!(told.stdout.contains(&accuracy) && page.contains(&accuracy), "{accuracy}");
+    }
+    assert_eq!(metrics.lines().count(), 4);
+}
+
+#[test]
+fn filters_are_drawn_where_there_are_colours_alone() {
+    let place = workplace();
+    let trained = place.train(&format!("{TRAIN} --epochs 1 --show filters --out run"));
+    assert!(trained.stdout.contains("--show needs a terminal with 24-bit colours"));
+    assert!(!trained.stdout.contains('\u{1b}'));
 }

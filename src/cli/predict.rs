@@ -107,23 +107,10 @@ impl Predict {
 
     /// The files that the arguments name, and what was passed over in folders.
     fn files(&self) -> Result<(Vec<PathBuf>, Vec<String>)> {
-        let (mut files, mut notes) = (Vec::new(), Vec::new());
-        for path in &self.pictures {
-            if is_standard_input(path) || !path.is_dir() {
-                files.push(path.clone());
-                continue;
-            }
-            let (found, note) = data::picture_files(path)?;
-            if found.is_empty() {
-                return Err(Error::file(path, "pictures", note.unwrap_or("an empty folder".into())));
-            }
-            files.extend(found);
-            notes.extend(note);
-        }
-        if files.iter().filter(|path| is_standard_input(path)).count() > 1 {
+        if self.pictures.iter().filter(|path| is_standard_input(path)).count() > 1 {
             return Err(Error::invalid("PICTURE", "standard input once", "- several times"));
         }
-        Ok((files, notes))
+        pictures_of(&self.pictures)
     }
 
     fn show(&self, name: &str, prediction: &Prediction, classes: &[String], layout: &Layout) -> Result<()> {
@@ -143,6 +130,24 @@ impl Predict {
             .collect();
         self.output.json(&json!({ "file": name, "classes": top }))
     }
+}
+
+/// These files, and the pictures in these folders; and what was passed over there.
+pub fn pictures_of(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<String>)> {
+    let (mut files, mut notes) = (Vec::new(), Vec::new());
+    for path in paths {
+        if is_standard_input(path) || !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let (found, note) = data::picture_files(path)?;
+        if found.is_empty() {
+            return Err(Error::file(path, "pictures", note.unwrap_or("an empty folder".into())));
+        }
+        files.extend(found);
+        notes.extend(note);
+    }
+    Ok((files, notes))
 }
 
 /// Widths of the columns.

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use wgconv::data::{self, Dataset, HeldOut};
+use wgconv::Result;
+use wgconv::data::{Dataset, HeldOut};
 use wgconv::executors::Opened;
 use wgconv::network::Network;
 use wgconv::report::run::{self, History, OwnImages, Teller, history_path};
 use wgconv::train::{Evaluator, RunConfig, RunFolder};
-use wgconv::{Error, Result};
 
 use super::Outcome;
 use super::options::{DeviceOptions, OutputOptions, TuningOptions};
+use super::predict::pictures_of;
 
 /// Write the report of a run again: how it learnt, what, and why it answers as it does
 #[derive(Args)]
@@ -35,9 +36,11 @@ impl Report {
     pub fn run(self) -> Result<Outcome> {
         self.device.start_threads()?;
         let (run, config, network) = RunFolder::open(&self.run)?;
-        let own = match self.images.is_empty() {
+        let (files, notes) = pictures_of(&self.images)?;
+        notes.iter().try_for_each(|note| self.output.say(format_args!("note: {note}")))?;
+        let own = match files.is_empty() {
             true => None,
-            false => Some(OwnImages::open(&config, self.files()?.iter().map(PathBuf::as_path))?),
+            false => Some(OwnImages::open(&config, files.iter().map(PathBuf::as_path))?),
         };
         let history = self.history(&run, &network)?;
         let held_out = match config.measured(None, None, None) {
@@ -61,22 +64,6 @@ impl Report {
         self.output.say(format_args!("report: {}", path.display()))?;
         self.output.json(&json!({ "report": path }))?;
         Ok(Outcome::Done)
-    }
-
-    fn files(&self) -> Result<Vec<PathBuf>> {
-        let mut files = Vec::new();
-        for path in &self.images {
-            if !path.is_dir() {
-                files.push(path.clone());
-                continue;
-            }
-            let (found, note) = data::picture_files(path)?;
-            if found.is_empty() {
-                return Err(Error::file(path, "pictures", note.unwrap_or("an empty folder".into())));
-            }
-            files.extend(found);
-        }
-        Ok(files)
     }
 
     /// The history that the training has written; of a run without one, its last weights.
