@@ -1,19 +1,15 @@
 //! Following one value forwards and backwards through a plan.
 
-use std::sync::Arc;
-
 use super::{Explanation, Pass, Pool, Tap, Term, Weight};
 use crate::data::Dataset;
 use crate::host::CpuExecutor;
 use crate::network::{Features, Layer, LayerInput, Network, Weights};
 use crate::ops::HostBuffer;
-use crate::ops::optimizer::{Now, Optimizer, Sgd, UpdateOptions};
+use crate::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
 use crate::ops::window::Axis;
-use crate::plan::{
-    BufferId, DataParts, EvaluateOptions, Executor, ExplainPlan, Plan, Prepared, Question, explain_plan,
-};
+use crate::plan::{Plan, Prepared, Question};
 use crate::predict::Prediction;
-use crate::report::run::Stage;
+use crate::report::run::{Lens, Sight, Stage};
 use crate::tensor::ImageShape;
 use crate::train::RunConfig;
 use crate::{Error, Result};
@@ -41,12 +37,7 @@ pub struct Asked {
 /// A network that has answered for one image, and been asked back.
 pub struct Explainer {
     network: Network,
-    executor: CpuExecutor,
-    plan: Arc<Plan>,
-    prepared: Prepared,
-    image: BufferId,
-    outputs: Vec<BufferId>,
-    gradients: Vec<BufferId>,
+    lens: Lens,
     weights: Weights,
     classes: Vec<String>,
     name: String,
@@ -87,60 +78,45 @@ impl Explainer {
         label: usize,
     ) -> Result<Explainer> {
         let data = Dataset::new(config.image_shape(), config.classes.clone(), pixels, vec![label as u32])?;
-        let parts =
-            DataParts { name: "shown", image: data.image, classes: data.classes.len(), rows: vec![1] };
-        let options = EvaluateOptions { batch_size: 1, steps: 1, data: parts, augment: None };
         let optimizer = Optimizer::Sgd(Sgd { momentum: 0.0, nesterov: false });
         let question = Question::Loss(UpdateOptions { optimizer, ..UpdateOptions::default() });
-        let ExplainPlan { plan, image, outputs, gradients, .. } =
-            explain_plan(network, &options, Some(question))?;
-        let plan = Arc::new(plan);
-        let mut executor = CpuExecutor::new();
-        let prepared = executor.prepare(plan.clone())?;
-        let mut write = |name: &str, content| executor.write(prepared, plan.expect(name), &content);
-        let normalisation = config.preprocessing.normalisation.scale_and_shift().concat();
-        let rate = config.training.learning_rate as f32;
-        write("shown/images.0", HostBuffer::shared_bytes(data.images.clone()))?;
-        write("shown/labels.0", HostBuffer::index(data.labels.clone()))?;
-        write("shown/order", HostBuffer::index(vec![0]))?;
-        write("normalisation", HostBuffer::real(normalisation))?;
-        if let Some(schedule) = plan.find("shown/schedule") {
-            let now = Now { at_first: 1.0, ..optimizer.now(1, rate.into(), None) };
-            executor.write(prepared, schedule, &HostBuffer::real(now.row().to_vec()))?;
+        let mut lens = Lens::new(network, &data, &config.preprocessing.normalisation, 1, Some(question))?;
+        let rate = config.training.learning_rate;
+        // If everything is frozen, there is no update.
+        if lens.parts().0.find("shown/schedule").is_some() {
+            let now = optimizer.now(1, rate, None);
+            lens.write("shown/schedule", HostBuffer::real(now.row().to_vec()))?;
         }
-        for variable in network.variables() {
-            let values = HostBuffer::real(weights.values(variable)?);
-            executor.write(prepared, plan.expect(&variable.name), &values)?;
-        }
-        executor.run(prepared, 1)?;
+        lens.set_weights(weights)?;
+        lens.run(|_, _| Ok(()))?;
         Ok(Explainer {
             network: network.clone(),
-            executor,
-            plan,
-            prepared,
-            image,
-            outputs,
-            gradients,
+            lens,
             weights: weights.clone(),
             classes: data.classes,
             name,
             label,
             is_labelled: true,
-            rate,
+            rate: rate as f32,
         })
     }
 
     /// The plan and the executor that has run it, to compare every number with.
     pub fn parts(&self) -> (&Plan, Prepared, &CpuExecutor) {
-        (&self.plan, self.prepared, &self.executor)
+        self.lens.parts()
     }
 
-    fn values(&self, buffer: BufferId) -> &[f32] {
-        self.executor.buffer(self.prepared, buffer).reals()
+    fn sight(&self) -> Sight<'_> {
+        self.lens.sight(0)
+    }
+
+    /// The content of a buffer that every explaining plan has.
+    fn named(&self, name: &str) -> &[f32] {
+        self.sight().named(name).unwrap_or_else(|| panic!("the plan has no buffer {name}"))
     }
 
     fn prediction(&self) -> Prediction {
-        let logits = self.values(*self.outputs.last().expect("a network has layers"));
+        let logits = self.sight().logits();
         Prediction::of_logits(&logits.iter().map(|&logit| f64::from(logit)).collect::<Vec<_>>())
     }
 
@@ -152,7 +128,7 @@ impl Explainer {
         let stage = self.stage(asked.layer.as_deref())?;
         let layer = &self.network.layers()[stage.layer];
         let (filters, [height, width], input, map) = self.convolution(layer)?;
-        let value = self.values(self.outputs[stage.last()]);
+        let value = self.sight().output(stage.last());
         let place = |index: usize| {
             (index % map.channels, [index / map.channels / map.width, index / map.channels % map.width])
         };
@@ -181,7 +157,7 @@ impl Explainer {
         let group_channels = filters[3];
         let groups = input.channels / group_channels;
         let first_channel = filter / (map.channels / groups) * group_channels;
-        let read = self.input(layer);
+        let read = self.sight().input(layer.inputs[0]);
         let taps = (0..filters[1] * filters[2] * group_channels).map(|tap| {
             let (r, s, c) =
                 (tap / group_channels / filters[2], tap / group_channels % filters[2], tap % group_channels);
@@ -192,8 +168,7 @@ impl Explainer {
             Tap { at, input, weight, product: input * weight }
         });
         let taps = taps.collect();
-        let total = self.values(self.outputs[stage.layer])[index];
-        let sums = self.plan.find(&format!("{}.sums", layer.name));
+        let total = self.sight().output(stage.layer)[index];
         let bias = layer.variables.iter().find(|variable| variable.name.ends_with(".bias"));
         let bias = bias.map(|bias| self.weights.values(bias)).transpose()?.map(|bias| bias[filter]);
         let prediction = self.prediction();
@@ -204,7 +179,7 @@ impl Explainer {
             answer: answer.collect(),
             class: self.classes[self.label].clone(),
             class_is_known: self.is_labelled,
-            loss: self.values(self.plan.expect("shown/loss"))[0],
+            loss: self.named("shown/loss")[0],
             layer: layer.name.clone(),
             filters: map.channels,
             size: [filters[1], filters[2], group_channels],
@@ -212,12 +187,12 @@ impl Explainer {
             filter,
             at,
             taps,
-            sum: sums.map_or(total, |sums| self.values(sums)[index]),
+            sum: self.sight().sums(stage.layer)[index],
             bias,
             total,
             passes: stage.followed_by.iter().map(|&number| self.pass(number, index)).collect(),
             pool: self.pool(stage.last(), at, filter),
-            gradient: self.values(self.gradients[stage.layer])[index],
+            gradient: self.sight().gradient(stage.layer)[index],
             weight: self.weight(&stage, filter, &weights)?,
         })
     }
@@ -249,21 +224,13 @@ impl Explainer {
         }
     }
 
-    /// What a layer reads.
-    fn input(&self, layer: &Layer) -> &[f32] {
-        match layer.inputs[0] {
-            LayerInput::Image => self.values(self.image),
-            LayerInput::Layer(number) => self.values(self.outputs[number]),
-        }
-    }
-
     fn pass(&self, number: usize, index: usize) -> Pass {
         let layer = &self.network.layers()[number];
         Pass {
             layer: layer.name.clone(),
             kind: layer.kind.type_name().into(),
-            value: self.values(self.outputs[number])[index],
-            gradient: self.values(self.gradients[number])[index],
+            value: self.sight().output(number)[index],
+            gradient: self.sight().gradient(number)[index],
         }
     }
 
@@ -277,7 +244,7 @@ impl Explainer {
         let (Features::Image(input), Features::Image(output)) = (layers[map].output, layer.output) else {
             return None;
         };
-        let values = self.values(self.outputs[map]);
+        let values = self.sight().output(map);
         let members = |p: usize, q: usize| {
             let taps = (0..height.kernel).flat_map(|r| (0..width.kernel).map(move |s| (r, s)));
             let position = taps.map(|(r, s)| [under(&height, p, r), under(&width, q, s)]);
@@ -314,8 +281,8 @@ impl Explainer {
             winner: winner(&window),
             window,
             at: place,
-            value: self.values(self.outputs[number])[index],
-            gradient: self.values(self.gradients[number])[index],
+            value: self.sight().output(number)[index],
+            gradient: self.sight().gradient(number)[index],
         })
     }
 
@@ -323,17 +290,17 @@ impl Explainer {
     fn weight(&self, stage: &Stage, filter: usize, weights: &[f32]) -> Result<Option<Weight>> {
         let layer = &self.network.layers()[stage.layer];
         let variable = layer.filters().expect("a convolution");
-        let Some(gradient) = self.plan.find(&format!("{}.grad", variable.name)) else { return Ok(None) };
+        let Some(gradients) = self.sight().named(&format!("{}.grad", variable.name)) else { return Ok(None) };
         let (filters, [height, width], input, map) = self.convolution(layer)?;
         let channels = filters[3];
         let size = filters[1] * filters[2] * channels;
-        let gradients = &self.values(gradient)[filter * size..][..size];
+        let gradients = &gradients[filter * size..][..size];
         let strongest = (0..size)
             .reduce(|best, tap| if gradients[tap].abs() > gradients[best].abs() { tap } else { best });
         let tap = strongest.unwrap_or(0);
         let [r, s, c] = [tap / channels / filters[2], tap / channels % filters[2], tap % channels];
         let channel = filter / (map.channels / (input.channels / channels)) * channels + c;
-        let (of_sums, read) = (self.values(self.gradients[stage.layer]), self.input(layer));
+        let (of_sums, read) = (self.sight().gradient(stage.layer), self.sight().input(layer.inputs[0]));
         let mut terms: Vec<Term> = (0..map.height * map.width)
             .map(|place| {
                 let at = [place / map.width, place % map.width];
@@ -346,7 +313,7 @@ impl Explainer {
         let nonzero = terms.iter().filter(|term| term.product != 0.0).count();
         terms.sort_by(|a, b| b.product.abs().total_cmp(&a.product.abs()));
         terms.truncate(TERMS);
-        let after = self.values(self.plan.expect(&variable.name))[filter * size + tap];
+        let after = self.named(&variable.name)[filter * size + tap];
         let fans = [variable.fan_in, variable.fan_out];
         let initialiser = variable.initialiser;
         let drawn = initialiser.bound(fans).map(|bound| (initialiser.name().to_string(), fans, bound));

@@ -27,7 +27,7 @@ pub struct Lens {
 }
 
 impl Lens {
-    /// Prepares a network to be looked into with the images of `data`, `batch_size` at a time. With `asks`, there are
+    /// Prepares a network to be looked into with the images of `data`, `batch_size` at a time; with a question, there are
     /// gradients too.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Lens {
         data: &Dataset,
         normalisation: &Normalisation,
         batch_size: usize,
-        asks: bool,
+        question: Option<Question>,
     ) -> Result<Lens> {
         let images = data.len();
         let batch_size = batch_size.min(images).max(1);
@@ -46,7 +46,7 @@ impl Lens {
             DataParts { name: "shown", image: data.image, classes: data.classes.len(), rows: vec![images] };
         let options = EvaluateOptions { batch_size, steps, data: parts, augment: None };
         let ExplainPlan { plan, image, outputs, gradients, image_gradient } =
-            explain_plan(network, &options, asks.then_some(Question::Logits))?;
+            explain_plan(network, &options, question)?;
         let plan = Arc::new(plan);
         let mut executor = CpuExecutor::new();
         let prepared = executor.prepare(plan.clone())?;
@@ -81,16 +81,30 @@ impl Lens {
         image: ImageShape,
         classes: usize,
         batch_size: usize,
-        asks: bool,
+        question: Option<Question>,
     ) -> Result<u64> {
         let parts = DataParts { name: "shown", image, classes, rows: vec![batch_size] };
         let options = EvaluateOptions { batch_size, steps: 1, data: parts, augment: None };
-        let plan = explain_plan(network, &options, asks.then_some(Question::Logits))?.plan;
+        let plan = explain_plan(network, &options, question)?.plan;
         Ok(CpuExecutor::new().host_bytes(&[&plan]))
     }
 
-    fn write(&mut self, name: &str, content: HostBuffer<f32>) -> Result<()> {
+    /// Writes a buffer of the plan, which must have it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for content of another size.
+    pub fn write(&mut self, name: &str, content: HostBuffer<f32>) -> Result<()> {
         self.executor.write(self.prepared, self.plan.expect(name), &content)
+    }
+
+    /// The plan, and the executor that runs it.
+    pub fn parts(&self) -> (&Plan, Prepared, &CpuExecutor) {
+        (&self.plan, self.prepared, &self.executor)
+    }
+
+    /// What the network made of the image at this place of the batch that was run last.
+    pub fn sight(&self, place: usize) -> Sight<'_> {
+        Sight { lens: self, place }
     }
 
     /// Looks at the network with these weights from now on.
@@ -114,7 +128,7 @@ impl Lens {
         for first in (0..self.images).step_by(self.batch_size) {
             self.executor.run(self.prepared, 1)?;
             for place in 0..self.batch_size.min(self.images - first) {
-                look(first + place, &Sight { lens: self, place })?;
+                look(first + place, &self.sight(place))?;
             }
         }
         Ok(())
@@ -141,7 +155,7 @@ impl Lens {
             self.write("wanted", HostBuffer::real(wanted))?;
             self.executor.run(self.prepared, 1)?;
             for place in 0..batch.len() {
-                look(first + place, &Sight { lens: self, place })?;
+                look(first + place, &self.sight(place))?;
             }
         }
         Ok(())
@@ -154,15 +168,20 @@ pub struct Sight<'a> {
     place: usize,
 }
 
-impl Sight<'_> {
-    fn of(&self, buffer: BufferId) -> &[f32] {
+impl<'a> Sight<'a> {
+    /// The image's part of a buffer of the plan, if it has this buffer.
+    pub fn named(&self, name: &str) -> Option<&'a [f32]> {
+        self.lens.plan.find(name).map(|buffer| self.of(buffer))
+    }
+
+    fn of(&self, buffer: BufferId) -> &'a [f32] {
         let values = self.lens.executor.buffer(self.lens.prepared, buffer).reals();
         let size = values.len() / self.lens.batch_size;
         &values[self.place * size..][..size]
     }
 
     /// What a layer reads.
-    pub fn input(&self, input: LayerInput) -> &[f32] {
+    pub fn input(&self, input: LayerInput) -> &'a [f32] {
         match input {
             LayerInput::Image => self.of(self.lens.image),
             LayerInput::Layer(number) => self.output(number),
@@ -170,24 +189,24 @@ impl Sight<'_> {
     }
 
     /// The output of the layer of this number.
-    pub fn output(&self, layer: usize) -> &[f32] {
+    pub fn output(&self, layer: usize) -> &'a [f32] {
         self.of(self.lens.outputs[layer])
     }
 
     /// The logits.
-    pub fn logits(&self) -> &[f32] {
+    pub fn logits(&self) -> &'a [f32] {
         self.output(self.lens.outputs.len() - 1)
     }
 
     /// The sums of a convolution or dense layer, before its bias is added.
-    pub fn sums(&self, layer: usize) -> &[f32] {
-        let name = format!("{}.sums", self.lens.network.layers()[layer].name);
+    pub fn sums(&self, layer: usize) -> &'a [f32] {
         // A layer without a bias has no other output.
-        self.lens.plan.find(&name).map_or_else(|| self.output(layer), |sums| self.of(sums))
+        let sums = self.named(&format!("{}.sums", self.lens.network.layers()[layer].name));
+        sums.unwrap_or_else(|| self.output(layer))
     }
 
     /// The gradient of the output of the layer of this number.
-    pub fn gradient(&self, layer: usize) -> &[f32] {
+    pub fn gradient(&self, layer: usize) -> &'a [f32] {
         self.of(self.lens.gradients[layer])
     }
 
@@ -195,7 +214,7 @@ impl Sight<'_> {
     ///
     /// # Panics
     /// When the lens was prepared without gradients.
-    pub fn image_gradient(&self) -> &[f32] {
+    pub fn image_gradient(&self) -> &'a [f32] {
         self.of(self.lens.image_gradient.expect("a lens that asks"))
     }
 }

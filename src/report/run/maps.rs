@@ -9,6 +9,7 @@ use super::story::{MapConvolution, MapLayer, MapNumbers, MappedImage, Maps, Reas
 use crate::Result;
 use crate::data::{Dataset, Normalisation};
 use crate::network::{Features, Network, Weights};
+use crate::plan::Question;
 use crate::predict::Prediction;
 use crate::tensor::ImageShape;
 
@@ -56,7 +57,7 @@ impl Looking {
         names: Vec<Looked>,
         normalisation: &Normalisation,
     ) -> Result<Looking> {
-        let lens = Lens::new(network, &images, normalisation, BATCH_SIZE, true)?;
+        let lens = Lens::new(network, &images, normalisation, BATCH_SIZE, Some(Question::Logits))?;
         let mut stages = Stage::all(network);
         stages.retain(|stage| network.layers()[stage.layer].filters().is_some());
         Ok(Looking { lens, stages, images, names })
@@ -81,7 +82,8 @@ impl Looking {
         // Of four bytes each as numbers; in shades; as pictures, as text, and in the page.
         let maps = map_bytes(&shapes, most, images * epochs) * (4 + 1 + 3);
         let numbers = 3 * (NUMBERS_BYTES + FILTERS_BYTES);
-        Ok(Lens::bytes(network, image, classes, BATCH_SIZE, true)? + (maps + numbers) as u64)
+        Ok(Lens::bytes(network, image, classes, BATCH_SIZE, Some(Question::Logits))?
+            + (maps + numbers) as u64)
     }
 
     /// What the layers make of the images with the weights of some epochs, of which the last counts most.

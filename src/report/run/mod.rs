@@ -18,7 +18,7 @@ mod teller;
 
 pub use curves::figures;
 pub use history::History;
-pub(crate) use lens::Stage;
+pub(crate) use lens::{Lens, Sight, Stage};
 pub use maps::grad_cam;
 pub(crate) use page::STYLE;
 pub use probe::Activity;

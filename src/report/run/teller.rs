@@ -99,7 +99,7 @@ impl Teller {
         let held_out = held_out.map(|(_, data)| data).filter(|data| !data.is_empty());
         let probe = held_out.as_ref().map(|data| {
             let images = shown::rows(data, &shown::of_all_classes(data, PROBED));
-            let lens = Lens::new(network, &images, normalisation, probe::BATCH_SIZE, false)?;
+            let lens = Lens::new(network, &images, normalisation, probe::BATCH_SIZE, None)?;
             Ok(Probe::new(lens, network, images))
         });
         let looked = match (own, &held_out) {
@@ -132,7 +132,7 @@ impl Teller {
     /// # Errors
     /// Those of lowering the network.
     pub fn bytes(network: &Network, image: ImageShape, classes: usize) -> Result<u64> {
-        let probe = Lens::bytes(network, image, classes, probe::BATCH_SIZE, false)?;
+        let probe = Lens::bytes(network, image, classes, probe::BATCH_SIZE, None)?;
         let images = classes.min(MOST_LOOKED);
         let looking = Looking::bytes(network, image, classes, images, History::most_weights(network))?;
         Ok(probe + looking + History::bytes(network))
