@@ -220,7 +220,7 @@ mod tests {
         let names: Vec<&str> = network.layers().iter().map(|layer| layer.name.as_str()).collect();
         assert_eq!(field(&network, 0, [1, 2]), [1..6, 2..5], "{names:?}");
         // Pool position 3 reads rows 6 and 7 of the convolution.
-        assert_eq!(field(&network, number("max_pool1"), [3, 0]), [6..12, 0..4]);
+        assert_eq!(field(&network, number("pool1"), [3, 0]), [6..12, 0..4]);
         // The convolution of the branch reads one more position on each side, and the sum as much.
         let add = names.iter().position(|name| name.contains("add")).unwrap();
         assert_eq!(field(&network, add, [3, 1]), [4..14, 0..8]);
