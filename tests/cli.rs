@@ -50,9 +50,15 @@ mod train {
         let names = [
             "best.safetensors",
             "config.toml",
+            "history.safetensors",
             "last.safetensors",
             "metrics.jsonl",
             "model.toml",
+            "pictures",
+            "pictures/confusion.png",
+            "pictures/curves.png",
+            "pictures/filters.png",
+            "report.html",
             "state.safetensors",
         ];
         let mut expected = vec![place.path("run")];

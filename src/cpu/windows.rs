@@ -1,6 +1,8 @@
 //! Sums over windows for channels in small groups, as in depthwise convolutions: a vector of result channels covers several
 //! groups, or channels of their own, and images are read in place.
 
+use std::cell::Cell;
+
 use pulp::{Simd, WithSimd};
 
 use super::group_lanes::GroupChannel;
@@ -86,7 +88,9 @@ impl Windows {
     /// If the sizes do not fit each other: a bug of the caller. `source` must go on to the end of a whole vector.
     pub fn multiply(&self, source: &[f32], filters: &ChannelFilters, packed: &[f32], result: &mut [f32]) {
         assert_eq!(self.taps[0] * self.planes.count() * self.taps[1], filters.taps, "length of the sums");
-        vectorized(Product { windows: self, source, filters, packed, result, segments: Vec::new() });
+        let mut segments = SEGMENTS.take();
+        vectorized(Product { windows: self, source, filters, packed, result, segments: &mut segments });
+        SEGMENTS.set(segments);
     }
 }
 
@@ -97,7 +101,12 @@ struct Product<'a> {
     packed: &'a [f32],
     result: &'a mut [f32],
     /// Those of the windows at hand.
-    segments: Vec<Segment>,
+    segments: &'a mut Vec<Segment>,
+}
+
+thread_local! {
+    /// Those of the windows before, so that no step takes memory for them.
+    static SEGMENTS: Cell<Vec<Segment>> = const { Cell::new(Vec::new()) };
 }
 
 /// Taps side by side of windows side by side, which share values.
@@ -248,7 +257,7 @@ impl<const SIZE: usize, const TAPS: usize, const STEP: usize, const COUNT: usize
         for vector in 0..pitch / S::F32_LANES {
             let first = vector * S::F32_LANES;
             let mut sums = [simd.splat_f32s(0.0); COUNT];
-            for segment in &*segments {
+            for segment in segments.iter() {
                 let mut filters = &packed[segment.packed + first..];
                 for channel in 0..SIZE {
                     if channel > 0 {
