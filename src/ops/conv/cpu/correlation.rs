@@ -232,19 +232,24 @@ impl<'a> Correlation<'a> {
         if self.has_gaps() {
             result.fill(0.0);
         }
-        let parts = self.parts(images, rows, packed);
+        let parts = || self.parts(images, rows.clone(), packed);
         match self.channel_wise() {
-            Some(channel_wise) => self.run_channel_wise(channel_wise, &parts, source, image, result),
-            None => parts.iter().for_each(|part| self.run_part(part, source, image, result)),
+            Some(channel_wise) => self.run_channel_wise(channel_wise, parts, source, image, result),
+            None => parts().for_each(|part| self.run_part(&part, source, image, result)),
         }
     }
 
     /// The parts of some rows of the result: those of the phases that have results there.
-    fn parts<'p>(&self, images: &Images<'_>, rows: Range<usize>, packed: &'p [f32]) -> Vec<StripPart<'p>> {
+    fn parts<'p>(
+        &'p self,
+        images: &'p Images<'_>,
+        rows: Range<usize>,
+        packed: &'p [f32],
+    ) -> impl Iterator<Item = StripPart<'p>> {
         let channels = self.geometry.groups * self.group_channels()[1];
         let mut packed = packed;
-        let mut parts = Vec::new();
-        for phases in self.phases().filter(|phases| phases.iter().all(|phase| phase.line.taps > 0)) {
+        let with_taps = self.phases().filter(|phases| phases.iter().all(|phase| phase.line.taps > 0));
+        with_taps.filter_map(move |phases| {
             let (filters, later) = packed.split_at(self.phase_elements(&phases));
             packed = later;
             let lines = images.lines(&phases);
@@ -252,14 +257,13 @@ impl<'a> Correlation<'a> {
             let number = |row: usize| row.saturating_sub(height.first).div_ceil(height.every);
             let results = number(rows.start)..number(rows.end).min(lines[0].results);
             if results.is_empty() {
-                continue;
+                return None;
             }
             let first_row = height.first + results.start * height.every - rows.start;
             let first = first_row * images.row_elements + width.first * channels;
             let steps = [height.every * images.row_elements, width.every * channels];
-            parts.push(StripPart { phases, lines, results, first, steps, filters });
-        }
-        parts
+            Some(StripPart { phases, lines, results, first, steps, filters })
+        })
     }
 
     /// Computes a part of a strip by products of matrices.
@@ -294,25 +298,25 @@ impl<'a> Correlation<'a> {
     }
 
     /// Computes all parts of a strip channel by channel, from the same rows of the source.
-    fn run_channel_wise(
+    fn run_channel_wise<'p, P: Iterator<Item = StripPart<'p>>>(
         &self,
         channel_wise: ChannelWise,
-        parts: &[StripPart<'_>],
+        parts: impl Fn() -> P,
         source: &Source<'_>,
         image: usize,
         result: &mut [f32],
     ) {
-        let Some([down, across]) = parts.first().map(|part| part.lines) else { return };
+        let Some([down, across]) = parts().next().map(|part| part.lines) else { return };
         // What all of them read together.
-        let read = || parts.iter().map(|part| part.lines[0].positions(&part.results));
+        let read = || parts().map(|part| part.lines[0].positions(&part.results));
         let starts = read().map(|rows| rows.start);
         let rows = starts.min().unwrap_or(0)..read().map(|rows| rows.end).max().unwrap_or(0);
         let pixel = |row: usize| (image * down.source + row) * across.source;
         let pixels = pixel(rows.start)..pixel(rows.end);
         channel_wise.with_planes(source, pixels, across.source, |values, source_steps, planes| {
-            for part in parts {
+            for part in parts() {
                 let StripPart { ref phases, lines: [down, across], ref results, first, steps, filters } =
-                    *part;
+                    part;
                 let windows = Windows {
                     counts: [results.len(), across.results],
                     taps: [down.taps, across.taps],
