@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 use wgconv::report::explain::{Asked, Explainer, board};
+use wgconv::report::run::OwnImages;
 use wgconv::report::short_name;
 use wgconv::train::{RunConfig, RunFolder};
 use wgconv::{Error, Result};
@@ -82,8 +83,8 @@ type Named = (String, Vec<u8>);
 fn opened(image: &Path, config: &RunConfig) -> Result<(Named, Option<usize>)> {
     let number = image.to_str().and_then(|text| text.parse::<usize>().ok());
     let Some(number) = number.filter(|_| !image.exists()) else {
-        let name = image.file_name().unwrap_or(image.as_os_str()).to_string_lossy().into_owned();
-        return Ok(((name, config.preprocessing.open(image)?), None));
+        let OwnImages { names, pixels } = OwnImages::open(config, [image])?;
+        return Ok(((names.concat(), pixels), None));
     };
     let measured = config.measured(None, None, None)?;
     let images = &measured.data;

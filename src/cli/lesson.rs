@@ -9,7 +9,7 @@ use wgconv::network;
 use wgconv::ops::optimizer::{Optimizer, Sgd};
 use wgconv::report::explain::lesson::{self, Lesson};
 use wgconv::report::explain::{Asked, Explainer, Explanation};
-use wgconv::report::run::{Reporter, Teller, figures};
+use wgconv::report::run::{self, Reporter, Teller, figures};
 use wgconv::train::{Basis, Observer, Recorder, RunConfig, RunFolder, TrainSettings, Trainer};
 
 use super::Outcome;
@@ -29,7 +29,7 @@ pub fn run(out: Option<&Path>, device: &DeviceOptions, output: OutputOptions) ->
         None => RunFolder::check_next_free()?,
     }
     let settings = settings();
-    let data = data::load("synthetic", &LoadOptions { seed: settings.seed, ..LoadOptions::default() })?;
+    let data = data::load("synthetic", &LoadOptions::seed(settings.seed))?;
     let network = network::load(MODEL, data.train.image, data.train.classes.len())?;
     let opened = device.open()?;
     output.say(format_args!("device: {}", opened.reason))?;
@@ -48,7 +48,7 @@ pub fn run(out: Option<&Path>, device: &DeviceOptions, output: OutputOptions) ->
     let basis = Basis::new(&network, &settings, &data);
     let mut trainer = Trainer::new(opened.executor, network.clone(), &data, settings.clone())?;
     let path = out.map_or_else(|| RunFolder::next_free("lesson"), Path::to_path_buf);
-    let run = RunFolder::create(&path, &config, &network)?;
+    let folder = RunFolder::create(&path, &config, &network)?;
     output.say(format_args!(
         "training {MODEL} on {} drawn digits; results: {}",
         data.train.len(),
@@ -57,9 +57,9 @@ pub fn run(out: Option<&Path>, device: &DeviceOptions, output: OutputOptions) ->
     let before = trainer.weights()?;
 
     let (held_out, images) = data.held_out();
-    let teller = Teller::new(&run, &config, &network, Some((held_out, images.clone())), None)?;
-    let mut reporter = Reporter::start(&mut trainer, &run, teller)?;
-    let mut recorder = Recorder::new(run.clone(), basis);
+    let teller = Teller::new(&folder, &config, &network, Some((held_out, images.clone())), None)?;
+    let mut reporter = Reporter::start(&mut trainer, &folder, teller)?;
+    let mut recorder = Recorder::new(folder.clone(), basis);
     let mut display = Display::start(output, held_out)?;
     let trained = trainer.run(&mut [&mut recorder as &mut dyn Observer, &mut reporter, &mut display]);
     let reported = reporter.finish();
@@ -85,7 +85,7 @@ pub fn run(out: Option<&Path>, device: &DeviceOptions, output: OutputOptions) ->
         images: data.train.len(),
         weights: [&before, &after],
         explanations: [&first, &last],
-        epochs: &figures(&run)?.0,
+        epochs: &figures(&folder)?.0,
     };
     let chapters = lesson::chapters(&lesson)?;
     output.say("")?;
@@ -95,7 +95,7 @@ pub fn run(out: Option<&Path>, device: &DeviceOptions, output: OutputOptions) ->
     output.say(format_args!(
         "the lesson as a page: {}; its training: {}",
         quoted_path(&page),
-        quoted_path(&path.join("report.html"))
+        quoted_path(&path.join(run::PAGE))
     ))?;
     Ok(Outcome::Done)
 }

@@ -12,7 +12,7 @@ use crate::tensor::Shape;
 pub(super) const WEIGHT: &str = "weight";
 
 /// What an explaining plan calls the sums of products without the bias.
-pub(crate) const SUMS: &str = "sums";
+const SUMS: &str = "sums";
 
 /// Name of the bias.
 pub(super) const BIAS: &str = "bias";

@@ -229,15 +229,14 @@ impl History {
             add(format!("moment.{number}.filters"), &moment.values)?;
             add(format!("moment.{number}.gradient"), &moment.gradient)?;
         }
+        let mut named: Vec<(String, &Tensor)> = Vec::new();
         for (epoch, weights) in &self.weights {
-            let named = weights
-                .iter()
-                .map(|(name, tensor)| Ok((format!("epoch.{epoch}.{name}"), tensor.try_clone()?)));
-            tensors.extend(named.collect::<Result<Vec<_>>>()?);
+            named.extend(weights.iter().map(|(name, tensor)| (format!("epoch.{epoch}.{name}"), tensor)));
         }
         let header = serde_json::to_string(&header).expect("plain data");
         let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
-        save_tensors(path, tensors, &[(HEADER.into(), header)])
+        let weights = named.iter().map(|(name, tensor)| (name.as_str(), *tensor));
+        save_tensors(path, tensors.chain(weights), &[(HEADER.into(), header)])
     }
 
     /// Reads the history of a run of `network`.
@@ -299,14 +298,12 @@ impl History {
 fn of_step(weight: &Variable, snapshots: &[Snapshot]) -> [f32; 2] {
     let mut last = snapshots.iter().rev();
     let (after, before) = (last.next(), last.next());
-    let get = |snapshot: Option<&Snapshot>, name: &str| {
-        snapshot.and_then(|snapshot| snapshot.values.get(name)).cloned()
-    };
-    let gradient =
-        get(after, &format!("{}.grad", weight.name)).map_or(f32::NAN, |gradient| norm(gradient) as f32);
-    let change = get(after, &weight.name).zip(get(before, &weight.name)).map(|(after, before)| {
+    let gradient = after.and_then(|after| after.values.get(&format!("{}.grad", weight.name)));
+    let gradient = gradient.map_or(f32::NAN, |gradient| norm(gradient.iter().copied()) as f32);
+    let [after, before] = [after, before].map(|snapshot| snapshot?.values.get(&weight.name));
+    let change = after.zip(before).map(|(after, before)| {
         let size = norm(after.iter().copied());
-        (norm(after.iter().zip(&before).map(|(after, before)| after - before)) / size) as f32
+        (norm(after.iter().zip(before).map(|(after, before)| after - before)) / size) as f32
     });
     [gradient, change.unwrap_or(f32::NAN)]
 }

@@ -109,11 +109,9 @@ struct Writer {
 impl Writer {
     fn run(mut self, epochs: &Receiver<Epoch>) -> Result<()> {
         while let Ok(first) = epochs.recv() {
-            let mut activity = self.add(&first)?;
-            let mut logits = first.logits;
+            let (mut activity, mut logits) = self.add(first)?;
             while let Ok(next) = epochs.try_recv() {
-                activity = self.add(&next)?;
-                logits = next.logits;
+                (activity, logits) = self.add(next)?;
             }
             self.history.save(&self.run.join(HISTORY))?;
             let story = self.teller.story(&self.history, &activity, &logits)?;
@@ -122,11 +120,12 @@ impl Writer {
         Ok(())
     }
 
-    fn add(&mut self, epoch: &Epoch) -> Result<Activity> {
-        let activity = self.teller.activity(&epoch.weights)?;
-        let Epoch { losses, snapshots, weights, .. } = epoch;
-        self.history.add_epoch(&self.network, losses, snapshots, weights.clone(), &activity.figures);
-        Ok(activity)
+    /// Adds an epoch to the history, and returns what the report of it needs: how active the layers were, and the logits.
+    fn add(&mut self, epoch: Epoch) -> Result<(Activity, Vec<f32>)> {
+        let Epoch { losses, snapshots, weights, logits } = epoch;
+        let activity = self.teller.activity(&weights)?;
+        self.history.add_epoch(&self.network, &losses, &snapshots, weights, &activity.figures);
+        Ok((activity, logits))
     }
 }
 
