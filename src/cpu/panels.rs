@@ -133,9 +133,15 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// The position of a run of a row, which may be outside the source.
+    #[inline(always)]
+    pub fn position(&self, row: usize, run: usize) -> isize {
+        self.first + (row * self.row_step + run * self.run_step) as isize
+    }
+
     /// The range of a row's runs that lie inside the source; the row has `runs` runs.
     pub fn runs_inside(&self, row: usize, runs: usize) -> Range<usize> {
-        let first = self.first + (row * self.row_step) as isize;
+        let first = self.position(row, 0);
         let before = |position: usize| {
             let distance = (position as isize - first).max(0) as usize;
             // Most steps are 1, and a division takes longer than all else here.

@@ -139,12 +139,12 @@ impl Products<'_> {
         }
         // From place to place, as windows that share values meet them.
         let step = if TAPS == 1 { across.row_step } else { 1 };
-        let start = across.first + (window * across.row_step + s * across.run_step) as isize;
+        let start = across.position(window, s);
         let places = Bounds { first: start, row_step: 0, run_step: step, ..across };
         let inside = places.runs_inside(0, (BLOCK - 1) * STEP + TAPS);
         let inside = (1u32 << inside.end) - (1 << inside.start);
         let rows = down.runs_inside(row, taps[0]);
-        let position = down.first + (row * down.row_step + r * down.run_step) as isize;
+        let position = down.position(row, r);
         let line = position * source_steps[0] as isize + start * source_steps[1] as isize;
         let mut line = (line as usize).wrapping_add(plane * apart + first);
         let step = step * source_steps[1];
@@ -278,7 +278,7 @@ impl<const SIZE: usize, const TAPS: usize> WithSimd for GroupPart<'_, '_, SIZE, 
         let Windows { counts, taps, bounds: [down, across], source_steps, result_steps, .. } =
             *products.windows;
         let [window_step, tap_step] = [across.row_step, across.run_step].map(|step| step * source_steps[1]);
-        let tap_position = |tap: usize| across.first + ((s + tap) * across.run_step) as isize;
+        let tap_position = |tap: usize| across.position(0, s + tap);
         // For each tap, the windows for which it lies inside the image; and those for which all do.
         let inside: [Range<usize>; TAPS] = std::array::from_fn(|tap| {
             let windows =
@@ -291,7 +291,7 @@ impl<const SIZE: usize, const TAPS: usize> WithSimd for GroupPart<'_, '_, SIZE, 
         for first in (0..products.channels).step_by(S::F32_LANES) {
             let mut sums = [[simd.splat_f32s(0.0); TAPS]; SIZE];
             for row in (0..counts[0]).filter(|&row| down.runs_inside(row, taps[0]).contains(&r)) {
-                let position = down.first + (row * down.row_step + r * down.run_step) as isize;
+                let position = down.position(row, r);
                 let line = position * source_steps[0] as isize + tap_position(0) * source_steps[1] as isize;
                 let line = (line as usize).wrapping_add(first);
                 let gradients = &products.gradients[row * result_steps[0] + first..];
@@ -326,18 +326,11 @@ impl<const SIZE: usize, const TAPS: usize> WithSimd for GroupPart<'_, '_, SIZE, 
 #[cfg(test)]
 mod tests {
     use super::super::simd::lanes;
+    use super::super::windows::tests::{integers, place};
     use super::*;
-
-    fn integers(count: usize, factor: usize, modulus: usize) -> Vec<f32> {
-        (0..count).map(|i| (i * factor % modulus) as f32 - (modulus / 2) as f32).collect()
-    }
 
     /// Adds the products by their definition.
     fn add_expected(windows: &Windows, source: &[f32], gradients: &[f32], channels: usize, sums: &mut [f32]) {
-        let position = |bounds: &Bounds, window: usize, tap: usize| {
-            let position = bounds.first + (window * bounds.row_step + tap * bounds.run_step) as isize;
-            usize::try_from(position).ok().filter(|&position| position < bounds.positions)
-        };
         let (taps, count) = (windows.taps, windows.planes.count());
         for (index, sum) in sums.iter_mut().enumerate() {
             let (c, number) = (index % channels, index / channels);
@@ -349,7 +342,7 @@ mod tests {
             };
             let [rows, columns] = windows.counts;
             for (p, q) in (0..rows).flat_map(|p| (0..columns).map(move |q| (p, q))) {
-                let places = [position(&windows.bounds[0], p, r), position(&windows.bounds[1], q, s)];
+                let places = [place(&windows.bounds[0], p, r), place(&windows.bounds[1], q, s)];
                 let [Some(h), Some(w)] = places else { continue };
                 let value = source[apart + h * windows.source_steps[0] + w * windows.source_steps[1] + c];
                 *sum += value * gradients[p * windows.result_steps[0] + q * windows.result_steps[1] + k];

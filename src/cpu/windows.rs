@@ -202,11 +202,11 @@ impl Product<'_> {
         let channels = self.windows.planes.count() / planes;
         self.segments.clear();
         for r in down.runs_inside(row, all[0]) {
-            let position = down.first + (row * down.row_step + r * down.run_step) as isize;
+            let position = down.position(row, r);
             let line = position * source_steps[0] as isize;
             for plane in 0..planes {
                 for s in (0..all[1]).step_by(taps) {
-                    let start = across.first + (first * across.row_step + s * across.run_step) as isize;
+                    let start = across.position(first, s);
                     let inside =
                         Bounds { first: start, row_step: 0, run_step: step, positions: across.positions };
                     let inside = inside.runs_inside(0, places);
@@ -296,11 +296,17 @@ impl<const SIZE: usize, const TAPS: usize, const STEP: usize, const COUNT: usize
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn integers(count: usize, factor: usize, modulus: usize) -> Vec<f32> {
+    pub fn integers(count: usize, factor: usize, modulus: usize) -> Vec<f32> {
         (0..count).map(|i| (i * factor % modulus) as f32 - (modulus / 2) as f32).collect()
+    }
+
+    /// The place of a window's tap along an axis, by the definition; `None` outside the image.
+    pub fn place(bounds: &Bounds, window: usize, tap: usize) -> Option<usize> {
+        let place = bounds.first + (window * bounds.row_step + tap * bounds.run_step) as isize;
+        usize::try_from(place).ok().filter(|&place| place < bounds.positions)
     }
 
     /// The sum of a window by its definition.
@@ -311,14 +317,10 @@ mod tests {
         k: usize,
         filter: impl Fn(usize) -> f32,
     ) -> f32 {
-        let position = |bounds: &Bounds, window: usize, tap: usize| {
-            let position = bounds.first + (window * bounds.row_step + tap * bounds.run_step) as isize;
-            usize::try_from(position).ok().filter(|&position| position < bounds.positions)
-        };
         let [down, across] = &windows.bounds;
         let mut sum = 0.0;
         for (r, s) in (0..windows.taps[0]).flat_map(|r| (0..windows.taps[1]).map(move |s| (r, s))) {
-            let (Some(h), Some(w)) = (position(down, row, r), position(across, column, s)) else { continue };
+            let (Some(h), Some(w)) = (place(down, row, r), place(across, column, s)) else { continue };
             for c in 0..windows.planes.count() {
                 let channel = match windows.planes {
                     Planes::Group(size) => k / size * size + c,

@@ -59,24 +59,7 @@ impl Explainer {
         (name, pixels): (String, Vec<u8>),
         class: Option<usize>,
     ) -> Result<Explainer> {
-        let label = match class {
-            Some(class) => class,
-            None => {
-                let first = Explainer::of_class(network, config, weights, (name.clone(), pixels.clone()), 0)?;
-                first.prediction().class()
-            }
-        };
-        let explainer = Explainer::of_class(network, config, weights, (name, pixels), label)?;
-        Ok(Explainer { is_labelled: class.is_some(), ..explainer })
-    }
-
-    fn of_class(
-        network: &Network,
-        config: &RunConfig,
-        weights: &Weights,
-        (name, pixels): (String, Vec<u8>),
-        label: usize,
-    ) -> Result<Explainer> {
+        let label = class.unwrap_or(0);
         let data = Dataset::new(config.image_shape(), config.classes.clone(), pixels, vec![label as u32])?;
         let optimizer = Optimizer::Sgd(Sgd { momentum: 0.0, nesterov: false });
         let question = Question::Loss(UpdateOptions { optimizer, ..UpdateOptions::default() });
@@ -87,18 +70,30 @@ impl Explainer {
             let now = optimizer.now(1, rate, None);
             lens.write("shown/schedule", HostBuffer::real(now.row().to_vec()))?;
         }
-        lens.set_weights(weights)?;
-        lens.run(|_, _| Ok(()))?;
-        Ok(Explainer {
+        let mut explainer = Explainer {
             network: network.clone(),
             lens,
             weights: weights.clone(),
             classes: data.classes,
             name,
             label,
-            is_labelled: true,
+            is_labelled: class.is_some(),
             rate: rate as f32,
-        })
+        };
+        explainer.run()?;
+        if class.is_none() {
+            // Its answer stands in for the class.
+            explainer.label = explainer.prediction().class();
+            explainer.lens.write("shown/labels.0", HostBuffer::index(vec![explainer.label as u32]))?;
+            explainer.run()?;
+        }
+        Ok(explainer)
+    }
+
+    /// Runs the plan with the weights from before its update.
+    fn run(&mut self) -> Result<()> {
+        self.lens.set_weights(&self.weights)?;
+        self.lens.run(|_, _| Ok(()))
     }
 
     /// The plan and the executor that has run it, to compare every number with.
