@@ -15,7 +15,17 @@ const FRAME: &str = "
   const wrong = [];
   const check = (what, isSo) => { if (!isSo) wrong.push(what); };
   const later = (time) => new Promise((done) => setTimeout(done, time));
-  const settled = () => later(150);
+  // Until all pictures that were asked for are painted, however busy the machine is.
+  const settled = async () => {
+    // A page that is not a report has no such pictures.
+    const asked = typeof pictures === 'undefined' ? new Map() : pictures;
+    let known;
+    do {
+      known = asked.size;
+      await Promise.all(asked.values());
+      await later(150);
+    } while (asked.size !== known);
+  };
   window.addEventListener('error', (event) => wrong.push(`error: ${event.message}`));
   window.addEventListener('unhandledrejection', (event) => wrong.push(`rejection: ${event.reason}`));
   document.addEventListener('securitypolicyviolation', (event) => wrong.push(`policy: ${event.blockedURI} ${event.violatedDirective}`));
