@@ -39,6 +39,11 @@ pub fn chunk_elements(channels: usize) -> usize {
     block * blocks.next_multiple_of(BLOCKS)
 }
 
+/// Number of elements of a chunk's first rows, from which its means are computed roughly: at least an eighth of it.
+pub fn first_elements(channels: usize) -> usize {
+    BLOCKS * block_elements(channels)
+}
+
 /// Fills `repeated` with repetitions of the values of the channels.
 pub fn repeat(values: impl Iterator<Item = f32> + Clone, repeated: &mut [f32]) {
     for (repeated, value) in repeated.iter_mut().zip(values.cycle()) {
@@ -46,14 +51,17 @@ pub fn repeat(values: impl Iterator<Item = f32> + Clone, repeated: &mut [f32]) {
     }
 }
 
-/// Adds the sums of all repetitions of each channel.
-pub fn add_up(repeated: &[f32], sums: &mut [f32]) {
-    sums.fill(0.0);
-    for part in repeated.chunks_exact(sums.len()) {
-        for (sum, part) in sums.iter_mut().zip(part) {
-            *sum += part;
-        }
+/// Adds the sums of all repetitions of each channel, in pairs, in place of the former.
+pub fn add_up(repeated: &mut [f32], sums: &mut [f32]) {
+    let channels = sums.len();
+    let mut repetitions = repeated.len() / channels;
+    while repetitions > 1 {
+        let kept = repetitions.div_ceil(2);
+        let (kept_sums, added) = repeated[..repetitions * channels].split_at_mut(kept * channels);
+        kept_sums.iter_mut().zip(added).for_each(|(sum, added)| *sum += *added);
+        repetitions = kept;
     }
+    sums.copy_from_slice(&repeated[..channels]);
 }
 
 /// A loop over the elements of some rows.
@@ -129,8 +137,8 @@ mod tests {
             repeat((0..channels).map(|c| c as f32), &mut repeated);
             assert!(chunk_elements(channels).is_multiple_of(BLOCKS * repeated.len()));
             let mut sums = vec![f32::NAN; channels];
-            add_up(&repeated, &mut sums);
             let times = repeated.len() / channels;
+            add_up(&mut repeated, &mut sums);
             assert!(sums.iter().enumerate().all(|(c, &sum)| sum == (c * times) as f32), "{channels}");
         }
     }
