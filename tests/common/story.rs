@@ -427,6 +427,7 @@ fn maps(sizes: &Sizes, pictures: &[(Picture, usize)]) -> Maps {
             name: format!("conv{}", layer + 1),
             followed_by: format!("relu{}", layer + 1),
             size: Some(ImageShape { height: side, width: side, channels: count }),
+            count,
             range: [0.0, top_of_range],
             convolution: Some(MapConvolution {
                 filters: weights(layer, 1.0),

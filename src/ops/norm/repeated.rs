@@ -7,8 +7,9 @@ use pulp::{Scalar, Simd, WithSimd};
 
 use crate::cpu::vectorized;
 
-/// The smallest number of elements of a block.
-const BLOCK_ELEMENTS: usize = 512;
+/// The smallest number of elements of a block: with more, the blocks side by side would be several streams, and memory is
+/// read and written faster in one.
+const BLOCK_ELEMENTS: usize = 64;
 
 /// Number of elements of a chunk, unless rows are long.
 const CHUNK_ELEMENTS: usize = 16 << 10;
@@ -41,7 +42,8 @@ pub fn chunk_elements(channels: usize) -> usize {
 
 /// Number of elements of a chunk's first rows, from which its means are computed roughly: at least an eighth of it.
 pub fn first_elements(channels: usize) -> usize {
-    BLOCKS * block_elements(channels)
+    let side_by_side = BLOCKS * block_elements(channels);
+    side_by_side * (chunk_elements(channels) / side_by_side).div_ceil(8)
 }
 
 /// Fills `repeated` with repetitions of the values of the channels.

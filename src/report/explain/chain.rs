@@ -48,10 +48,11 @@ pub struct Explainer {
 
 impl Explainer {
     /// Runs a network of a run with these weights on an image: forwards, backwards from the loss for `class` (the most
-    /// probable class if that is not known), and through one step of plain gradient descent at the run's learning rate.
+    /// probable class if that is not known), and through one step of plain gradient descent at the run's learning rate, from
+    /// which the run's frozen variables are exempt.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an image of another size; [`Error::Memory`] when there is too little memory.
+    /// [`Error::Invalid`] for an image of another size or a pattern of the run that freezes nothing; [`Error::Memory`] when there is too little memory.
     pub fn new(
         network: &Network,
         config: &RunConfig,
@@ -63,7 +64,8 @@ impl Explainer {
         let data = Dataset::new(config.image_shape(), config.classes.clone(), pixels, vec![label as u32])?;
         let optimizer = Optimizer::Sgd(Sgd { momentum: 0.0, nesterov: false });
         let question = Question::Loss(UpdateOptions { optimizer, ..UpdateOptions::default() });
-        let mut lens = Lens::new(network, &data, &config.preprocessing.normalisation, 1, Some(question))?;
+        let network = network.clone().freeze(&config.training.freeze)?;
+        let mut lens = Lens::new(&network, &data, &config.preprocessing.normalisation, 1, Some(question))?;
         let rate = config.training.learning_rate;
         // If everything is frozen, there is no update.
         if lens.parts().0.find("shown/schedule").is_some() {
@@ -71,7 +73,7 @@ impl Explainer {
             lens.write("shown/schedule", HostBuffer::real(now.row().to_vec()))?;
         }
         let mut explainer = Explainer {
-            network: network.clone(),
+            network,
             lens,
             weights: weights.clone(),
             classes: data.classes,

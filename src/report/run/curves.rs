@@ -97,7 +97,12 @@ fn words(value: &toml::Value) -> String {
         toml::Value::Array(values) => values.iter().map(words).collect::<Vec<_>>().join(", "),
         toml::Value::Table(table) => {
             let name = table.get("name").map(words);
-            let others = table.iter().filter(|(key, _)| key.as_str() != "name").filter_map(|(key, value)| {
+            // Where the rate of a warm-up without length starts.
+            let is_unused = |key: &str| {
+                key == "start" && table.get("warmup").and_then(toml::Value::as_float) == Some(0.0)
+            };
+            let others = table.iter().filter(|(key, _)| key.as_str() != "name" && !is_unused(key));
+            let others = others.filter_map(|(key, value)| {
                 let (key, neutral) = (key.replace('_', " "), if key == "rate_factor" { 1.0 } else { 0.0 });
                 match (value, words(value)) {
                     (_, words) if words.is_empty() => None,
@@ -151,10 +156,14 @@ mod tests {
     fn settings_are_said_in_words_without_what_is_off() {
         let settings = "optimizer = { name = 'sgd', momentum = 0.9, nesterov = false }\n\
                         groups = { weight = { rate_factor = 1.0, weight_decay = 0.01 }, bias = { rate_factor = 1.0 } }\n\
-                        freeze = ['a', 'b']\nepochs = 3\nbalanced = true";
+                        freeze = ['a', 'b']\nepochs = 3\nbalanced = true\n\
+                        schedule = { name = 'constant', warmup = 0.0, start = 0.1 }";
         let table: toml::Table = toml::from_str(settings).unwrap();
         let found: Vec<String> = table.values().map(words).collect();
-        assert_eq!(found, ["yes", "3", "a, b", "weight: weight decay 0.01", "sgd, momentum 0.9"]);
+        let expected = ["yes", "3", "a, b", "weight: weight decay 0.01", "sgd, momentum 0.9", "constant"];
+        assert_eq!(found, expected);
+        let warming: toml::Table = toml::from_str("name = 'cosine'\nwarmup = 0.1\nstart = 0.1").unwrap();
+        assert_eq!(words(&warming.into()), "cosine, start 0.1, warmup 0.1");
     }
 
     #[test]

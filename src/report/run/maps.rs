@@ -14,13 +14,19 @@ use crate::predict::Prediction;
 use crate::tensor::ImageShape;
 
 /// Most bytes of all maps, and of all numbers under the pointer with the filters.
-const MAPS_BYTES: usize = 6 << 20;
+const MAPS_BYTES: usize = 8 << 20;
 const NUMBERS_BYTES: usize = 5 << 19;
 const FILTERS_BYTES: usize = 3 << 19;
 
 /// Most maps of a layer that are shown, and fewest, where there are as many.
 const MOST_MAPS: usize = 256;
 const FEWEST_MAPS: usize = 16;
+
+/// Fewest epochs whose maps are shown, where there are as many: maps are left out first.
+const FEWEST_EPOCHS: usize = 4;
+
+/// The share of the last epoch's values that are as bright as can be, so that a few large ones do not leave the others black.
+const BEYOND_WHITE: f64 = 0.005;
 
 /// Images that are looked at in a batch.
 const BATCH_SIZE: usize = 4;
@@ -78,7 +84,7 @@ impl Looking {
         let stages = Stage::all(network);
         let convolutions = stages.iter().filter(|stage| network.layers()[stage.layer].filters().is_some());
         let shapes: Vec<ImageShape> = convolutions.filter_map(|stage| map_shape(network, stage)).collect();
-        let most = most_maps(&shapes, images * epochs);
+        let (most, epochs) = shown(&shapes, images, epochs);
         // Of four bytes each as numbers; in shades; as pictures, as text, and in the page.
         let maps = map_bytes(&shapes, most, images * epochs) * (4 + 1 + 3);
         let numbers = 3 * (NUMBERS_BYTES + FILTERS_BYTES);
@@ -94,9 +100,11 @@ impl Looking {
         let Some((_, last)) = weights.last_key_value() else { return Ok(Maps::default()) };
         let shapes: Vec<ImageShape> =
             self.stages.iter().filter_map(|stage| map_shape(network, stage)).collect();
-        let most = most_maps(&shapes, self.images.len() * weights.len());
+        let (most, count) = shown(&shapes, self.images.len(), weights.len());
+        let epochs: Vec<usize> =
+            spread(weights.len(), count).filter_map(|place| weights.keys().nth(place)).copied().collect();
         let mut by_epoch: Vec<Vec<OfImage>> = Vec::new();
-        for weights in weights.values() {
+        for weights in epochs.iter().map(|epoch| &weights[epoch]) {
             let mut images = Vec::new();
             self.lens.set_weights(weights)?;
             let stages = &self.stages;
@@ -109,11 +117,10 @@ impl Looking {
             })?;
             by_epoch.push(images);
         }
-        let ranges: Vec<[f32; 2]> = (0..shapes.len())
-            .map(|layer| range(by_epoch.iter().flatten().map(|of_image| &of_image[layer])))
-            .collect();
-        let mut maps =
-            Maps { epochs: weights.keys().copied().collect(), layers: Vec::new(), images: Vec::new() };
+        let of_last = by_epoch.last().map(Vec::as_slice).unwrap_or_default();
+        let ranges: Vec<[f32; 2]> =
+            (0..shapes.len()).map(|layer| range(of_last.iter().map(|of_image| &of_image[layer]))).collect();
+        let mut maps = Maps { epochs, layers: Vec::new(), images: Vec::new() };
         let mut room = FILTERS_BYTES;
         for ((stage, shape), &range) in self.stages.iter().zip(&shapes).zip(&ranges) {
             let layers = network.layers();
@@ -122,6 +129,7 @@ impl Looking {
                 name: name(&stage.layer),
                 followed_by: stage.followed_by.iter().map(name).collect::<Vec<_>>().join(", "),
                 size: Some(ImageShape { channels: shape.channels.min(most), ..*shape }),
+                count: shape.channels,
                 range,
                 convolution: convolution(network, stage.layer, last, &mut room)?,
             });
@@ -190,13 +198,21 @@ fn map_shape(network: &Network, stage: &Stage) -> Option<ImageShape> {
     }
 }
 
-/// How many maps of each layer are shown, so that all fit.
-fn most_maps(shapes: &[ImageShape], times: usize) -> usize {
+/// How many maps of each layer are shown, and of how many epochs, so that all fit.
+fn shown(shapes: &[ImageShape], images: usize, epochs: usize) -> (usize, usize) {
+    let fewest = epochs.min(FEWEST_EPOCHS);
     let mut most = MOST_MAPS;
-    while most > FEWEST_MAPS && map_bytes(shapes, most, times) > MAPS_BYTES {
+    while most > FEWEST_MAPS && map_bytes(shapes, most, images * fewest) > MAPS_BYTES {
         most /= 2;
     }
-    most
+    let fitting = MAPS_BYTES / map_bytes(shapes, most, images).max(1);
+    (most, fitting.clamp(fewest, epochs))
+}
+
+/// `count` of the places from 0 to `all`, evenly spread: the last, and if there are several the first.
+pub fn spread(all: usize, count: usize) -> impl Iterator<Item = usize> {
+    let steps = count.saturating_sub(1).max(1);
+    (0..count).map(move |number| all - 1 - (count - 1 - number) * (all - 1) / steps)
 }
 
 /// The bytes of at most so many maps of each layer in shades, so many times.
@@ -210,15 +226,24 @@ fn planes(values: &[f32], shape: ImageShape, most: usize) -> Vec<f32> {
     (0..channels.min(most)).flat_map(|map| values.iter().skip(map).step_by(channels).copied()).collect()
 }
 
-/// The values that are black and white: zero is always within; where there are negative values, it lies in the middle.
+/// The values that are black and white, such that all but [`BEYOND_WHITE`] of these lie between: zero is always within; where
+/// there are negative values, it lies in the middle.
 fn range<'a>(values: impl Iterator<Item = &'a Vec<f32>>) -> [f32; 2] {
-    let finite = values.flatten().copied().filter(|value| value.is_finite());
-    let [low, high] = finite.fold([0.0f32, 0.0], |[low, high], value| [low.min(value), high.max(value)]);
-    let largest = high.max(-low).max(f32::MIN_POSITIVE);
-    if low < 0.0 { [-largest, largest] } else { [0.0, largest] }
+    let mut values: Vec<f32> = values.flatten().copied().filter(|value| value.is_finite()).collect();
+    let is_signed = values.iter().any(|&value| value < 0.0);
+    values.iter_mut().for_each(|value| *value = value.abs());
+    let beyond = (values.len() as f64 * BEYOND_WHITE) as usize;
+    let largest = values.iter().copied().fold(0.0, f32::max);
+    let nearly_largest = match values.len() {
+        0 => 0.0,
+        count => *values.select_nth_unstable_by(count - 1 - beyond, f32::total_cmp).1,
+    };
+    // A layer that is almost everywhere zero is shown all the same.
+    let white = if nearly_largest > 0.0 { nearly_largest } else { largest.max(f32::MIN_POSITIVE) };
+    if is_signed { [-white, white] } else { [0.0, white] }
 }
 
-/// A value's shade within a range.
+/// A value's shade within a range, whose ends stand for what is beyond them too.
 fn shade(value: f32, [low, high]: [f32; 2]) -> u8 {
     // NaN becomes black.
     (255.0 * (value - low) / (high - low)).round() as u8
@@ -333,6 +358,26 @@ mod tests {
         let signed = range([vec![-1.0, 0.5]].iter());
         assert_eq!([-1.0, 0.0, 1.0, f32::NAN].map(|value| shade(value, signed)), [0, 128, 255, 0]);
         assert_eq!(shade(0.0, range([vec![0.0, f32::INFINITY]].iter())), 0);
+        // One of a thousand values is a hundred times the others: it is white, as they are bright.
+        let mut uneven: Vec<f32> = (0..1000).map(|i| (i % 10) as f32).collect();
+        uneven[500] = 900.0;
+        assert_eq!(range([uneven.clone()].iter()), [0.0, 9.0]);
+        assert_eq!(shade(900.0, [0.0, 9.0]), 255);
+        uneven.iter_mut().for_each(|value| *value = if *value > 9.0 { *value } else { 0.0 });
+        assert_eq!(range([uneven].iter()), [0.0, 900.0]);
+    }
+
+    #[test]
+    fn all_maps_of_few_epochs_are_shown_rather_than_few_maps_of_all() {
+        let shape = |side, channels| ImageShape { height: side, width: side, channels };
+        assert_eq!(shown(&[shape(28, 6), shape(14, 16)], 10, 9), (MOST_MAPS, 9));
+        let deep = [vec![shape(32, 16); 7], vec![shape(16, 32); 7], vec![shape(8, 64); 7]].concat();
+        assert_eq!(shown(&deep, 10, 9), (MOST_MAPS, 4));
+        assert_eq!(shown(&deep, 10, 2), (MOST_MAPS, 2));
+        assert_eq!(shown(&[shape(224, 64)], 10, 9), (FEWEST_MAPS, 4));
+        let found = |all, count| spread(all, count).collect::<Vec<_>>();
+        assert_eq!([found(9, 4), found(5, 5), found(3, 1)], [vec![0, 3, 6, 8], vec![0, 1, 2, 3, 4], vec![2]]);
+        assert_eq!(found(0, 0), [0; 0]);
     }
 
     #[test]

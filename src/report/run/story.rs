@@ -158,9 +158,11 @@ pub struct MapLayer {
     pub name: String,
     /// What follows the convolution before the next layer reads it: `batch_norm1, relu1`; empty if nothing does.
     pub followed_by: String,
-    /// Height and width of a map, and number of maps.
+    /// Height and width of a map, and number of maps that are shown.
     pub size: Option<ImageShape>,
-    /// The values that are shown as black and as white, the same for all images and epochs.
+    /// Number of maps that there are; the first of them are shown.
+    pub count: usize,
+    /// The values that are shown as black and as white, and those beyond them too; the same for all images and epochs.
     pub range: [f32; 2],
     /// The convolution, for the numbers under the pointer; of the last epoch.
     pub convolution: Option<MapConvolution>,

@@ -10,13 +10,14 @@ use serde_json::{Map, Value, json};
 
 use super::sheets::{Sheet, Tile, base64, square_columns, uri};
 use super::{Part, picture, text};
+use crate::report::run::maps::spread;
 use crate::report::run::{MapConvolution, MapLayer, MapNumbers, MappedImage, Story};
 use crate::tensor::ImageShape;
 
 /// The longest side of an image, in pixels.
 const IMAGE_SIDE: usize = 224;
 /// The most characters of pictures of maps: if there are more, epochs are left out.
-const MOST_PICTURES: usize = 5_500_000;
+const MOST_PICTURES: usize = 7_000_000;
 /// The most characters of numbers: what is more is left out, the last images first.
 const MOST_NUMBERS: usize = 3_000_000;
 
@@ -35,6 +36,7 @@ pub fn part(story: &Story, sheets: &mut Map<String, Value>) -> Part {
             "A map is what a filter makes of one image: at each place, how well the image there fits the filter, after the \
              activation. Bright is much, black is none. Maps change with the image; filters do not."
         }
+        p.hint { "Beside each layer stands what its white means; that is the same for all images and epochs." }
         @if story.maps.images.is_empty() || layers == 0 || epochs.is_empty() {
             p.note { "There are no maps: the network has no convolution, or there was no image to show it." }
         } @else {
@@ -106,11 +108,22 @@ fn line(number: usize, layer: &MapLayer) -> Markup {
     html! {
         div.map-layer {
             div.map-name {
-                strong { bdi { (text::name(&layer.name)) } }
+                strong { bdi { (text::breakable(&text::name(&layer.name))) } }
                 @if let Some(size) = layer.size {
-                    span.quiet { (size.channels) " maps of " (size.height) "×" (size.width) }
+                    span.quiet {
+                        @if size.channels < layer.count { (size.channels) " of " }
+                        (layer.count) " maps of " (size.height) "×" (size.width)
+                    }
                 }
-                @if !layer.followed_by.is_empty() { span.quiet { "after " bdi { (text::sentence(&layer.followed_by)) } } }
+                @if !layer.followed_by.is_empty() {
+                    span.quiet { "after " bdi { (text::breakable(&text::sentence(&layer.followed_by))) } }
+                }
+                @let [black, white] = layer.range.map(|end| text::figure(end.into()));
+                @if layer.range[0] < 0.0 {
+                    span.quiet { "black: " (black) " or less, grey: 0, white: " (white) " or more" }
+                } @else {
+                    span.quiet { "white: " (white) " or more" }
+                }
             }
             canvas.maps data-layer=(number) tabindex="0" role="img"
                 aria-label={ "Maps of " (text::name(&layer.name)) } aria-describedby="maps-hint" {}
@@ -136,19 +149,16 @@ fn data(story: &Story) -> Value {
         })
         .collect();
     let length = |value: &Value| value.as_str().map_or(0, str::len);
-    let all: usize = pictures.iter().flatten().flatten().map(length).sum();
-    // Of every so many epochs one is kept, and always the last.
-    let every = all.div_ceil(MOST_PICTURES).max(1);
-    let kept = |epoch: usize| (maps.epochs.len() - 1 - epoch).is_multiple_of(every);
+    let of_epoch = |epoch: usize| -> usize {
+        pictures.iter().filter_map(|image| image.get(epoch)).flatten().map(length).sum()
+    };
+    let all = maps.epochs.len();
+    let fits = |&count: &usize| spread(all, count).map(of_epoch).sum::<usize>() <= MOST_PICTURES;
+    let kept: Vec<usize> = spread(all, (1..=all).rev().find(fits).unwrap_or(all.min(1))).collect();
     for image in &mut pictures {
-        let mut epoch = 0;
-        image.retain(|_| {
-            epoch += 1;
-            kept(epoch - 1)
-        });
+        *image = kept.iter().map(|&epoch| std::mem::take(&mut image[epoch])).collect();
     }
-    let epochs: Vec<usize> =
-        maps.epochs.iter().enumerate().filter(|&(place, _)| kept(place)).map(|(_, &epoch)| epoch).collect();
+    let epochs: Vec<usize> = kept.iter().map(|&epoch| maps.epochs[epoch]).collect();
     let mut room = MOST_NUMBERS;
     let numbers: Vec<Vec<Value>> = maps
         .images

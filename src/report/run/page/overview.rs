@@ -6,6 +6,9 @@ use super::chart::Chart;
 use super::{Part, text};
 use crate::report::run::Story;
 
+/// The most layers whose table is open from the start.
+const MOST_LAYERS: usize = 32;
+
 /// What stands above all parts.
 pub fn header(story: &Story) -> Markup {
     html! {
@@ -75,13 +78,27 @@ fn figure(number: usize, chart: &Chart, svg: &str, data: &serde_json::Value) -> 
 }
 
 fn layers(story: &Story) -> Markup {
-    let total: usize = story.layers.iter().map(|layer| layer.parameters).sum();
+    let parameters: usize = story.layers.iter().map(|layer| layer.parameters).sum();
+    let total = text::count(parameters as u64);
     html! {
         p {
             "What a layer learns are its parameters. A convolution's are its filters and one bias for each: every filter is \
              as deep as the image that it reads, and is used at every place, so that their number does not depend on the \
              image's size."
         }
+        @if story.layers.len() > MOST_LAYERS {
+            details {
+                summary { "All " (story.layers.len()) " layers, " (total) " parameters" }
+                (table(story, &total))
+            }
+        } @else {
+            (table(story, &total))
+        }
+    }
+}
+
+fn table(story: &Story, total: &str) -> Markup {
+    html! {
         div.scroll tabindex="0" role="region" aria-label="Table of layers" {
             table.layers {
                 thead { tr {
@@ -102,7 +119,7 @@ fn layers(story: &Story) -> Markup {
                     }
                 }
                 tfoot { tr {
-                    th scope="row" { "All" } td {} td {} td.number { (text::count(total as u64)) } td {}
+                    th scope="row" { "All" } td {} td {} td.number { (total) } td {}
                 } }
             }
         }

@@ -1,5 +1,7 @@
 //! Names and numbers as the page writes them.
 
+use maud::{Markup, html};
+
 use crate::report::short_name;
 use crate::report::visible::shortened;
 
@@ -14,6 +16,11 @@ pub fn name(name: &str) -> String {
 /// A sentence that may hold names from outside: visible, in one line, and not endless.
 pub fn sentence(text: &str) -> String {
     shortened(text, LONGEST_SENTENCE)
+}
+
+/// Text in which a line may break behind dots and underscores, as names of layers have them.
+pub fn breakable(text: &str) -> Markup {
+    html! { @for part in text.split_inclusive(['.', '_']) { (part) wbr; } }
 }
 
 /// The name of a class, of one without a name its number.

@@ -207,14 +207,15 @@ if (maps) {
       return;
     }
     if (!maps.source(place.layer)) return;
-    const value = await maps.shade(place);
+    const [from, to] = await maps.shade(place);
+    const value = to === Infinity ? `${figure(from)} or more` : from === -Infinity ? `${figure(to)} or less` : `about ${figure(from)}`;
     if (maps.place !== place) return;
     const why = !maps.isLastEpoch
       ? " The sums behind it are kept for the last epoch only."
       : data.maps.images[maps.image].numbers[place.layer]
         ? " This browser cannot unpack the numbers behind it."
         : " The numbers behind it are not kept for this image, to keep the page small.";
-    words.textContent = `${layer.name}, map ${place.map}, row ${place.row}, column ${place.column}: about ${figure(value)}.${why}`;
+    words.textContent = `${layer.name}, map ${place.map}, row ${place.row}, column ${place.column}: ${value}.${why}`;
     body.replaceChildren();
   }
 

@@ -162,7 +162,8 @@ const maps = data.maps.images.length > 0 && byId("maps-layers") ? new (class {
     this.whenPointed(place);
   }
 
-  /** The number that is pointed at as the picture has it: one of 256 between the ends of the layer's scale. */
+  /** The number that is pointed at as the picture has it: `[from, to]`, one of 256 steps of the layer's scale, of which the
+   *  last, and the first where it is negative, goes on to infinity. */
   async shade({ layer, map, row, column }) {
     const picture = await loaded(this.source(layer));
     const { size: [height, width], columns, range: [from, to] } = data.maps.layers[layer];
@@ -170,6 +171,8 @@ const maps = data.maps.images.length > 0 && byId("maps-layers") ? new (class {
     const context = canvas.getContext("2d");
     const at = [(map % columns) * width + column, Math.floor(map / columns) * height + row];
     context.drawImage(picture, ...at, 1, 1, 0, 0, 1, 1);
-    return from + ((to - from) * context.getImageData(0, 0, 1, 1).data[0]) / 255;
+    const [shade] = context.getImageData(0, 0, 1, 1).data;
+    const value = from + ((to - from) * shade) / 255;
+    return [shade === 0 && from < 0 ? -Infinity : value, shade === 255 ? Infinity : value];
   }
 })() : null;
