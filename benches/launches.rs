@@ -4,6 +4,8 @@
 //!     cargo bench --bench launches -- DEVICE wake                   how long a device that idled takes to reach its rate
 //!     cargo bench --bench launches -- DEVICE MODEL BATCH_SIZE       a training step: launches, barriers, bytes and times,
 //!                                                                   and each of its operations alone
+//!     cargo bench --bench launches -- rules MODEL BATCH_SIZE        without a GPU: the launches of a step on a large one, by
+//!                                                                   the rules
 //!
 //! DEVICE is what `--device` takes; a software rasteriser is allowed. Implementations are those that tuning finds, or with
 //! WGCONV_NO_TUNE=1 those of the rules. Times are medians; the host's is that of recording, encoding and submitting.
@@ -48,6 +50,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("launches: skipped, since no device is given");
         return Ok(());
     };
+    if let ("rules", [model, batch_size]) = (device.as_str(), work) {
+        let plan = training_plan(model, batch_size.parse()?, MOST_STEPS, Prologues::WhereTheyPay)?;
+        let first = |op: &dyn Op| op.implementations(&large_gpu()).swap_remove(0);
+        let census = Census::new(&plan, first);
+        print(json!({ "step": model, "batch": batch_size }), &census.figures(), &Map::new());
+        return Ok(());
+    }
     let tunes = std::env::var_os("WGCONV_NO_TUNE").is_none_or(|value| value.is_empty());
     let options =
         OpenOptions { allow_software: true, tuning: tunes.then(Tuning::default), ..OpenOptions::default() };
@@ -77,18 +86,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         [model, batch_size] => {
             let batch_size: usize = batch_size.parse()?;
             let plan = Arc::new(training_plan(model, batch_size, MOST_STEPS, Prologues::WhereTheyPay)?);
-            let census = Census::new(&plan, executor, &profile);
+            let census = Census::new(&plan, |op| {
+                let (name, _) = executor.choose(op);
+                let mut named = op.implementations(&profile).into_iter().filter(|found| found.name == name);
+                named.next().expect("the implementation that was chosen")
+            });
             let times = step(executor, &plan, batch_size)?;
-            let what = [
-                ("step", model.as_str().into()),
-                ("batch", batch_size.into()),
-                ("launches", census.launches.into()),
-                ("by_op", json!(census.by_op)),
-                ("barriers", census.barriers.into()),
-                ("programs", census.programs.into()),
-                ("bound_mib", (census.bytes as f64 / f64::from(1 << 20)).into()),
-                ("gflop", (census.flops as f64 / 1e9).into()),
-            ];
+            let mut what = vec![("step", model.as_str().into()), ("batch", batch_size.into())];
+            what.extend(census.figures());
             print(times, &what, &about);
             let alone = training_plan(model, batch_size, MOST_STEPS, Prologues::WhereTheyPay)?;
             for times in operations(executor, alone)? {
@@ -99,7 +104,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                 );
             }
         }
-        _ => return Err("expected DEVICE, DEVICE wake, or DEVICE MODEL BATCH_SIZE".into()),
+        _ => {
+            return Err(
+                "expected DEVICE, DEVICE wake, DEVICE MODEL BATCH_SIZE or rules MODEL BATCH_SIZE".into()
+            );
+        }
     }
     Ok(())
 }
@@ -312,17 +321,36 @@ struct Census {
     flops: u64,
 }
 
+/// A GPU of 132 multiprocessors, as an NVIDIA H100 or H200 has.
+fn large_gpu() -> DeviceProfile {
+    DeviceProfile {
+        name: "large GPU".into(),
+        kind: DeviceKind::DiscreteGpu,
+        min_subgroup_size: 32,
+        max_workgroup_bytes: 48 << 10,
+        max_workgroup_invocations: 1024,
+        max_buffer_bytes: 4 << 30,
+        max_binding_bytes: (4 << 30) - 4,
+        multiprocessors: Some(132),
+        ..DeviceProfile::portable()
+    }
+}
+
 impl Census {
-    fn new(plan: &Plan, executor: &mut dyn Workbench, profile: &DeviceProfile) -> Self {
-        let chosen: Vec<Implementation> = plan
-            .steps()
-            .map(|step| {
-                let (name, _) = executor.choose(step.op.as_ref());
-                let implementations = step.op.implementations(profile);
-                let mut named = implementations.into_iter().filter(|found| found.name == name);
-                named.next().expect("the implementation that was chosen")
-            })
-            .collect();
+    /// The figures by their names.
+    fn figures(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("launches", self.launches.into()),
+            ("by_op", json!(self.by_op)),
+            ("barriers", self.barriers.into()),
+            ("programs", self.programs.into()),
+            ("bound_mib", (self.bytes as f64 / f64::from(1 << 20)).into()),
+            ("gflop", (self.flops as f64 / 1e9).into()),
+        ]
+    }
+
+    fn new(plan: &Plan, mut choose: impl FnMut(&dyn Op) -> Implementation) -> Self {
+        let chosen: Vec<Implementation> = plan.steps().map(|step| choose(step.op.as_ref())).collect();
         let workspace: Vec<Vec<usize>> = chosen.iter().map(|chosen| chosen.workspace.clone()).collect();
         let allocation = Allocation::new(plan, &workspace);
         let arena_of = plan.arena_of_buffers();

@@ -1,20 +1,14 @@
-// conv2d.forward and conv2d.grad_input, Winograd: the transform of the filters.
-// transformed[i,j,k,c] = for a filter: filters_line of each column, then of each row of the result; rotated by 180
+// conv2d.forward and conv2d.grad_input, Winograd: the transform of the filters; appended to conv/winograd/patches.wgsl.
+// transformed_filters[i,j,k,c] = for a filter: filters_line of each column, then of each row of the result; rotated by 180
 // degrees for the gradient.
 // An invocation owns WIDTH channels of one filter; a workgroup owns 64 consecutive ones, channels first.
 // Launched by src/ops/conv/gpu/winograd.rs.
 
-@group(0) @binding(0) var<storage, read> filters: array<Packet>;
+@group(0) @binding(2) var<storage, read> filters: array<Packet>;
 // [PATCH_HEIGHT*PATCH_WIDTH,K,C]
-@group(0) @binding(1) var<storage, read_write> transformed: array<Packet>;
+@group(0) @binding(3) var<storage, read_write> transformed_filters: array<Packet>;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let index = global_index(workgroup, workgroups, invocation);
+fn transform_other_factor(index: u32) {
     if (index >= OUT_CHANNELS * IN_CHANNELS / WIDTH) {
         return;
     }
@@ -33,7 +27,7 @@ fn main(
     for (var i = 0u; i < PATCH_HEIGHT; i++) {
         let row = filters_line(TILE_WIDTH, array(columns[0][i], columns[1][i], columns[2][i]));
         for (var j = 0u; j < PATCH_WIDTH; j++) {
-            transformed[(i * PATCH_WIDTH + j) * (OUT_CHANNELS * IN_CHANNELS / WIDTH) + index] = row[j];
+            transformed_filters[(i * PATCH_WIDTH + j) * (OUT_CHANNELS * IN_CHANNELS / WIDTH) + index] = row[j];
         }
     }
 }

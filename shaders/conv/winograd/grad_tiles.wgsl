@@ -1,19 +1,13 @@
-// conv2d.grad_filters, Winograd: the transform of grad_output's tiles.
-// transformed[i,j,tile,k] = for a tile: grad_output_line of each column, then of each row of the result.
+// conv2d.grad_filters, Winograd: the transform of grad_output's tiles; appended to conv/winograd/patches.wgsl.
+// grad_tiles[i,j,tile,k] = for a tile: grad_output_line of each column, then of each row of the result.
 // An invocation owns a tile and WIDTH channels; a workgroup owns 64 consecutive ones, channels first.
 // Launched by src/ops/conv/gpu/winograd.rs.
 
-@group(0) @binding(0) var<storage, read> grad_output: array<APacket>;
+@group(0) @binding(2) var<storage, read> grad_output: array<APacket>;
 // [PATCH_HEIGHT*PATCH_WIDTH,TILES,K]
-@group(0) @binding(1) var<storage, read_write> transformed: array<Packet>;
+@group(0) @binding(3) var<storage, read_write> grad_tiles: array<Packet>;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let index = global_index(workgroup, workgroups, invocation);
+fn transform_other_factor(index: u32) {
     let packets = OUT_CHANNELS / WIDTH;
     if (index >= TILES * packets) {
         return;
@@ -39,7 +33,7 @@ fn main(
         }
         let transformed_row = grad_output_line(TILE_WIDTH, row);
         for (var j = 0u; j < PATCH_WIDTH; j++) {
-            transformed[(i * PATCH_WIDTH + j) * TILES * packets + index] = transformed_row[j];
+            grad_tiles[(i * PATCH_WIDTH + j) * TILES * packets + index] = transformed_row[j];
         }
     }
 }

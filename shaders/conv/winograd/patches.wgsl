@@ -1,10 +1,14 @@
-// Winograd's transform of the patches under the tiles; appended to a file that defines what the patches are read from.
-// transformed[i,j,tile,channel] = for a patch: input_line of each column, then of each row of the result.
-// An invocation owns a tile and WIDTH channels; a workgroup owns 64 consecutive ones, channels first.
+// Winograd's transforms of both factors of the products, in one launch: of the patches under the tiles, here, and of the
+// other factor. Appended to a file that defines what the patches are read from; a file behind it transforms the other factor.
+// patches[i,j,tile,channel] = for a patch: input_line of each column, then of each row of the result.
+// An invocation owns a tile and WIDTH channels; a workgroup owns 64 consecutive ones, channels first. The workgroups behind
+// the first PATCH_WORKGROUPS own the other factor.
 // Launched by src/ops/conv/gpu/winograd.rs.
 
 // [PATCH_HEIGHT*PATCH_WIDTH,TILES,CHANNELS]
-@group(0) @binding(1) var<storage, read_write> transformed: array<Packet>;
+@group(0) @binding(1) var<storage, read_write> patches: array<Packet>;
+
+override PATCH_WORKGROUPS: u32;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -12,7 +16,15 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let index = global_index(workgroup, workgroups, invocation);
+    let number = workgroup_number(workgroup, workgroups);
+    if (number < PATCH_WORKGROUPS) {
+        transform_patch(number * WORKGROUP_SIZE + invocation);
+    } else {
+        transform_other_factor((number - PATCH_WORKGROUPS) * WORKGROUP_SIZE + invocation);
+    }
+}
+
+fn transform_patch(index: u32) {
     let packets = CHANNELS / WIDTH;
     if (index >= TILES * packets) {
         return;
@@ -41,7 +53,7 @@ fn main(
         }
         row = input_line(TILE_WIDTH, row);
         for (var j = 0u; j < PATCH_WIDTH; j++) {
-            transformed[(i * PATCH_WIDTH + j) * TILES * packets + index] = row[j];
+            patches[(i * PATCH_WIDTH + j) * TILES * packets + index] = row[j];
         }
     }
 }

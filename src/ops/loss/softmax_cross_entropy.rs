@@ -54,8 +54,15 @@ pub struct SoftmaxCrossEntropy {
 
 const OPERATION: &str = "softmax_cross_entropy";
 
-/// The name of the only implementation on a GPU.
+/// The name of the implementation on a GPU that takes any size.
 const ROW_A_WORKGROUP: &str = "row_a_workgroup";
+
+/// The name of the one in a single launch, and the largest numbers of rows and classes that one workgroup takes on.
+const ONE_WORKGROUP: &str = "one_workgroup";
+const MOST_OF_ONE_WORKGROUP: [usize; 2] = [2048, 32];
+
+/// Invocations of that workgroup.
+const INVOCATIONS: usize = 256;
 
 /// The largest numbers of rows and classes: with them, the kernels' loops terminate on every device.
 const MOST: [usize; 2] = [1 << 21, 1 << 20];
@@ -121,6 +128,31 @@ impl SoftmaxCrossEntropy {
     /// Whether only a row's target has a share in its loss, and all targets have the same weight.
     fn is_plain(&self) -> bool {
         self.smoothing == 0.0 && !self.class_weights && !self.mixed_targets
+    }
+
+    /// The implementation of a single launch, for a loss whose classes are alike and whose rows have one target each, if one
+    /// workgroup is enough for it.
+    fn in_one_workgroup(&self, device: &DeviceProfile) -> Option<Implementation> {
+        let [most_rows, most_classes] = MOST_OF_ONE_WORKGROUP;
+        let is_small = self.batch_size <= most_rows && self.classes <= most_classes;
+        let is_alike = !self.class_weights && !self.mixed_targets;
+        // An invocation loops over its rows, and over the classes of each three times.
+        let trips = self.batch_size.div_ceil(INVOCATIONS) * (1 + 3 * self.classes);
+        let fits = INVOCATIONS <= device.max_workgroup_invocations as usize && trips <= device.loop_trips();
+        let files =
+            shader!("loss/softmax_cross_entropy_whole.wgsl", "loss/mean_over_rows.wgsl", "float_bits.wgsl");
+        let call = || KernelCall {
+            source: files.with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]),
+            constants: vec![
+                ("BATCH_SIZE", self.batch_size.into()),
+                ("CLASSES", self.classes.into()),
+                ("STEPS", self.steps.into()),
+                ("SMOOTHING", self.smoothing.into()),
+            ],
+            bindings: Binding::operands(6),
+            workgroups: [1, 1, 1],
+        };
+        (is_small && is_alike && fits).then(|| Implementation::of(ONE_WORKGROUP, call()).tailored())
     }
 }
 
@@ -299,8 +331,9 @@ impl Op for SoftmaxCrossEntropy {
         })
     }
 
-    /// The total weight of the batch if classes have weights, then each row, then the sum over the rows.
-    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
+    /// One workgroup for everything, if that is enough; or the total weight of the batch if classes have weights, then each
+    /// row, then the sum over the rows.
+    fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         let sizes = || {
             vec![
                 FROM_THE_FIRST_WORKGROUP,
@@ -347,11 +380,9 @@ impl Op for SoftmaxCrossEntropy {
             if !self.is_plain() {
                 rows.source.files.extend(shader!("loss/classes_alike.wgsl").files);
             }
-            return vec![Implementation::of_calls(
-                ROW_A_WORKGROUP,
-                vec![rows, total],
-                vec![self.batch_size; 2],
-            )];
+            let in_two =
+                Implementation::of_calls(ROW_A_WORKGROUP, vec![rows, total], vec![self.batch_size; 2]);
+            return self.in_one_workgroup(device).into_iter().chain([in_two]).collect();
         }
         for call in [&mut rows, &mut total] {
             call.source.files.extend(shader!("loss/mean_over_weights.wgsl").files);
@@ -377,8 +408,8 @@ impl Op for SoftmaxCrossEntropy {
         each * self.batch_size as u64 * self.classes as u64
     }
 
-    /// Sums of 64 strided parts, one after the other; exponentials and logarithms of a few units in the last place. A
-    /// total weight and sums of shares double the number of terms.
+    /// Sums of 64 strided parts, one after the other, or of the classes of a row, which are few then; exponentials and
+    /// logarithms of a few units in the last place. A total weight and sums of shares double the number of terms.
     fn precision(&self) -> Precision {
         let sums = self.classes.div_ceil(64) + self.batch_size.div_ceil(64);
         let summed = if self.is_plain() { sums } else { 2 * sums };

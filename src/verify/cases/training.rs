@@ -20,12 +20,14 @@ pub fn losses() -> Vec<(&'static str, SoftmaxCrossEntropy)> {
         ("a row more than a workgroup", 65, 10, 1),
         ("1000 classes", 3, 1000, 4),
         ("a large batch", 517, 33, 2),
+        ("a large batch of few classes", 517, 10, 2),
     ];
     // name, rows, classes, steps, smoothing, class weights
     let shared = [
         ("smoothing", 9, 10, 2, 0.1, false),
         ("smoothing, one class", 3, 1, 2, 0.5, false),
         ("smoothing, 1000 classes", 5, 1000, 1, 0.1, false),
+        ("smoothing, a large batch of few classes", 300, 32, 2, 0.1, false),
         ("class weights", 66, 10, 2, 0.0, true),
         ("class weights, one row", 1, 7, 1, 0.0, true),
         ("class weights, more classes than rows", 5, 129, 2, 0.0, true),

@@ -10,7 +10,9 @@ use crate::ops::conv::ConvGeometry;
 use crate::ops::conv::winograd::{AMPLIFICATION_OF_4X4, SHORTEST_SUM, is_in_reach};
 use crate::ops::cost::{Cost, CostClass, LAUNCH, travel};
 use crate::ops::gemm::{Product, Quads, TiledKernel};
-use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, best_first, shader};
+use crate::ops::kernel::{
+    Binding, Constant, Implementation, KernelCall, Source, WORKGROUP_SIZE, best_first, shader,
+};
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
 
@@ -152,14 +154,13 @@ impl PassInTiles<'_> {
         let transforms = input + filters + output + factors_and_products;
         let product = self.product().cost(device)?;
         let product = product.max(travel(factors_and_products, device));
-        Some(travel(transforms, device) + product + 4.0 * LAUNCH)
+        Some(travel(transforms, device) + product + 3.0 * LAUNCH)
     }
 
     fn implementation(&self, device: &DeviceProfile) -> Option<Implementation> {
         let workspace = self.workspace()?;
         let product = self.tiled_product(device)?;
-        let [a, b] = self.factors();
-        let mut calls = vec![a, b];
+        let mut calls = vec![self.factors()];
         calls.extend(product.calls);
         calls.push(self.result());
         let workspace = workspace.into_iter().chain(product.workspace).collect();
@@ -171,37 +172,36 @@ impl PassInTiles<'_> {
         })
     }
 
-    /// The transforms of the operands.
-    fn factors(&self) -> [KernelCall; 2] {
+    /// The transforms of both operands, in one launch.
+    fn factors(&self) -> KernelCall {
         let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
-        let patches_of_input = |factor: usize| {
-            let files = shader!("conv/winograd/input.wgsl", "conv/winograd/patches.wgsl");
-            let bindings = [Binding::Operand(0), Binding::Workspace(factor)];
-            self.transform(files, self.all_tiles(), in_channels, bindings)
+        let quads = is_quads(in_channels) && is_quads(out_channels);
+        let of_input = shader!("conv/winograd/input.wgsl", "conv/winograd/patches.wgsl");
+        let of_grad_output = shader!("conv/winograd/grad_output.wgsl", "conv/winograd/patches.wgsl");
+        let filters = shader!("conv/winograd/filters.wgsl").with_sizes(&[self.gradient()]);
+        let tiles = shader!("conv/winograd/grad_tiles.wgsl");
+        let [of_filters, of_tiles] = [out_channels * in_channels, self.all_tiles() * out_channels];
+        // The patches' source and channels, the other factor and the number of its values; then the operands of both and their
+        // places among the products' factors.
+        let (patches, channels, other, values, operands, factors) = match self.pass {
+            FusedPass::Forward(_) => (of_input, in_channels, filters, of_filters, [0, 1], [A, B]),
+            FusedPass::GradInput(_) => (of_grad_output, out_channels, filters, of_filters, [1, 0], [A, B]),
+            FusedPass::GradFilters(_) => (of_input, in_channels, tiles, of_tiles, [0, 1], [B, A]),
         };
-        let filters = |operand: usize| {
-            let bindings = [Binding::Operand(operand), Binding::Workspace(B)];
-            let mut call =
-                self.transform(shader!("conv/winograd/filters.wgsl"), out_channels, in_channels, bindings);
-            call.source.sizes.push(self.gradient());
-            call
-        };
-        let of_grad_output = |files: Source, prologue: Prologue| {
-            let bindings = [Binding::Operand(1), Binding::Workspace(A)];
-            let mut call = self.transform(files, self.all_tiles(), out_channels, bindings);
-            prologue.complete_packets(&mut call, 3, is_quads(out_channels));
-            call
-        };
-        match self.pass {
-            FusedPass::Forward(_) => [patches_of_input(A), filters(1)],
-            FusedPass::GradInput(prologue) => {
-                let files = shader!("conv/winograd/grad_output.wgsl", "conv/winograd/patches.wgsl");
-                [of_grad_output(files, prologue), filters(0)]
-            }
-            FusedPass::GradFilters(prologue) => {
-                [of_grad_output(shader!("conv/winograd/grad_tiles.wgsl"), prologue), patches_of_input(B)]
-            }
+        let bound = |place: usize| [Binding::Operand(operands[place]), Binding::Workspace(factors[place])];
+        let workgroups = |values: usize| (values / width(quads)).div_ceil(WORKGROUP_SIZE as usize);
+        let of_patches = workgroups(self.all_tiles() * channels);
+        let mut files = patches;
+        files.files.extend(other.files);
+        files.sizes.extend(other.sizes);
+        let (source, mut constants) = self.with_tiles(files, quads);
+        constants.push(("PATCH_WORKGROUPS", of_patches.into()));
+        let all = of_patches + workgroups(values);
+        let mut call = KernelCall::new(source, constants, [bound(0), bound(1)].concat(), all);
+        if let FusedPass::GradInput(prologue) | FusedPass::GradFilters(prologue) = self.pass {
+            prologue.complete_packets(&mut call, 3, quads);
         }
+        call
     }
 
     /// The transform of the products.
@@ -233,6 +233,15 @@ impl PassInTiles<'_> {
     /// Launches a transform of `rows` times `channels` values, in the widest packets that the channels allow.
     fn transform(&self, files: Source, rows: usize, channels: usize, bindings: [Binding; 2]) -> KernelCall {
         let quads = is_quads(channels);
+        let (source, constants) = self.with_tiles(files, quads);
+        KernelCall {
+            bindings: bindings.into(),
+            ..KernelCall::elementwise(source, constants, bindings.len(), rows * channels / width(quads))
+        }
+    }
+
+    /// The source of a transform with all that it needs of tiles and packets, and its constants.
+    fn with_tiles(&self, files: Source, quads: bool) -> (Source, Vec<(&'static str, Constant)>) {
         let mut source = files
             .with_sizes(&[("TILE_HEIGHT", self.tile.height as u32), ("TILE_WIDTH", self.tile.width as u32)]);
         let packets =
@@ -247,11 +256,7 @@ impl PassInTiles<'_> {
         let [down, across] = self.tiles();
         let mut constants = self.geometry.constants();
         constants.extend([("TILES_DOWN", down.into()), ("TILES_ACROSS", across.into())]);
-        let elements = rows * channels / if quads { 4 } else { 1 };
-        KernelCall {
-            bindings: bindings.into(),
-            ..KernelCall::elementwise(source, constants, bindings.len(), elements)
-        }
+        (source, constants)
     }
 
     /// The products of all parts, over the scratch buffers.
@@ -297,6 +302,11 @@ impl PassInTiles<'_> {
 
 fn is_quads(channels: usize) -> bool {
     channels.is_multiple_of(4)
+}
+
+/// Number of values of a packet.
+fn width(quads: bool) -> usize {
+    if quads { 4 } else { 1 }
 }
 
 /// Winograd's convolution for a pass; empty if there is nothing to gain.
