@@ -7,15 +7,18 @@
 //! line with the kernel's file, its constants, workgroups and bytes bound, and the operation and implementation that it
 //! serves.
 
+#[path = "shared/profile.rs"]
+mod profile;
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use profile::discrete_gpu;
 use serde_json::{Map, Value, json};
 use wgconv::bench::{Pass, SUITES, suite};
-use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source};
 use wgconv::ops::{Element, Op};
 use wgconv::verify::cases::{self, Case};
@@ -28,17 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
     let multiprocessors = arguments.get(1).map_or(Ok(132), |count| count.parse())?;
-    let device = DeviceProfile {
-        name: "discrete GPU".into(),
-        kind: DeviceKind::DiscreteGpu,
-        min_subgroup_size: 32,
-        max_workgroup_bytes: 48 << 10,
-        max_workgroup_invocations: 1024,
-        max_buffer_bytes: 4 << 30,
-        max_binding_bytes: (4 << 30) - 4,
-        multiprocessors: Some(multiprocessors),
-        max_loop_trips: None,
-    };
+    let device = discrete_gpu(multiprocessors);
     let folder = Path::new(folder);
     fs::create_dir_all(folder)?;
     let mut list = BufWriter::new(File::create(folder.join("kernels.json"))?);

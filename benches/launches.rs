@@ -10,6 +10,8 @@
 //! DEVICE is what `--device` takes; a software rasteriser is allowed. Implementations are those that tuning finds, or with
 //! WGCONV_NO_TUNE=1 those of the rules. Times are medians; the host's is that of recording, encoding and submitting.
 
+#[path = "shared/profile.rs"]
+mod profile;
 mod shared;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,6 +19,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use profile::discrete_gpu;
 use serde_json::{Map, Value, json};
 use shared::{contents, training_plan};
 use wgconv::bench::{BenchDevice, Timing};
@@ -52,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     if let ("rules", [model, batch_size]) = (device.as_str(), work) {
         let plan = training_plan(model, batch_size.parse()?, MOST_STEPS, Prologues::WhereTheyPay)?;
-        let first = |op: &dyn Op| op.implementations(&large_gpu()).swap_remove(0);
+        let first = |op: &dyn Op| op.implementations(&discrete_gpu(132)).swap_remove(0);
         let census = Census::new(&plan, first);
         print(json!({ "step": model, "batch": batch_size }), &census.figures(), &Map::new());
         return Ok(());
@@ -319,21 +322,6 @@ struct Census {
     /// Of all buffers that launches bind, as often as they bind them.
     bytes: u64,
     flops: u64,
-}
-
-/// A GPU of 132 multiprocessors, as an NVIDIA H100 or H200 has.
-fn large_gpu() -> DeviceProfile {
-    DeviceProfile {
-        name: "large GPU".into(),
-        kind: DeviceKind::DiscreteGpu,
-        min_subgroup_size: 32,
-        max_workgroup_bytes: 48 << 10,
-        max_workgroup_invocations: 1024,
-        max_buffer_bytes: 4 << 30,
-        max_binding_bytes: (4 << 30) - 4,
-        multiprocessors: Some(132),
-        ..DeviceProfile::portable()
-    }
 }
 
 impl Census {
