@@ -249,6 +249,7 @@ fn kernels_in_pieces_match_the_definitions() {
     let lonely = [
         "batch/advance.wgsl",
         "loss/softmax_cross_entropy_total.wgsl",
+        "loss/softmax_cross_entropy_whole.wgsl",
         "loss/total_weight.wgsl",
         "optimizer/gradient_norm_total.wgsl",
     ];
