@@ -17,7 +17,7 @@ use wgconv::files::CacheFolder;
 use wgconv::gpu::{Adapter, GpuExecutor, Preference, ShaderChecks, Tuning, TuningNotice};
 use wgconv::network::{Network, Weights, presets};
 use wgconv::ops::kernel::{Constant, Implementation, KernelCall, Source};
-use wgconv::ops::{CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision, Read};
+use wgconv::ops::{CpuForm, HostBuffer, Op, Operand, Operands, Precision, Read};
 use wgconv::plan::{ChosenBy, Executor, Plan, Workbench};
 use wgconv::train::{TrainSettings, Trainer};
 use wgconv::verify::cases;
@@ -519,9 +519,7 @@ fn every_operation_has_a_plain_kernel_to_be_checked_against() {
             assert_eq!(unique.len(), names.len(), "{case}: {names:?}");
             let reference = case.op.reference_implementation(device);
             assert_eq!(Some(&reference.name), names.last(), "{case}: {names:?}");
-            // Operations on indices are not tuned, so that nothing is checked against another.
-            let is_tuned = case.op.operands().iter().all(|operand| operand.element == Element::Real);
-            assert!(names.len() == 1 || !is_tuned || reference.name == "direct", "{case}: {names:?}");
+            assert!(names.len() == 1 || reference.name == "direct", "{case}: {names:?}");
         }
     }
 }

@@ -54,8 +54,8 @@ pub struct SoftmaxCrossEntropy {
 
 const OPERATION: &str = "softmax_cross_entropy";
 
-/// The name of the implementation on a GPU that takes any size.
-const ROW_A_WORKGROUP: &str = "row_a_workgroup";
+/// The name of the implementation on a GPU that takes any size: a row a workgroup.
+const DIRECT: &str = "direct";
 
 /// The name of the one in a single launch, and the largest numbers of rows and classes that one workgroup takes on.
 const ONE_WORKGROUP: &str = "one_workgroup";
@@ -139,9 +139,12 @@ impl SoftmaxCrossEntropy {
         // An invocation loops over its rows, and over the classes of each three times.
         let trips = self.batch_size.div_ceil(INVOCATIONS) * (1 + 3 * self.classes);
         let fits = INVOCATIONS <= device.max_workgroup_invocations as usize && trips <= device.loop_trips();
+        if !(is_small && is_alike && fits) {
+            return None;
+        }
         let files =
             shader!("loss/softmax_cross_entropy_whole.wgsl", "loss/mean_over_rows.wgsl", "float_bits.wgsl");
-        let call = || KernelCall {
+        let call = KernelCall {
             source: files.with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]),
             constants: vec![
                 ("BATCH_SIZE", self.batch_size.into()),
@@ -152,7 +155,7 @@ impl SoftmaxCrossEntropy {
             bindings: Binding::operands(6),
             workgroups: [1, 1, 1],
         };
-        (is_small && is_alike && fits).then(|| Implementation::of(ONE_WORKGROUP, call()).tailored())
+        Some(Implementation::of(ONE_WORKGROUP, call).tailored())
     }
 }
 
@@ -380,8 +383,7 @@ impl Op for SoftmaxCrossEntropy {
             if !self.is_plain() {
                 rows.source.files.extend(shader!("loss/classes_alike.wgsl").files);
             }
-            let in_two =
-                Implementation::of_calls(ROW_A_WORKGROUP, vec![rows, total], vec![self.batch_size; 2]);
+            let in_two = Implementation::of_calls(DIRECT, vec![rows, total], vec![self.batch_size; 2]);
             return self.in_one_workgroup(device).into_iter().chain([in_two]).collect();
         }
         for call in [&mut rows, &mut total] {
@@ -397,7 +399,7 @@ impl Op for SoftmaxCrossEntropy {
             workgroups: [1, 1, 1],
         };
         let workspace = vec![self.batch_size, self.batch_size, 1];
-        vec![Implementation::of_calls(ROW_A_WORKGROUP, vec![weights, rows, total], workspace)]
+        vec![Implementation::of_calls(DIRECT, vec![weights, rows, total], workspace)]
     }
 
     /// A comparison, a difference, an exponential, a sum, a quotient and a product for each logit; if every class has a
