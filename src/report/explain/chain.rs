@@ -52,7 +52,8 @@ impl Explainer {
     /// which the run's frozen variables are exempt.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an image of another size or a pattern of the run that freezes nothing; [`Error::Memory`] when there is too little memory.
+    /// [`Error::Invalid`] for an image of another size or a pattern of the run that freezes nothing; [`Error::Memory`] when
+    /// there is too little memory.
     pub fn new(
         network: &Network,
         config: &RunConfig,

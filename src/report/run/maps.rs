@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::answers::TOP;
 use super::lens::{Lens, Sight, Stage};
+use super::page::scale;
 use super::shown;
 use super::story::{MapConvolution, MapLayer, MapNumbers, MappedImage, Maps, Reason};
 use crate::Result;
@@ -24,9 +25,6 @@ const FEWEST_MAPS: usize = 16;
 
 /// Fewest epochs whose maps are shown, where there are as many: maps are left out first.
 const FEWEST_EPOCHS: usize = 4;
-
-/// The share of the last epoch's values that are as bright as can be, so that a few large ones do not leave the others black.
-const BEYOND_WHITE: f64 = 0.005;
 
 /// Images that are looked at in a batch.
 const BATCH_SIZE: usize = 4;
@@ -226,20 +224,11 @@ fn planes(values: &[f32], shape: ImageShape, most: usize) -> Vec<f32> {
     (0..channels.min(most)).flat_map(|map| values.iter().skip(map).step_by(channels).copied()).collect()
 }
 
-/// The values that are black and white, such that all but [`BEYOND_WHITE`] of these lie between: zero is always within; where
-/// there are negative values, it lies in the middle.
-fn range<'a>(values: impl Iterator<Item = &'a Vec<f32>>) -> [f32; 2] {
-    let mut values: Vec<f32> = values.flatten().copied().filter(|value| value.is_finite()).collect();
-    let is_signed = values.iter().any(|&value| value < 0.0);
-    values.iter_mut().for_each(|value| *value = value.abs());
-    let beyond = (values.len() as f64 * BEYOND_WHITE) as usize;
-    let largest = values.iter().copied().fold(0.0, f32::max);
-    let nearly_largest = match values.len() {
-        0 => 0.0,
-        count => *values.select_nth_unstable_by(count - 1 - beyond, f32::total_cmp).1,
-    };
-    // A layer that is almost everywhere zero is shown all the same.
-    let white = if nearly_largest > 0.0 { nearly_largest } else { largest.max(f32::MIN_POSITIVE) };
+/// The values that are black and white, by the [scale] of these: zero is always within; where there are negative values, it
+/// lies in the middle.
+fn range<'a>(values: impl Iterator<Item = &'a Vec<f32>> + Clone) -> [f32; 2] {
+    let is_signed = values.clone().flatten().any(|value| value.is_finite() && *value < 0.0);
+    let white = scale(values.flatten());
     if is_signed { [-white, white] } else { [0.0, white] }
 }
 
@@ -353,7 +342,7 @@ mod tests {
 
     #[test]
     fn shades_span_the_range_and_zero_is_black_or_grey() {
-        let positive = range([vec![0.0, 2.0], vec![1.0]].iter());
+        let positive = range([[0.0, 2.0].repeat(100), vec![1.0; 100]].iter());
         assert_eq!([0.0, 1.0, 2.0].map(|value| shade(value, positive)), [0, 128, 255]);
         let signed = range([vec![-1.0, 0.5]].iter());
         assert_eq!([-1.0, 0.0, 1.0, f32::NAN].map(|value| shade(value, signed)), [0, 128, 255, 0]);

@@ -176,28 +176,28 @@ impl PassInTiles<'_> {
     fn factors(&self) -> KernelCall {
         let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
         let quads = is_quads(in_channels) && is_quads(out_channels);
-        let of_input = shader!("conv/winograd/input.wgsl", "conv/winograd/patches.wgsl");
-        let of_grad_output = shader!("conv/winograd/grad_output.wgsl", "conv/winograd/patches.wgsl");
+        let tiles = self.all_tiles();
+        let of_input =
+            (shader!("conv/winograd/input.wgsl", "conv/winograd/patches.wgsl"), tiles * in_channels);
+        let of_grad_output =
+            (shader!("conv/winograd/grad_output.wgsl", "conv/winograd/patches.wgsl"), tiles * out_channels);
         let filters = shader!("conv/winograd/filters.wgsl").with_sizes(&[self.gradient()]);
-        let tiles = shader!("conv/winograd/grad_tiles.wgsl");
-        let [of_filters, of_tiles] = [out_channels * in_channels, self.all_tiles() * out_channels];
-        // The patches' source and channels, the other factor and the number of its values; then the operands of both and their
-        // places among the products' factors.
-        let (patches, channels, other, values, operands, factors) = match self.pass {
-            FusedPass::Forward(_) => (of_input, in_channels, filters, of_filters, [0, 1], [A, B]),
-            FusedPass::GradInput(_) => (of_grad_output, out_channels, filters, of_filters, [1, 0], [A, B]),
-            FusedPass::GradFilters(_) => (of_input, in_channels, tiles, of_tiles, [0, 1], [B, A]),
+        let filters = (filters, out_channels * in_channels);
+        let grad_tiles = (shader!("conv/winograd/grad_tiles.wgsl"), tiles * out_channels);
+        let bound = |operand, factor| [Binding::Operand(operand), Binding::Workspace(factor)];
+        // The patches and the other factor, each with its number of transforms of one channel, and the bindings of both.
+        let ((mut files, patches), (other, others), bindings) = match self.pass {
+            FusedPass::Forward(_) => (of_input, filters, [bound(0, A), bound(1, B)]),
+            FusedPass::GradInput(_) => (of_grad_output, filters, [bound(1, A), bound(0, B)]),
+            FusedPass::GradFilters(_) => (of_input, grad_tiles, [bound(0, B), bound(1, A)]),
         };
-        let bound = |place: usize| [Binding::Operand(operands[place]), Binding::Workspace(factors[place])];
-        let workgroups = |values: usize| (values / width(quads)).div_ceil(WORKGROUP_SIZE as usize);
-        let of_patches = workgroups(self.all_tiles() * channels);
-        let mut files = patches;
         files.files.extend(other.files);
         files.sizes.extend(other.sizes);
         let (source, mut constants) = self.with_tiles(files, quads);
-        constants.push(("PATCH_WORKGROUPS", of_patches.into()));
-        let all = of_patches + workgroups(values);
-        let mut call = KernelCall::new(source, constants, [bound(0), bound(1)].concat(), all);
+        let [patches, others] =
+            [patches, others].map(|values| (values / width(quads)).div_ceil(WORKGROUP_SIZE as usize));
+        constants.push(("PATCH_WORKGROUPS", patches.into()));
+        let mut call = KernelCall::new(source, constants, bindings.concat(), patches + others);
         if let FusedPass::GradInput(prologue) | FusedPass::GradFilters(prologue) = self.pass {
             prologue.complete_packets(&mut call, 3, quads);
         }

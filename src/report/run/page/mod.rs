@@ -25,6 +25,7 @@ use super::Story;
 
 pub use cells::cells;
 pub use pictures::pictures;
+pub(super) use sheets::scale;
 
 /// The style of the page.
 pub(crate) const STYLE: &str = include_str!("style.css");
