@@ -36,15 +36,15 @@ pub fn brightness(value: f32) -> u8 {
     if value.is_nan() { 128 } else { (127.5 + 127.5 * value.clamp(-1.0, 1.0)).round() as u8 }
 }
 
-/// What stands for 1 on the scale of these numbers: the magnitude that one in 200 exceeds, so that a single large one does
-/// not make all others pale. Never zero.
+/// What stands for 1 on the scale of these numbers: the smallest magnitude that at most one in 200 exceeds, so that a
+/// single large one does not make all others pale. Never zero.
 pub fn scale<'a>(values: impl IntoIterator<Item = &'a f32>) -> f32 {
     let mut magnitudes: Vec<f32> =
         values.into_iter().map(|value| value.abs()).filter(|value| value.is_finite()).collect();
     if magnitudes.is_empty() {
         return 1.0;
     }
-    let place = (magnitudes.len() - 1) * 199 / 200;
+    let place = magnitudes.len() - 1 - magnitudes.len() / 200;
     let (_, scale, above) = magnitudes.select_nth_unstable_by(place, f32::total_cmp);
     let scale = if *scale > 0.0 { *scale } else { above.iter().copied().fold(0.0, f32::max) };
     if scale > 0.0 { scale } else { 1.0 }
