@@ -8,14 +8,19 @@ mod common;
 mod workplace;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use wgconv::data::{self, DataSplits, LoadOptions};
+use wgconv::Error;
+use wgconv::data::{self, DataSplits, LoadOptions, Normalisation, Preprocessing};
 use wgconv::gpu::ShaderChecks;
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
 use wgconv::layers::Conv2d;
 use wgconv::network::Network;
-use wgconv::plan::Executor;
-use wgconv::train::{Basis, Checkpoint, Evaluation, TrainSettings, TrainState, Trainer};
+use wgconv::ops::HostBuffer;
+use wgconv::plan::{BufferId, Executor, Memory, Pending, Plan, Prepared};
+use wgconv::train::{
+    Basis, Checkpoint, Evaluation, Recorder, RunConfig, RunFolder, TrainSettings, TrainState, Trainer,
+};
 use workplace::{Workplace, files};
 
 fn digits() -> DataSplits {
@@ -352,4 +357,109 @@ mod kills {
             assert_survives("--device gpu --allow-software", rustix::process::Signal::KILL, kills(), 3);
         }
     }
+}
+
+/// A CPU that fails, as a GPU that is lost does, after some runs of plans.
+struct Lost {
+    cpu: CpuExecutor,
+    runs: usize,
+}
+
+impl Lost {
+    fn use_it(&self) -> wgconv::Result<()> {
+        match self.runs {
+            0 => Err(Error::Device {
+                device: "a GPU".into(),
+                operation: "running a plan".into(),
+                cause: "the device was lost".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Executor for Lost {
+    fn device_name(&self) -> String {
+        self.cpu.device_name()
+    }
+    fn max_buffer_bytes(&self) -> u64 {
+        self.cpu.max_buffer_bytes()
+    }
+    fn prepare(&mut self, plan: Arc<Plan>) -> wgconv::Result<Prepared> {
+        self.cpu.prepare(plan)
+    }
+    fn memory(&self, plan: &Plan) -> Memory {
+        self.cpu.memory(plan)
+    }
+    fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> wgconv::Result<()> {
+        self.use_it().and_then(|()| self.cpu.write(prepared, buffer, data))
+    }
+    fn run(&mut self, prepared: Prepared, times: usize) -> wgconv::Result<()> {
+        self.runs = self.runs.saturating_sub(1);
+        self.use_it().and_then(|()| self.cpu.run(prepared, times))
+    }
+    fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> wgconv::Result<Box<dyn Pending>> {
+        self.use_it().and_then(|()| self.cpu.read_later(prepared, buffer))
+    }
+    fn wait(&mut self) -> wgconv::Result<()> {
+        self.use_it().and_then(|()| self.cpu.wait())
+    }
+    fn clear(&mut self) {
+        self.cpu.clear();
+    }
+}
+
+/// Whenever a device is lost, the error says in one line what is saved, and that is enough to go on to the same bits.
+#[test]
+fn a_lost_device_leaves_the_last_epoch() {
+    let data = digits();
+    let settings = TrainSettings { epochs: 3, ..settings() };
+    let basis = || Basis::new(&network(&data), &settings, &data);
+    let trainer = |executor: Box<dyn Executor>| {
+        Trainer::new(executor, network(&data), &data, settings.clone()).unwrap()
+    };
+    let config = RunConfig {
+        version: "test".into(),
+        data: "synthetic".into(),
+        device: "cpu".into(),
+        limit: None,
+        validation: None,
+        labels: None,
+        skip_broken: false,
+        classes: (0..10).map(|class| class.to_string()).collect(),
+        preprocessing: Preprocessing::new(data.train.image, Normalisation::measure(&data.train)),
+        training: settings.clone(),
+    };
+    let mut whole = trainer(Box::new(CpuExecutor::new()));
+    let expected = train(&mut whole, 3).2;
+    let folder = tempfile::tempdir().unwrap();
+    let mut saved = Vec::new();
+    for runs in 1.. {
+        let path = folder.path().join(format!("run-{runs}"));
+        let mut recorder =
+            Recorder::new(RunFolder::create(&path, &config, &network(&data)).unwrap(), basis());
+        let lost = Lost { cpu: CpuExecutor::new(), runs };
+        let Err(error) = trainer(Box::new(lost)).run(&mut [&mut recorder]) else { break };
+        let text = error.to_string();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let (run, _, network) = RunFolder::open(&path).unwrap();
+        let Ok(checkpoint) = run.load_checkpoint() else {
+            assert!(
+                text.ends_with("the device was lost; nothing is saved, since no epoch was done"),
+                "{text}"
+            );
+            continue;
+        };
+        let resume = format!("`wgconv train --resume {}` goes on from there", path.display());
+        assert!(text.ends_with(&format!("the device was lost; the last epoch is saved, {resume}")), "{text}");
+        saved.push(checkpoint.state.epochs);
+        let mut recorder = Recorder::resume(run, basis(), &checkpoint).unwrap();
+        let mut resumed =
+            Trainer::new(Box::new(CpuExecutor::new()), network, &data, settings.clone()).unwrap();
+        resumed.restore(&checkpoint.state).unwrap();
+        resumed.run(&mut [&mut recorder]).unwrap();
+        assert_eq!(resumed.state().unwrap(), expected, "lost at run {runs}");
+    }
+    saved.dedup();
+    assert_eq!(saved, [1, 2], "it was lost in each epoch");
 }

@@ -46,19 +46,22 @@ impl Trainer {
                     ControlFlow::Continue(())
                 }
             });
-            let report = match report {
-                Ok(report) => report,
+            let ended = report.and_then(|report| {
+                let mut ended = report.evaluation.is_none();
+                for observer in observers.iter_mut() {
+                    ended |= observer.epoch(self, &report)?.is_break();
+                }
+                Ok(ended)
+            });
+            let ended = match ended {
+                Ok(ended) => ended,
                 Err(error) => {
                     return Err(observers
                         .iter_mut()
                         .fold(error, |error, observer| observer.failed(self, error)));
                 }
             };
-            let mut ended = false;
-            for observer in observers.iter_mut() {
-                ended |= observer.epoch(self, &report)?.is_break();
-            }
-            if ended || report.evaluation.is_none() {
+            if ended {
                 break;
             }
         }

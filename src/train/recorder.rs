@@ -44,12 +44,14 @@ pub struct Recorder {
     run: RunFolder,
     basis: Basis,
     best: Option<Best>,
+    /// Whether a state is saved.
+    has_state: bool,
 }
 
 impl Recorder {
     /// Records a new training.
     pub fn new(run: RunFolder, basis: Basis) -> Self {
-        Recorder { run, basis, best: None }
+        Recorder { run, basis, best: None, has_state: false }
     }
 
     /// Continues the record of a run from a checkpoint of it; figures of later epochs are dropped.
@@ -58,7 +60,7 @@ impl Recorder {
     /// [`Error::Io`] or [`Error::File`] when the earlier figures cannot be read.
     pub fn resume(run: RunFolder, basis: Basis, checkpoint: &Checkpoint) -> Result<Self> {
         run.keep_metrics(checkpoint.state.epochs)?;
-        Ok(Recorder { run, basis, best: checkpoint.best })
+        Ok(Recorder { run, basis, best: checkpoint.best, has_state: true })
     }
 
     /// The run's folder.
@@ -115,6 +117,7 @@ impl Recorder {
         }
         self.run.save_checkpoint(&Checkpoint { state, best, basis: self.basis.clone() })?;
         self.best = best;
+        self.has_state = true;
         Ok(())
     }
 
@@ -139,13 +142,23 @@ impl Observer for Recorder {
     }
 
     /// A bad step changes no weight, so the weights are worth a look; but they must not replace those of an epoch
-    /// whose losses were finite.
+    /// whose losses were finite. A device that failed gives back no weights: those of the last epoch are saved.
     fn failed(&mut self, trainer: &mut Trainer, error: Error) -> Error {
         match error {
             Error::NotFinite { what, loss, place } => match self.save_what_is_left(trainer) {
                 Ok(saved) => Error::NotFinite { what, loss, place: format!("{place}; {saved}") },
                 Err(error) => error,
             },
+            Error::Device { device, operation, cause } => {
+                let run = self.run.path().display();
+                let left = match self.has_state {
+                    true => {
+                        format!("the last epoch is saved, `wgconv train --resume {run}` goes on from there")
+                    }
+                    false => "nothing is saved, since no epoch was done".into(),
+                };
+                Error::Device { device, operation, cause: format!("{cause}; {left}") }
+            }
             error => error,
         }
     }
