@@ -25,7 +25,7 @@ use shared::{contents, training_plan};
 use wgconv::bench::{BenchDevice, Timing};
 use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::executors::OpenOptions;
-use wgconv::gpu::Tuning;
+use wgconv::gpu::{LateSums, Tuning};
 use wgconv::ops::ceilings::FmaRate;
 use wgconv::ops::kernel::{Binding, Implementation, KernelCall, Source};
 use wgconv::ops::{CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision};
@@ -55,8 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     if let ("rules", [model, batch_size]) = (device.as_str(), work) {
         let plan = training_plan(model, batch_size.parse()?, MOST_STEPS, Prologues::WhereTheyPay)?;
-        let first = |op: &dyn Op| op.implementations(&discrete_gpu(132)).swap_remove(0);
-        let census = Census::new(&plan, first);
+        let profile = discrete_gpu(132);
+        let census = Census::new(&plan, &profile, |op| op.implementations(&profile).swap_remove(0));
         print(json!({ "step": model, "batch": batch_size }), &census.figures(), &Map::new());
         return Ok(());
     }
@@ -89,7 +89,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         [model, batch_size] => {
             let batch_size: usize = batch_size.parse()?;
             let plan = Arc::new(training_plan(model, batch_size, MOST_STEPS, Prologues::WhereTheyPay)?);
-            let census = Census::new(&plan, |op| {
+            let census = Census::new(&plan, &profile, |op| {
                 let (name, _) = executor.choose(op);
                 let mut named = op.implementations(&profile).into_iter().filter(|found| found.name == name);
                 named.next().expect("the implementation that was chosen")
@@ -337,16 +337,32 @@ impl Census {
         ]
     }
 
-    fn new(plan: &Plan, mut choose: impl FnMut(&dyn Op) -> Implementation) -> Self {
-        let chosen: Vec<Implementation> = plan.steps().map(|step| choose(step.op.as_ref())).collect();
+    fn new(plan: &Plan, profile: &DeviceProfile, mut choose: impl FnMut(&dyn Op) -> Implementation) -> Self {
+        let mut chosen: Vec<Implementation> = plan.steps().map(|step| choose(step.op.as_ref())).collect();
+        let late_sums = LateSums::take_from(plan, &mut chosen, profile, u64::MAX);
         let workspace: Vec<Vec<usize>> = chosen.iter().map(|chosen| chosen.workspace.clone()).collect();
-        let allocation = Allocation::new(plan, &workspace);
+        let lasting: Vec<Vec<(usize, usize)>> = late_sums.iter().map(|late| late.slices.clone()).collect();
+        let allocation = Allocation::new(plan, &workspace, &lasting);
         let arena_of = plan.arena_of_buffers();
         let mut census = Census::default();
         let mut programs = HashSet::new();
+        let mut note_program = |call: &KernelCall| {
+            programs.insert((call.source.compose(), format!("{:?}", call.constants)));
+        };
         // Whether a piece of memory was last bound to be written.
         let mut is_written: HashMap<String, bool> = HashMap::new();
-        for ((step, implementation), scratch) in plan.steps().zip(&chosen).zip(&allocation.of_workspace) {
+        let steps = plan.steps().zip(&chosen).zip(&allocation.of_workspace);
+        for (place, ((step, implementation), scratch)) in steps.enumerate() {
+            for late in late_sums.iter().filter(|_| place == LateSums::before(plan)) {
+                // It waits for the gradients, and the update for it.
+                census.launches += 1;
+                census.barriers += 1;
+                *census.by_op.entry(late.launch.name).or_default() += 1;
+                let slices =
+                    late.slices.iter().map(|&(step, own)| Element::Real.bytes(chosen[step].workspace[own]));
+                census.bytes += slices.sum::<u64>();
+                late.launch.calls.iter().for_each(&mut note_program);
+            }
             census.flops += step.op.flops();
             for call in &implementation.calls {
                 let text = call.source.compose();
@@ -367,7 +383,11 @@ impl Census {
                         }
                         Binding::Workspace(buffer) => {
                             let elements = implementation.workspace[buffer];
-                            (format!("slot {}", scratch[buffer]), Element::Real.bytes(elements))
+                            let waits =
+                                late_sums.iter().position(|late| late.slices.contains(&(place, buffer)));
+                            let memory = waits.map(|late| format!("slices {late}"));
+                            let of_slot = || format!("slot {}", scratch[buffer]);
+                            (memory.unwrap_or_else(of_slot), Element::Real.bytes(elements))
                         }
                     };
                     let writes = text.contains(&format!("@binding({number}) var<storage, read_write>"));
@@ -377,7 +397,7 @@ impl Census {
                 census.launches += 1;
                 *census.by_op.entry(step.op.name()).or_default() += 1;
                 census.barriers += usize::from(waits);
-                programs.insert((text, format!("{:?}", call.constants)));
+                note_program(call);
             }
         }
         census.programs = programs.len();

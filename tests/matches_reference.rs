@@ -166,7 +166,9 @@ fn kernels_for_other_devices_match_the_definitions() {
     }
     let mut missing = Vec::new();
     for op in ["conv2d.forward", "conv2d.grad_filters", "conv2d.grad_input"] {
-        for tile in [[128, 128], [128, 64], [64, 128], [64, 64], [128, 32], [32, 128], [32, 32]] {
+        let large = [[128, 128], [128, 64], [64, 128], [64, 64]];
+        let narrow = [[256, 32], [32, 256], [256, 16], [16, 256], [128, 32], [32, 128], [32, 32]];
+        for tile in large.into_iter().chain(narrow) {
             let is_proved = seen.iter().any(|(seen_op, _, sizes)| {
                 let size = |name: &str| sizes.iter().find(|(found, _)| *found == name).map(|&(_, size)| size);
                 *seen_op == op

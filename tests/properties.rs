@@ -99,10 +99,11 @@ fn every_convolution_agrees_with_its_definition() {
     let result = runner(60).run(&(convolutions(), epilogues), |(geometry, (bias, activation))| {
         let epilogue = Epilogue { bias, activation, ..Epilogue::NONE };
         let prologue = activation.and_then(Prologue::of).unwrap_or_default();
+        let of_filters = ConvGradFilters { with_bias: bias, ..ConvGradFilters::new(geometry) };
         check(&mut gpu.borrow_mut(), || -> Vec<Box<dyn Op>> {
             vec![
                 Box::new(ConvForward::new(geometry).with_epilogue(epilogue)),
-                Box::new(ConvGradFilters::new(geometry).with_prologue(prologue)),
+                Box::new(of_filters.with_prologue(prologue)),
                 Box::new(ConvGradInput::new(geometry).with_prologue(prologue)),
             ]
         })

@@ -19,12 +19,13 @@ use wgconv::ops::add::Add;
 use wgconv::ops::bias::BiasGrad;
 use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use wgconv::ops::kernel::{
-    Binding, Constant, ENTRY_POINT, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, WORKGROUP_SIZE,
+    Binding, Constant, ENTRY_POINT, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, SliceSum,
+    WORKGROUP_SIZE,
 };
 use wgconv::ops::optimizer::{Group, Update, UpdateOptions};
 use wgconv::ops::span::padded;
 use wgconv::ops::window::{Padding, WindowOptions};
-use wgconv::ops::{Element, Op, Operand};
+use wgconv::ops::{Element, Op, Operand, SumTable};
 use wgconv::tensor::ImageShape;
 use wgconv::verify::cases;
 
@@ -33,9 +34,10 @@ const MAX_BINDINGS: usize = 8;
 
 /// A kernel that serves every operation has its own names for its bindings. All other kernels must use the names of
 /// operands.
-const GENERIC: [(&str, &[&str]); 2] = [
+const GENERIC: [(&str, &[&str]); 3] = [
     ("gemm/sum_slices.wgsl", &["slices", "result"]),
     ("gemm/sum_slices_side_by_side.wgsl", &["slices", "result"]),
+    ("gemm/sum_slices_late.wgsl", &["slices", "table", "result"]),
 ];
 
 /// The smallest possible device, a large one, and a software rasteriser, which has kernels of its own.
@@ -250,11 +252,16 @@ fn scalar(module: &Module, ty: Handle<Type>) -> Option<Scalar> {
     }
 }
 
-/// The scalar type of an array's elements, and the number of scalars per element: one, or those of a vector.
+/// The scalar type of an array's elements, and the number of scalars per element: one, or those of a vector or a structure.
 fn element(module: &Module, ty: Handle<Type>) -> Option<(Scalar, usize)> {
     match module.types[ty].inner {
         TypeInner::Scalar(scalar) => Some((scalar, 1)),
         TypeInner::Vector { size, scalar } => Some((scalar, size as usize)),
+        TypeInner::Struct { ref members, .. } => {
+            let first = scalar(module, members.first()?.ty)?;
+            let alike = members.iter().all(|member| scalar(module, member.ty) == Some(first));
+            alike.then_some((first, members.len()))
+        }
         _ => None,
     }
 }
@@ -390,6 +397,34 @@ fn every_kernel_agrees_with_its_operation_and_its_device() {
     );
 }
 
+/// Slices of two sums and the launch that adds them for an executor, which belongs to no operation.
+fn late_sums(device: &DeviceProfile) -> (SumTable, KernelCall) {
+    let mut table = SumTable::default();
+    let sum = |elements, slices, lanes| SliceSum { call: 1, scratch: 0, result: 0, elements, slices, lanes };
+    table.push(&sum(1000, 5, 1), 0, 64, device);
+    table.push(&sum(10, 70, 32), 5056, 1088, device);
+    let call = table.call(device);
+    (table, call)
+}
+
+#[test]
+fn the_launch_that_adds_the_sums_of_several_operations_keeps_to_the_rules() {
+    for device in devices() {
+        let (table, call) = late_sums(&device);
+        let workspace = [5056 + 704, table.rows.len()];
+        let check = |operand: Operand| check_call(&[operand], &[], &workspace, &call, &device);
+        assert_eq!(check(Operand::write("result", [1152])), Ok(()));
+        assert!(check(Operand::read("result", [1152])).unwrap_err().contains("expected Read"));
+        let rows = table.rows.chunks_exact(table.rows.len() / call.workgroups[0] as usize);
+        // Each workgroup begins where the one before it ends.
+        let firsts: Vec<[u32; 2]> = rows.map(|row| [row[4], row[5]]).collect();
+        let width = firsts[1][1] as usize;
+        let expected = (0..1000).step_by(width).map(|first| [64, first as u32]);
+        let of_second = (0..10).step_by(width / 32).map(|first| [1088, first as u32]);
+        assert_eq!(firsts, expected.chain(of_second).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn every_shader_is_used_by_a_case() {
     let mut used = HashSet::new();
@@ -397,6 +432,7 @@ fn every_shader_is_used_by_a_case() {
         let sources = implementation.calls.iter().map(|call| &call.source);
         used.extend(sources.flat_map(|source| &source.files).map(|text| text.to_string()));
     });
+    used.extend(late_sums(&DeviceProfile::portable()).1.source.files.iter().map(|text| text.to_string()));
     let mut files = shader_files();
     assert_eq!(orphans(&files, &used), Vec::<&str>::new());
     files.insert("forgotten.wgsl".into(), "// A kernel that is never launched.".into());
@@ -563,7 +599,7 @@ fn a_generic_kernel_is_excused_by_name_alone() {
     assert!(error.contains("binding 1 is result, expected grad_bias"), "{error}");
     let error = check_changed(&op, |call| {
         replace(call, "> slices", "> parts");
-        replace(call, "slices[slice", "parts[slice");
+        replace(call, "slices[place", "parts[place");
     })
     .unwrap_err();
     assert!(error.contains("binding 0 is parts, expected slices"), "{error}");

@@ -1,7 +1,7 @@
 // Matrix product, tiled: result[m,n] = sum over k of a(m,k) * b(k,n), for matrices that need not exist in memory.
 // The file that it is appended to defines where the values are (a_line, a_step, a_next, a_present, a_packet, likewise
-// b, and store); files beside this one define how many are moved at a time. A part is an independent product; the sum
-// over k is split into SLICES.
+// b, and store); files beside this one define how many are moved at a time, and whether the sums over k of the lines of a
+// are wanted. A part is an independent product; the sum over k is split into SLICES.
 // An invocation owns THREAD_M x THREAD_N results and fetches a block of 4 x 4 values of a, of b, or of both for each step
 // of TILE_K; a workgroup owns TILE_M x TILE_N results in one slice.
 // Launched by src/ops/gemm/tiled.rs, which also appends the tile sizes as const lines.
@@ -18,16 +18,23 @@ const INVOCATIONS: u32 = THREADS_M * THREADS_N;
 // Whether an invocation may fetch a block of a and one of b, rather than of only one of them.
 const FETCHES_BOTH: bool = A_BLOCKS + B_BLOCKS > INVOCATIONS;
 const_assert A_BLOCKS <= INVOCATIONS && B_BLOCKS <= INVOCATIONS;
-// Invocations that run together own 4 x 8 of the tile's threads, so that they share the values that they read.
-const LANES_M: u32 = 4u;
-const LANES_N: u32 = 8u;
+// Invocations that run together own 4 x 8 of the tile's threads, or 8 x 4 in a narrow one, so that they share the values that
+// they read. Of two neighbours, and of those next to them, one has the same place in m or in n as the other: hardware that
+// serves a quarter of them at a time then reads every packet once.
+const LANES_N: u32 = min(8u, THREADS_N);
+const LANES_M: u32 = 32u / LANES_N;
 const_assert THREADS_M % LANES_M == 0u && THREADS_N % LANES_N == 0u;
 // Number of steps that are unrolled.
 const UNROLLED: u32 = 4u;
 
-// a [TILE_K,TILE_M], followed by b [TILE_K,TILE_N], once or twice: while one is read, the other is filled.
-const TILE_PACKETS: u32 = TILE_K * (A_PITCH + B_PITCH);
-var<workgroup> tiles: array<vec4<f32>, TILES * TILE_PACKETS>;
+// a [TILE_K,TILE_M] and b [TILE_K,TILE_N], once or twice: while one is read, the other is filled. An array for each loop, so
+// that an unrolled loop's index becomes part of an instruction.
+alias LineOfA = array<array<vec4<f32>, THREADS_M>, THREAD_M / 4u>;
+alias LineOfB = array<array<vec4<f32>, THREADS_N>, THREAD_N / 4u>;
+var<workgroup> a_tiles: array<array<array<LineOfA, UNROLLED>, TILE_K / UNROLLED>, TILES>;
+var<workgroup> b_tiles: array<array<array<LineOfB, UNROLLED>, TILE_K / UNROLLED>, TILES>;
+// A block of values is as long as an unrolled loop.
+const_assert UNROLLED == 4u;
 
 // Whether no step goes past the end of its part's sum.
 override WHOLE_STEPS: bool = REDUCTION_UNIT % TILE_K == 0u;
@@ -40,15 +47,14 @@ struct Block {
     present: array<vec4<bool>, 4>,
 }
 
-// A block that an invocation fetches for each step (of a, of b, or none): its lines, its first k and its place in a
-// tile.
+// A block that an invocation fetches for each step (of a, of b, or none): its lines, and its place in a tile, the numbers of
+// its four lines and of its four steps of k.
 struct Errand {
     is_a: bool,
     is_b: bool,
     lines: array<Place, 4>,
-    k: u32,
-    place: u32,
-    pitch: u32,
+    line: u32,
+    k_block: u32,
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -80,10 +86,13 @@ fn main(
 
     let lane = invocation % (LANES_M * LANES_N);
     let lanes = invocation / (LANES_M * LANES_N);
-    let thread_m = lane / LANES_N + lanes / (THREADS_N / LANES_N) * LANES_M;
-    let thread_n = lane % LANES_N + lanes % (THREADS_N / LANES_N) * LANES_N;
+    let thread_m = lane % 2u + lane / (2u * LANES_N) * 2u + lanes / (THREADS_N / LANES_N) * LANES_M;
+    let thread_n = lane / 2u % LANES_N + lanes % (THREADS_N / LANES_N) * LANES_N;
 
     var sums: array<vec4<f32>, THREAD_M * THREAD_N / 4u>;
+    // One workgroup for each line of a, slice and part sums the lines, as it fetches them.
+    let sums_lines = SUMS_LINES && first_n == 0u;
+    var own_line_sums: vec4<f32>;
     let begin_k = slice * SLICE_K;
     var block: Block;
     var second_block: Block;
@@ -96,7 +105,10 @@ fn main(
     }
     var half = 0u;
     for (var first_k = begin_k; first_k < end_k; first_k += TILE_K) {
-        put(errand, half, block);
+        let line_sums_of_step = put(errand, half, block);
+        if (sums_lines) {
+            own_line_sums += line_sums_of_step;
+        }
         if (FETCHES_BOTH) {
             put(second, half, second_block);
         }
@@ -108,16 +120,14 @@ fn main(
                 second_block = fetch(second, part, first_k + TILE_K, end_k);
             }
         }
-        for (var some_k = 0u; some_k < TILE_K; some_k += UNROLLED) {
-            let a_row = half + some_k * A_PITCH + thread_m;
-            let b_row = half + TILE_K * A_PITCH + some_k * B_PITCH + thread_n;
+        for (var some_k = 0u; some_k < TILE_K / UNROLLED; some_k++) {
             for (var step = 0u; step < UNROLLED; step++) {
                 var b: array<vec4<f32>, THREAD_N / 4u>;
                 for (var j = 0u; j < THREAD_N / 4u; j++) {
-                    b[j] = tiles[b_row + step * B_PITCH + j * THREADS_N];
+                    b[j] = b_tiles[half][some_k][step][j][thread_n];
                 }
                 for (var i = 0u; i < THREAD_M / 4u; i++) {
-                    let a = tiles[a_row + step * A_PITCH + i * THREADS_M];
+                    let a = a_tiles[half][some_k][step][i][thread_m];
                     for (var j = 0u; j < THREAD_N / 4u; j++) {
                         let sum = i * THREAD_N + j;
                         sums[sum] = fma(vec4(a.x), b[j], sums[sum]);
@@ -131,7 +141,22 @@ fn main(
         if (TILES == 1u) {
             workgroupBarrier();
         } else {
-            half = TILE_PACKETS - half;
+            half = 1u - half;
+        }
+    }
+    if (sums_lines) {
+        // What is left in the tiles is multiplied.
+        workgroupBarrier();
+        if (errand.is_a) {
+            a_tiles[0][errand.k_block][0][errand.line / THREADS_M][errand.line % THREADS_M] = own_line_sums;
+        }
+        workgroupBarrier();
+        if (invocation < A_PITCH) {
+            var total: vec4<f32>;
+            for (var k = 0u; k < K_BLOCKS; k++) {
+                total += a_tiles[0][k][0][invocation / THREADS_M][invocation % THREADS_M];
+            }
+            store_line_sums(part, slice, first_m + invocation * 4u, total);
         }
     }
     for (var i = 0u; i < THREAD_M; i++) {
@@ -145,45 +170,52 @@ fn main(
     }
 }
 
-// Eight neighbours take adjacent lines, so that they write to different banks, and the next eight take the same lines
-// further along k, so that reads fill whole sectors.
+// Eight neighbours take adjacent lines (or as many as there are), so that they write to different banks, and the next eight take
+// the same lines further along k, so that reads fill whole sectors.
 fn errand_of(is_a: bool, is_b: bool, number: u32, part: u32, first_m: u32, first_n: u32) -> Errand {
-    let line = number % 8u + number / (8u * K_BLOCKS) * 8u;
-    let k = number / 8u % K_BLOCKS * 4u;
     let pitch = select(B_PITCH, A_PITCH, is_a);
-    let place = select(TILE_K * A_PITCH, 0u, is_a) + k * pitch + line;
+    let neighbours = min(8u, pitch);
+    let line = number % neighbours + number / (neighbours * K_BLOCKS) * neighbours;
+    let k_block = number / neighbours % K_BLOCKS;
     var lines: array<Place, 4>;
     if (is_a) {
         lines = a_lines(part, first_m + line * 4u);
     } else if (is_b) {
         lines = b_lines(part, first_n + line * 4u);
     }
-    return Errand(is_a, is_b, lines, k, place, pitch);
+    return Errand(is_a, is_b, lines, line, k_block);
 }
 
 fn fetch(errand: Errand, part: u32, first_k: u32, end_k: u32) -> Block {
     if (errand.is_a) {
-        return fetch_a(errand.lines, part, first_k + errand.k, end_k);
+        return fetch_a(errand.lines, part, first_k + errand.k_block * 4u, end_k);
     }
     if (errand.is_b) {
-        return fetch_b(errand.lines, part, first_k + errand.k, end_k);
+        return fetch_b(errand.lines, part, first_k + errand.k_block * 4u, end_k);
     }
     return Block();
 }
 
-// This is the first use of a block's values, before which the loads need not have finished.
-fn put(errand: Errand, half: u32, block: Block) {
+// This is the first use of a block's values, before which the loads need not have finished. Returns the sums of the lines of
+// a over the block.
+fn put(errand: Errand, half: u32, block: Block) -> vec4<f32> {
     var values = block.values;
+    var line_sums_of_block: vec4<f32>;
     if (errand.is_a) {
         for (var j = 0u; j < 4u; j++) {
             values[j] = a_finished(block.values[j], block.factors[j]);
         }
     }
-    if (errand.is_a || errand.is_b) {
-        for (var j = 0u; j < 4u; j++) {
-            tiles[half + errand.place + j * errand.pitch] = select(vec4<f32>(), values[j], block.present[j]);
+    for (var j = 0u; j < 4u; j++) {
+        let there = select(vec4<f32>(), values[j], block.present[j]);
+        if (errand.is_a) {
+            a_tiles[half][errand.k_block][j][errand.line / THREADS_M][errand.line % THREADS_M] = there;
+            line_sums_of_block += there;
+        } else if (errand.is_b) {
+            b_tiles[half][errand.k_block][j][errand.line / THREADS_N][errand.line % THREADS_N] = there;
         }
     }
+    return line_sums_of_block;
 }
 
 fn a_is_there(line: Place, step: Place, k: u32, end_k: u32) -> bool {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use super::adapter::Adapter;
 use super::clock::Clock;
 use super::context::Context;
+use super::late_sums::LateSums;
 use super::pipeline::{Pipelines, ShaderChecks};
 use super::pipeline_cache::PipelineCache;
 use super::slice::Slice;
-use super::submission::{Dispatch, in_pieces};
+use super::submission::{Dispatch, in_pieces, longest_time, longest_time_of};
 use super::transfer::{Download, to_device};
 use super::tuning::{Tuner, Tuning};
 use crate::device::{DeviceKind, DeviceProfile};
@@ -20,8 +21,8 @@ use crate::ops::kernel::{Binding, Implementation};
 use crate::ops::span::padded;
 use crate::ops::{Element, HostBuffer, Op};
 use crate::plan::{
-    Allocation, Arena, BufferId, BufferSpec, ChosenBy, Executor, Memory, Pending, Plan, Prepared, Step,
-    TimedBy, Workbench,
+    Allocation, Arena, BufferId, BufferSpec, ChosenBy, Executor, Memory, Pending, Plan, Prepared, Role, Slot,
+    Step, TimedBy, Workbench,
 };
 use crate::{Result, host_memory};
 
@@ -41,11 +42,22 @@ pub struct GpuExecutor {
     adapter: Adapter,
     context: Context,
     preference: Preference,
+    late_sum_bytes: u64,
     pipelines: Pipelines,
     clock: Clock,
     tuner: Option<Tuner>,
     persistent: HashMap<String, Slice>,
     plans: Vec<PreparedPlan>,
+}
+
+/// What of a plan runs, and in which memory.
+struct Schedule {
+    /// Those of the steps, without the sums that wait.
+    implementations: Vec<Implementation>,
+    late_sums: Vec<LateSums>,
+    allocation: Allocation,
+    /// The slot of the table of the first late sums; those of the others follow.
+    first_table: usize,
 }
 
 #[derive(Debug)]
@@ -67,6 +79,7 @@ impl GpuExecutor {
             clock: Clock::new(&context),
             context,
             preference: Preference::default(),
+            late_sum_bytes: u64::MAX,
             pipelines: Pipelines::new(ShaderChecks::default()),
             tuner: None,
             persistent: HashMap::new(),
@@ -102,6 +115,12 @@ impl GpuExecutor {
         self
     }
 
+    /// The same executor, whose [late sums](LateSums) add slices of at most so many bytes in one launch; with 0, each operation
+    /// adds its own at once. The answers have the same bits.
+    pub fn with_late_sums(self, most_bytes: u64) -> Self {
+        GpuExecutor { late_sum_bytes: most_bytes, ..self }
+    }
+
     /// The properties by which operations choose their kernels.
     pub fn profile(&self) -> &DeviceProfile {
         &self.context.profile
@@ -132,14 +151,20 @@ impl GpuExecutor {
         in_pieces(self.profile(), op, implementations.swap_remove(position))
     }
 
-    fn chosen(&self, plan: &Plan) -> Vec<Implementation> {
-        plan.steps().map(|step| self.implementation(step.op.as_ref())).collect()
-    }
-
-    fn allocate(plan: &Plan, chosen: &[Implementation]) -> Allocation {
-        let workspace: Vec<Vec<usize>> =
-            chosen.iter().map(|implementation| implementation.workspace.clone()).collect();
-        Allocation::new(plan, &workspace)
+    fn schedule(&self, plan: &Plan) -> Schedule {
+        let mut implementations: Vec<Implementation> =
+            plan.steps().map(|step| self.implementation(step.op.as_ref())).collect();
+        let late_sums = LateSums::take_from(plan, &mut implementations, self.profile(), self.late_sum_bytes);
+        let workspace: Vec<Vec<usize>> = implementations.iter().map(|way| way.workspace.clone()).collect();
+        let lasting: Vec<Vec<(usize, usize)>> = late_sums.iter().map(|late| late.slices.clone()).collect();
+        let mut allocation = Allocation::new(plan, &workspace, &lasting);
+        let first_table = allocation.slots.len();
+        allocation.slots.extend(late_sums.iter().map(|late| Slot {
+            role: Role::Workspace,
+            element: Element::Index,
+            elements: late.table.rows.len(),
+        }));
+        Schedule { implementations, late_sums, allocation, first_table }
     }
 
     /// Returns an error for the first of these named sizes that is too large for a buffer.
@@ -183,6 +208,27 @@ impl GpuExecutor {
             spans.insert(binding, span);
         }
         Ok(spans)
+    }
+
+    /// The launch of sums that waited, with the memory of their slices and of their table, which it fills.
+    fn late_dispatches(
+        &self,
+        late: &LateSums,
+        slices: &[&Slice],
+        table: &Slice,
+        buffers: &[Option<Slice>],
+    ) -> Vec<Dispatch> {
+        to_device(&self.context.queue, table, &HostBuffer::index(late.table.rows.clone()));
+        let results: Vec<&Slice> =
+            late.results.iter().filter_map(|id| buffers[id.index()].as_ref()).collect();
+        let [slices, results] =
+            [slices, &results].map(|parts| Slice::span(parts).expect("they were laid side by side"));
+        let seconds = longest_time_of(self.profile(), 0, slices.bytes + results.bytes);
+        self.context.dispatches(seconds, &late.launch, &self.pipelines, |binding| match binding {
+            Binding::Workspace(0) => slices.binding(),
+            Binding::Workspace(_) => table.binding(),
+            _ => results.binding(),
+        })
     }
 
     /// Fills memory with NaN, so that a read of unwritten memory shows in the answer.
@@ -308,20 +354,29 @@ impl Executor for GpuExecutor {
         if let (Some(tuner), Preference::BestGuess) = (&mut self.tuner, &self.preference) {
             tuner.tune_plan(&plan, &self.context, &mut self.pipelines, &mut self.clock);
         }
-        let chosen = self.chosen(&plan);
-        let allocation = Self::allocate(&plan, &chosen);
+        let Schedule { implementations, late_sums, allocation, first_table } = self.schedule(&plan);
         let slots = allocation.slots.iter().map(|slot| slot.element.bytes(slot.elements));
         self.check_sizes(slots.map(|bytes| ("scratch memory", bytes)))?;
-        let implementations: Vec<&Implementation> = chosen.iter().collect();
+        let all: Vec<&Implementation> =
+            implementations.iter().chain(late_sums.iter().map(|late| &late.launch)).collect();
         let compiled: std::result::Result<(), String> =
-            self.pipelines.compile(&self.context.device, &implementations).into_iter().collect();
+            self.pipelines.compile(&self.context.device, &all).into_iter().collect();
         compiled.map_err(|message| self.context.failed("compiling a kernel", message))?;
         self.pipelines.save_now_and_then();
         let (slots, buffers) = self.create_buffers(&plan, &allocation)?;
 
         let scope = self.context.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let mut dispatches = Vec::new();
-        for ((step, implementation), scratch) in plan.steps().zip(&chosen).zip(&allocation.of_workspace) {
+        let steps = plan.steps().zip(&implementations).zip(&allocation.of_workspace);
+        for (number, ((step, implementation), scratch)) in steps.enumerate() {
+            if number == LateSums::before(&plan) {
+                for (late, table) in late_sums.iter().zip(&slots[first_table..]) {
+                    let memory =
+                        |&(step, scratch): &(usize, usize)| &slots[allocation.of_workspace[step][scratch]];
+                    let slices: Vec<&Slice> = late.slices.iter().map(memory).collect();
+                    dispatches.extend(self.late_dispatches(late, &slices, table, &buffers));
+                }
+            }
             let spans = self.spans(&plan, step, implementation, &buffers)?;
             let bound = |binding| match binding {
                 Binding::Operand(operand) => {
@@ -339,8 +394,8 @@ impl Executor for GpuExecutor {
                 }
                 Binding::Span { .. } => spans[&binding].binding(),
             };
-            let op = step.op.as_ref();
-            dispatches.extend(self.context.dispatches(op, implementation, &self.pipelines, bound));
+            let seconds = longest_time(self.profile(), step.op.as_ref());
+            dispatches.extend(self.context.dispatches(seconds, implementation, &self.pipelines, bound));
         }
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(self.context.failed("binding buffers", error));
@@ -351,7 +406,7 @@ impl Executor for GpuExecutor {
     }
 
     fn memory(&self, plan: &Plan) -> Memory {
-        Memory::new(plan, &Self::allocate(plan, &self.chosen(plan)))
+        Memory::new(plan, &self.schedule(plan).allocation)
     }
 
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {
@@ -450,10 +505,17 @@ impl Workbench for GpuExecutor {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
     use crate::gpu::adapters;
+    use crate::layers::Conv2d;
+    use crate::network::Network;
     use crate::ops::add::Add;
     use crate::ops::optimizer::{Adam, Group, Optimizer, Update, UpdateOptions};
+    use crate::plan::{DataParts, LossOptions, Prologues, TrainOptions, train_plan};
+    use crate::tensor::ImageShape;
     use crate::verify::{Data, Trial};
 
     fn open(test: &str) -> Option<GpuExecutor> {
@@ -516,6 +578,72 @@ mod tests {
         gpu.context.profile.max_binding_bytes = 1024;
         let error = gpu.prepare(Arc::new(Plan::of_op(Box::new(update())))).unwrap_err().to_string();
         assert!(error.contains("parameter.3 needs 1 MiB, and a buffer holds at most 0 MiB"), "{error}");
+    }
+
+    /// Gradients and parameters after some steps on random data.
+    fn trained(gpu: &mut GpuExecutor, plan: &Arc<Plan>) -> Vec<HostBuffer<f32>> {
+        gpu.clear();
+        let prepared = gpu.prepare(plan.clone()).unwrap();
+        let mut generator = SmallRng::seed_from_u64(7);
+        for spec in &plan.buffers {
+            let elements = spec.shape.elements();
+            let content = match spec.element {
+                Element::Byte => HostBuffer::byte((0..elements).map(|_| generator.random()).collect()),
+                Element::Real if spec.role == Role::Parameter => {
+                    HostBuffer::real((0..elements).map(|_| generator.random_range(-0.3..0.3)).collect())
+                }
+                Element::Real => HostBuffer::real(vec![0.01; elements]),
+                Element::Index => HostBuffer::zeros(Element::Index, elements),
+            };
+            if spec.role.is_persistent() {
+                gpu.write(prepared, plan.expect(&spec.name), &content).unwrap();
+            }
+        }
+        gpu.run(prepared, 3).unwrap();
+        let results = plan.with_role(Role::Parameter).chain(plan.arenas.iter().flat_map(|arena| {
+            arena.members.iter().copied().filter(|&id| plan.buffer(id).role == Role::Gradient)
+        }));
+        results.map(|id| gpu.read(prepared, id).unwrap()).collect()
+    }
+
+    /// Whether slices are added at once or late, in one launch or in several, with and without checks: the same bits, in fewer
+    /// launches.
+    #[test]
+    fn sums_that_wait_are_the_same_sums() {
+        let Some(mut gpu) = open("sums_that_wait") else { return };
+        let image = ImageShape { height: 12, width: 12, channels: 3 };
+        // Some of them by Winograd's convolution, followed by a sum for the bias, others as products with it.
+        let layers = (0..6).fold(Network::builder("test", image), |builder, number| {
+            let kernel = if number % 2 == 0 { 3 } else { 5 };
+            builder.conv2d(Conv2d::new(16, [kernel; 2]).same()).relu()
+        });
+        let network = layers.global_average_pool().dense(10).build().unwrap();
+        let data = DataParts { name: "train", image, classes: 10, rows: vec![16] };
+        let (loss, update) = (LossOptions::default(), UpdateOptions::default());
+        let options = TrainOptions { batch_size: 16, steps: 4, data, loss, update, augment: None };
+        let plan = Arc::new(train_plan(&network, &options).unwrap().fused(Prologues::WhereTheyPay));
+        // A device that sums in many slices.
+        gpu.context.profile = DeviceProfile {
+            kind: DeviceKind::DiscreteGpu,
+            multiprocessors: Some(132),
+            max_loop_trips: None,
+            ..gpu.context.profile
+        };
+        for (most_bytes, checks) in
+            [(u64::MAX, ShaderChecks::Off), (u64::MAX, ShaderChecks::On), (3 << 10, ShaderChecks::Off)]
+        {
+            gpu = gpu.with_checks(checks).with_late_sums(0);
+            let at_once = trained(&mut gpu, &plan);
+            let launches = gpu.plans[0].dispatches.len();
+            gpu = gpu.with_late_sums(most_bytes);
+            let schedule = gpu.schedule(&plan);
+            let waiting: usize = schedule.late_sums.iter().map(|late| late.slices.len()).sum();
+            let of = format!("{most_bytes} bytes, checks {checks:?}");
+            assert!(waiting >= 4, "{waiting} sums wait: {of}");
+            assert_eq!(schedule.late_sums.len() > 1, most_bytes < u64::MAX, "{of}");
+            assert!(trained(&mut gpu, &plan) == at_once, "{of}");
+            assert_eq!(gpu.plans[0].dispatches.len(), launches - waiting + schedule.late_sums.len(), "{of}");
+        }
     }
 
     /// Parameters that another plan has placed in separate buffers cannot be bound at once: an error, not a wrong

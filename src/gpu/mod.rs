@@ -5,6 +5,7 @@ mod adapter;
 mod clock;
 mod context;
 mod executor;
+mod late_sums;
 mod multiprocessors;
 mod pipeline;
 mod pipeline_cache;
@@ -16,5 +17,6 @@ mod tuning;
 
 pub use adapter::{Adapter, adapters, install_advice};
 pub use executor::{GpuExecutor, Preference};
+pub use late_sums::LateSums;
 pub use pipeline::ShaderChecks;
 pub use tuning::{Tuning, TuningNotice};

@@ -28,6 +28,10 @@ const LONGEST: f64 = 0.5;
 /// Most launches in one submission: the driver can start on them while the host encodes the next.
 const MOST_LAUNCHES: usize = 4096;
 
+/// Most launches in the first submission, so that an idle device starts soon. Each may hold twice as many as the one before:
+/// a device is busy with those for longer than the host needs for the next, if a launch takes twice as long as encoding one.
+const FIRST_LAUNCHES: usize = 64;
+
 /// Most submissions under way at once; the host waits for the oldest before it sends another.
 const MOST_UNDER_WAY: usize = 32;
 
@@ -36,6 +40,11 @@ const FLOPS_OF_A_MULTIPROCESSOR: f64 = 5e9;
 
 /// Upper estimate of the duration of a run of `op` in seconds: that of a simple kernel on a slow device of this kind.
 pub fn longest_time(device: &DeviceProfile, op: &dyn Op) -> f64 {
+    longest_time_of(device, op.flops(), op.bytes())
+}
+
+/// As [`longest_time`], of so many FLOPs on so many bytes.
+pub fn longest_time_of(device: &DeviceProfile, flops: u64, bytes: u64) -> f64 {
     const LAUNCH: f64 = 10e-6;
     let (flops_per_s, bytes_per_s) = match device.kind {
         DeviceKind::Software => (1e9, 1e9),
@@ -45,9 +54,7 @@ pub fn longest_time(device: &DeviceProfile, op: &dyn Op) -> f64 {
             (f64::max(200e9, multiprocessors * FLOPS_OF_A_MULTIPROCESSOR), 20e9)
         }
     };
-    let bytes: u64 =
-        op.operands().iter().map(|operand| operand.element.bytes(operand.shape.elements())).sum();
-    LAUNCH + op.flops() as f64 / flops_per_s + bytes as f64 / bytes_per_s
+    LAUNCH + flops as f64 / flops_per_s + bytes as f64 / bytes_per_s
 }
 
 /// `implementation` of `op` with its launches cut into pieces of at most [`LONGEST`] by estimate, if the kernels
@@ -58,19 +65,23 @@ pub fn in_pieces(device: &DeviceProfile, op: &dyn Op, implementation: Implementa
         return implementation;
     }
     let calls = implementation.calls.into_iter().flat_map(|call| call.in_pieces(pieces)).collect();
-    Implementation { calls, ..implementation }
+    // The calls have other numbers now.
+    Implementation { calls, slice_sums: Vec::new(), ..implementation }
 }
 
 /// Cuts `times` repetitions of launches that take `seconds` each into submissions: ranges of launches, counted
-/// over all repetitions, that hold one launch or take at most [`LONGEST`].
-fn split(seconds: &[f64], times: usize) -> Vec<Range<usize>> {
+/// over all repetitions, that hold one launch or take at most [`LONGEST`]; the first of at most `first_launches`, and each of at
+/// most twice as many as the one before.
+fn split(seconds: &[f64], times: usize, first_launches: usize) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let (mut first, mut sum) = (0, 0.0);
+    let mut most = first_launches;
     for (number, &next) in std::iter::repeat_n(seconds, times).flatten().enumerate() {
-        let is_full = sum + next > LONGEST || number - first == MOST_LAUNCHES;
+        let is_full = sum + next > LONGEST || number - first == most;
         if is_full && number > first {
             parts.push(first..number);
             (first, sum) = (number, 0.0);
+            most = MOST_LAUNCHES.min(2 * most);
         }
         sum += next;
     }
@@ -82,15 +93,16 @@ fn split(seconds: &[f64], times: usize) -> Vec<Range<usize>> {
 }
 
 impl Context {
-    /// The launches of an implementation of `op`, whose kernels are compiled, on the buffers in `bound`.
+    /// The launches of an implementation whose kernels are compiled, on the buffers in `bound`: `seconds` is an upper estimate
+    /// of the duration of all.
     pub fn dispatches<'a>(
         &self,
-        op: &dyn Op,
+        seconds: f64,
         implementation: &Implementation,
         pipelines: &Pipelines,
         bound: impl Fn(Binding) -> wgpu::BufferBinding<'a>,
     ) -> Vec<Dispatch> {
-        let seconds = longest_time(&self.profile, op) / implementation.calls.len() as f64;
+        let seconds = seconds / implementation.calls.len() as f64;
         let dispatch = |call| {
             let pipeline = pipelines.get(call).clone();
             let entries: Vec<wgpu::BindGroupEntry> = (0..)
@@ -122,7 +134,9 @@ impl Context {
         timestamps: Option<&Timestamps>,
     ) -> Result<()> {
         let seconds: Vec<f64> = dispatches.iter().map(|dispatch| dispatch.seconds).collect();
-        let parts = split(&seconds, times);
+        // What is measured is to have no gaps.
+        let first_launches = if timestamps.is_some() { MOST_LAUNCHES } else { FIRST_LAUNCHES };
+        let parts = split(&seconds, times, first_launches);
         let mut under_way = VecDeque::new();
         for (number, part) in parts.iter().enumerate() {
             if under_way.len() == MOST_UNDER_WAY {
@@ -161,11 +175,12 @@ mod tests {
 
     /// Checks the invariants of every split, and returns the number of parts.
     fn parts(seconds: &[f64], times: usize) -> usize {
-        let parts = split(seconds, times);
-        let mut end = 0;
+        let parts = split(seconds, times, FIRST_LAUNCHES);
+        let (mut end, mut most) = (0, FIRST_LAUNCHES);
         for part in &parts {
             assert_eq!(part.start, end, "{parts:?}");
-            assert!(!part.is_empty() && part.len() <= MOST_LAUNCHES, "{parts:?}");
+            assert!(!part.is_empty() && part.len() <= most, "{parts:?}");
+            most = MOST_LAUNCHES.min(2 * most);
             let sum: f64 = part.clone().map(|launch| seconds[launch % seconds.len()]).sum();
             assert!(part.len() == 1 || sum <= LONGEST, "{parts:?}");
             end = part.end;
@@ -184,8 +199,16 @@ mod tests {
         assert!((20..=25).contains(&parts(&[0.1], 100)));
         assert_eq!(parts(&[9.0], 3), 3, "a launch that is too long goes alone");
         assert_eq!(parts(&[0.2, 9.0, 0.2], 2), 5);
-        assert_eq!(parts(&[0.0], 3 * MOST_LAUNCHES), 3);
-        assert_eq!(parts(&[0.0, 0.0, 0.0], MOST_LAUNCHES + 1), 4);
+    }
+
+    #[test]
+    fn submissions_grow_to_their_largest() {
+        assert_eq!(split(&[0.0], MOST_LAUNCHES, MOST_LAUNCHES).len(), 1);
+        assert_eq!(parts(&[0.0], FIRST_LAUNCHES), 1);
+        assert_eq!(parts(&[0.0], FIRST_LAUNCHES + 1), 2);
+        // 64, 128, .., 2048, of together 4096 - 64, and two of 4096.
+        assert_eq!(parts(&[0.0], 3 * MOST_LAUNCHES - FIRST_LAUNCHES), 8);
+        assert_eq!(parts(&[0.0, 0.0, 0.0], MOST_LAUNCHES), 9);
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
     }
 
     fn host_bytes(&self, plans: &[&Plan]) -> u64 {
-        let slots = plans.iter().flat_map(|plan| Allocation::new(plan, &[]).slots);
+        let slots = plans.iter().flat_map(|plan| Allocation::new(plan, &[], &[]).slots);
         let slots: u64 = slots.map(|slot| Self::bytes(slot.element, slot.elements)).sum();
         let missing = plans.iter().flat_map(|plan| self.missing(plan));
         let missing = missing.filter(|buffer| (buffer.role, buffer.element) != (Role::Data, Element::Byte));
@@ -149,7 +149,7 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
     fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
         plan.assert_valid();
         host_memory::check(PLAN, self.host_bytes(&[&plan]), "a smaller batch")?;
-        let allocation = Allocation::new(&plan, &[]);
+        let allocation = Allocation::new(&plan, &[], &[]);
         let zeros = |element, elements| HostBuffer::try_zeros(PLAN, element, elements);
         let slots: Result<Vec<_>> =
             allocation.slots.iter().map(|slot| zeros(slot.element, slot.elements)).collect();
@@ -185,7 +185,7 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
     }
 
     fn memory(&self, plan: &Plan) -> Memory {
-        Memory::apart(plan, &Allocation::new(plan, &[]), Self::bytes)
+        Memory::apart(plan, &Allocation::new(plan, &[], &[]), Self::bytes)
     }
 
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {

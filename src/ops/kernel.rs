@@ -19,8 +19,31 @@ pub struct Implementation {
     /// How many times the rounding errors of the operation's own sums its answers may have: 1, or more where transforms
     /// amplify them. They stay within this times [`Precision::bound`](super::Precision::bound).
     pub amplification: f64,
+    /// The calls that do nothing but add slices of sums, in order: an executor may put them off, and add the slices of several
+    /// operations in one launch.
+    pub slice_sums: Vec<SliceSum>,
     /// What it is expected to cost, by the rules that offer it.
     pub cost: Cost,
+}
+
+/// Slices of sums, which the calls of an implementation write to a scratch buffer `[slices, elements]`, and a call that adds
+/// them: `result[i] = sum over slices of scratch[slice,i]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SliceSum {
+    /// The number of the call.
+    pub call: usize,
+    /// The number of the scratch buffer.
+    pub scratch: usize,
+    /// The number of the operand that is the result.
+    pub result: usize,
+    /// Number of elements of the result.
+    pub elements: usize,
+    /// Number of slices.
+    pub slices: usize,
+    /// Number of invocations that share a sum, a power of two: invocation `l` adds every `lanes`-th slice from `l` on, and
+    /// their sums are added as a tree. The order is always this, so that the answer has the same bits wherever the slices are
+    /// added.
+    pub lanes: usize,
 }
 
 /// `implementations` by rising costs; those of equal costs stay in their order.
@@ -41,7 +64,53 @@ impl Implementation {
     /// An implementation of several kernel launches, with the elements of each scratch buffer that they use.
     pub fn of_calls(name: &'static str, calls: Vec<KernelCall>, workspace: Vec<usize>) -> Self {
         let cost = Cost::of_class(CostClass::Plain);
-        Implementation { name, calls, workspace, exact_on_integers: true, amplification: 1.0, cost }
+        Implementation {
+            name,
+            calls,
+            workspace,
+            exact_on_integers: true,
+            amplification: 1.0,
+            slice_sums: Vec::new(),
+            cost,
+        }
+    }
+
+    /// The same implementation, and then `next`, an implementation of another operation, whose operands are those of these
+    /// numbers.
+    pub fn followed_by(mut self, next: Implementation, operands: &[usize]) -> Self {
+        let (calls, scratch) = (self.calls.len(), self.workspace.len());
+        let bound = |binding| match binding {
+            Binding::Operand(number) => Binding::Operand(operands[number]),
+            Binding::Workspace(number) => Binding::Workspace(scratch + number),
+            Binding::Span { .. } => unreachable!("operations on spans follow no others"),
+        };
+        self.calls.extend(next.calls.into_iter().map(|mut call| {
+            call.bindings.iter_mut().for_each(|binding| *binding = bound(*binding));
+            call
+        }));
+        self.slice_sums.extend(next.slice_sums.into_iter().map(|sum| SliceSum {
+            call: calls + sum.call,
+            scratch: scratch + sum.scratch,
+            result: operands[sum.result],
+            ..sum
+        }));
+        self.workspace.extend(next.workspace);
+        self.exact_on_integers &= next.exact_on_integers;
+        self.amplification = self.amplification.max(next.amplification);
+        self
+    }
+
+    /// Leaves out the call that adds the slices in this scratch buffer.
+    pub fn without_slice_sum(&mut self, scratch: usize) {
+        let Some(place) = self.slice_sums.iter().position(|sum| sum.scratch == scratch) else { return };
+        let call = self.slice_sums.remove(place).call;
+        self.calls.remove(call);
+        self.slice_sums.iter_mut().filter(|sum| sum.call > call).for_each(|sum| sum.call -= 1);
+    }
+
+    /// Whether a call binds this operand.
+    pub fn binds(&self, operand: usize) -> bool {
+        self.calls.iter().any(|call| call.bindings.contains(&Binding::Operand(operand)))
     }
 
     /// The same implementation at another cost than that of a plain one.

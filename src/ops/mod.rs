@@ -28,8 +28,9 @@ mod sums;
 pub mod window;
 
 pub use epilogue::{Epilogue, Normalise};
+pub use gemm::SumTable;
 pub use op::{
-    Access, CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision, Read, Recomputing, Valuewise,
-    WithPrologue,
+    Access, Beside, CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision, Read, Recomputing,
+    Valuewise, WithPrologue,
 };
 pub use prologue::Prologue;

@@ -102,6 +102,16 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
+    /// The operation that also does what `other` does, if that reads what this one reads anyway.
+    fn fuse_beside(&self, _other: &dyn Op) -> Option<Beside> {
+        None
+    }
+
+    /// Bytes of the operands that one run reads or writes: all of them, unless it uses a part.
+    fn bytes(&self) -> u64 {
+        self.operands().iter().map(|operand| operand.element.bytes(operand.shape.elements())).sum()
+    }
+
     /// Floating-point operations of one run; a fused multiply-add counts as two.
     fn flops(&self) -> u64;
 
@@ -143,6 +153,17 @@ pub struct Recomputing {
     /// Pairs of operands, of this operation as it was and of the writer, that must be the same buffers.
     pub same: Vec<[usize; 2]>,
     /// Numbers of the writer's operands that the operation also reads: they come after its own.
+    pub further: Vec<usize>,
+}
+
+/// An operation that also does what another does.
+#[derive(Debug)]
+pub struct Beside {
+    /// The operation.
+    pub op: Box<dyn Op>,
+    /// Pairs of operands, of this operation as it was and of the other, that must be the same buffers.
+    pub same: Vec<[usize; 2]>,
+    /// Numbers of the other operation's operands that the operation also has: they come after its own.
     pub further: Vec<usize>,
 }
 

@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::gemm::in_slices;
 use super::kernel::{Binding, Constant, Implementation, KernelCall, Source, best_first, shader};
 use super::parts::Loops;
 use super::rows::{INVOCATIONS, RowSlices, chunk_rows};
@@ -76,7 +75,7 @@ impl SegmentSums {
             1 => RowSlices::new(rows, channels, ENOUGH_WORKGROUPS, device).map(|slices| {
                 let mut call = self.sliced(sliced, constants, operands, slices);
                 complete(&mut call);
-                in_slices("sliced", vec![call], result, channels, slices.slices)
+                Implementation::of("sliced", call).in_slices(result, channels, slices.slices, device)
             }),
             _ => self.by_segment(sliced, constants, operands, device).map(|mut call| {
                 complete(&mut call);

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::{BufferId, BufferSpec, Plan, Step};
-use crate::ops::{Access, Op, Recomputing, Valuewise};
+use crate::ops::{Access, Beside, Op, Recomputing, Valuewise};
 
 /// Selects the gradients of activations that become prologues of the steps that read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Plan {
     ///
     /// A max-pool's gradient is fused with that of the activation whose output the pool has read, unless `prologues` is
     /// [`Prologues::Nowhere`]; `prologues` also selects which gradients of activations are fused with the steps that read
-    /// them.
+    /// them. Nor is the gradient of a bias a step, unless it is that: the step that computes the weight's gradient computes it too.
     pub fn fused(mut self, prologues: Prologues) -> Plan {
         let [forward, backward, update] =
             [&mut self.forward, &mut self.backward, &mut self.update].map(std::mem::take);
@@ -54,6 +54,9 @@ impl Plan {
             }
             for number in backward.clone() {
                 while fusion.recompute(number) {}
+            }
+            for number in backward.clone() {
+                while fusion.take_in(number, &backward) {}
             }
             // What is computed again need not be stored.
             fusion.take_over_epilogues(&forward);
@@ -260,6 +263,33 @@ impl<'a> Fusion<'a> {
         })
     }
 
+    /// Lets a step also do what another step of the pass does; returns false if there is none for which it can.
+    fn take_in(&mut self, number: usize, pass: &Range<usize>) -> bool {
+        let Some((other, step)) = self.with_another(number, pass) else { return false };
+        self.replace(number, Some(step));
+        self.replace(other, None);
+        true
+    }
+
+    /// The number of a step that this one can do too, and the step that does both.
+    fn with_another(&self, number: usize, pass: &Range<usize>) -> Option<(usize, Step)> {
+        let Step { op, operands } = self.steps[number].as_ref()?;
+        let sharing = operands.iter().flat_map(|id| &self.users[id.index()]);
+        sharing.filter(|&&other| other != number && pass.contains(&other)).find_map(|&other| {
+            let step = self.steps[other].as_ref()?;
+            let Beside { op, same, further } = op.fuse_beside(step.op.as_ref())?;
+            let further: Vec<BufferId> = further.iter().map(|&further| step.operands[further]).collect();
+            let read: Vec<BufferId> = same.iter().map(|&[own, _]| operands[own]).collect();
+            let between = number.min(other) + 1..number.max(other);
+            let mut users = further.iter().flat_map(|id| &self.users[id.index()]);
+            let fits = same.iter().all(|&[own, of_other]| operands[own] == step.operands[of_other])
+                && are_new(&further, operands)
+                && self.leaves(&read, between.clone())
+                && !users.any(|user| between.contains(user));
+            fits.then(|| (other, Step { op, operands: [&operands[..], &further].concat() }))
+        })
+    }
+
     /// Fuses a step that is a function of each value of a gradient into all readers of its result, and removes it, if
     /// all of them support that, and if it pays off or is wanted `anyway`.
     fn hand_out_prologue(&mut self, number: usize, pass: &Range<usize>, anyway: bool) {
@@ -402,6 +432,9 @@ mod tests {
                 Prologues::WhereTheyPay => assert!(gradients < 3),
                 Prologues::Everywhere => assert_eq!(gradients, 0),
             }
+            // Those of two convolutions and two dense layers.
+            let of_biases = if prologues == Prologues::Nowhere { 4 } else { 0 };
+            assert_eq!(count(&plan.backward, "bias.grad"), of_biases);
         }
     }
 
@@ -578,6 +611,48 @@ mod tests {
         fused.assert_valid();
         assert_eq!(names(&fused.forward), ["dense.forward", "bench.copy", "shift"]);
         assert_eq!(result(fused), result(shifted(true)));
+    }
+
+    /// Whichever comes first; but not if the gradient that both read changes between them, or if the bias's is read there.
+    #[test]
+    fn a_biass_gradient_is_computed_with_the_weights_where_nothing_stands_between() {
+        use crate::ops::bias::BiasGrad;
+        use crate::ops::dense::DenseGradWeight;
+
+        let steps = |order: [&str; 3]| {
+            let mut plan = Plan::default();
+            let mut add =
+                |name: &str, role, sizes: [usize; 2]| plan.add_buffer(name, role, sizes, Element::Real);
+            let input = add("input", Role::Data, [4, 3]);
+            let grad_output = add("grad_output", Role::Data, [4, 2]);
+            let grad_weight = add("grad_weight", Role::State, [2, 3]);
+            let grad_bias = add("grad_bias", Role::State, [1, 2]);
+            let other = add("other", Role::State, [4, 2]);
+            let copy = add("copy", Role::State, [1, 2]);
+            let step = |name: &str| match name {
+                "weight" => Step {
+                    op: Box::new(DenseGradWeight::new(DenseSize::new(4, 3, 2).unwrap())),
+                    operands: vec![input, grad_output, grad_weight],
+                },
+                "bias" => Step { op: Box::new(BiasGrad::new(4, 2)), operands: vec![grad_output, grad_bias] },
+                "change" => {
+                    Step { op: Box::new(CopyRate { elements: 8 }), operands: vec![other, grad_output] }
+                }
+                "copy" => Step { op: Box::new(CopyRate { elements: 2 }), operands: vec![grad_bias, copy] },
+                _ => Step { op: Box::new(CopyRate { elements: 8 }), operands: vec![grad_output, other] },
+            };
+            plan.backward = order.map(step).into();
+            plan.assert_valid();
+            let fused = plan.fused(Prologues::WhereTheyPay);
+            fused.assert_valid();
+            fused.backward.len()
+        };
+        assert_eq!(steps(["weight", "read", "bias"]), 2);
+        assert_eq!(steps(["bias", "read", "weight"]), 2);
+        assert_eq!(steps(["bias", "weight", "copy"]), 2);
+        assert_eq!(steps(["weight", "change", "bias"]), 3);
+        assert_eq!(steps(["bias", "change", "weight"]), 3);
+        assert_eq!(steps(["bias", "copy", "weight"]), 3);
     }
 
     /// The derivative's operand is the buffer that its reader already binds as its input.

@@ -1,5 +1,6 @@
 //! Assigning buffers to memory, and the amount of memory that a plan takes.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Add;
 
@@ -33,12 +34,13 @@ pub struct Allocation {
 
 impl Allocation {
     /// Gives every buffer of `plan` memory from its first step to its last. `workspace` holds the number of elements
-    /// of each scratch buffer of each step; scratch buffers live for that step alone.
+    /// of each scratch buffer of each step; scratch buffers live for that step alone, except for those in `lasting`, by the
+    /// numbers of their steps and their own: those of each list lie side by side and live for the whole run.
     ///
     /// Each buffer of an arena has a slot of its own for the whole run. Any other buffer takes the smallest free slot
     /// that is large enough, so that memory is reused once its last reader is done, and never while a step still uses
     /// it.
-    pub fn new(plan: &Plan, workspace: &[Vec<usize>]) -> Self {
+    pub fn new(plan: &Plan, workspace: &[Vec<usize>], lasting: &[Vec<(usize, usize)>]) -> Self {
         let mut last_use = vec![None; plan.buffers.len()];
         for (number, step) in plan.steps().enumerate() {
             for id in &step.operands {
@@ -65,6 +67,16 @@ impl Allocation {
             }
             arenas.push((first..slots.len()).collect());
         }
+        let mut of_lasting = HashMap::new();
+        for list in lasting {
+            let first = slots.len();
+            for &(step, scratch) in list {
+                of_lasting.insert((step, scratch), slots.len());
+                let elements = workspace[step][scratch];
+                slots.push(Slot { role: Role::Workspace, element: Element::Real, elements });
+            }
+            arenas.push((first..slots.len()).collect());
+        }
         let mut take = |free: &mut Vec<usize>, role, element, elements| {
             let fits = |&(_, &slot): &(usize, &usize)| {
                 let slot: Slot = slots[slot];
@@ -87,12 +99,15 @@ impl Allocation {
                 }
             }
             let scratch = workspace.get(number).map_or(&[][..], Vec::as_slice);
-            let scratch: Vec<usize> = scratch
-                .iter()
-                .map(|&elements| take(&mut free, Role::Workspace, Element::Real, elements))
-                .collect();
-            free.extend(&scratch);
-            of_workspace.push(scratch);
+            let mut passing = Vec::new();
+            let of_step = scratch.iter().enumerate().map(|(own, &elements)| {
+                of_lasting.get(&(number, own)).copied().unwrap_or_else(|| {
+                    passing.push(take(&mut free, Role::Workspace, Element::Real, elements));
+                    passing[passing.len() - 1]
+                })
+            });
+            of_workspace.push(of_step.collect());
+            free.extend(passing);
             for &id in &step.operands {
                 if let Some(slot) = of_buffer[id.index()]
                     && last_use[id.index()] == Some(number)
@@ -245,7 +260,8 @@ mod tests {
         let kept = plan.expect("conv1.output");
         plan.keep(kept);
         let workspace: Vec<Vec<usize>> = plan.steps().map(|_| vec![100, 5_000]).collect();
-        let allocation = Allocation::new(&plan, &workspace);
+        let lasting = [vec![(3, 0), (7, 0), (7, 1), (12, 0)], vec![(8, 1), (9, 0)]];
+        let allocation = Allocation::new(&plan, &workspace, &lasting);
 
         // The slots that each step uses, and the buffer that each slot holds from step to step.
         let last_use =
@@ -270,6 +286,12 @@ mod tests {
             for &slot in &allocation.of_workspace[number] {
                 assert!(owners[slot].is_none_or(|(owner, until)| until < number && owner != kept));
             }
+            for slots in &allocation.arenas[allocation.arenas.len() - lasting.len()..] {
+                // A step works on slots that last as the scratch buffers that are to last, and as nothing else.
+                let lasts = |own: usize| lasting.iter().flatten().any(|&place| place == (number, own));
+                let own = (0..2).filter(|&own| lasts(own) && slots.contains(&used[own])).count();
+                assert_eq!(used.iter().filter(|slot| slots.contains(slot)).count(), own, "step {number}");
+            }
             let count = used.len();
             used.sort_unstable();
             used.dedup();
@@ -278,7 +300,7 @@ mod tests {
 
         let shared = Memory::new(&plan, &allocation);
         plan.buffers.iter_mut().for_each(|buffer| buffer.kept = true);
-        let apart = Memory::new(&plan, &Allocation::new(&plan, &workspace));
+        let apart = Memory::new(&plan, &Allocation::new(&plan, &workspace, &lasting));
         assert!(shared.total() < apart.total());
         assert_eq!(
             (shared.data, shared.parameters, shared.state),

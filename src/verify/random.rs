@@ -64,9 +64,10 @@ fn convolution(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
     let (epilogue, prologue) = fused(rng);
     let finished = format!("{name}{}", described(&epilogue));
     let behind = format!("{name}{}", after(&prologue));
+    let of_filters = ConvGradFilters { with_bias: rng.random(), ..ConvGradFilters::new(geometry) };
     Some(vec![
         Case::new(finished, ConvForward::new(geometry).with_epilogue(epilogue)),
-        Case::new(&behind, ConvGradFilters::new(geometry).with_prologue(prologue)),
+        Case::new(&behind, of_filters.with_prologue(prologue)),
         Case::new(&behind, ConvGradInput::new(geometry).with_prologue(prologue)),
         Case::new(&name, BiasForward { rows, channels }),
         Case::new(&behind, BiasGrad::new(rows, channels).with_prologue(prologue)),
@@ -94,9 +95,10 @@ fn dense(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
     let (epilogue, prologue) = fused(rng);
     let finished = format!("{name}{}", described(&epilogue));
     let behind = format!("{name}{}", after(&prologue));
+    let of_weight = DenseGradWeight { with_bias: rng.random(), ..DenseGradWeight::new(size) };
     Some(vec![
         Case::new(finished, DenseForward::new(size).with_epilogue(epilogue)),
-        Case::new(&behind, DenseGradWeight::new(size).with_prologue(prologue)),
+        Case::new(&behind, of_weight.with_prologue(prologue)),
         Case::new(&behind, DenseGradInput::new(size).with_prologue(prologue)),
     ])
 }

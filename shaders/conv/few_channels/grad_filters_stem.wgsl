@@ -1,8 +1,10 @@
 // conv2d.grad_filters, stem: for images of few channels.
 // grad_filters[k,r,s,c] = sum over n,p,q of grad_output[n,p,q,k] * input[n,h,w,c].
 // An invocation owns a tap group of an input channel in QUADS times four filters: the COLUMNS input values under a strip of
-// STRIP positions are read once for all its taps.
-// Defined in src/ops/conv/grad_filters.rs; src/ops/conv/gpu/few_channels/stem.rs appends the sizes as const lines.
+// STRIP positions are read once for all its taps. With a BIAS, the first tap group also sums the output's gradient itself: as if
+// there were one more tap, under which every value is 1.
+// Defined in src/ops/conv/grad_filters.rs; src/ops/conv/gpu/few_channels/stem.rs appends the sizes and BIAS, 0 or 1, as const
+// lines, and the file that declares grad_bias or does without.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Packet>;
@@ -11,7 +13,7 @@
 
 // Of four filters.
 alias Sum = vec4<f32>;
-const SUMS: u32 = TAPS * QUADS;
+const SUMS: u32 = (TAPS + BIAS) * QUADS;
 const BLOCK: u32 = LANES * QUADS * 4u;
 
 override GROUP_PACKETS: u32 = IN_CHANNELS;
@@ -30,6 +32,7 @@ fn main(
     let first_k = group.block * BLOCK + invocation % LANES * 4u;
     let c = group.packet;
 
+    let sums_bias = BIAS == 1u && group.r == 0u && group.first_s == 0u && c == 0u;
     var sums: array<Sum, SUMS>;
     let end = min((group.slice + 1u) * SLICE_STRIPS, ALL_STRIPS);
     for (var strip_number = group.slice * SLICE_STRIPS + group.place; strip_number < end; strip_number += PLACES) {
@@ -39,6 +42,14 @@ fn main(
             for (var j = 0u; j < QUADS; j++) {
                 let q = min(strip.first_q + i, OUT_WIDTH - 1u);
                 grads[i * QUADS + j] = grads_of_four(strip.n, strip.p, q, first_k + j * LANES * 4u);
+            }
+        }
+        if (sums_bias) {
+            for (var i = 0u; i < STRIP; i++) {
+                for (var j = 0u; j < QUADS; j++) {
+                    let is_inside = OUT_WIDTH % STRIP == 0u || strip.first_q + i < OUT_WIDTH;
+                    sums[TAPS * QUADS * BIAS + j] += select(vec4<f32>(), grads[i * QUADS + j], is_inside);
+                }
             }
         }
         let first_w = input_column(strip.first_q, group.first_s);
@@ -77,7 +88,11 @@ fn main(
             let s = group.first_s + (first + b) / QUADS;
             for (var d = 0u; d < 4u; d++) {
                 let k = first_k + (first + b) % QUADS * LANES * 4u + d;
-                if (k < OUT_CHANNELS && group.r < KERNEL_HEIGHT && s < KERNEL_WIDTH) {
+                if (first + b >= TAPS * QUADS) {
+                    if (sums_bias && k < OUT_CHANNELS) {
+                        store_bias(group.slice * OUT_CHANNELS + k, values[d]);
+                    }
+                } else if (k < OUT_CHANNELS && group.r < KERNEL_HEIGHT && s < KERNEL_WIDTH) {
                     grad_filters[filters_index(group.slice * OUT_CHANNELS + k, group.r, s, c)] = values[d];
                 }
             }

@@ -12,7 +12,7 @@ use super::schedule::{Lab, Subject, Trouble};
 use crate::gpu::clock::Clock;
 use crate::gpu::context::Context;
 use crate::gpu::pipeline::Pipelines;
-use crate::gpu::submission::Dispatch;
+use crate::gpu::submission::{Dispatch, longest_time};
 use crate::gpu::transfer::Download;
 use crate::ops::kernel::{Binding, Implementation};
 use crate::ops::{Access, Element, Operand};
@@ -163,7 +163,8 @@ impl<'a> DeviceLab<'a> {
                 Binding::Workspace(number) => all_of(&workspace[number], chosen.workspace[number]),
                 Binding::Span { .. } => unreachable!("operations on spans are not compared"),
             };
-            Ok(lab.context.dispatches(subject.op, chosen, lab.pipelines, bound))
+            let seconds = longest_time(&lab.context.profile, subject.op);
+            Ok(lab.context.dispatches(seconds, chosen, lab.pipelines, bound))
         })?;
         self.bench.dispatches.insert(implementation, dispatches);
         Ok(())

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::loss::NO_LABEL;
-use crate::ops::op::{Access, CpuForm, Op, Operand, Operands, Precision};
+use crate::ops::op::{Access, CpuForm, Element, Op, Operand, Operands, Precision};
 use crate::tensor::ImageShape;
 
 /// Entry of the order that belongs to no part: the padding of an evaluation's last batch.
@@ -111,6 +111,13 @@ impl Op for GatherBatch {
                 Shown::Earlier => {}
             }
         }
+    }
+
+    /// Of the dataset, only the rows of the batch.
+    fn bytes(&self) -> u64 {
+        let elements = self.batch_size * self.image.elements();
+        let [images, input] = [Element::Byte, Element::Real].map(|element| element.bytes(elements));
+        images + input + 3 * Element::Index.bytes(self.batch_size)
     }
 
     /// The images of the batch side by side.

@@ -3,7 +3,7 @@
 use crate::cpu::add_rows;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
+use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::prologue::Prologue;
 use crate::ops::sums::{SegmentSums, SumKernel};
 
@@ -42,8 +42,36 @@ impl BiasGrad {
     }
 
     /// The definition of the gradient of bias `k`.
-    fn grad_at(&self, k: usize, grad_output: impl Fn(usize) -> f64) -> f64 {
+    pub(in crate::ops) fn grad_at(&self, k: usize, grad_output: impl Fn(usize) -> f64) -> f64 {
         self.sums().terms(k).map(grad_output).sum()
+    }
+}
+
+impl BiasGrad {
+    /// The definition; `more` are the prologue's operands.
+    pub(super) fn define_from(
+        &self,
+        grad_output: &HostBuffer<f64>,
+        grad_bias: &mut HostBuffer<f64>,
+        more: &[HostBuffer<f64>],
+    ) {
+        let grad_output = self.prologue.define(grad_output.reals(), more);
+        for (k, grad_bias) in grad_bias.reals_mut().iter_mut().enumerate() {
+            *grad_bias = self.grad_at(k, |i| grad_output[i]);
+        }
+    }
+
+    /// The CPU's form; `more` are the prologue's operands.
+    pub(super) fn run_on_cpu(
+        &self,
+        grad_output: &HostBuffer<f32>,
+        grad_bias: &mut HostBuffer<f32>,
+        more: &[HostBuffer<f32>],
+    ) {
+        self.sums().run_on_cpu(grad_bias.reals_mut(), |sums, part| {
+            self.prologue
+                .run_on_cpu(grad_output.reals(), part, more, |grad_output| add_rows(sums, grad_output));
+        });
     }
 }
 
@@ -63,10 +91,7 @@ impl Op for BiasGrad {
 
     fn define(&self, operands: &mut Operands<f64>) {
         let ([grad_output, grad_bias], more) = operands.split();
-        let grad_output = self.prologue.define(grad_output.reals(), more);
-        for (k, grad_bias) in grad_bias.reals_mut().iter_mut().enumerate() {
-            *grad_bias = self.grad_at(k, |i| grad_output[i]);
-        }
+        self.define_from(grad_output, grad_bias, more);
     }
 
     fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
@@ -76,10 +101,7 @@ impl Op for BiasGrad {
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
         CpuForm::only(|operands| {
             let ([grad_output, grad_bias], more) = operands.split();
-            let grad_output = grad_output.reals();
-            self.sums().run_on_cpu(grad_bias.reals_mut(), |sums, part| {
-                self.prologue.run_on_cpu(grad_output, part, more, |grad_output| add_rows(sums, grad_output));
-            });
+            self.run_on_cpu(grad_output, grad_bias, more);
         })
     }
 

@@ -142,6 +142,7 @@ impl Op for ConvForward {
                 result: geometry.group_out_channels().is_multiple_of(4),
             },
             prologue: Prologue::NONE,
+            line_sums: None,
             epilogue: Some(self.epilogue),
         };
         let direct = shader!("conv/forward_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");

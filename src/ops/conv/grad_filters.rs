@@ -5,9 +5,10 @@ use super::gpu::{self, FusedPass};
 use super::winograd::AMPLIFICATION_OF_4X4;
 use super::{ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
-use crate::ops::gemm::{Product, Quads, TiledKernel, in_slices, reads_of_a, slices};
+use crate::ops::bias::{BesideWeight, BiasGrad};
+use crate::ops::gemm::{Product, Quads, TiledKernel, reads_of_a, slices};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
+use crate::ops::op::{Beside, CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -16,26 +17,46 @@ use crate::ops::prologue::Prologue;
 /// `grad_filters[k,r,s,c] = sum over n,p,q of grad_output[n,p,q,k] * input[n,h,w,c]`,
 /// with `h = p*stride - padding + r*dilation`; terms outside the input are zero.
 ///
+/// With the [bias's](BiasGrad) gradient, the sums of grad_output, which it reads anyway: `grad_bias[k] = sum over n,p,q of
+/// grad_output[n,p,q,k]`.
+///
 /// # Shapes
 /// input `[N,H,W,C]`, grad_output `[N,P,Q,K]` -> grad_filters `[K,R,S,C/groups]`, then activated `[N,P,Q,K]` if
-/// there is a [`Prologue`]; see [`ConvGeometry`].
+/// there is a [`Prologue`], then grad_bias `[K]` if it is wanted; see [`ConvGeometry`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConvGradFilters {
     /// The sizes.
     pub geometry: ConvGeometry,
     /// The function applied to each value of grad_output as it is read.
     pub prologue: Prologue,
+    /// Whether the gradient of the bias is computed too.
+    pub with_bias: bool,
 }
+
+/// The number of the operand grad_filters.
+const GRAD_FILTERS: usize = 2;
 
 impl ConvGradFilters {
     /// The gradient without a prologue.
     pub fn new(geometry: ConvGeometry) -> Self {
-        ConvGradFilters { geometry, prologue: Prologue::NONE }
+        ConvGradFilters { geometry, prologue: Prologue::NONE, with_bias: false }
     }
 
     /// The same gradient with `prologue`.
     pub fn with_prologue(self, prologue: Prologue) -> Self {
         ConvGradFilters { prologue, ..self }
+    }
+
+    /// The same gradient, and the bias's.
+    pub fn with_bias(self) -> Self {
+        ConvGradFilters { with_bias: true, ..self }
+    }
+
+    /// The bias's gradient, if it is wanted, as an operation of its own.
+    fn bias(&self) -> Option<BesideWeight> {
+        let rows = self.geometry.batch_size * self.geometry.positions();
+        let grad = BiasGrad::new(rows, self.geometry.out_channels).with_prologue(self.prologue);
+        self.with_bias.then(|| BesideWeight::new(grad))
     }
 }
 
@@ -72,6 +93,13 @@ impl ConvGradFilters {
         }
     }
 
+    fn bias_on_cpu(&self, operands: &mut Operands<f32>) {
+        if let Some(bias) = self.bias() {
+            let ([_, grad_output, _], more) = operands.split();
+            bias.run_on_cpu(grad_output, more);
+        }
+    }
+
     fn direct(&self, device: &DeviceProfile) -> Implementation {
         let positions = self.geometry.batch_size * self.geometry.positions();
         let elements = self.geometry.filters_shape().elements();
@@ -82,7 +110,13 @@ impl ConvGradFilters {
         let source = shader!("conv/grad_filters_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(source, constants, OPERANDS, slices * elements);
         self.prologue.complete(&mut call, OPERANDS);
-        in_slices("direct", Loops::over(slice_length).launches(&call, device), 2, elements, slices)
+        let calls = Loops::over(slice_length).launches(&call, device);
+        Implementation::of_calls("direct", calls, Vec::new()).in_slices(
+            GRAD_FILTERS,
+            elements,
+            slices,
+            device,
+        )
     }
 }
 
@@ -98,11 +132,15 @@ impl Op for ConvGradFilters {
             Operand::write("grad_filters", self.geometry.filters_shape()),
         ];
         operands.extend(self.prologue.operand(self.geometry.output_shape()));
+        operands.extend(self.bias().map(|bias| bias.operand()));
         operands
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
         let ([input, grad_output, grad_filters], more) = operands.split();
+        if let Some(bias) = self.bias() {
+            bias.define(grad_output, more);
+        }
         let (input, grad_output) = (input.reals(), self.prologue.define(grad_output.reals(), more));
         for (index, grad_filters) in grad_filters.reals_mut().iter_mut().enumerate() {
             *grad_filters = self.grad_at(index, |i| input[i], |i| grad_output[i]);
@@ -111,15 +149,24 @@ impl Op for ConvGradFilters {
 
     fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
         let grad_output = |i| self.prologue.define_at(read(1, i), || read(OPERANDS, i));
+        if let (Some(bias), Some(k)) =
+            (self.bias(), index.checked_sub(self.geometry.filters_shape().elements()))
+        {
+            return Some(bias.grad.grad_at(k, grad_output));
+        }
         Some(self.grad_at(index, |i| read(0, i), grad_output))
     }
 
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
         let direct = FilterSums::new(&self.geometry);
-        let mut forms = vec![CpuForm::exact(DIRECT, move |operands| direct.run(self.on_cpu(operands)))];
+        let mut forms = vec![CpuForm::exact(DIRECT, move |operands| {
+            direct.run(self.on_cpu(operands));
+            self.bias_on_cpu(operands);
+        })];
         if let Some(winograd) = WinogradFilters::new(&self.geometry) {
             let form = CpuForm::rounding(WINOGRAD, AMPLIFICATION_OF_4X4[1], move |operands| {
-                winograd.run(self.on_cpu(operands))
+                winograd.run(self.on_cpu(operands));
+                self.bias_on_cpu(operands);
             });
             add_form(&mut forms, form, winograd.pays());
         }
@@ -128,6 +175,7 @@ impl Op for ConvGradFilters {
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         let geometry = &self.geometry;
+        let bias = self.bias().map(|bias| bias.grad_bias());
         let product = Product {
             m: geometry.group_out_channels(),
             n: geometry.taps(),
@@ -138,7 +186,7 @@ impl Op for ConvGradFilters {
             source: shader!("conv/grad_filters_tiled.wgsl", "conv/geometry.wgsl"),
             constants: geometry.constants(),
             operands: OPERANDS,
-            result: 2,
+            result: GRAD_FILTERS,
             elements: geometry.filters_shape().elements(),
             quads: Quads {
                 a: geometry.group_out_channels().is_multiple_of(4),
@@ -146,27 +194,34 @@ impl Op for ConvGradFilters {
                 result: geometry.taps().is_multiple_of(4),
             },
             prologue: self.prologue,
+            line_sums: bias,
             epilogue: None,
         };
         let direct = self.direct(device);
-        gpu::implementations(
-            geometry,
-            FusedPass::GradFilters(self.prologue),
-            &product,
-            &tiled,
-            direct,
-            device,
-        )
+        let pass = FusedPass::GradFilters { prologue: self.prologue, bias };
+        let ways = gpu::implementations(geometry, pass, &product, &tiled, direct, device);
+        match self.bias() {
+            Some(bias) => bias.complete(ways, device),
+            None => ways,
+        }
     }
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
         let reads = reads_of_a(self.geometry.taps());
         let op = ConvGradFilters { prologue: before.of_output()?, ..*self };
-        (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
+        // The bias's gradient comes after the prologue's operands.
+        let is_free = self.prologue == Prologue::NONE && !self.with_bias;
+        (operand == 1 && is_free).then(|| WithPrologue { op: Box::new(op), reads })
+    }
+
+    fn fuse_beside(&self, other: &dyn Op) -> Option<Beside> {
+        let with_bias = self.with_bias();
+        let is_bias = !self.with_bias && with_bias.bias().is_some_and(|bias| bias.is(other));
+        is_bias.then(|| BesideWeight::beside(Box::new(with_bias), self.prologue))
     }
 
     fn flops(&self) -> u64 {
-        self.geometry.flops()
+        self.geometry.flops() + self.bias().map_or(0, |bias| bias.grad.flops())
     }
 
     fn precision(&self) -> Precision {

@@ -234,6 +234,7 @@ impl Op for ConvGradInput {
                 result: group_in_quads,
             },
             prologue: self.prologue,
+            line_sums: None,
             epilogue: None,
         };
         let direct = shader!("conv/grad_input_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");

@@ -112,6 +112,7 @@ impl Op for DenseForward {
                 result: out_features.is_multiple_of(4),
             },
             prologue: Prologue::NONE,
+            line_sums: None,
             epilogue: Some(self.epilogue),
         };
         let mut implementations = product.implementations(device, &tiled);

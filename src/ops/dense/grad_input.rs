@@ -121,6 +121,7 @@ impl Op for DenseGradInput {
                 result: in_features.is_multiple_of(4),
             },
             prologue: self.prologue,
+            line_sums: None,
             epilogue: None,
         };
         let mut implementations = product.implementations(device, &tiled);

@@ -5,9 +5,10 @@ use rayon::prelude::*;
 use super::{CHUNK_ROWS, DenseSize};
 use crate::cpu::{Matrix, MatrixMut, multiply};
 use crate::device::DeviceProfile;
+use crate::ops::bias::{BesideWeight, BiasGrad};
 use crate::ops::gemm::{Product, Quads, TiledKernel, reads_of_a};
 use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
+use crate::ops::op::{Beside, CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -15,15 +16,20 @@ use crate::ops::prologue::Prologue;
 ///
 /// `grad_weight[o,i] = sum over n of grad_output[n,o] * input[n,i]`
 ///
+/// With the [bias's](BiasGrad) gradient, the sums of grad_output, which it reads anyway: `grad_bias[o] = sum over n of
+/// grad_output[n,o]`.
+///
 /// # Shapes
-/// input `[N,I]`, grad_output `[N,O]` -> grad_weight `[O,I]`, then activated
-/// `[N,O]` if there is a [`Prologue`]; see [`DenseSize`].
+/// input `[N,I]`, grad_output `[N,O]` -> grad_weight `[O,I]`, then activated `[N,O]` if there is a [`Prologue`], then grad_bias
+/// `[O]` if it is wanted; see [`DenseSize`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DenseGradWeight {
     /// The sizes.
     pub size: DenseSize,
     /// The function applied to each value of grad_output as it is read.
     pub prologue: Prologue,
+    /// Whether the gradient of the bias is computed too.
+    pub with_bias: bool,
 }
 
 /// The number of `activated` among the operands: it comes after those that every gradient has.
@@ -32,12 +38,23 @@ const ACTIVATED: usize = 3;
 impl DenseGradWeight {
     /// The gradient without a prologue.
     pub fn new(size: DenseSize) -> Self {
-        DenseGradWeight { size, prologue: Prologue::NONE }
+        DenseGradWeight { size, prologue: Prologue::NONE, with_bias: false }
     }
 
     /// The same gradient with `prologue`.
     pub fn with_prologue(self, prologue: Prologue) -> Self {
         DenseGradWeight { prologue, ..self }
+    }
+
+    /// The same gradient, and the bias's.
+    pub fn with_bias(self) -> Self {
+        DenseGradWeight { with_bias: true, ..self }
+    }
+
+    /// The bias's gradient, if it is wanted, as an operation of its own.
+    fn bias(&self) -> Option<BesideWeight> {
+        let grad = BiasGrad::new(self.size.batch_size, self.size.out_features).with_prologue(self.prologue);
+        self.with_bias.then(|| BesideWeight::new(grad))
     }
 
     /// The definition of the gradient of weight `index`, from the values of the other operands.
@@ -60,11 +77,15 @@ impl Op for DenseGradWeight {
             Operand::write("grad_weight", self.size.weight_shape()),
         ];
         operands.extend(self.prologue.operand(self.size.output_shape()));
+        operands.extend(self.bias().map(|bias| bias.operand()));
         operands
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
         let ([input, grad_output, grad_weight], more) = operands.split();
+        if let Some(bias) = self.bias() {
+            bias.define(grad_output, more);
+        }
         let (input, grad_output) = (input.reals(), self.prologue.define(grad_output.reals(), more));
         for (index, grad_weight) in grad_weight.reals_mut().iter_mut().enumerate() {
             *grad_weight = self.grad_at(index, |i| input[i], |i| grad_output[i]);
@@ -73,6 +94,9 @@ impl Op for DenseGradWeight {
 
     fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
         let grad_output = |i| self.prologue.define_at(read(1, i), || read(ACTIVATED, i));
+        if let (Some(bias), Some(o)) = (self.bias(), index.checked_sub(self.size.weight_shape().elements())) {
+            return Some(bias.grad.grad_at(o, grad_output));
+        }
         Some(self.grad_at(index, |i| read(0, i), grad_output))
     }
 
@@ -81,6 +105,9 @@ impl Op for DenseGradWeight {
         CpuForm::only(|operands| {
             let DenseSize { batch_size, in_features, out_features } = self.size;
             let ([input, grad_output, grad_weight], more) = operands.split();
+            if let Some(bias) = self.bias() {
+                bias.run_on_cpu(grad_output, more);
+            }
             let (grad_output, grad_weight) = (grad_output.reals(), grad_weight.reals_mut());
             let input = Matrix::row_major(input.reals(), batch_size, in_features);
             self.prologue.run_on_cpu(grad_output, 0..grad_output.len(), more, |grad_output| {
@@ -112,6 +139,7 @@ impl Op for DenseGradWeight {
                 result: in_features.is_multiple_of(4),
             },
             prologue: self.prologue,
+            line_sums: self.bias().map(|bias| bias.grad_bias()),
             epilogue: None,
         };
         let mut implementations = product.implementations(device, &tiled);
@@ -119,17 +147,29 @@ impl Op for DenseGradWeight {
         let mut call = KernelCall::elementwise(direct, self.size.constants(), ACTIVATED, tiled.elements);
         self.prologue.complete(&mut call, ACTIVATED);
         implementations.push(Loops::over(self.size.batch_size).direct(&call, device));
-        best_first(implementations)
+        let implementations = best_first(implementations);
+        match self.bias() {
+            Some(bias) => bias.complete(implementations, device),
+            None => implementations,
+        }
     }
 
     fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
         let reads = reads_of_a(self.size.in_features);
         let op = DenseGradWeight { prologue: before.of_output()?, ..*self };
-        (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
+        // The bias's gradient comes after the prologue's operands.
+        let is_free = self.prologue == Prologue::NONE && !self.with_bias;
+        (operand == 1 && is_free).then(|| WithPrologue { op: Box::new(op), reads })
+    }
+
+    fn fuse_beside(&self, other: &dyn Op) -> Option<Beside> {
+        let with_bias = self.with_bias();
+        let is_bias = !self.with_bias && with_bias.bias().is_some_and(|bias| bias.is(other));
+        is_bias.then(|| BesideWeight::beside(Box::new(with_bias), self.prologue))
     }
 
     fn flops(&self) -> u64 {
-        self.size.flops()
+        self.size.flops() + self.bias().map_or(0, |bias| bias.grad.flops())
     }
 
     fn precision(&self) -> Precision {

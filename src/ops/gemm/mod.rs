@@ -6,5 +6,5 @@ mod subgroup;
 mod tiled;
 
 pub use product::{Product, Quads, TiledKernel};
-pub use slices::{in_slices, most_slices, slices};
+pub use slices::{SumTable, most_slices, slices};
 pub use tiled::reads_of_a;

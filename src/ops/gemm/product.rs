@@ -1,6 +1,6 @@
 //! A matrix product, and the parts of its kernels that an operation supplies.
 
-use super::slices::{in_slices, two_passes, unfinished_sum_slices};
+use super::slices::{two_passes, unfinished_sum_slices};
 use super::{subgroup, tiled};
 use crate::device::DeviceProfile;
 use crate::ops::cost::CostClass;
@@ -38,6 +38,8 @@ pub struct TiledKernel {
     pub quads: Quads,
     /// The function applied to values of a before they are used; its operand comes after `operands`.
     pub prologue: Prologue,
+    /// The number of the operand `[parts,m]` to which the sums of the lines of a over k are written, if they are wanted.
+    pub line_sums: Option<usize>,
     /// The function applied to results before they are stored, for a source that passes them through `finish_packet`;
     /// its operand comes after `operands`.
     pub epilogue: Option<Epilogue>,
@@ -61,6 +63,8 @@ impl Product {
     ///
     /// The kernel writes `[SLICES, result]`: if sums over k are long and workgroups few, k is split into slices that
     /// are summed separately, and a second pass adds the slices in a fixed order.
+    ///
+    /// Not all of them sum the lines of a where that is wanted: the others do not bind that operand.
     pub fn implementations(&self, device: &DeviceProfile, kernel: &TiledKernel) -> Vec<Implementation> {
         let subgroup = subgroup::implementation(self, device, kernel);
         let mut ways: Vec<Implementation> =
@@ -80,12 +84,23 @@ impl Product {
         main: Source,
         block: [usize; 3],
         slices: usize,
+        device: &DeviceProfile,
     ) -> Implementation {
         let operands = kernel.operands;
         let mut call = self.call(kernel, main, block, slices);
         kernel.prologue.complete_product(&mut call, operands);
+        if let Some(operand) = kernel.line_sums {
+            call.source.files.extend(shader!("gemm/line_sums.wgsl").files);
+            call.source.sizes.push(("LINE_SUMS_BINDING", call.bindings.len() as u32));
+            call.bindings.push(Binding::Operand(operand));
+        }
         let Some(epilogue) = kernel.epilogue else {
-            return in_slices(name, vec![call], kernel.result, kernel.elements, slices);
+            let implementation = Implementation::of(name, call);
+            let in_slices = implementation.in_slices(kernel.result, kernel.elements, slices, device);
+            return match kernel.line_sums {
+                Some(operand) => in_slices.in_slices(operand, self.m * self.parts, slices, device),
+                None => in_slices,
+            };
         };
         call.source.files.extend(match kernel.quads.result {
             true => shader!("epilogue/quads.wgsl").files,

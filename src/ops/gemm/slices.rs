@@ -1,8 +1,7 @@
 //! Long sums in slices: workgroups sum the slices in parallel, and a second pass adds them in a fixed order.
 
 use crate::device::DeviceProfile;
-use crate::ops::epilogue::Epilogue;
-use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
+use crate::ops::kernel::{Binding, Implementation, KernelCall, SliceSum, Source, shader};
 
 /// Longer sums than this are split if possible: they lose digits, and some drivers end a loop that takes too long.
 pub const LONGEST_SLICE: usize = 16 << 10;
@@ -19,22 +18,40 @@ pub fn most_slices(elements: usize, device: &DeviceProfile) -> usize {
     room.min(device.loop_trips())
 }
 
-/// An implementation whose `calls` write `slices` partial sums of its `elements` results, the operand of number
-/// `result`, and a last call adds them.
-pub fn in_slices(
-    name: &'static str,
-    calls: Vec<KernelCall>,
-    result: usize,
-    elements: usize,
-    slices: usize,
-) -> Implementation {
-    if slices == 1 {
-        return Implementation::of_calls(name, calls, Vec::new());
+impl Implementation {
+    /// The same implementation, whose calls write `slices` of the operand of number `result`, which has so many `elements`, and
+    /// not the operand itself; a further call adds them. Unchanged if there is one slice.
+    pub fn in_slices(
+        mut self,
+        result: usize,
+        elements: usize,
+        slices: usize,
+        device: &DeviceProfile,
+    ) -> Implementation {
+        if slices == 1 {
+            return self;
+        }
+        let scratch = self.workspace.len();
+        for binding in self.calls.iter_mut().flat_map(|call| &mut call.bindings) {
+            if *binding == Binding::Operand(result) {
+                *binding = Binding::Workspace(scratch);
+            }
+        }
+        self.workspace.push(slices * elements);
+        let lanes = lanes(elements, slices, device);
+        self.slice_sums.push(SliceSum { call: self.calls.len(), scratch, result, elements, slices, lanes });
+        self.calls.push(KernelCall::new(
+            adding(shader!("gemm/sum_slices_side_by_side.wgsl"), device)
+                .with_sizes(&[("LANES", lanes as u32)]),
+            vec![("ELEMENTS", elements.into()), ("SLICES", slices.into())],
+            vec![Binding::Workspace(scratch), Binding::Operand(result)],
+            elements.div_ceil(invocations(device) / lanes),
+        ));
+        self
     }
-    two_passes(name, calls, sum_slices(elements, slices), result, slices * elements)
 }
 
-/// `calls`, which write slices of the operand of number `result`, and `sum`, which adds them.
+/// `calls`, which write slices of the operand of number `result`, and `sum`, which adds them and completes the result.
 pub fn two_passes(
     name: &'static str,
     mut calls: Vec<KernelCall>,
@@ -50,15 +67,60 @@ pub fn two_passes(
     Implementation::of_calls(name, calls, vec![partial_sums])
 }
 
-/// The second pass of a split sum: `result[i] = sum over slices of slices[slice][i]`; binds the slices and
-/// the result, in that order.
-fn sum_slices(elements: usize, slices: usize) -> KernelCall {
-    let mut call = unfinished_sum_slices(elements, slices, 1);
-    Epilogue::NONE.complete(&mut call, 0);
-    call
+/// Most invocations of a workgroup that adds slices.
+const INVOCATIONS: usize = 256;
+
+/// Invocations that keep a device busy.
+const ENOUGH_INVOCATIONS: usize = 32 << 10;
+
+/// Invocations of a workgroup that adds slices: a power of two.
+fn invocations(device: &DeviceProfile) -> usize {
+    1 << INVOCATIONS.min(device.max_workgroup_invocations as usize).ilog2()
 }
 
-/// As [`sum_slices`], for a result `[..,channels]` that is still to be completed with an epilogue.
+/// Invocations that share a sum of so many slices.
+fn lanes(elements: usize, slices: usize, device: &DeviceProfile) -> usize {
+    let wanted = (ENOUGH_INVOCATIONS / elements).min(slices / 2).clamp(1, 32);
+    (1 << wanted.ilog2()).min(invocations(device))
+}
+
+/// The part of a source that adds slices: its first file, and those that it needs.
+fn adding(mut first: Source, device: &DeviceProfile) -> Source {
+    first.files.extend(shader!("gemm/slice_lanes.wgsl", "grid.wgsl").files);
+    first.with_sizes(&[("INVOCATIONS", invocations(device) as u32)])
+}
+
+/// Slices of several sums in one piece of memory, which one launch adds as those of [`Implementation::in_slices`] would, to the same bits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SumTable {
+    /// What a workgroup adds, in rows of six numbers: `SliceSum` in `shaders/gemm/slice_lanes.wgsl`.
+    pub rows: Vec<u32>,
+}
+
+impl SumTable {
+    /// Numbers of a row.
+    const ROW: usize = 6;
+
+    /// Adds a sum, whose slices begin at element `first_slice` of all slices, and whose results at element `first_result` of
+    /// all results. Kernels use 32-bit indices, so that both must be below 2^32.
+    pub fn push(&mut self, sum: &SliceSum, first_slice: usize, first_result: usize, device: &DeviceProfile) {
+        for first in (0..sum.elements).step_by(invocations(device) / sum.lanes) {
+            let row = [first_slice, sum.elements, sum.slices, sum.lanes, first_result, first];
+            self.rows.extend(row.map(|number| u32::try_from(number).expect("an index of 32 bits")));
+        }
+    }
+
+    /// The launch: it binds as scratch buffers 0 and 1 the slices and the table, and as operand 0 the results.
+    pub fn call(&self, device: &DeviceProfile) -> KernelCall {
+        let workgroups = self.rows.len() / Self::ROW;
+        let bindings = vec![Binding::Workspace(0), Binding::Workspace(1), Binding::Operand(0)];
+        let source = adding(shader!("gemm/sum_slices_late.wgsl"), device);
+        KernelCall::new(source, vec![("WORKGROUPS", workgroups.into())], bindings, workgroups)
+    }
+}
+
+/// The second pass of a split sum, for a result `[..,channels]` that is still to be completed with an epilogue:
+/// `result[i] = finish(sum over slices of slices[slice][i])`; binds the slices and the result, in that order.
 pub fn unfinished_sum_slices(elements: usize, slices: usize, channels: usize) -> KernelCall {
     let constants =
         vec![("ELEMENTS", elements.into()), ("CHANNELS", channels.into()), ("SLICES", slices.into())];

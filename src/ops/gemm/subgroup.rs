@@ -74,7 +74,9 @@ pub fn implementation(
     // No rule knows its time, but that it takes no longer than the best tile.
     let time = product.cost(device).unwrap_or(f64::INFINITY);
     let cost = Cost { class: CostClass::BestOfKind, time };
-    Some(product.implementation(name, kernel, main, block, slices).at(cost))
+    // Its invocations share what they fetch in registers: none has a whole line of a.
+    let kernel = TiledKernel { line_sums: None, ..kernel.clone() };
+    Some(product.implementation(name, &kernel, main, block, slices, device).at(cost))
 }
 
 #[cfg(test)]
@@ -103,6 +105,7 @@ mod tests {
             elements: product.m * product.n * product.parts,
             quads: Quads { a: true, b: true, result: true },
             prologue: Prologue::NONE,
+            line_sums: None,
             epilogue: None,
         };
         implementation(&product, device, &kernel)

@@ -36,24 +36,28 @@ macro_rules! tile {
     };
 }
 
-const TILES: [Tile; 7] = [
+const TILES: [Tile; 11] = [
     tile!(128, 128, 16, 8, 8, 0.80),
     tile!(128, 64, 16, 8, 8, 0.76),
     tile!(64, 128, 16, 8, 8, 0.76),
     tile!(64, 64, 16, 8, 4, 0.70),
+    tile!(256, 32, 8, 8, 8, 0.70),
+    tile!(32, 256, 8, 8, 8, 0.70),
+    tile!(256, 16, 8, 8, 4, 0.55),
+    tile!(16, 256, 8, 4, 8, 0.55),
     tile!(128, 32, 16, 8, 4, 0.60),
     tile!(32, 128, 16, 4, 8, 0.60),
     tile!(32, 32, 16, 4, 4, 0.40),
 ];
 
-/// Columns of the widest tile, which comes first.
+/// Columns of the widest of the large tiles, which comes first.
 const MOST_COLUMNS: usize = TILES[0].n;
 
 /// With fewer rows or columns than this, most of a tile would be idle, and other kernels are faster.
 const FEWEST_LINES: usize = 8;
 
 /// The largest number of tiles that a product offers: the best guess, and others that may turn out to be better.
-const MOST_TILES: usize = 4;
+const MOST_TILES: usize = 6;
 
 /// Tiles that are expected to take longer than the best one by more than this factor are not worth a trial.
 const WORTH_A_TRIAL: f64 = 3.0;
@@ -201,7 +205,11 @@ pub fn implementations(
             .extend(if a { shader!("gemm/a_quads.wgsl") } else { shader!("gemm/a_scalars.wgsl") }.files);
         main.files
             .extend(if b { shader!("gemm/b_quads.wgsl") } else { shader!("gemm/b_scalars.wgsl") }.files);
-        let way = product.implementation(tiling.name(), kernel, main, [tile.m, tile.n, tile.k], slices);
+        if kernel.line_sums.is_none() {
+            main.files.extend(shader!("gemm/no_line_sums.wgsl").files);
+        }
+        let way =
+            product.implementation(tiling.name(), kernel, main, [tile.m, tile.n, tile.k], slices, device);
         way.at(Cost { class: CostClass::RunnerUp, time: tiling.cost })
     });
     ways.collect()

@@ -191,12 +191,31 @@ pub(super) fn cases() -> Vec<Case> {
             Case::new(name, ConvGradInput::new(geometry)),
         ]
     });
+    let with_bias = [
+        "lenet 1",
+        "stride, odd input",
+        "long sum over positions",
+        "groups",
+        "depthwise",
+        "several tiles, ragged",
+        "long sums, few of them",
+        "3x3, odd channels",
+        "more channels than a tile is wide",
+    ]
+    .map(|name| {
+        let op = ConvGradFilters::new(geometry(name)).with_bias();
+        Case::new(format!("{name}, and the bias's"), op)
+    });
     let finished = epilogues().into_iter().map(|(name, op)| Case::new(name, op));
     let after_activations = prologues().into_iter().flat_map(|(name, geometry, prologue)| {
         [
             Case::new(name.clone(), ConvGradFilters::new(geometry).with_prologue(prologue)),
+            Case::new(
+                format!("{name}, and the bias's"),
+                ConvGradFilters::new(geometry).with_prologue(prologue).with_bias(),
+            ),
             Case::new(name, ConvGradInput::new(geometry).with_prologue(prologue)),
         ]
     });
-    alone.chain(finished).chain(normalised()).chain(after_activations).collect()
+    alone.chain(with_bias).chain(finished).chain(normalised()).chain(after_activations).collect()
 }

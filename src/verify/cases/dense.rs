@@ -60,6 +60,7 @@ pub(super) fn cases() -> Vec<Case> {
         [
             Case::new(name, DenseForward::new(size)),
             Case::new(name, DenseGradWeight::new(size)),
+            Case::new(format!("{name}, and the bias's"), DenseGradWeight::new(size).with_bias()),
             Case::new(name, DenseGradInput::new(size)),
         ]
     });
@@ -67,6 +68,10 @@ pub(super) fn cases() -> Vec<Case> {
         [
             Case::new(name.clone(), DenseForward::new(size).with_epilogue(epilogue)),
             Case::new(name.clone(), DenseGradWeight::new(size).with_prologue(prologue)),
+            Case::new(
+                format!("{name}, and the bias's"),
+                DenseGradWeight::new(size).with_prologue(prologue).with_bias(),
+            ),
             Case::new(name, DenseGradInput::new(size).with_prologue(prologue)),
         ]
     });

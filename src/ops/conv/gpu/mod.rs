@@ -20,8 +20,14 @@ pub enum FusedPass {
     Forward(Epilogue),
     /// Operands: filters, grad_output, grad_input, then the prologue's.
     GradInput(Prologue),
-    /// Operands: input, grad_output, grad_filters, then the prologue's.
-    GradFilters(Prologue),
+    /// Operands: input, grad_output, grad_filters, then the prologue's, then the bias's gradient, if it has a number. Not every
+    /// way computes that.
+    GradFilters {
+        /// What is done to grad_output.
+        prologue: Prologue,
+        /// The number of the bias's gradient.
+        bias: Option<usize>,
+    },
 }
 
 /// All ways to do a pass, best guess first: by the kernels for few channels, with staged patches, as the `product` that

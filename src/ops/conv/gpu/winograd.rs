@@ -81,7 +81,7 @@ impl PassInTiles<'_> {
     /// Number of positions along an axis of the tensor that is split into tiles.
     fn positions(&self, axis: &Axis) -> usize {
         match self.pass {
-            FusedPass::Forward(_) | FusedPass::GradFilters(_) => axis.output,
+            FusedPass::Forward(_) | FusedPass::GradFilters { .. } => axis.output,
             FusedPass::GradInput(_) => axis.input,
         }
     }
@@ -103,7 +103,7 @@ impl PassInTiles<'_> {
         let [m, n, k] = match self.pass {
             FusedPass::Forward(_) => [self.all_tiles(), out_channels, in_channels],
             FusedPass::GradInput(_) => [self.all_tiles(), in_channels, out_channels],
-            FusedPass::GradFilters(_) => [out_channels, in_channels, self.all_tiles()],
+            FusedPass::GradFilters { .. } => [out_channels, in_channels, self.all_tiles()],
         };
         Product { m, n, k, parts }
     }
@@ -131,7 +131,9 @@ impl PassInTiles<'_> {
         let most = ((device.max_binding_bytes / 4) as usize).min(i32::MAX as usize);
         let growth = MOST_GROWTH * self.tensors().iter().sum::<usize>();
         let is_long = match self.pass {
-            FusedPass::GradFilters(_) => self.geometry.batch_size * self.geometry.positions() >= SHORTEST_SUM,
+            FusedPass::GradFilters { .. } => {
+                self.geometry.batch_size * self.geometry.positions() >= SHORTEST_SUM
+            }
             _ => true,
         };
         *groups == 1
@@ -167,7 +169,7 @@ impl PassInTiles<'_> {
         let [of_result, of_filters] = self.tile.amplification;
         Some(Implementation {
             exact_on_integers: self.tile.exact_on_integers(),
-            amplification: if let FusedPass::GradFilters(_) = self.pass { of_filters } else { of_result },
+            amplification: if let FusedPass::GradFilters { .. } = self.pass { of_filters } else { of_result },
             ..Implementation::of_calls(self.tile.name, calls, workspace)
         })
     }
@@ -189,7 +191,7 @@ impl PassInTiles<'_> {
         let ((mut files, patches), (other, others), bindings) = match self.pass {
             FusedPass::Forward(_) => (of_input, filters, [bound(0, A), bound(1, B)]),
             FusedPass::GradInput(_) => (of_grad_output, filters, [bound(1, A), bound(0, B)]),
-            FusedPass::GradFilters(_) => (of_input, grad_tiles, [bound(0, B), bound(1, A)]),
+            FusedPass::GradFilters { .. } => (of_input, grad_tiles, [bound(0, B), bound(1, A)]),
         };
         files.files.extend(other.files);
         files.sizes.extend(other.sizes);
@@ -198,7 +200,7 @@ impl PassInTiles<'_> {
             [patches, others].map(|values| (values / width(quads)).div_ceil(WORKGROUP_SIZE as usize));
         constants.push(("PATCH_WORKGROUPS", patches.into()));
         let mut call = KernelCall::new(source, constants, bindings.concat(), patches + others);
-        if let FusedPass::GradInput(prologue) | FusedPass::GradFilters(prologue) = self.pass {
+        if let FusedPass::GradInput(prologue) | FusedPass::GradFilters { prologue, .. } = self.pass {
             prologue.complete_packets(&mut call, 3, quads);
         }
         call
@@ -223,7 +225,7 @@ impl PassInTiles<'_> {
                 let files = shader!("conv/winograd/grad_input.wgsl", "conv/winograd/results.wgsl");
                 self.transform(files, self.all_tiles(), in_channels, bindings)
             }
-            FusedPass::GradFilters(_) => {
+            FusedPass::GradFilters { .. } => {
                 let files = shader!("conv/winograd/grad_filters.wgsl");
                 self.transform(files, out_channels, in_channels, bindings)
             }
@@ -263,11 +265,11 @@ impl PassInTiles<'_> {
     fn tiled_product(&self, device: &DeviceProfile) -> Option<Implementation> {
         let product = self.product();
         let source = match self.pass {
-            FusedPass::GradFilters(_) => shader!("conv/winograd/product_of_tiles.wgsl"),
+            FusedPass::GradFilters { .. } => shader!("conv/winograd/product_of_tiles.wgsl"),
             _ => shader!("conv/winograd/product.wgsl").with_sizes(&[self.gradient()]),
         };
         let a = match self.pass {
-            FusedPass::GradFilters(_) => product.m,
+            FusedPass::GradFilters { .. } => product.m,
             _ => product.k,
         };
         let kernel = TiledKernel {
@@ -282,6 +284,7 @@ impl PassInTiles<'_> {
                 result: is_quads(product.n),
             },
             prologue: Prologue::NONE,
+            line_sums: None,
             epilogue: None,
         };
         let mut implementation = product.implementations(device, &kernel).into_iter().next()?;

@@ -295,6 +295,7 @@ fn in_tap_groups(
         filters: geometry.out_channels / channels.width(),
         lanes: channels.lanes(geometry.out_channels),
         sums: strip.taps * channels.sums() / channels.width(),
+        bias: None,
         sum_bytes: 4 * channels.width(),
         trips: 1 + strip.positions * (2 + strip.taps) + strip.columns,
     };

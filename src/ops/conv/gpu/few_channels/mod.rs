@@ -27,16 +27,16 @@ pub fn implementations(
         FusedPass::Forward(epilogue) => {
             [grouped::forward(geometry, epilogue, device), stem::forward(geometry, epilogue, device)]
         }
-        FusedPass::GradFilters(prologue) => [
+        FusedPass::GradFilters { prologue, bias } => [
             grouped::grad_filters(geometry, prologue, device),
-            stem::grad_filters(geometry, prologue, device),
+            stem::grad_filters(geometry, prologue, *bias, device),
         ],
         FusedPass::GradInput(prologue) => {
             [grouped::grad_input(geometry, prologue, device), stem::grad_input(geometry, prologue, device)]
         }
     };
     let of_one = match &pass {
-        FusedPass::GradFilters(prologue) => grouped::grad_filters_of_one(geometry, prologue, device),
+        FusedPass::GradFilters { prologue, .. } => grouped::grad_filters_of_one(geometry, prologue, device),
         _ => None,
     };
     ways.into_iter().flatten().map(Implementation::tailored).chain(of_one)

@@ -111,10 +111,12 @@ impl Owned {
     }
 }
 
-/// The filters' gradient; `None` if there are many channels, or windows are too large.
+/// The filters' gradient, and that of the bias if it has a number among the operands; `None` if there are many channels, or
+/// windows are too large.
 pub fn grad_filters(
     geometry: &ConvGeometry,
     prologue: &Prologue,
+    bias: Option<usize>,
     device: &DeviceProfile,
 ) -> Option<Implementation> {
     if !is_stem(geometry, MOST_CHANNELS) {
@@ -128,12 +130,17 @@ pub fn grad_filters(
         packets: geometry.in_channels,
         filters,
         lanes: filters.div_ceil(filters.div_ceil(MOST_LANES)),
-        sums: strip.taps * quads,
+        sums: (strip.taps + usize::from(bias.is_some())) * quads,
+        bias,
         sum_bytes: 16,
-        trips: 1 + strip.positions * (2 + 5 * quads + strip.taps * (1 + quads)) + strip.columns,
+        trips: 1 + strip.positions * (2 + 6 * quads + strip.taps * (1 + quads)) + strip.columns,
     };
-    let source = shader!("conv/few_channels/grad_filters_stem.wgsl", "conv/few_channels/grads_of_four.wgsl");
-    let source = source.with_sizes(&[("QUADS", quads as u32)]);
+    let mut source =
+        shader!("conv/few_channels/grad_filters_stem.wgsl", "conv/few_channels/grads_of_four.wgsl")
+            .with_sizes(&[("QUADS", quads as u32)]);
+    if bias.is_none() {
+        source.files.extend(shader!("conv/few_channels/no_bias_sums.wgsl").files);
+    }
     Some(groups.implementation(NAME, source, Packet::of(geometry.out_channels), prologue, device))
 }
 

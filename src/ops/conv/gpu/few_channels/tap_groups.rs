@@ -37,6 +37,8 @@ pub struct TapGroups<'a> {
     pub lanes: usize,
     /// Number of vectors of sums of an invocation.
     pub sums: usize,
+    /// The number of the bias's gradient among the operands, if the kernel computes it.
+    pub bias: Option<usize>,
     /// Bytes of such a vector.
     pub sum_bytes: usize,
     /// Iterations of an invocation's loops for a strip, at most.
@@ -80,7 +82,17 @@ impl TapGroups<'_> {
         let source = packet.complete(source);
         let mut call = KernelCall::new(source, constants, Binding::operands(OPERANDS), blocks * slices);
         prologue.complete_packets(&mut call, OPERANDS, packet == Packet::Quad);
-        in_two_passes(name, call, geometry.filters_shape().elements(), slices)
+        if let Some(operand) = self.bias {
+            call.source.files.extend(shader!("conv/few_channels/bias_sums.wgsl").files);
+            call.source.sizes.push(("BIAS_BINDING", call.bindings.len() as u32));
+            call.bindings.push(Binding::Operand(operand));
+        }
+        let elements = geometry.filters_shape().elements();
+        let filters = Implementation::of(name, call).in_slices(GRAD_FILTERS, elements, slices, device);
+        match self.bias {
+            Some(operand) => filters.in_slices(operand, geometry.out_channels, slices, device),
+            None => filters,
+        }
     }
 
     /// Slices of all `strips` that keep `device` busy, where sums take `blocks` workgroups, each with so many strips side by
@@ -93,30 +105,4 @@ impl TapGroups<'_> {
         let room = most_slices(self.geometry.filters_shape().elements(), device);
         wanted.min(most).max(strips.div_ceil(longest)).min(room).clamp(1, strips)
     }
-}
-
-/// Invocations of a workgroup that adds slices.
-const INVOCATIONS: usize = 256;
-
-/// Invocations that keep a device busy.
-const ENOUGH_INVOCATIONS: usize = 32 << 10;
-
-/// An implementation whose `call` writes `slices` partial sums of its `elements` results, and adds them in a second pass, in
-/// a fixed order.
-fn in_two_passes(name: &'static str, mut call: KernelCall, elements: usize, slices: usize) -> Implementation {
-    if slices == 1 {
-        return Implementation::of(name, call);
-    }
-    call.bindings[GRAD_FILTERS] = Binding::Workspace(0);
-    let lanes = (ENOUGH_INVOCATIONS / elements).min(slices / 2).clamp(1, 32);
-    let lanes = 1 << lanes.ilog2();
-    let source = shader!("gemm/sum_slices_side_by_side.wgsl", "grid.wgsl")
-        .with_sizes(&[("INVOCATIONS", INVOCATIONS as u32), ("LANES", lanes as u32)]);
-    let sum = KernelCall::new(
-        source,
-        vec![("ELEMENTS", elements.into()), ("SLICES", slices.into())],
-        vec![Binding::Workspace(0), Binding::Operand(GRAD_FILTERS)],
-        elements.div_ceil(INVOCATIONS / lanes),
-    );
-    Implementation::of_calls(name, vec![call, sum], vec![slices * elements])
 }

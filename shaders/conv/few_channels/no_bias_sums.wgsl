@@ -1,0 +1,6 @@
+// No gradient of the bias.
+// Appended to conv/few_channels/grad_filters_stem.wgsl by src/ops/conv/gpu/few_channels/tap_groups.rs.
+
+const BIAS: u32 = 0u;
+
+fn store_bias(index: u32, sum: f32) {}
