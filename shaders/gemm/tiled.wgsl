@@ -20,21 +20,16 @@ const FETCHES_BOTH: bool = A_BLOCKS + B_BLOCKS > INVOCATIONS;
 const_assert A_BLOCKS <= INVOCATIONS && B_BLOCKS <= INVOCATIONS;
 // Invocations that run together own 4 x 8 of the tile's threads, or 8 x 4 in a narrow one, so that they share the values that
 // they read. Of two neighbours, and of those next to them, one has the same place in m or in n as the other: hardware that
-// serves a quarter of them at a time then reads every packet once.
+// serves a quarter of them at a time then reads fewer packets.
 const LANES_N: u32 = min(8u, THREADS_N);
 const LANES_M: u32 = 32u / LANES_N;
 const_assert THREADS_M % LANES_M == 0u && THREADS_N % LANES_N == 0u;
 // Number of steps that are unrolled.
 const UNROLLED: u32 = 4u;
 
-// a [TILE_K,TILE_M] and b [TILE_K,TILE_N], once or twice: while one is read, the other is filled. An array for each loop, so
-// that an unrolled loop's index becomes part of an instruction.
-alias LineOfA = array<array<vec4<f32>, THREADS_M>, THREAD_M / 4u>;
-alias LineOfB = array<array<vec4<f32>, THREADS_N>, THREAD_N / 4u>;
-var<workgroup> a_tiles: array<array<array<LineOfA, UNROLLED>, TILE_K / UNROLLED>, TILES>;
-var<workgroup> b_tiles: array<array<array<LineOfB, UNROLLED>, TILE_K / UNROLLED>, TILES>;
-// A block of values is as long as an unrolled loop.
-const_assert UNROLLED == 4u;
+// a [TILE_K,TILE_M], followed by b [TILE_K,TILE_N], once or twice: while one is read, the other is filled.
+const TILE_PACKETS: u32 = TILE_K * (A_PITCH + B_PITCH);
+var<workgroup> tiles: array<vec4<f32>, TILES * TILE_PACKETS>;
 
 // Whether no step goes past the end of its part's sum.
 override WHOLE_STEPS: bool = REDUCTION_UNIT % TILE_K == 0u;
@@ -47,14 +42,15 @@ struct Block {
     present: array<vec4<bool>, 4>,
 }
 
-// A block that an invocation fetches for each step (of a, of b, or none): its lines, and its place in a tile, the numbers of
-// its four lines and of its four steps of k.
+// A block that an invocation fetches for each step (of a, of b, or none): its lines, its first k and its place in a
+// tile.
 struct Errand {
     is_a: bool,
     is_b: bool,
     lines: array<Place, 4>,
-    line: u32,
-    k_block: u32,
+    k: u32,
+    place: u32,
+    pitch: u32,
 }
 
 @compute @workgroup_size(INVOCATIONS)
@@ -120,14 +116,16 @@ fn main(
                 second_block = fetch(second, part, first_k + TILE_K, end_k);
             }
         }
-        for (var some_k = 0u; some_k < TILE_K / UNROLLED; some_k++) {
+        for (var some_k = 0u; some_k < TILE_K; some_k += UNROLLED) {
+            let a_row = half + some_k * A_PITCH + thread_m;
+            let b_row = half + TILE_K * A_PITCH + some_k * B_PITCH + thread_n;
             for (var step = 0u; step < UNROLLED; step++) {
                 var b: array<vec4<f32>, THREAD_N / 4u>;
                 for (var j = 0u; j < THREAD_N / 4u; j++) {
-                    b[j] = b_tiles[half][some_k][step][j][thread_n];
+                    b[j] = tiles[b_row + step * B_PITCH + j * THREADS_N];
                 }
                 for (var i = 0u; i < THREAD_M / 4u; i++) {
-                    let a = a_tiles[half][some_k][step][i][thread_m];
+                    let a = tiles[a_row + step * A_PITCH + i * THREADS_M];
                     for (var j = 0u; j < THREAD_N / 4u; j++) {
                         let sum = i * THREAD_N + j;
                         sums[sum] = fma(vec4(a.x), b[j], sums[sum]);
@@ -141,20 +139,20 @@ fn main(
         if (TILES == 1u) {
             workgroupBarrier();
         } else {
-            half = 1u - half;
+            half = TILE_PACKETS - half;
         }
     }
     if (sums_lines) {
         // What is left in the tiles is multiplied.
         workgroupBarrier();
         if (errand.is_a) {
-            a_tiles[0][errand.k_block][0][errand.line / THREADS_M][errand.line % THREADS_M] = own_line_sums;
+            tiles[errand.place] = own_line_sums;
         }
         workgroupBarrier();
         if (invocation < A_PITCH) {
             var total: vec4<f32>;
-            for (var k = 0u; k < K_BLOCKS; k++) {
-                total += a_tiles[0][k][0][invocation / THREADS_M][invocation % THREADS_M];
+            for (var k = 0u; k < TILE_K; k += 4u) {
+                total += tiles[k * A_PITCH + invocation];
             }
             store_line_sums(part, slice, first_m + invocation * 4u, total);
         }
@@ -176,22 +174,23 @@ fn errand_of(is_a: bool, is_b: bool, number: u32, part: u32, first_m: u32, first
     let pitch = select(B_PITCH, A_PITCH, is_a);
     let neighbours = min(8u, pitch);
     let line = number % neighbours + number / (neighbours * K_BLOCKS) * neighbours;
-    let k_block = number / neighbours % K_BLOCKS;
+    let k = number / neighbours % K_BLOCKS * 4u;
+    let place = select(TILE_K * A_PITCH, 0u, is_a) + k * pitch + line;
     var lines: array<Place, 4>;
     if (is_a) {
         lines = a_lines(part, first_m + line * 4u);
     } else if (is_b) {
         lines = b_lines(part, first_n + line * 4u);
     }
-    return Errand(is_a, is_b, lines, line, k_block);
+    return Errand(is_a, is_b, lines, k, place, pitch);
 }
 
 fn fetch(errand: Errand, part: u32, first_k: u32, end_k: u32) -> Block {
     if (errand.is_a) {
-        return fetch_a(errand.lines, part, first_k + errand.k_block * 4u, end_k);
+        return fetch_a(errand.lines, part, first_k + errand.k, end_k);
     }
     if (errand.is_b) {
-        return fetch_b(errand.lines, part, first_k + errand.k_block * 4u, end_k);
+        return fetch_b(errand.lines, part, first_k + errand.k, end_k);
     }
     return Block();
 }
@@ -206,13 +205,13 @@ fn put(errand: Errand, half: u32, block: Block) -> vec4<f32> {
             values[j] = a_finished(block.values[j], block.factors[j]);
         }
     }
-    for (var j = 0u; j < 4u; j++) {
-        let there = select(vec4<f32>(), values[j], block.present[j]);
-        if (errand.is_a) {
-            a_tiles[half][errand.k_block][j][errand.line / THREADS_M][errand.line % THREADS_M] = there;
-            line_sums_of_block += there;
-        } else if (errand.is_b) {
-            b_tiles[half][errand.k_block][j][errand.line / THREADS_N][errand.line % THREADS_N] = there;
+    if (errand.is_a || errand.is_b) {
+        for (var j = 0u; j < 4u; j++) {
+            let there = select(vec4<f32>(), values[j], block.present[j]);
+            tiles[half + errand.place + j * errand.pitch] = there;
+            if (errand.is_a) {
+                line_sums_of_block += there;
+            }
         }
     }
     return line_sums_of_block;
