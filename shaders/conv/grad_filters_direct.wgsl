@@ -5,7 +5,7 @@
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<f32>;
-// [SLICES,K,R,S,C/groups]; if there are several slices, gemm/sum_slices.wgsl adds them.
+// [SLICES,K,R,S,C/groups]; if there are several slices, gemm/slice_lanes.wgsl adds them.
 @group(0) @binding(2) var<storage, read_write> grad_filters: array<f32>;
 
 override SLICES: u32;

@@ -1,6 +1,6 @@
 // conv2d.grad_filters, tiled: implicit GEMM, grad_output transposed times the patches of the input; appended to gemm/tiled.wgsl.
 // grad_filters[k,r,s,c] = sum over n,p,q of grad_output[n,p,q,k] * input[n,h,w,c], with GEMM's m = k, n = (r,s,c), k = (n,p,q); a part is a group.
-// An invocation owns THREAD_M filters x THREAD_N taps in one slice of the positions; gemm/sum_slices.wgsl adds the slices.
+// An invocation owns THREAD_M filters x THREAD_N taps in one slice of the positions; gemm/slice_lanes.wgsl adds the slices.
 // Defined in src/ops/conv/grad_filters.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<BPacket>;

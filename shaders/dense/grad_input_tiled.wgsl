@@ -1,6 +1,6 @@
 // dense.grad_input, tiled: grad_output times the weight; appended to gemm/tiled.wgsl.
 // grad_input[n,i] = sum over o of grad_output[n,o] * weight[o,i], with GEMM's (m, n, k) = (n, i, o) and one part.
-// An invocation owns THREAD_M samples x THREAD_N features of the input in one slice of the sum; gemm/sum_slices.wgsl adds the slices.
+// An invocation owns THREAD_M samples x THREAD_N features of the input in one slice of the sum; gemm/slice_lanes.wgsl adds the slices.
 // Defined in src/ops/dense/grad_input.rs.
 
 @group(0) @binding(0) var<storage, read> weight: array<BPacket>;

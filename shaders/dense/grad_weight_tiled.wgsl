@@ -1,6 +1,6 @@
 // dense.grad_weight, tiled: grad_output transposed times the input; appended to gemm/tiled.wgsl.
 // grad_weight[o,i] = sum over n of grad_output[n,o] * input[n,i], with GEMM's (m, n, k) = (o, i, n) and one part.
-// An invocation owns THREAD_M x THREAD_N weights in one slice of the sum; gemm/sum_slices.wgsl adds the slices.
+// An invocation owns THREAD_M x THREAD_N weights in one slice of the sum; gemm/slice_lanes.wgsl adds the slices.
 // Defined in src/ops/dense/grad_weight.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<BPacket>;

@@ -1,5 +1,5 @@
-// Sums of the lines of a over k, beside the product: where a line is a channel of the output's gradient, they are the gradient
-// of the bias.
+// Sums of the lines of a over k, beside the product: where a line is a channel of the output's gradient, they are the
+// gradient of the bias.
 // Appended to gemm/tiled.wgsl by src/ops/gemm/product.rs, with the const line LINE_SUMS_BINDING.
 
 // [SLICES,PRODUCTS,GEMM_M]

@@ -1,8 +1,8 @@
 // Adding the slices of sums, for gemm/sum_slices_side_by_side.wgsl and gemm/sum_slices_late.wgsl, which declare `slices` and
 // `result`. src/ops/gemm/slices.rs appends INVOCATIONS, a power of two, as a const line.
-// An invocation owns one result in every lanes-th slice; a workgroup owns INVOCATIONS / lanes results that follow one another
-// in memory, and adds its lanes as a tree. The order depends on the sizes alone, so that the same data give the same bits,
-// whichever kernel adds them.
+// An invocation owns one result in every lanes-th slice; a workgroup owns INVOCATIONS / lanes results that follow one
+// another in memory, and adds its lanes as a tree. The order depends on the sizes alone, so that the same data give the
+// same bits, whichever kernel adds them.
 
 struct SliceSum {
     // Where the slices begin, [count,elements].

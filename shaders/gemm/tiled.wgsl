@@ -18,8 +18,8 @@ const INVOCATIONS: u32 = THREADS_M * THREADS_N;
 // Whether an invocation may fetch a block of a and one of b, rather than of only one of them.
 const FETCHES_BOTH: bool = A_BLOCKS + B_BLOCKS > INVOCATIONS;
 const_assert A_BLOCKS <= INVOCATIONS && B_BLOCKS <= INVOCATIONS;
-// Invocations that run together own 4 x 8 of the tile's threads, or 8 x 4 in a narrow one, so that they share the values that
-// they read. Of two neighbours, and of those next to them, one has the same place in m or in n as the other: hardware that
+// Invocations that run together own 4 x 8 of the tile's threads, or 8 x 4 in a narrow one, so that they share the values
+// that they read. Of two neighbours, and of those next to them, one has the same place in m or in n as the other: hardware that
 // serves a quarter of them at a time then reads fewer packets.
 const LANES_N: u32 = min(8u, THREADS_N);
 const LANES_M: u32 = 32u / LANES_N;

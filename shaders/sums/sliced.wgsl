@@ -1,4 +1,4 @@
-// Sums of each channel over the rows of each slice, which is a segment, or a part of the only one; gemm/sum_slices.wgsl
+// Sums of each channel over the rows of each slice, which is a segment, or a part of the only one; gemm/slice_lanes.wgsl
 // adds the parts.
 // result[slice,k] = sum over the slice's rows of term[row,k], in an order that depends on the sizes alone.
 // An invocation owns one channel in one lane (every LANES-th row of the slice); a workgroup owns WIDTH channels of a

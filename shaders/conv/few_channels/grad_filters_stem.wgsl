@@ -1,10 +1,10 @@
 // conv2d.grad_filters, stem: for images of few channels.
 // grad_filters[k,r,s,c] = sum over n,p,q of grad_output[n,p,q,k] * input[n,h,w,c].
 // An invocation owns a tap group of an input channel in QUADS times four filters: the COLUMNS input values under a strip of
-// STRIP positions are read once for all its taps. With a BIAS, the first tap group also sums the output's gradient itself: as if
-// there were one more tap, under which every value is 1.
-// Defined in src/ops/conv/grad_filters.rs; src/ops/conv/gpu/few_channels/stem.rs appends the sizes and BIAS, 0 or 1, as const
-// lines, and the file that declares grad_bias or does without.
+// STRIP positions are read once for all its taps. With a BIAS, the first tap group also sums the output's gradient itself,
+// as if there were one more tap, under which every value is 1.
+// Defined in src/ops/conv/grad_filters.rs; src/ops/conv/gpu/few_channels/stem.rs appends the sizes as const lines, and
+// bias_sums.wgsl or no_bias_sums.wgsl beside this file, which say whether there is a BIAS.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Packet>;

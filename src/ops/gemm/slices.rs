@@ -90,7 +90,8 @@ fn adding(mut first: Source, device: &DeviceProfile) -> Source {
     first.with_sizes(&[("INVOCATIONS", invocations(device) as u32)])
 }
 
-/// Slices of several sums in one piece of memory, which one launch adds as those of [`Implementation::in_slices`] would, to the same bits.
+/// Slices of several sums in one piece of memory, which one launch adds as those of [`Implementation::in_slices`] would, to the
+/// same bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SumTable {
     /// What a workgroup adds, in rows of six numbers: `SliceSum` in `shaders/gemm/slice_lanes.wgsl`.
