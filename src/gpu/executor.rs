@@ -621,7 +621,8 @@ mod tests {
         let data = DataParts { name: "train", image, classes: 10, rows: vec![16] };
         let (loss, update) = (LossOptions::default(), UpdateOptions::default());
         let options = TrainOptions { batch_size: 16, steps: 4, data, loss, update, augment: None };
-        let plan = Arc::new(train_plan(&network, &options).unwrap().fused(Prologues::WhereTheyPay));
+        let fused = || train_plan(&network, &options).unwrap().fused(Prologues::WhereTheyPay);
+        let plan = Arc::new(fused());
         // A device that sums in many slices.
         gpu.context.profile = DeviceProfile {
             kind: DeviceKind::DiscreteGpu,
@@ -644,6 +645,8 @@ mod tests {
             assert!(trained(&mut gpu, &plan) == at_once, "{of}");
             assert_eq!(gpu.plans[0].dispatches.len(), launches - waiting + schedule.late_sums.len(), "{of}");
         }
+        let without_update = Plan { update: Vec::new(), ..fused() };
+        assert!(gpu.schedule(&without_update).late_sums.is_empty(), "they would wait for ever");
     }
 
     /// Parameters that another plan has placed in separate buffers cannot be bound at once: an error, not a wrong

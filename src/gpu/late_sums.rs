@@ -42,7 +42,7 @@ impl LateSums {
     }
 
     /// Takes the sums that can wait from the implementations chosen for the steps of a plan. One launch adds slices of at most
-    /// `most_bytes`, and no more than the device can bind: with 0, no sum waits.
+    /// `most_bytes`, and no more than the device can bind: with 0, no sum waits. Nor does any where there is no update.
     pub fn take_from(
         plan: &Plan,
         chosen: &mut [Implementation],
@@ -50,6 +50,9 @@ impl LateSums {
         most_bytes: u64,
     ) -> Vec<LateSums> {
         let mut launches: Vec<LateSums> = Vec::new();
+        if plan.update.is_empty() {
+            return launches;
+        }
         for Arena { members, .. } in &plan.arenas {
             if members.iter().any(|&id| plan.buffer(id).role.is_persistent()) {
                 continue;
