@@ -145,10 +145,14 @@ fn kernels_for_other_devices_match_the_definitions() {
             let name = case.to_string();
             let known = case.op.implementations(gpu.profile());
             let is_news = |implementation: &Implementation| {
-                let mut programs = implementation
-                    .calls
-                    .iter()
-                    .map(|call| (case.op.name(), call.source.name, call.source.sizes.clone()));
+                let mut programs = implementation.calls.iter().map(|call| {
+                    let mut sizes = call.source.sizes.clone();
+                    // How a product sums lines beside it does not depend on how many tiles it has in memory.
+                    if sizes.iter().any(|&(name, _)| name == "LINE_SUMS_BINDING") {
+                        sizes.retain(|&(name, _)| name != "TILES");
+                    }
+                    (case.op.name(), call.source.name, sizes)
+                });
                 !known.contains(implementation) && programs.any(|program| seen.insert(program))
             };
             let offered = case.op.implementations(&device);
@@ -167,7 +171,7 @@ fn kernels_for_other_devices_match_the_definitions() {
     let mut missing = Vec::new();
     for op in ["conv2d.forward", "conv2d.grad_filters", "conv2d.grad_input"] {
         let large = [[128, 128], [128, 64], [64, 128], [64, 64]];
-        let narrow = [[256, 32], [32, 256], [256, 16], [16, 256], [128, 32], [32, 128], [32, 32]];
+        let narrow = [[256, 32], [256, 16], [128, 32], [32, 128], [32, 32]];
         for tile in large.into_iter().chain(narrow) {
             let is_proved = seen.iter().any(|(seen_op, _, sizes)| {
                 let size = |name: &str| sizes.iter().find(|(found, _)| *found == name).map(|&(_, size)| size);

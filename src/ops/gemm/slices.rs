@@ -1,6 +1,7 @@
 //! Long sums in slices: workgroups sum the slices in parallel, and a second pass adds them in a fixed order.
 
-use crate::device::DeviceProfile;
+use crate::device::{DeviceKind, DeviceProfile};
+use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, SliceSum, Source, shader};
 
 /// Longer sums than this are split if possible: they lose digits, and some drivers end a loop that takes too long.
@@ -40,13 +41,22 @@ impl Implementation {
         self.workspace.push(slices * elements);
         let lanes = lanes(elements, slices, device);
         self.slice_sums.push(SliceSum { call: self.calls.len(), scratch, result, elements, slices, lanes });
-        self.calls.push(KernelCall::new(
-            adding(shader!("gemm/sum_slices_side_by_side.wgsl"), device)
-                .with_sizes(&[("LANES", lanes as u32)]),
-            vec![("ELEMENTS", elements.into()), ("SLICES", slices.into())],
-            vec![Binding::Workspace(scratch), Binding::Operand(result)],
-            elements.div_ceil(invocations(device) / lanes),
-        ));
+        let mut sum = match lanes {
+            1 => {
+                let mut sum = unfinished_sum_slices(elements, slices, 1);
+                Epilogue::NONE.complete(&mut sum, 0);
+                sum
+            }
+            _ => KernelCall::new(
+                adding(shader!("gemm/sum_slices_side_by_side.wgsl"), device)
+                    .with_sizes(&[("LANES", lanes as u32)]),
+                vec![("ELEMENTS", elements.into()), ("SLICES", slices.into())],
+                Binding::operands(2),
+                elements.div_ceil(invocations(device) / lanes),
+            ),
+        };
+        sum.bindings.copy_from_slice(&[Binding::Workspace(scratch), Binding::Operand(result)]);
+        self.calls.push(sum);
         self
     }
 }
@@ -78,8 +88,12 @@ fn invocations(device: &DeviceProfile) -> usize {
     1 << INVOCATIONS.min(device.max_workgroup_invocations as usize).ilog2()
 }
 
-/// Invocations that share a sum of so many slices.
+/// Invocations that share a sum of so many slices. A software rasteriser is busy with one for each, and needs long to compile
+/// a barrier.
 fn lanes(elements: usize, slices: usize, device: &DeviceProfile) -> usize {
+    if device.kind == DeviceKind::Software {
+        return 1;
+    }
     let wanted = (ENOUGH_INVOCATIONS / elements).min(slices / 2).clamp(1, 32);
     (1 << wanted.ilog2()).min(invocations(device))
 }
