@@ -4,9 +4,10 @@
 mod common;
 
 use std::collections::HashSet;
+use std::sync::Mutex;
 
 use wgconv::device::{DeviceKind, DeviceProfile};
-use wgconv::gpu::ShaderChecks;
+use wgconv::gpu::{GpuExecutor, ShaderChecks};
 use wgconv::host::CpuExecutor;
 use wgconv::ops::kernel::Implementation;
 use wgconv::ops::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
@@ -125,49 +126,66 @@ fn on_device(op: Box<dyn Op>, device: DeviceProfile) -> Box<dyn Op> {
     Box::new(Offering(op, move |op: &dyn Op, _: &DeviceProfile| op.implementations(&device)))
 }
 
+/// A program that has been proved: its operation, its kernel and its sizes.
+type Program = (&'static str, &'static str, Vec<(&'static str, u32)>);
+
+/// Proves every program that operations choose on a GPU with so many multiprocessors and so much workgroup memory, on the device
+/// at hand and within its limits, unless the device chooses it itself or it is among those `seen`.
+fn prove_kernels_for(
+    multiprocessors: u32,
+    max_workgroup_bytes: u32,
+    gpu: &mut GpuExecutor,
+    seen: &Mutex<HashSet<Program>>,
+) {
+    let device = DeviceProfile {
+        kind: DeviceKind::DiscreteGpu,
+        multiprocessors: Some(multiprocessors),
+        max_workgroup_bytes: gpu.profile().max_workgroup_bytes.min(max_workgroup_bytes),
+        ..gpu.profile().clone()
+    };
+    for case in cases::all() {
+        let name = case.to_string();
+        let known = case.op.implementations(gpu.profile());
+        let is_news = |implementation: &Implementation| {
+            let mut programs = implementation
+                .calls
+                .iter()
+                .map(|call| (case.op.name(), call.source.name, call.source.sizes.clone()));
+            let mut seen = seen.lock().unwrap();
+            !known.contains(implementation) && programs.any(|program| seen.insert(program))
+        };
+        let offered = case.op.implementations(&device);
+        let news: Vec<Implementation> = offered.into_iter().filter(is_news).collect();
+        if news.is_empty() {
+            continue;
+        }
+        let trial = Trial::new(on_device(case.op, device.clone()), Data::Reals, 7);
+        let trial = trial.expect("reals suit every operation");
+        for implementation in news {
+            let answer = trial.run_as(gpu, implementation.name).expect("a device that works");
+            assert!(answer.is_ok(), "{name}, {}: {}", implementation.name, answer.unwrap_err());
+        }
+    }
+}
+
 /// With one multiprocessor and with many, operations choose large and small tiles. On the device at hand and within its
 /// limits, this tests each tile in each operation that has it.
 #[test]
 fn kernels_for_other_devices_match_the_definitions() {
-    let Some(mut gpu) = common::gpu("kernels_for_other_devices_match_the_definitions", ShaderChecks::Off)
-    else {
-        return;
-    };
-    let mut seen = HashSet::new();
-    for (multiprocessors, max_workgroup_bytes) in [(1, 32 << 10), (132, 32 << 10), (1, 16 << 10)] {
-        let device = DeviceProfile {
-            kind: DeviceKind::DiscreteGpu,
-            multiprocessors: Some(multiprocessors),
-            max_workgroup_bytes: gpu.profile().max_workgroup_bytes.min(max_workgroup_bytes),
-            ..gpu.profile().clone()
-        };
-        for case in cases::all() {
-            let name = case.to_string();
-            let known = case.op.implementations(gpu.profile());
-            let is_news = |implementation: &Implementation| {
-                let mut programs = implementation.calls.iter().map(|call| {
-                    let mut sizes = call.source.sizes.clone();
-                    // How many tiles lie in memory concerns the file that all products share: one operation proves it.
-                    if case.op.name() != "conv2d.forward" {
-                        sizes.retain(|&(name, _)| name != "TILES");
-                    }
-                    (case.op.name(), call.source.name, sizes)
-                });
-                !known.contains(implementation) && programs.any(|program| seen.insert(program))
-            };
-            let offered = case.op.implementations(&device);
-            let news: Vec<Implementation> = offered.into_iter().filter(is_news).collect();
-            if news.is_empty() {
-                continue;
-            }
-            let trial = Trial::new(on_device(case.op, device.clone()), Data::Reals, 7);
-            let trial = trial.expect("reals suit every operation");
-            for implementation in news {
-                let answer = trial.run_as(&mut gpu, implementation.name).expect("a device that works");
-                assert!(answer.is_ok(), "{name}, {}: {}", implementation.name, answer.unwrap_err());
-            }
+    let open = || common::gpu("kernels_for_other_devices_match_the_definitions", ShaderChecks::Off);
+    let Some(gpu) = open() else { return };
+    let seen = Mutex::new(HashSet::new());
+    // Side by side, since a software rasteriser compiles on one core alone.
+    std::thread::scope(|scope| {
+        for (multiprocessors, max_workgroup_bytes) in [(1, 32 << 10), (132, 32 << 10), (1, 16 << 10)] {
+            let seen = &seen;
+            scope.spawn(move || {
+                let mut gpu = open().expect("it was there before");
+                prove_kernels_for(multiprocessors, max_workgroup_bytes, &mut gpu, seen);
+            });
         }
-    }
+    });
+    let seen = seen.into_inner().unwrap();
     let mut missing = Vec::new();
     for op in ["conv2d.forward", "conv2d.grad_filters", "conv2d.grad_input"] {
         let large = [[128, 128], [128, 64], [64, 128], [64, 64]];
