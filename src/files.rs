@@ -1,5 +1,6 @@
-//! Writing files completely or not at all, adding to them, reading whole files, and the cache folder.
+//! Writing files completely or not at all, adding to them, reading whole files, the cache folder, and paths in messages.
 
+mod quoted;
 mod slug;
 mod write;
 
@@ -8,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub use quoted::{quoted, quoted_path};
 pub(crate) use slug::slug;
 pub use write::{append_durably, check_writable, is_standard_output, write_atomically, write_durably};
 pub(crate) use write::{check_folder, sync_folder};

@@ -1,5 +1,5 @@
 // No sums of the lines of a.
-// Appended to gemm/tiled.wgsl by src/ops/gemm/product.rs.
+// Appended to gemm/tiled.wgsl and gemm/subgroup.wgsl by src/ops/gemm/product.rs.
 
 const SUMS_LINES: bool = false;
 

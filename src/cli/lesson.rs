@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wgconv::Result;
 use wgconv::data::{self, LoadOptions};
-use wgconv::files::write_durably;
+use wgconv::files::{quoted_path, write_durably};
 use wgconv::network;
 use wgconv::ops::optimizer::{Optimizer, Sgd};
 use wgconv::report::explain::lesson::{self, Lesson};
@@ -13,7 +13,7 @@ use wgconv::report::run::{self, Reporter, Teller, figures};
 use wgconv::train::{Basis, Observer, Recorder, RunConfig, RunFolder, TrainSettings, Trainer};
 
 use super::Outcome;
-use super::options::{DeviceOptions, OutputOptions, quoted_path};
+use super::options::{DeviceOptions, OutputOptions};
 use super::train::Display;
 
 /// The page in the run's folder.

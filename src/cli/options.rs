@@ -1,17 +1,15 @@
 //! Options that several commands share, and the output of commands.
 
-use std::ffi::OsStr;
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
-use os_display::Quotable;
 use wgconv::bench::BenchDevice;
 use wgconv::device::DeviceChoice;
 use wgconv::executors::{self, OpenOptions, Opened};
-use wgconv::files::{CacheFolder, is_standard_output};
+use wgconv::files::{CacheFolder, is_standard_output, quoted};
 use wgconv::gpu::{ShaderChecks, Tuning, TuningNotice};
 use wgconv::report::one_line;
 use wgconv::{Error, Result};
@@ -128,19 +126,6 @@ impl Display for DeviceOptions {
             f.write_str(" --allow-software")?;
         }
         self.threads.map_or(Ok(()), |threads| write!(f, " --threads {threads}"))
-    }
-}
-
-/// `text`, quoted where it must be so that a shell reads it as one argument; what is not visible is escaped.
-pub fn quoted(text: impl AsRef<OsStr>) -> String {
-    text.as_ref().maybe_quote().to_string()
-}
-
-/// A path, quoted likewise; one that would be read as an option begins with `./`.
-pub fn quoted_path(path: &Path) -> String {
-    match path.as_os_str().as_encoded_bytes().starts_with(b"-") {
-        true => quoted(Path::new(".").join(path)),
-        false => quoted(path),
     }
 }
 

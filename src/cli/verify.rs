@@ -8,6 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wgconv::executors::Opened;
+use wgconv::files::quoted;
 use wgconv::gpu::ShaderChecks;
 use wgconv::ops::Op;
 use wgconv::plan::Workbench;
@@ -16,7 +17,7 @@ use wgconv::verify::{Data, Exhaustive, Status, Verdict, random_cases, verify};
 use wgconv::{Error, Result};
 
 use super::Outcome;
-use super::options::{DeviceOptions, OutputOptions, quoted};
+use super::options::{DeviceOptions, OutputOptions};
 
 /// Check every implementation of every operation against its definition
 ///

@@ -191,6 +191,24 @@ impl KernelCall {
 }
 
 impl KernelCall {
+    /// Adds a binding, and the const line of this `name` with its number.
+    pub fn bind(&mut self, name: &'static str, binding: Binding) {
+        self.source.sizes.push((name, self.bindings.len() as u32));
+        self.bindings.push(binding);
+    }
+
+    /// Adds the functions in `with`, for the `operand` of this number, and its binding as by [`bind`](Self::bind); or those in
+    /// `without`, which do without the operand.
+    pub fn complete(&mut self, operand: Option<usize>, name: &'static str, with: Source, without: Source) {
+        match operand {
+            Some(operand) => {
+                self.source.files.extend(with.files);
+                self.bind(name, Binding::Operand(operand));
+            }
+            None => self.source.files.extend(without.files),
+        }
+    }
+
     /// The same work as consecutive launches of about equal length: `wanted` of them or a few more, but no more than
     /// there are workgroups along x and y, and a single one if the kernel does not number its workgroups with
     /// `shaders/grid.wgsl`. Every workgroup runs in exactly one launch.

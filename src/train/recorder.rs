@@ -10,6 +10,7 @@ use super::run_folder::RunFolder;
 use super::state::{Basis, Best, Checkpoint};
 use super::trainer::{EpochReport, Trainer};
 use crate::data::HeldOut;
+use crate::files::quoted_path;
 use crate::{Error, Result};
 
 /// Figures on a test set that was left for the end.
@@ -44,14 +45,12 @@ pub struct Recorder {
     run: RunFolder,
     basis: Basis,
     best: Option<Best>,
-    /// Whether a state is saved.
-    has_state: bool,
 }
 
 impl Recorder {
     /// Records a new training.
     pub fn new(run: RunFolder, basis: Basis) -> Self {
-        Recorder { run, basis, best: None, has_state: false }
+        Recorder { run, basis, best: None }
     }
 
     /// Continues the record of a run from a checkpoint of it; figures of later epochs are dropped.
@@ -60,7 +59,7 @@ impl Recorder {
     /// [`Error::Io`] or [`Error::File`] when the earlier figures cannot be read.
     pub fn resume(run: RunFolder, basis: Basis, checkpoint: &Checkpoint) -> Result<Self> {
         run.keep_metrics(checkpoint.state.epochs)?;
-        Ok(Recorder { run, basis, best: checkpoint.best, has_state: true })
+        Ok(Recorder { run, basis, best: checkpoint.best })
     }
 
     /// The run's folder.
@@ -117,7 +116,6 @@ impl Recorder {
         }
         self.run.save_checkpoint(&Checkpoint { state, best, basis: self.basis.clone() })?;
         self.best = best;
-        self.has_state = true;
         Ok(())
     }
 
@@ -150,8 +148,8 @@ impl Observer for Recorder {
                 Err(error) => error,
             },
             Error::Device { device, operation, cause } => {
-                let run = self.run.path().display();
-                let left = match self.has_state {
+                let run = quoted_path(self.run.path());
+                let left = match self.run.has_checkpoint() {
                     true => {
                         format!("the last epoch is saved, `wgconv train --resume {run}` goes on from there")
                     }

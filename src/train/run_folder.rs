@@ -346,6 +346,11 @@ impl RunFolder {
         checkpoint.save(&self.path.join(STATE))
     }
 
+    /// Whether there is a checkpoint from which the run can be resumed.
+    pub(super) fn has_checkpoint(&self) -> bool {
+        self.path.join(STATE).exists()
+    }
+
     /// Reads the checkpoint from which the run can be resumed.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 // An invocation owns a tap group of an input channel in QUADS times four filters: the COLUMNS input values under a strip of
 // STRIP positions are read once for all its taps. With a BIAS, the first tap group also sums the output's gradient itself,
 // as if there were one more tap, under which every value is 1.
-// Defined in src/ops/conv/grad_filters.rs; src/ops/conv/gpu/few_channels/stem.rs appends the sizes as const lines, and
-// conv/few_channels/bias_sums.wgsl or conv/few_channels/no_bias_sums.wgsl, which say whether there is a BIAS.
+// Defined in src/ops/conv/grad_filters.rs; src/ops/conv/gpu/few_channels/stem.rs appends the sizes as const lines. Whether
+// there is a BIAS is said by conv/few_channels/bias_sums.wgsl or conv/few_channels/no_bias_sums.wgsl.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
 @group(0) @binding(1) var<storage, read> grad_output: array<Packet>;

@@ -1,5 +1,5 @@
 // No gradient of the bias.
-// Appended to conv/few_channels/grad_filters_stem.wgsl by src/ops/conv/gpu/few_channels/tap_groups.rs.
+// Appended to kernels with conv/few_channels/tap_groups.wgsl by src/ops/conv/gpu/few_channels/tap_groups.rs.
 
 const BIAS: u32 = 0u;
 

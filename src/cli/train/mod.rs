@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use wgconv::data::HeldOut;
+use wgconv::files::quoted_path;
 use wgconv::network::{Adopted, Weights};
 use wgconv::report::run::{Reporter, Teller};
 use wgconv::train::{
@@ -16,7 +17,6 @@ use wgconv::{Error, Result};
 pub use self::display::Display;
 use super::Outcome;
 use super::job::{Job, JobOptions};
-use super::options::quoted_path;
 
 /// Train a network on labelled images
 // A negative number is refused as a value, not as an unknown option.

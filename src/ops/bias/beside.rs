@@ -23,11 +23,6 @@ const GRAD_OUTPUT: usize = 1;
 /// The number of the operand activated.
 const ACTIVATED: usize = 3;
 
-/// The number of the operand grad_bias.
-fn grad_bias(prologue: Prologue) -> usize {
-    ACTIVATED + usize::from(prologue != Prologue::NONE)
-}
-
 impl BesideWeight {
     /// This gradient beside that of a weight with the same prologue.
     pub fn new(grad: BiasGrad) -> Self {
@@ -36,7 +31,7 @@ impl BesideWeight {
 
     /// The number of the operand grad_bias.
     pub fn grad_bias(&self) -> usize {
-        grad_bias(self.grad.prologue)
+        ACTIVATED + usize::from(self.grad.prologue != Prologue::NONE)
     }
 
     /// The operand grad_bias.
@@ -44,16 +39,13 @@ impl BesideWeight {
         Operand::write("grad_bias", [self.grad.channels])
     }
 
-    /// Whether another operation computes this gradient.
-    pub fn is(&self, other: &dyn Op) -> bool {
-        (other as &dyn Any).downcast_ref::<BiasGrad>() == Some(&self.grad)
-    }
-
-    /// What becomes of a step with this `prologue` that also computes the bias's gradient, as `op`.
-    pub fn beside(op: Box<dyn Op>, prologue: Prologue) -> Beside {
-        let activated = (prologue != Prologue::NONE).then_some([ACTIVATED, 2]);
-        let same = [Some([GRAD_OUTPUT, 0]), activated].into_iter().flatten().collect();
-        Beside { op, same, further: vec![1] }
+    /// If `other` computes this gradient, what becomes of a weight's gradient that does too, as `both`.
+    pub fn fused(&self, other: &dyn Op, both: impl Op) -> Option<Beside> {
+        let is_this = (other as &dyn Any).downcast_ref::<BiasGrad>() == Some(&self.grad);
+        // The other's operands are grad_output, grad_bias and, if there is a prologue, activated.
+        let mut same = vec![[GRAD_OUTPUT, 0]];
+        same.extend((self.grad.prologue != Prologue::NONE).then_some([ACTIVATED, 2]));
+        is_this.then(|| Beside { op: Box::new(both), same, further: vec![1] })
     }
 
     /// The definition, on the operands grad_output and those after the weight's gradient.

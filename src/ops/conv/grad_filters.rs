@@ -111,12 +111,8 @@ impl ConvGradFilters {
         let mut call = KernelCall::elementwise(source, constants, OPERANDS, slices * elements);
         self.prologue.complete(&mut call, OPERANDS);
         let calls = Loops::over(slice_length).launches(&call, device);
-        Implementation::of_calls("direct", calls, Vec::new()).in_slices(
-            GRAD_FILTERS,
-            elements,
-            slices,
-            device,
-        )
+        let direct = Implementation::of_calls("direct", calls, Vec::new());
+        direct.in_slices(GRAD_FILTERS, elements, slices, device)
     }
 }
 
@@ -215,9 +211,11 @@ impl Op for ConvGradFilters {
     }
 
     fn fuse_beside(&self, other: &dyn Op) -> Option<Beside> {
-        let with_bias = self.with_bias();
-        let is_bias = !self.with_bias && with_bias.bias().is_some_and(|bias| bias.is(other));
-        is_bias.then(|| BesideWeight::beside(Box::new(with_bias), self.prologue))
+        if self.with_bias {
+            return None;
+        }
+        let both = self.with_bias();
+        both.bias()?.fused(other, both)
     }
 
     fn flops(&self) -> u64 {

@@ -163,9 +163,11 @@ impl Op for DenseGradWeight {
     }
 
     fn fuse_beside(&self, other: &dyn Op) -> Option<Beside> {
-        let with_bias = self.with_bias();
-        let is_bias = !self.with_bias && with_bias.bias().is_some_and(|bias| bias.is(other));
-        is_bias.then(|| BesideWeight::beside(Box::new(with_bias), self.prologue))
+        if self.with_bias {
+            return None;
+        }
+        let both = self.with_bias();
+        both.bias()?.fused(other, both)
     }
 
     fn flops(&self) -> u64 {

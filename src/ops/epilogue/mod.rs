@@ -159,10 +159,7 @@ impl Epilogue {
             Some(_) => shader!("epilogue/normalise.wgsl", "norm/deviation.wgsl"),
             None => shader!("epilogue/as_it_is.wgsl"),
         });
-        let mut bind = |name: &'static str, number: usize| {
-            call.source.sizes.push((name, call.bindings.len() as u32));
-            call.bindings.push(Binding::Operand(operand + number));
-        };
+        let mut bind = |name, number| call.bind(name, Binding::Operand(operand + number));
         if self.bias {
             bind("BIAS_BINDING", 0);
         }

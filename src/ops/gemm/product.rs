@@ -1,6 +1,6 @@
 //! A matrix product, and the parts of its kernels that an operation supplies.
 
-use super::slices::{two_passes, unfinished_sum_slices};
+use super::slices::unfinished_sum_slices;
 use super::{subgroup, tiled};
 use crate::device::DeviceProfile;
 use crate::ops::cost::CostClass;
@@ -89,11 +89,8 @@ impl Product {
         let operands = kernel.operands;
         let mut call = self.call(kernel, main, block, slices);
         kernel.prologue.complete_product(&mut call, operands);
-        if let Some(operand) = kernel.line_sums {
-            call.source.files.extend(shader!("gemm/line_sums.wgsl").files);
-            call.source.sizes.push(("LINE_SUMS_BINDING", call.bindings.len() as u32));
-            call.bindings.push(Binding::Operand(operand));
-        }
+        let (line_sums, none) = (shader!("gemm/line_sums.wgsl"), shader!("gemm/no_line_sums.wgsl"));
+        call.complete(kernel.line_sums, "LINE_SUMS_BINDING", line_sums, none);
         let Some(epilogue) = kernel.epilogue else {
             let implementation = Implementation::of(name, call);
             let in_slices = implementation.in_slices(kernel.result, kernel.elements, slices, device);
@@ -114,7 +111,7 @@ impl Product {
         Epilogue::NONE.complete(&mut call, operands);
         let mut sum = unfinished_sum_slices(kernel.elements, slices, self.n * self.parts);
         epilogue.complete(&mut sum, operands);
-        two_passes(name, vec![call], sum, kernel.result, slices * kernel.elements)
+        Implementation::of(name, call).added_by(sum, kernel.result, slices * kernel.elements)
     }
 
     fn call(&self, kernel: &TiledKernel, main: Source, block: [usize; 3], slices: usize) -> KernelCall {

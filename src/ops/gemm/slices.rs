@@ -32,16 +32,8 @@ impl Implementation {
         if slices == 1 {
             return self;
         }
-        let scratch = self.workspace.len();
-        for binding in self.calls.iter_mut().flat_map(|call| &mut call.bindings) {
-            if *binding == Binding::Operand(result) {
-                *binding = Binding::Workspace(scratch);
-            }
-        }
-        self.workspace.push(slices * elements);
         let lanes = lanes(elements, slices, device);
-        self.slice_sums.push(SliceSum { call: self.calls.len(), scratch, result, elements, slices, lanes });
-        let mut sum = match lanes {
+        let sum = match lanes {
             1 => {
                 let mut sum = unfinished_sum_slices(elements, slices, 1);
                 Epilogue::NONE.complete(&mut sum, 0);
@@ -55,26 +47,25 @@ impl Implementation {
                 elements.div_ceil(invocations(device) / lanes),
             ),
         };
-        sum.bindings.copy_from_slice(&[Binding::Workspace(scratch), Binding::Operand(result)]);
+        let (call, scratch) = (self.calls.len(), self.workspace.len());
+        self.slice_sums.push(SliceSum { call, scratch, result, elements, slices, lanes });
+        self.added_by(sum, result, slices * elements)
+    }
+
+    /// The same implementation, whose calls write so many partial sums instead of the operand of number `result`, and then `sum`,
+    /// which adds them: it binds the partial sums and the result, in that order, before others.
+    pub fn added_by(mut self, mut sum: KernelCall, result: usize, partial_sums: usize) -> Implementation {
+        let scratch = Binding::Workspace(self.workspace.len());
+        for binding in self.calls.iter_mut().flat_map(|call| &mut call.bindings) {
+            if *binding == Binding::Operand(result) {
+                *binding = scratch;
+            }
+        }
+        sum.bindings[..2].copy_from_slice(&[scratch, Binding::Operand(result)]);
         self.calls.push(sum);
+        self.workspace.push(partial_sums);
         self
     }
-}
-
-/// `calls`, which write slices of the operand of number `result`, and `sum`, which adds them and completes the result.
-pub fn two_passes(
-    name: &'static str,
-    mut calls: Vec<KernelCall>,
-    mut sum: KernelCall,
-    result: usize,
-    partial_sums: usize,
-) -> Implementation {
-    for call in &mut calls {
-        call.bindings[result] = Binding::Workspace(0);
-    }
-    sum.bindings[..2].copy_from_slice(&[Binding::Workspace(0), Binding::Operand(result)]);
-    calls.push(sum);
-    Implementation::of_calls(name, calls, vec![partial_sums])
 }
 
 /// Most invocations of a workgroup that adds slices.

@@ -203,9 +203,6 @@ pub fn implementations(
             .extend(if a { shader!("gemm/a_quads.wgsl") } else { shader!("gemm/a_scalars.wgsl") }.files);
         main.files
             .extend(if b { shader!("gemm/b_quads.wgsl") } else { shader!("gemm/b_scalars.wgsl") }.files);
-        if kernel.line_sums.is_none() {
-            main.files.extend(shader!("gemm/no_line_sums.wgsl").files);
-        }
         let way =
             product.implementation(tiling.name(), kernel, main, [tile.m, tile.n, tile.k], slices, device);
         way.at(Cost { class: CostClass::RunnerUp, time: tiling.cost })

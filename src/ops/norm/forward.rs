@@ -1,9 +1,7 @@
 //! Normalisation with given statistics.
 
 use super::cpu::{Channels, normalise};
-use super::{
-    BatchNormSize, bind, complete_bias, complete_weight, inverse_deviation, largest_inverse_deviation,
-};
+use super::{BatchNormSize, complete_bias, complete_weight, inverse_deviation, largest_inverse_deviation};
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::{Epilogue, Normalise};
 use crate::ops::kernel::{Binding, Implementation, KernelCall, Source, shader};
@@ -66,7 +64,7 @@ pub fn complete_finish(call: &mut KernelCall, epilogue: &Epilogue, of_epilogue: 
     match epilogue.summand() {
         Some(number) => {
             call.source.files.extend(shader!("norm/summand.wgsl").files);
-            bind(call, "SUMMAND_BINDING", Binding::Operand(of_epilogue + number));
+            call.bind("SUMMAND_BINDING", Binding::Operand(of_epilogue + number));
         }
         None => call.source.files.extend(shader!("norm/no_summand.wgsl").files),
     }

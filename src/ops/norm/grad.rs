@@ -5,8 +5,8 @@ use std::any::Any;
 use super::cpu::{Channels, Gradient, grad_input, gradient_sums};
 use super::slices::Slices;
 use super::{
-    BatchNormSize, BatchNormTrain, bind, complete_bias, complete_weight, fast_inverse_deviation,
-    inverse_deviation, largest_inverse_deviation, train,
+    BatchNormSize, BatchNormTrain, complete_bias, complete_weight, fast_inverse_deviation, inverse_deviation,
+    largest_inverse_deviation, train,
 };
 use crate::device::DeviceProfile;
 use crate::ops::activation::{Activation, Saved};
@@ -245,7 +245,7 @@ impl BatchNormGrad {
 
     /// Adds the function `gradient` to a kernel that reads `grad_output` and may compute normalised values again.
     fn complete_gradient(&self, call: &mut KernelCall) {
-        bind(call, "GRAD_OUTPUT_BINDING", Binding::Operand(GRAD_OUTPUT));
+        call.bind("GRAD_OUTPUT_BINDING", Binding::Operand(GRAD_OUTPUT));
         let Some(activation) = self.activation() else {
             call.source.files.extend(shader!("norm/gradient/plain.wgsl").files);
             return;
@@ -257,7 +257,7 @@ impl BatchNormGrad {
         };
         call.source.files.extend(source.files);
         if let Some(activated) = self.numbers().activated {
-            bind(call, "ACTIVATED_BINDING", Binding::Operand(activated));
+            call.bind("ACTIVATED_BINDING", Binding::Operand(activated));
         }
         call.source.files.extend(activation.formula().files);
         call.constants.extend(activation.constants());
@@ -267,7 +267,7 @@ impl BatchNormGrad {
     fn complete_given_gradient(&self, call: &mut KernelCall, given: Option<Binding>) {
         let Some(given) = given else { return self.complete_gradient(call) };
         call.source.files.extend(shader!("norm/gradient/given.wgsl").files);
-        bind(call, "GRAD_SUMMAND_BINDING", given);
+        call.bind("GRAD_SUMMAND_BINDING", given);
     }
 
     /// Two launches: the sums of slices of the rows; then the gradient of the input for the rows of a slice, for which each
@@ -292,7 +292,7 @@ impl BatchNormGrad {
         match numbers.grad_summand {
             Some(grad_summand) => {
                 first.source.files.extend(shader!("norm/gradient/keep.wgsl").files);
-                bind(&mut first, "GRAD_SUMMAND_BINDING", operand(grad_summand));
+                first.bind("GRAD_SUMMAND_BINDING", operand(grad_summand));
             }
             None => first.source.files.extend(shader!("norm/gradient/keep_nothing.wgsl").files),
         }
@@ -343,7 +343,7 @@ impl BatchNormGrad {
             );
             let mut call = KernelCall::elementwise(source, size.constants(self.biased()), 3, size.elements());
             call.bindings = operands(&[INPUT, MEAN, VARIANCE]);
-            bind(&mut call, "GRAD_SUMMAND_BINDING", given);
+            call.bind("GRAD_SUMMAND_BINDING", given);
             complete_weight(&mut call, numbers.weight);
             complete_bias(&mut call, numbers.bias);
             self.complete_gradient(&mut call);

@@ -22,7 +22,7 @@ pub use group::{
 pub use running::RunningStatistics;
 pub use train::BatchNormTrain;
 
-use crate::ops::kernel::{Binding, Constant, KernelCall, Source, shader};
+use crate::ops::kernel::{Constant, KernelCall, shader};
 
 /// The sizes of a batch normalisation of a tensor `[rows,K]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,37 +82,14 @@ fn largest_inverse_deviation(epsilon: f32) -> f64 {
     inverse_deviation(0.0, epsilon)
 }
 
-/// Adds a per-channel variable to a kernel: its function, and the const line of this `name` with its binding. `operand`
-/// is its number among the operands of the operation; `None` adds `constant` instead.
-fn complete(
-    call: &mut KernelCall,
-    operand: Option<usize>,
-    name: &'static str,
-    variable: Source,
-    constant: Source,
-) {
-    let Some(operand) = operand else {
-        call.source.files.extend(constant.files);
-        return;
-    };
-    call.source.files.extend(variable.files);
-    bind(call, name, Binding::Operand(operand));
-}
-
-/// Adds a binding, and the const line of this `name` with its number.
-fn bind(call: &mut KernelCall, name: &'static str, binding: Binding) {
-    call.source.sizes.push((name, call.bindings.len() as u32));
-    call.bindings.push(binding);
-}
-
 /// Adds the weight of each channel; `None` adds ones.
 fn complete_weight(call: &mut KernelCall, operand: Option<usize>) {
     let (weight, one) = (shader!("norm/weight.wgsl"), shader!("norm/weight_one.wgsl"));
-    complete(call, operand, "WEIGHT_BINDING", weight, one);
+    call.complete(operand, "WEIGHT_BINDING", weight, one);
 }
 
 /// Adds the bias of each channel; `None` adds zeros.
 fn complete_bias(call: &mut KernelCall, operand: Option<usize>) {
     let (bias, zero) = (shader!("norm/bias.wgsl"), shader!("norm/bias_zero.wgsl"));
-    complete(call, operand, "BIAS_BINDING", bias, zero);
+    call.complete(operand, "BIAS_BINDING", bias, zero);
 }

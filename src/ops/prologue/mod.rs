@@ -131,8 +131,7 @@ impl Prologue {
         };
         call.source.files.extend(times_derivative.files);
         call.source.files.extend(activation.formula().files);
-        call.source.sizes.push(("ACTIVATED_BINDING", call.bindings.len() as u32));
-        call.bindings.push(Binding::Operand(operand));
+        call.bind("ACTIVATED_BINDING", Binding::Operand(operand));
         call.constants.extend(activation.constants());
     }
 

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::super::{complete, fast_inverse_deviation, inverse_deviation, largest_inverse_deviation};
+use super::super::{fast_inverse_deviation, inverse_deviation, largest_inverse_deviation};
 use super::{GroupSize, fewest_samples};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
@@ -121,9 +121,9 @@ impl Op for GroupNormForward {
         let mut direct = KernelCall::elementwise(direct, constants, 4, self.size.elements());
         let operand = |number: usize| self.affine.then_some(number);
         let (weight, one) = (shader!("norm/weight.wgsl"), shader!("norm/weight_one.wgsl"));
-        complete(&mut direct, operand(WEIGHT), "WEIGHT_BINDING", weight, one);
+        direct.complete(operand(WEIGHT), "WEIGHT_BINDING", weight, one);
         let (bias, zero) = (shader!("norm/bias.wgsl"), shader!("norm/bias_zero.wgsl"));
-        complete(&mut direct, operand(BIAS), "BIAS_BINDING", bias, zero);
+        direct.complete(operand(BIAS), "BIAS_BINDING", bias, zero);
         vec![Implementation::of("direct", direct)]
     }
 

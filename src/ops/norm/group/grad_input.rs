@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::super::{complete, fast_inverse_deviation, inverse_deviation, largest_inverse_deviation};
+use super::super::{fast_inverse_deviation, inverse_deviation, largest_inverse_deviation};
 use super::{GroupSize, fewest_samples};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
@@ -134,7 +134,7 @@ impl Op for GroupNormGradInput {
             shader!("norm/group/grad_input.wgsl", "norm/group/size.wgsl", "norm/deviation.wgsl", "grid.wgsl");
         let mut direct = KernelCall::elementwise(direct, constants, 7, self.size.elements());
         let (weight, one) = (shader!("norm/weight.wgsl"), shader!("norm/weight_one.wgsl"));
-        complete(&mut direct, self.affine.then_some(WEIGHT), "WEIGHT_BINDING", weight, one);
+        direct.complete(self.affine.then_some(WEIGHT), "WEIGHT_BINDING", weight, one);
         vec![Implementation::of("direct", direct)]
     }
 

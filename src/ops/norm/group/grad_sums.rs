@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::super::{complete, fast_inverse_deviation, inverse_deviation, largest_inverse_deviation};
+use super::super::{fast_inverse_deviation, inverse_deviation, largest_inverse_deviation};
 use super::{GroupSize, fewest_samples, reduction, sum};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
@@ -131,7 +131,7 @@ impl Op for GroupNormGradSums {
         let complete = |call: &mut crate::ops::kernel::KernelCall| {
             call.constants.push(("EPSILON", self.epsilon.into()));
             let (weight, one) = (shader!("norm/weight.wgsl"), shader!("norm/weight_one.wgsl"));
-            complete(call, self.affine.then_some(WEIGHT), "WEIGHT_BINDING", weight, one);
+            call.complete(self.affine.then_some(WEIGHT), "WEIGHT_BINDING", weight, one);
         };
         reduction::implementations(&self.size, &source, &shader!("norm/sums.wgsl"), 6, complete, device)
     }

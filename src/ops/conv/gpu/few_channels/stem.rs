@@ -135,12 +135,8 @@ pub fn grad_filters(
         sum_bytes: 16,
         trips: 1 + strip.positions * (2 + 6 * quads + strip.taps * (1 + quads)) + strip.columns,
     };
-    let mut source =
-        shader!("conv/few_channels/grad_filters_stem.wgsl", "conv/few_channels/grads_of_four.wgsl")
-            .with_sizes(&[("QUADS", quads as u32)]);
-    if bias.is_none() {
-        source.files.extend(shader!("conv/few_channels/no_bias_sums.wgsl").files);
-    }
+    let source = shader!("conv/few_channels/grad_filters_stem.wgsl", "conv/few_channels/grads_of_four.wgsl");
+    let source = source.with_sizes(&[("QUADS", quads as u32)]);
     Some(groups.implementation(NAME, source, Packet::of(geometry.out_channels), prologue, device))
 }
 

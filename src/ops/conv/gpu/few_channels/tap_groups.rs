@@ -82,11 +82,9 @@ impl TapGroups<'_> {
         let source = packet.complete(source);
         let mut call = KernelCall::new(source, constants, Binding::operands(OPERANDS), blocks * slices);
         prologue.complete_packets(&mut call, OPERANDS, packet == Packet::Quad);
-        if let Some(operand) = self.bias {
-            call.source.files.extend(shader!("conv/few_channels/bias_sums.wgsl").files);
-            call.source.sizes.push(("BIAS_BINDING", call.bindings.len() as u32));
-            call.bindings.push(Binding::Operand(operand));
-        }
+        let bias_sums = shader!("conv/few_channels/bias_sums.wgsl");
+        let none = shader!("conv/few_channels/no_bias_sums.wgsl");
+        call.complete(self.bias, "BIAS_BINDING", bias_sums, none);
         let elements = geometry.filters_shape().elements();
         let filters = Implementation::of(name, call).in_slices(GRAD_FILTERS, elements, slices, device);
         match self.bias {
