@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn shades_span_the_range_and_zero_is_black_or_grey() {
-        let positive = range([[0.0, 2.0].repeat(100), vec![1.0; 100]].iter());
+        let positive = range([vec![0.0, 2.0], vec![1.0]].iter());
         assert_eq!([0.0, 1.0, 2.0].map(|value| shade(value, positive)), [0, 128, 255]);
         let signed = range([vec![-1.0, 0.5]].iter());
         assert_eq!([-1.0, 0.0, 1.0, f32::NAN].map(|value| shade(value, signed)), [0, 128, 255, 0]);
