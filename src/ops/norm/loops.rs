@@ -1,10 +1,8 @@
 //! The loops of a batch normalisation on the CPU.
 
-use std::ops::Range;
-
 use pulp::Simd;
 
-use super::repeated::{Loop, of_channels, of_channels_mut, side_by_side, side_by_side_mut};
+use super::repeated::{Loop, Strips, put_strip, strip};
 
 /// Sums of each channel over some rows, in several places.
 pub struct Sums<'a> {
@@ -14,11 +12,15 @@ pub struct Sums<'a> {
 
 impl Loop for Sums<'_> {
     #[inline(always)]
-    fn run<S: Simd, const N: usize>(&mut self, simd: S, elements: Range<usize>) {
-        let input = side_by_side::<S, N>(&self.input[elements]);
-        for (j, sum) in of_channels_mut::<S>(self.sums, input[0].len()).iter_mut().enumerate() {
-            *sum = input.iter().fold(*sum, |sum, input| simd.add_f32s(sum, input[j]));
+    fn run<S: Simd, const K: usize>(&mut self, simd: S, strips: Strips) {
+        let mut sums = strip::<S, K>(self.sums, strips.place);
+        for start in strips.starts() {
+            let input = strip::<S, K>(self.input, start);
+            for k in 0..K {
+                sums[k] = simd.add_f32s(sums[k], input[k]);
+            }
         }
+        put_strip::<S, K>(self.sums, strips.place, sums);
     }
 }
 
@@ -32,21 +34,20 @@ pub struct Differences<'a> {
 
 impl Loop for Differences<'_> {
     #[inline(always)]
-    fn run<S: Simd, const N: usize>(&mut self, simd: S, elements: Range<usize>) {
-        let input = side_by_side::<S, N>(&self.input[elements]);
-        let length = input[0].len();
-        let rough = of_channels::<S>(self.rough, length);
-        let sums = of_channels_mut::<S>(self.sums, length);
-        let squares = of_channels_mut::<S>(self.squares, length);
-        for j in 0..length {
-            let (mut sum, mut square) = (sums[j], squares[j]);
-            for input in input {
-                let difference = simd.sub_f32s(input[j], rough[j]);
-                sum = simd.add_f32s(sum, difference);
-                square = simd.mul_add_e_f32s(difference, difference, square);
+    fn run<S: Simd, const K: usize>(&mut self, simd: S, strips: Strips) {
+        let rough = strip::<S, K>(self.rough, strips.place);
+        let mut sums = strip::<S, K>(self.sums, strips.place);
+        let mut squares = strip::<S, K>(self.squares, strips.place);
+        for start in strips.starts() {
+            let input = strip::<S, K>(self.input, start);
+            for k in 0..K {
+                let difference = simd.sub_f32s(input[k], rough[k]);
+                sums[k] = simd.add_f32s(sums[k], difference);
+                squares[k] = simd.mul_add_e_f32s(difference, difference, squares[k]);
             }
-            (sums[j], squares[j]) = (sum, square);
         }
+        put_strip::<S, K>(self.sums, strips.place, sums);
+        put_strip::<S, K>(self.squares, strips.place, squares);
     }
 }
 
@@ -75,29 +76,35 @@ pub struct Normalising<'a, const RELU: bool> {
 
 impl<const RELU: bool> Loop for Normalising<'_, RELU> {
     #[inline(always)]
-    fn run<S: Simd, const N: usize>(&mut self, simd: S, elements: Range<usize>) {
-        let input = side_by_side::<S, N>(&self.input[elements.clone()]);
-        let summand = self.summand.map(|summand| side_by_side::<S, N>(&summand[elements.clone()]));
-        let output = side_by_side_mut::<S, N>(&mut self.output[elements]);
-        let length = input[0].len();
-        let [mean, factor, shift] = self.factors.of_channels::<S>(length);
-        for j in 0..length {
-            for block in 0..N {
-                let difference = simd.sub_f32s(input[block][j], mean[j]);
-                let mut value = simd.mul_add_e_f32s(difference, factor[j], shift[j]);
-                if let Some(summand) = summand {
-                    value = simd.add_f32s(value, summand[block][j]);
-                }
-                output[block][j] = if RELU { through_relu(simd, value, value) } else { value };
+    fn run<S: Simd, const K: usize>(&mut self, simd: S, strips: Strips) {
+        let [mean, factor, shift] = self.factors.of_strip::<S, K>(strips.place);
+        for start in strips.starts() {
+            let mut values = strip::<S, K>(self.input, start);
+            for k in 0..K {
+                let difference = simd.sub_f32s(values[k], mean[k]);
+                values[k] = simd.mul_add_e_f32s(difference, factor[k], shift[k]);
             }
+            if let Some(summand) = self.summand {
+                let summand = strip::<S, K>(summand, start);
+                for k in 0..K {
+                    values[k] = simd.add_f32s(values[k], summand[k]);
+                }
+            }
+            if RELU {
+                for value in &mut values {
+                    *value = through_relu(simd, *value, *value);
+                }
+            }
+            put_strip::<S, K>(self.output, start, values);
         }
     }
 }
 
 impl Factors<'_> {
     #[inline(always)]
-    fn of_channels<S: Simd>(&self, length: usize) -> [&[S::f32s]; 3] {
-        [self.mean, self.factor, self.shift].map(|values| of_channels::<S>(values, length))
+    fn of_strip<S: Simd, const K: usize>(&self, place: usize) -> [[S::f32s; K]; 3] {
+        let Factors { mean, factor, shift } = self;
+        [strip::<S, K>(mean, place), strip::<S, K>(factor, place), strip::<S, K>(shift, place)]
     }
 }
 
@@ -113,26 +120,24 @@ pub struct GradientSums<'a, const RELU: bool> {
 
 impl<const RELU: bool> Loop for GradientSums<'_, RELU> {
     #[inline(always)]
-    fn run<S: Simd, const N: usize>(&mut self, simd: S, elements: Range<usize>) {
-        let input = side_by_side::<S, N>(&self.input[elements.clone()]);
-        let grad = side_by_side::<S, N>(&self.grad[elements]);
-        let length = input[0].len();
-        let [mean, factor, shift] = self.factors.of_channels::<S>(length);
-        let of_products = of_channels_mut::<S>(self.of_products, length);
-        let of_gradients = of_channels_mut::<S>(self.of_gradients, length);
-        for j in 0..length {
-            let (mut product_sum, mut gradient_sum) = (of_products[j], of_gradients[j]);
-            for block in 0..N {
-                let difference = simd.sub_f32s(input[block][j], mean[j]);
-                let mut grad = grad[block][j];
+    fn run<S: Simd, const K: usize>(&mut self, simd: S, strips: Strips) {
+        let [mean, factor, shift] = self.factors.of_strip::<S, K>(strips.place);
+        let mut of_products = strip::<S, K>(self.of_products, strips.place);
+        let mut of_gradients = strip::<S, K>(self.of_gradients, strips.place);
+        for start in strips.starts() {
+            let (input, mut grad) = (strip::<S, K>(self.input, start), strip::<S, K>(self.grad, start));
+            for k in 0..K {
+                let difference = simd.sub_f32s(input[k], mean[k]);
                 if RELU {
-                    grad = through_relu(simd, simd.mul_add_e_f32s(difference, factor[j], shift[j]), grad);
+                    let value = simd.mul_add_e_f32s(difference, factor[k], shift[k]);
+                    grad[k] = through_relu(simd, value, grad[k]);
                 }
-                product_sum = simd.mul_add_e_f32s(grad, difference, product_sum);
-                gradient_sum = simd.add_f32s(gradient_sum, grad);
+                of_products[k] = simd.mul_add_e_f32s(grad[k], difference, of_products[k]);
+                of_gradients[k] = simd.add_f32s(of_gradients[k], grad[k]);
             }
-            (of_products[j], of_gradients[j]) = (product_sum, gradient_sum);
         }
+        put_strip::<S, K>(self.of_products, strips.place, of_products);
+        put_strip::<S, K>(self.of_gradients, strips.place, of_gradients);
     }
 }
 
@@ -151,23 +156,23 @@ pub struct InputGradients<'a, const RELU: bool> {
 
 impl<const RELU: bool> Loop for InputGradients<'_, RELU> {
     #[inline(always)]
-    fn run<S: Simd, const N: usize>(&mut self, simd: S, elements: Range<usize>) {
-        let input = side_by_side::<S, N>(&self.input[elements.clone()]);
-        let grad = self.grad.map(|grad| side_by_side::<S, N>(&grad[elements.clone()]));
-        let grad_input = side_by_side_mut::<S, N>(&mut self.grad_input[elements]);
-        let length = input[0].len();
-        let [mean, factor, shift] = self.factors.of_channels::<S>(length);
-        let (share, slope) = (of_channels::<S>(self.share, length), of_channels::<S>(self.slope, length));
-        for j in 0..length {
-            for block in 0..N {
-                let difference = simd.sub_f32s(input[block][j], mean[j]);
-                let mut grad = grad.map_or(grad_input[block][j], |grad| grad[block][j]);
+    fn run<S: Simd, const K: usize>(&mut self, simd: S, strips: Strips) {
+        let [mean, factor, shift] = self.factors.of_strip::<S, K>(strips.place);
+        let share = strip::<S, K>(self.share, strips.place);
+        let slope = strip::<S, K>(self.slope, strips.place);
+        for start in strips.starts() {
+            let input = strip::<S, K>(self.input, start);
+            let mut grad = strip::<S, K>(self.grad.unwrap_or(self.grad_input), start);
+            for k in 0..K {
+                let difference = simd.sub_f32s(input[k], mean[k]);
                 if RELU {
-                    grad = through_relu(simd, simd.mul_add_e_f32s(difference, factor[j], shift[j]), grad);
+                    let value = simd.mul_add_e_f32s(difference, factor[k], shift[k]);
+                    grad[k] = through_relu(simd, value, grad[k]);
                 }
-                let through_statistics = simd.mul_add_e_f32s(difference, slope[j], share[j]);
-                grad_input[block][j] = simd.mul_f32s(factor[j], simd.sub_f32s(grad, through_statistics));
+                let through_statistics = simd.mul_add_e_f32s(difference, slope[k], share[k]);
+                grad[k] = simd.mul_f32s(factor[k], simd.sub_f32s(grad[k], through_statistics));
             }
+            put_strip::<S, K>(self.grad_input, start, grad);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use pulp::{Scalar, Simd, WithSimd};
 
-use crate::cpu::vectorized;
+use crate::cpu::{load, load_mut, vectorized};
 
 /// The smallest number of elements of a block: large tensors took about a fifth less time with 64 than with 512, and more with 96
 /// or 128 (AMD EPYC, Zen 4).
@@ -20,7 +20,11 @@ const FEWEST_CHUNK_ROWS: usize = 16;
 /// Number of elements of the widest vectors.
 const WIDEST: usize = 16;
 
-/// Number of blocks that are processed side by side, so that what belongs to channels is read once for all of them.
+/// Blocks whose strips are processed one behind the other, so that what belongs to channels is read once for all of them:
+/// as many as have so many elements, which lie in a cache until the last strip has been processed,
+const TOGETHER_ELEMENTS: usize = 1024;
+
+/// but at least so many.
 const BLOCKS: usize = 4;
 
 /// Number of elements of a block: whole rows and whole vectors. What belongs to channels has to be repeated to this length.
@@ -32,8 +36,7 @@ pub fn block_elements(channels: usize) -> usize {
     whole * (BLOCK_ELEMENTS.div_ceil(whole) | 1)
 }
 
-/// Number of elements of the rows that a core processes at a time: whole blocks, as many as are processed side by side or a
-/// multiple.
+/// Number of elements of the rows that a core processes at a time: whole blocks, a multiple of [`BLOCKS`].
 pub fn chunk_elements(channels: usize) -> usize {
     let block = block_elements(channels);
     let blocks = (CHUNK_ELEMENTS / block).max((FEWEST_CHUNK_ROWS * channels).div_ceil(block));
@@ -42,8 +45,8 @@ pub fn chunk_elements(channels: usize) -> usize {
 
 /// Number of elements of a chunk's first rows, from which its means are computed roughly: at least an eighth of it.
 pub fn first_elements(channels: usize) -> usize {
-    let side_by_side = BLOCKS * block_elements(channels);
-    side_by_side * (chunk_elements(channels) / side_by_side).div_ceil(8)
+    let together = BLOCKS * block_elements(channels);
+    together * (chunk_elements(channels) / together).div_ceil(8)
 }
 
 /// Fills `repeated` with repetitions of the values of the channels.
@@ -66,11 +69,31 @@ pub fn add_up(repeated: &mut [f32], sums: &mut [f32]) {
     sums.copy_from_slice(&repeated[..channels]);
 }
 
+/// Strips of some vectors each, in blocks that follow each other: the same channels in all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Strips {
+    /// The place of the first strip.
+    first: usize,
+    /// Elements from a strip to the next: those of a block.
+    step: usize,
+    /// Number of strips.
+    count: usize,
+    /// The place of the strips in their blocks, and so that of their channels' values.
+    pub place: usize,
+}
+
+impl Strips {
+    /// Where each strip starts.
+    pub fn starts(self) -> impl Iterator<Item = usize> {
+        (0..self.count).map(move |number| self.first + number * self.step)
+    }
+}
+
 /// A loop over the elements of some rows.
 pub trait Loop {
-    /// Processes these elements: `N` blocks of equal length, side by side, in whole vectors. Implementations are
-    /// `#[inline(always)]`, so that they are compiled for the vectors.
-    fn run<S: Simd, const N: usize>(&mut self, simd: S, elements: Range<usize>);
+    /// Processes strips of `K` vectors. What belongs to their channels, and sums of them, stay in registers from the first
+    /// strip to the last. Implementations are `#[inline(always)]`, so that they are compiled for the vectors.
+    fn run<S: Simd, const K: usize>(&mut self, simd: S, strips: Strips);
 }
 
 /// Runs a loop over these elements, which are whole rows, in blocks of `block` elements.
@@ -81,49 +104,56 @@ pub fn run_in_blocks(elements: Range<usize>, block: usize, work: &mut impl Loop)
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
-            let InBlocks(Range { start: mut first, end }, block, work) = self;
-            while end - first >= BLOCKS * block {
-                work.run::<S, BLOCKS>(simd, first..first + BLOCKS * block);
-                first += BLOCKS * block;
-            }
-            while end - first >= block {
-                work.run::<S, 1>(simd, first..first + block);
-                first += block;
-            }
-            if first < end {
-                work.run::<Scalar, 1>(Scalar::new(), first..end);
+            let InBlocks(Range { mut start, end }, block, work) = self;
+            let together = (TOGETHER_ELEMENTS / block).max(BLOCKS);
+            while start < end {
+                let count = ((end - start) / block).min(together);
+                // The last rows may be less than a block.
+                let (count, length) = if count == 0 { (1, end - start) } else { (count, block) };
+                let mut place = 0;
+                let mut strips_of = |elements: usize| {
+                    let strips = Strips { first: start + place, step: block, count, place };
+                    let fits = place + elements <= length;
+                    place += if fits { elements } else { 0 };
+                    fits.then_some(strips)
+                };
+                // As many vectors as registers hold all values of their channels.
+                if S::REGISTER_COUNT >= 32 {
+                    while let Some(strips) = strips_of(4 * S::F32_LANES) {
+                        work.run::<S, 4>(simd, strips);
+                    }
+                } else {
+                    while let Some(strips) = strips_of(2 * S::F32_LANES) {
+                        work.run::<S, 2>(simd, strips);
+                    }
+                }
+                while let Some(strips) = strips_of(S::F32_LANES) {
+                    work.run::<S, 1>(simd, strips);
+                }
+                while let Some(strips) = strips_of(1) {
+                    work.run::<Scalar, 1>(Scalar::new(), strips);
+                }
+                start += count * length;
             }
         }
     }
     vectorized(InBlocks(elements, block, work));
 }
 
-/// `N` blocks of equal length that follow each other.
+/// The vectors of a strip that starts at `first`.
 #[inline(always)]
-pub fn side_by_side<S: Simd, const N: usize>(values: &[f32]) -> [&[S::f32s]; N] {
-    let (vectors, _) = S::as_simd_f32s(values);
-    let length = vectors.len() / N;
-    std::array::from_fn(|block| &vectors[block * length..][..length])
+pub fn strip<S: Simd, const K: usize>(values: &[f32], first: usize) -> [S::f32s; K] {
+    let values = &values[first..][..K * S::F32_LANES];
+    std::array::from_fn(|k| load::<S>(&values[k * S::F32_LANES..]))
 }
 
-/// As [`side_by_side`], for writing.
+/// Writes the vectors of a strip that starts at `first`.
 #[inline(always)]
-pub fn side_by_side_mut<S: Simd, const N: usize>(values: &mut [f32]) -> [&mut [S::f32s]; N] {
-    let (mut vectors, _) = S::as_mut_simd_f32s(values);
-    let length = vectors.len() / N;
-    std::array::from_fn(|_| vectors.split_off_mut(..length).expect("N blocks"))
-}
-
-/// The first vectors of values of channels, as many as a block has.
-#[inline(always)]
-pub fn of_channels<S: Simd>(values: &[f32], length: usize) -> &[S::f32s] {
-    &S::as_simd_f32s(values).0[..length]
-}
-
-/// As [`of_channels`], for writing.
-#[inline(always)]
-pub fn of_channels_mut<S: Simd>(values: &mut [f32], length: usize) -> &mut [S::f32s] {
-    &mut S::as_mut_simd_f32s(values).0[..length]
+pub fn put_strip<S: Simd, const K: usize>(values: &mut [f32], first: usize, strip: [S::f32s; K]) {
+    let values = &mut values[first..][..K * S::F32_LANES];
+    for (k, vector) in strip.into_iter().enumerate() {
+        *load_mut::<S>(&mut values[k * S::F32_LANES..]) = vector;
+    }
 }
 
 #[cfg(test)]
@@ -147,19 +177,22 @@ mod tests {
 
     #[test]
     fn blocks_cover_every_element_once() {
-        struct Seen(Vec<usize>);
+        struct Seen(Vec<usize>, usize);
         impl Loop for Seen {
             #[inline(always)]
-            fn run<S: Simd, const N: usize>(&mut self, _: S, elements: Range<usize>) {
-                assert!(elements.len().is_multiple_of(S::F32_LANES * N));
-                elements.for_each(|element| self.0[element] += 1);
+            fn run<S: Simd, const K: usize>(&mut self, _: S, strips: Strips) {
+                for start in strips.starts() {
+                    assert_eq!((start - 2) % self.1, strips.place);
+                    let elements = start..start + K * S::F32_LANES;
+                    elements.for_each(|element| self.0[element] += 1);
+                }
             }
         }
-        for elements in [3, 32, 33, 128, 127 + 64] {
-            let mut seen = Seen(vec![0; elements]);
-            run_in_blocks(2..elements, 32, &mut seen);
+        for (elements, block) in [3, 32, 33, 128, 127 + 64, 5000].into_iter().zip([16, 32, 144, 2000]) {
+            let mut seen = Seen(vec![0; elements], block);
+            run_in_blocks(2..elements, block, &mut seen);
             assert_eq!(seen.0.iter().sum::<usize>(), elements - 2);
-            assert!(seen.0[2..].iter().all(|&times| times == 1), "{elements}");
+            assert!(seen.0[2..].iter().all(|&times| times == 1), "{elements} in blocks of {block}");
         }
     }
 }
