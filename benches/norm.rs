@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use shared::{contents, plan_of};
 use wgconv::bench::Timing;
 use wgconv::network::NetworkFile;
-use wgconv::ops::{CpuForm, HostBuffer, Operands};
+use wgconv::ops::{CpuForm, Element, HostBuffer, Operands};
 use wgconv::plan::{Prologues, Step};
 use wgconv::tensor::ImageShape;
 
@@ -60,7 +60,9 @@ fn time(batch_size: usize, side: usize, channels: usize, activation: &str) -> Re
         run(step, &step.op.cpu_forms()[0], &mut buffers);
     });
     let elements = batch_size * side * side * channels;
-    let (from, mut to) = (vec![1.0f32; elements], vec![0.0f32; elements]);
+    let [mut from, mut to] = [(); 2].map(|()| HostBuffer::<f32>::zeros(Element::Real, elements));
+    from.reals_mut().fill(1.0);
+    let (from, to) = (from.reals(), to.reals_mut());
     let [mut copies, mut forward, mut backward] = [const { Vec::new() }; 3];
     // On a thread of the pool, as the executor runs steps.
     rayon::scope(|_| {
@@ -72,7 +74,7 @@ fn time(batch_size: usize, side: usize, channels: usize, activation: &str) -> Re
                 .zip(from.par_chunks(share))
                 .for_each(|(to, from)| to.copy_from_slice(from));
             copies.push(copy.elapsed().as_secs_f64() * 1e3);
-            std::hint::black_box(&to);
+            std::hint::black_box(&*to);
             let mut pass = |steps: &[Step]| -> f64 {
                 let steps = steps.iter().filter(|step| is_norm(step));
                 steps.map(|step| run(step, &step.op.cpu_forms()[0], &mut buffers)).sum()

@@ -45,7 +45,13 @@ pub fn contents(plan: &Plan) -> Vec<HostBuffer<f32>> {
     let reals: Vec<f32> = (0..DRAWN).map(|_| generator.random_range(-0.05..0.05)).collect();
     let bytes: Vec<u8> = (0..DRAWN).map(|_| generator.random()).collect();
     let mut content = |name: &str, element, elements| match element {
-        Element::Real => HostBuffer::real(reals.iter().copied().cycle().take(elements).collect()),
+        // As executors lay them out.
+        Element::Real => {
+            let mut buffer = HostBuffer::zeros(element, elements);
+            let values = buffer.reals_mut().iter_mut().zip(reals.iter().cycle());
+            values.for_each(|(value, drawn)| *value = *drawn);
+            buffer
+        }
         Element::Byte => HostBuffer::byte(bytes.iter().copied().cycle().take(elements).collect()),
         Element::Index if name.starts_with("train/labels") => {
             HostBuffer::index((0..elements).map(|_| generator.random_range(0..CLASSES as u32)).collect())

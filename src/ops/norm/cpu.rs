@@ -107,7 +107,7 @@ impl Factors<'_> {
 }
 
 impl Channels<'_> {
-    fn inverse(&self, epsilon: f32) -> impl Iterator<Item = f32> + Clone {
+    fn inverse(&self, epsilon: f32) -> impl ExactSizeIterator<Item = f32> {
         self.variance.iter().map(move |&variance| fast_inverse_deviation(variance * self.biased, epsilon))
     }
 

@@ -50,10 +50,10 @@ pub fn first_elements(channels: usize) -> usize {
 }
 
 /// Fills `repeated` with repetitions of the values of the channels.
-pub fn repeat(values: impl Iterator<Item = f32> + Clone, repeated: &mut [f32]) {
-    for (repeated, value) in repeated.iter_mut().zip(values.cycle()) {
-        *repeated = value;
-    }
+pub fn repeat(values: impl ExactSizeIterator<Item = f32>, repeated: &mut [f32]) {
+    let (first, rest) = repeated.split_at_mut(values.len());
+    first.iter_mut().zip(values).for_each(|(first, value)| *first = value);
+    rest.chunks_mut(first.len()).for_each(|rest| rest.copy_from_slice(&first[..rest.len()]));
 }
 
 /// Adds the sums of all repetitions of each channel, in pairs, in place of the former.
