@@ -13,6 +13,7 @@ mod scratch;
 mod short_runs;
 mod simd;
 mod spread;
+mod window_pairs;
 mod window_sums;
 mod windows;
 
@@ -26,4 +27,4 @@ pub use rows::{add_rows, add_to_rows};
 pub use scratch::{add_in_order, caught, with_scratch};
 pub use simd::{lanes, load, load_mut, load_part, spare, store_part, vectorized};
 pub use spread::Spread;
-pub use windows::{ChannelFilters, Planes, Windows};
+pub use windows::{ChannelFilters, Planes, WindowProduct, Windows, multiply_windows};

@@ -120,7 +120,7 @@ pub struct Rows {
 
 /// The positions of rows and runs along one axis of a source: run `r` of row `i` is at position `first + i*row_step +
 /// r*run_step`, and all its values are zero if that is outside the source.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Position of the first run of the first row.
     pub first: isize,

@@ -8,6 +8,7 @@ use pulp::{Simd, WithSimd};
 use super::group_lanes::GroupChannel;
 use super::panels::Bounds;
 use super::simd::{lanes, load, put, vectorized};
+use super::window_pairs::Pair;
 
 /// The packed layout of filters of small groups: `[taps, channels]`, the channels of each tap padded with zeros to whole
 /// vectors. A tap is one of a window and of one of the source channels that a result channel reads.
@@ -21,7 +22,7 @@ pub struct ChannelFilters {
 
 impl ChannelFilters {
     /// Distance from one tap to the next, in elements.
-    fn pitch(&self) -> usize {
+    pub(super) fn pitch(&self) -> usize {
         self.channels.next_multiple_of(lanes())
     }
 
@@ -80,16 +81,62 @@ impl Planes {
     }
 }
 
-impl Windows {
-    /// `result[window][k] = sum over taps r, channels c and taps s of source[window + r + s][c] * filters[r][c][s][k]`, on
-    /// the calling thread, where `packed` holds the filters; elements between the windows are left unchanged.
-    ///
-    /// # Panics
-    /// If the sizes do not fit each other: a bug of the caller. `source` must go on to the end of a whole vector.
-    pub fn multiply(&self, source: &[f32], filters: &ChannelFilters, packed: &[f32], result: &mut [f32]) {
-        assert_eq!(self.taps[0] * self.planes.count() * self.taps[1], filters.taps, "length of the sums");
+/// Windows, the filters by which they are multiplied, and where the sums go.
+#[derive(Clone, Copy, Debug)]
+pub struct WindowProduct<'a> {
+    /// The windows.
+    pub windows: Windows,
+    /// The layout of the filters.
+    pub filters: ChannelFilters,
+    /// The filters.
+    pub packed: &'a [f32],
+    /// Where in the result the first window's sums go.
+    pub first: usize,
+}
+
+/// `result[first + window][k] = sum over taps r, channels c and taps s of source[window + r + s][c] * filters[r][c][s][k]` for
+/// each product, on the calling thread; elements between the windows are left unchanged. Products that follow each other
+/// are computed in [pairs](Pair) where they can be.
+///
+/// # Panics
+/// If the sizes do not fit each other: a bug of the caller. `source` must go on to the end of a whole vector.
+pub fn multiply_windows<'a>(
+    source: &[f32],
+    products: impl Iterator<Item = WindowProduct<'a>>,
+    result: &mut [f32],
+) {
+    let mut products = products.peekable();
+    while let Some(product) = products.next() {
+        match products.next_if(|next| Pair::new(&product, next).is_some()) {
+            Some(next) => {
+                Pair::new(&product, &next).expect("a pair").multiply(source, result);
+                product.without(next.windows.counts[1]).multiply(source, result);
+            }
+            None => product.multiply(source, result),
+        }
+    }
+}
+
+impl WindowProduct<'_> {
+    /// The product without this number of windows at the start of each row.
+    fn without(mut self, skipped: usize) -> Self {
+        self.windows.counts[1] -= skipped;
+        let across = &mut self.windows.bounds[1];
+        across.first += (skipped * across.row_step) as isize;
+        self.first += skipped * self.windows.result_steps[1];
+        self
+    }
+
+    fn multiply(&self, source: &[f32], result: &mut [f32]) {
+        let WindowProduct { ref windows, ref filters, packed, first } = *self;
+        if windows.counts.contains(&0) {
+            return;
+        }
+        let terms = windows.taps[0] * windows.planes.count() * windows.taps[1];
+        assert_eq!(terms, filters.taps, "length of the sums");
         let mut segments = SEGMENTS.take();
-        vectorized(Product { windows: self, source, filters, packed, result, segments: &mut segments });
+        let result = &mut result[first..];
+        vectorized(Product { windows, source, filters, packed, result, segments: &mut segments });
         SEGMENTS.set(segments);
     }
 }
@@ -310,7 +357,7 @@ pub(super) mod tests {
     }
 
     /// The sum of a window by its definition.
-    fn expected(
+    pub fn expected(
         windows: &Windows,
         source: &[f32],
         [row, column]: [usize; 2],
@@ -370,7 +417,8 @@ pub(super) mod tests {
                 filters.pack(|tap| (0..channels).map(move |channel| value(tap, channel)), &mut packed);
                 let mut found = vec![0.5; 40 * 10 * channels];
                 let mut right = found.clone();
-                windows.multiply(&source, &filters, &packed, &mut found);
+                let product = WindowProduct { windows, filters, packed: &packed, first: 0 };
+                multiply_windows(&source, std::iter::once(product), &mut found);
                 for (p, q) in (0..counts[0]).flat_map(|p| (0..counts[1]).map(move |q| (p, q))) {
                     for k in 0..channels {
                         let sum = expected(&windows, &source, [p, q], k, |tap| value(tap, k));

@@ -9,7 +9,7 @@ use super::channel_wise::ChannelWise;
 use super::line::{Line, Phase};
 use super::source::Source;
 
-use crate::cpu::{ChannelFilters, Panels, Rows, Windows, with_scratch};
+use crate::cpu::{ChannelFilters, Panels, Rows, WindowProduct, Windows, multiply_windows, with_scratch};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::window::Axis;
 
@@ -314,9 +314,8 @@ impl<'a> Correlation<'a> {
         let pixel = |row: usize| (image * down.source + row) * across.source;
         let pixels = pixel(rows.start)..pixel(rows.end);
         channel_wise.with_planes(source, pixels, across.source, |values, source_steps, planes| {
-            for part in parts() {
-                let StripPart { ref phases, lines: [down, across], ref results, first, steps, filters } =
-                    part;
+            let products = parts().map(|part| {
+                let StripPart { phases, lines: [down, across], results, first, steps, filters } = part;
                 let windows = Windows {
                     counts: [results.len(), across.results],
                     taps: [down.taps, across.taps],
@@ -325,8 +324,9 @@ impl<'a> Correlation<'a> {
                     result_steps: steps,
                     planes,
                 };
-                windows.multiply(values, &self.channel_filters(phases), filters, &mut result[first..]);
-            }
+                WindowProduct { windows, filters: self.channel_filters(&phases), packed: filters, first }
+            });
+            multiply_windows(values, products, result);
         });
     }
 }
