@@ -194,16 +194,16 @@ impl<
                             let values = &source[place..];
                             for v in 0..VECTORS {
                                 let values = load::<S>(&values[v * S::F32_LANES..]);
-                                for tap in 0..A {
+                                for (tap, filter) in filters.iter().enumerate() {
                                     let window = window_at(PLACE, FIRST_A + tap, 1);
                                     if let Some(sum) = window.and_then(|window| sums.get_mut(window)) {
-                                        sum[v] = simd.mul_add_e_f32s(values, filters[tap][v], sum[v]);
+                                        sum[v] = simd.mul_add_e_f32s(values, filter[v], sum[v]);
                                     }
                                 }
-                                for tap in 0..B {
+                                for (tap, filter) in others.iter().enumerate() {
                                     let window = window_at(PLACE, FIRST_B + tap, 1);
                                     if let Some(sum) = window.and_then(|window| other_sums.get_mut(window)) {
-                                        sum[v] = simd.mul_add_e_f32s(values, others[tap][v], sum[v]);
+                                        sum[v] = simd.mul_add_e_f32s(values, filter[v], sum[v]);
                                     }
                                 }
                             }
