@@ -96,7 +96,7 @@ pub struct WindowProduct<'a> {
 
 /// `result[first + window][k] = sum over taps r, channels c and taps s of source[window + r + s][c] * filters[r][c][s][k]` for
 /// each product, on the calling thread; elements between the windows are left unchanged. Products that follow each other
-/// are computed in [pairs](Pair) where they can be.
+/// are computed in pairs where one fills the gaps of the other.
 ///
 /// # Panics
 /// If the sizes do not fit each other: a bug of the caller. `source` must go on to the end of a whole vector.
