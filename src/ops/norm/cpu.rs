@@ -314,6 +314,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn normalised_values_do_not_depend_on_the_number_of_rows() {
+        for channels in [1, 3, 24, 40, 64, 65, 700] {
+            let values = |factor: usize| {
+                let values = (0..channels).map(|c| (c * factor % 97) as f32 / 31.0);
+                let mut repeated = vec![f32::NAN; block_elements(channels)];
+                repeat(values, &mut repeated);
+                repeated
+            };
+            let [mean, factor, shift] = [7, 13, 29].map(values);
+            let factors = Factors { mean: &mean, factor: &factor, shift: &shift };
+            let input: Vec<f32> = (0..200 * channels).map(|i| (i * 7919 % 1009) as f32 / 512.0).collect();
+            let mut all = vec![f32::NAN; input.len()];
+            factors.apply(&input, &mut all);
+            for rows in (1..20).chain([63, 64, 65, 199]) {
+                let elements = rows * channels;
+                let mut some = vec![f32::NAN; elements];
+                factors.apply(&input[..elements], &mut some);
+                assert_eq!(some, all[..elements], "{rows} rows of {channels} channels");
+            }
+        }
+    }
+
+    #[test]
     fn moments_keep_their_digits_when_the_first_rows_are_unlike_the_others() {
         for channels in [1, 3, 64, 560] {
             let rows = chunk_elements(channels) / channels;

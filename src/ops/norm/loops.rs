@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use super::repeated::{Loop, Strips, put_strip, strip};
+use super::repeated::{Loop, Strips};
 
 /// Sums of each channel over some rows, in several places.
 pub struct Sums<'a> {
@@ -13,14 +13,14 @@ pub struct Sums<'a> {
 impl Loop for Sums<'_> {
     #[inline(always)]
     fn run<S: Simd, const K: usize>(&mut self, simd: S, strips: Strips) {
-        let mut sums = strip::<S, K>(self.sums, strips.place);
+        let mut sums = strips.read::<S, K>(simd, self.sums, strips.place);
         for start in strips.starts() {
-            let input = strip::<S, K>(self.input, start);
+            let input = strips.read::<S, K>(simd, self.input, start);
             for k in 0..K {
                 sums[k] = simd.add_f32s(sums[k], input[k]);
             }
         }
-        put_strip::<S, K>(self.sums, strips.place, sums);
+        strips.write::<S, K>(simd, self.sums, strips.place, sums);
     }
 }
 
@@ -35,19 +35,19 @@ pub struct Differences<'a> {
 impl Loop for Differences<'_> {
     #[inline(always)]
     fn run<S: Simd, const K: usize>(&mut self, simd: S, strips: Strips) {
-        let rough = strip::<S, K>(self.rough, strips.place);
-        let mut sums = strip::<S, K>(self.sums, strips.place);
-        let mut squares = strip::<S, K>(self.squares, strips.place);
+        let rough = strips.read::<S, K>(simd, self.rough, strips.place);
+        let mut sums = strips.read::<S, K>(simd, self.sums, strips.place);
+        let mut squares = strips.read::<S, K>(simd, self.squares, strips.place);
         for start in strips.starts() {
-            let input = strip::<S, K>(self.input, start);
+            let input = strips.read::<S, K>(simd, self.input, start);
             for k in 0..K {
                 let difference = simd.sub_f32s(input[k], rough[k]);
                 sums[k] = simd.add_f32s(sums[k], difference);
                 squares[k] = simd.mul_add_e_f32s(difference, difference, squares[k]);
             }
         }
-        put_strip::<S, K>(self.sums, strips.place, sums);
-        put_strip::<S, K>(self.squares, strips.place, squares);
+        strips.write::<S, K>(simd, self.sums, strips.place, sums);
+        strips.write::<S, K>(simd, self.squares, strips.place, squares);
     }
 }
 
@@ -77,15 +77,15 @@ pub struct Normalising<'a, const RELU: bool> {
 impl<const RELU: bool> Loop for Normalising<'_, RELU> {
     #[inline(always)]
     fn run<S: Simd, const K: usize>(&mut self, simd: S, strips: Strips) {
-        let [mean, factor, shift] = self.factors.of_strip::<S, K>(strips.place);
+        let [mean, factor, shift] = self.factors.of_strips::<S, K>(simd, strips);
         for start in strips.starts() {
-            let mut values = strip::<S, K>(self.input, start);
+            let mut values = strips.read::<S, K>(simd, self.input, start);
             for k in 0..K {
                 let difference = simd.sub_f32s(values[k], mean[k]);
                 values[k] = simd.mul_add_e_f32s(difference, factor[k], shift[k]);
             }
             if let Some(summand) = self.summand {
-                let summand = strip::<S, K>(summand, start);
+                let summand = strips.read::<S, K>(simd, summand, start);
                 for k in 0..K {
                     values[k] = simd.add_f32s(values[k], summand[k]);
                 }
@@ -95,16 +95,20 @@ impl<const RELU: bool> Loop for Normalising<'_, RELU> {
                     *value = through_relu(simd, *value, *value);
                 }
             }
-            put_strip::<S, K>(self.output, start, values);
+            strips.write::<S, K>(simd, self.output, start, values);
         }
     }
 }
 
 impl Factors<'_> {
     #[inline(always)]
-    fn of_strip<S: Simd, const K: usize>(&self, place: usize) -> [[S::f32s; K]; 3] {
+    fn of_strips<S: Simd, const K: usize>(&self, simd: S, strips: Strips) -> [[S::f32s; K]; 3] {
         let Factors { mean, factor, shift } = self;
-        [strip::<S, K>(mean, place), strip::<S, K>(factor, place), strip::<S, K>(shift, place)]
+        [
+            strips.read::<S, K>(simd, mean, strips.place),
+            strips.read::<S, K>(simd, factor, strips.place),
+            strips.read::<S, K>(simd, shift, strips.place),
+        ]
     }
 }
 
@@ -121,11 +125,12 @@ pub struct GradientSums<'a, const RELU: bool> {
 impl<const RELU: bool> Loop for GradientSums<'_, RELU> {
     #[inline(always)]
     fn run<S: Simd, const K: usize>(&mut self, simd: S, strips: Strips) {
-        let [mean, factor, shift] = self.factors.of_strip::<S, K>(strips.place);
-        let mut of_products = strip::<S, K>(self.of_products, strips.place);
-        let mut of_gradients = strip::<S, K>(self.of_gradients, strips.place);
+        let [mean, factor, shift] = self.factors.of_strips::<S, K>(simd, strips);
+        let mut of_products = strips.read::<S, K>(simd, self.of_products, strips.place);
+        let mut of_gradients = strips.read::<S, K>(simd, self.of_gradients, strips.place);
         for start in strips.starts() {
-            let (input, mut grad) = (strip::<S, K>(self.input, start), strip::<S, K>(self.grad, start));
+            let (input, mut grad) =
+                (strips.read::<S, K>(simd, self.input, start), strips.read::<S, K>(simd, self.grad, start));
             for k in 0..K {
                 let difference = simd.sub_f32s(input[k], mean[k]);
                 if RELU {
@@ -136,8 +141,8 @@ impl<const RELU: bool> Loop for GradientSums<'_, RELU> {
                 of_gradients[k] = simd.add_f32s(of_gradients[k], grad[k]);
             }
         }
-        put_strip::<S, K>(self.of_products, strips.place, of_products);
-        put_strip::<S, K>(self.of_gradients, strips.place, of_gradients);
+        strips.write::<S, K>(simd, self.of_products, strips.place, of_products);
+        strips.write::<S, K>(simd, self.of_gradients, strips.place, of_gradients);
     }
 }
 
@@ -157,12 +162,12 @@ pub struct InputGradients<'a, const RELU: bool> {
 impl<const RELU: bool> Loop for InputGradients<'_, RELU> {
     #[inline(always)]
     fn run<S: Simd, const K: usize>(&mut self, simd: S, strips: Strips) {
-        let [mean, factor, shift] = self.factors.of_strip::<S, K>(strips.place);
-        let share = strip::<S, K>(self.share, strips.place);
-        let slope = strip::<S, K>(self.slope, strips.place);
+        let [mean, factor, shift] = self.factors.of_strips::<S, K>(simd, strips);
+        let share = strips.read::<S, K>(simd, self.share, strips.place);
+        let slope = strips.read::<S, K>(simd, self.slope, strips.place);
         for start in strips.starts() {
-            let input = strip::<S, K>(self.input, start);
-            let mut grad = strip::<S, K>(self.grad.unwrap_or(self.grad_input), start);
+            let input = strips.read::<S, K>(simd, self.input, start);
+            let mut grad = strips.read::<S, K>(simd, self.grad.unwrap_or(self.grad_input), start);
             for k in 0..K {
                 let difference = simd.sub_f32s(input[k], mean[k]);
                 if RELU {
@@ -172,7 +177,7 @@ impl<const RELU: bool> Loop for InputGradients<'_, RELU> {
                 let through_statistics = simd.mul_add_e_f32s(difference, slope[k], share[k]);
                 grad[k] = simd.mul_f32s(factor[k], simd.sub_f32s(grad[k], through_statistics));
             }
-            put_strip::<S, K>(self.grad_input, start, grad);
+            strips.write::<S, K>(simd, self.grad_input, start, grad);
         }
     }
 }

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use pulp::{Scalar, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
-use crate::cpu::{load, load_mut, vectorized};
+use crate::cpu::{load, load_mut, load_part, store_part, vectorized};
 
 /// The smallest number of elements of a block: large tensors took about a fifth less time with 64 than with 512, and more with 96
 /// or 128 (AMD EPYC, Zen 4).
@@ -78,6 +78,8 @@ pub struct Strips {
     step: usize,
     /// Number of strips.
     count: usize,
+    /// Number of elements of a strip: those of its vectors, but for a single vector at the end of the last rows.
+    elements: usize,
     /// The place of the strips in their blocks, and so that of their channels' values.
     pub place: usize,
 }
@@ -86,6 +88,34 @@ impl Strips {
     /// Where each strip starts.
     pub fn starts(self) -> impl Iterator<Item = usize> {
         (0..self.count).map(move |number| self.first + number * self.step)
+    }
+
+    /// The vectors of the strip that starts at `start`.
+    #[inline(always)]
+    pub fn read<S: Simd, const K: usize>(self, simd: S, values: &[f32], start: usize) -> [S::f32s; K] {
+        let values = &values[start..][..self.elements];
+        if K == 1 {
+            return [load_part(simd, values); K];
+        }
+        std::array::from_fn(|k| load::<S>(&values[k * S::F32_LANES..]))
+    }
+
+    /// Writes the vectors of the strip that starts at `start`.
+    #[inline(always)]
+    pub fn write<S: Simd, const K: usize>(
+        self,
+        simd: S,
+        values: &mut [f32],
+        start: usize,
+        strip: [S::f32s; K],
+    ) {
+        let values = &mut values[start..][..self.elements];
+        if K == 1 {
+            return store_part(simd, values, strip[0]);
+        }
+        for (k, vector) in strip.into_iter().enumerate() {
+            *load_mut::<S>(&mut values[k * S::F32_LANES..]) = vector;
+        }
     }
 }
 
@@ -111,49 +141,33 @@ pub fn run_in_blocks(elements: Range<usize>, block: usize, work: &mut impl Loop)
                 // The last rows may be less than a block.
                 let (count, length) = if count == 0 { (1, end - start) } else { (count, block) };
                 let mut place = 0;
-                let mut strips_of = |elements: usize| {
-                    let strips = Strips { first: start + place, step: block, count, place };
-                    let fits = place + elements <= length;
+                let mut strips_of = |most: usize, least: usize| {
+                    let elements = most.min(length - place);
+                    let strips = Strips { first: start + place, step: block, count, elements, place };
+                    let fits = elements >= least;
                     place += if fits { elements } else { 0 };
                     fits.then_some(strips)
                 };
+                let lanes = S::F32_LANES;
                 // As many vectors as registers hold all values of their channels.
                 if S::REGISTER_COUNT >= 32 {
-                    while let Some(strips) = strips_of(4 * S::F32_LANES) {
+                    while let Some(strips) = strips_of(4 * lanes, 4 * lanes) {
                         work.run::<S, 4>(simd, strips);
                     }
                 } else {
-                    while let Some(strips) = strips_of(2 * S::F32_LANES) {
+                    while let Some(strips) = strips_of(2 * lanes, 2 * lanes) {
                         work.run::<S, 2>(simd, strips);
                     }
                 }
-                while let Some(strips) = strips_of(S::F32_LANES) {
+                // A part of a vector is computed as whole ones are, so that results do not depend on the number of rows.
+                while let Some(strips) = strips_of(lanes, 1) {
                     work.run::<S, 1>(simd, strips);
-                }
-                while let Some(strips) = strips_of(1) {
-                    work.run::<Scalar, 1>(Scalar::new(), strips);
                 }
                 start += count * length;
             }
         }
     }
     vectorized(InBlocks(elements, block, work));
-}
-
-/// The vectors of a strip that starts at `first`.
-#[inline(always)]
-pub fn strip<S: Simd, const K: usize>(values: &[f32], first: usize) -> [S::f32s; K] {
-    let values = &values[first..][..K * S::F32_LANES];
-    std::array::from_fn(|k| load::<S>(&values[k * S::F32_LANES..]))
-}
-
-/// Writes the vectors of a strip that starts at `first`.
-#[inline(always)]
-pub fn put_strip<S: Simd, const K: usize>(values: &mut [f32], first: usize, strip: [S::f32s; K]) {
-    let values = &mut values[first..][..K * S::F32_LANES];
-    for (k, vector) in strip.into_iter().enumerate() {
-        *load_mut::<S>(&mut values[k * S::F32_LANES..]) = vector;
-    }
 }
 
 #[cfg(test)]
@@ -183,7 +197,8 @@ mod tests {
             fn run<S: Simd, const K: usize>(&mut self, _: S, strips: Strips) {
                 for start in strips.starts() {
                     assert_eq!((start - 2) % self.1, strips.place);
-                    let elements = start..start + K * S::F32_LANES;
+                    assert!(strips.elements == K * S::F32_LANES || K == 1 && strips.elements < S::F32_LANES);
+                    let elements = start..start + strips.elements;
                     elements.for_each(|element| self.0[element] += 1);
                 }
             }
