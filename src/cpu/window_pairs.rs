@@ -6,7 +6,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::panels::Bounds;
-use super::simd::{load, load_mut, put, vectorized};
+use super::simd::{load, put_rows, vectorized};
 use super::windows::{Planes, WindowProduct, Windows, unrolled, window_at};
 
 /// Two products whose windows meet the same places, each channel by itself, so that each value is read once for both, and
@@ -50,6 +50,11 @@ impl<'a> Pair<'a> {
         let first = [across, across_of_other].map(|across| (across.first - first) as usize);
         let shape = Shape { taps: [a.taps[1], b.taps[1]], first };
         SHAPES.contains(&shape).then_some(Pair { products: [one, other], shape })
+    }
+
+    /// Number of windows across that both have.
+    pub(super) fn across(&self) -> usize {
+        self.products[1].windows.counts[1]
     }
 
     /// Computes the sums of both, for as many windows across as both have, on the calling thread.
@@ -211,15 +216,12 @@ impl<
                         place = place.wrapping_add(source_steps[1]);
                     });
                 }
+                // Copies, so that the sums themselves stay in registers.
                 let (done, others_done) = (sums, other_sums);
-                let windows = &mut result[one.first + written..];
-                for (window, sums) in done.into_iter().enumerate() {
-                    put_vectors(simd, &mut windows[window * result_steps[1]..][..channels], vector, sums);
-                }
-                let windows = &mut result[other.first + written..];
-                for (window, sums) in others_done.into_iter().enumerate() {
-                    put_vectors(simd, &mut windows[window * result_steps[1]..][..channels], vector, sums);
-                }
+                let columns = (VECTORS * S::F32_LANES).min(channels - channel);
+                let result = &mut result[written + channel..];
+                put_rows(simd, &mut result[one.first..], result_steps[1], columns, &done, false);
+                put_rows(simd, &mut result[other.first..], result_steps[1], columns, &others_done, false);
             }
         }
     }
@@ -242,23 +244,6 @@ fn filters_of<S: Simd, const TAPS: usize, const VECTORS: usize>(
         }
     }
     filters
-}
-
-/// Writes the sums of a pixel's channels from a vector on; a single vector may go on past the last channel.
-#[inline(always)]
-fn put_vectors<S: Simd, const VECTORS: usize>(
-    simd: S,
-    pixel: &mut [f32],
-    vector: usize,
-    sums: [S::f32s; VECTORS],
-) {
-    if let [sum] = sums[..] {
-        return put(simd, pixel, vector, sum, false);
-    }
-    let values = &mut pixel[vector * S::F32_LANES..][..VECTORS * S::F32_LANES];
-    for (v, sum) in sums.into_iter().enumerate() {
-        *load_mut::<S>(&mut values[v * S::F32_LANES..]) = sum;
-    }
 }
 
 const fn most(one: usize, other: usize) -> usize {

@@ -107,10 +107,12 @@ pub fn multiply_windows<'a>(
 ) {
     let mut products = products.peekable();
     while let Some(product) = products.next() {
-        match products.next_if(|next| Pair::new(&product, next).is_some()) {
-            Some(next) => {
-                Pair::new(&product, &next).expect("a pair").multiply(source, result);
-                product.without(next.windows.counts[1]).multiply(source, result);
+        let next = products.peek().copied();
+        match next.as_ref().and_then(|next| Pair::new(&product, next)) {
+            Some(pair) => {
+                products.next();
+                pair.multiply(source, result);
+                product.without(pair.across()).multiply(source, result);
             }
             None => product.multiply(source, result),
         }
