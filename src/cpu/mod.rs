@@ -1,6 +1,7 @@
 //! The building blocks of operations on the CPU: vectors, matrix products, scratch memory, sums in a fixed order. No
 //! code here names an operation.
 
+mod ahead;
 mod dots;
 mod elementwise;
 mod exp;

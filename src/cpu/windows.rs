@@ -2,9 +2,11 @@
 //! groups, or channels of their own, and images are read in place.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
+use super::ahead::{Ahead, fetch, fetch_to_write};
 use super::group_lanes::GroupChannel;
 use super::panels::Bounds;
 use super::simd::{lanes, load, put, vectorized};
@@ -92,6 +94,9 @@ pub struct WindowProduct<'a> {
     pub packed: &'a [f32],
     /// Where in the result the first window's sums go.
     pub first: usize,
+    /// Whether the source and the result may lie in memory alone: then what the next row of windows is the first to read and
+    /// what it writes is fetched while a row is computed.
+    pub is_far: [bool; 2],
 }
 
 /// `result[first + window][k] = sum over taps r, channels c and taps s of source[window + r + s][c] * filters[r][c][s][k]` for
@@ -119,6 +124,21 @@ pub fn multiply_windows<'a>(
     }
 }
 
+impl Windows {
+    /// The places in a source of `len` values that a row of windows reads before any other row does.
+    pub(super) fn read_first_by(&self, row: usize, len: usize) -> Range<usize> {
+        let [down, step] = [self.bounds[0].position(row, self.taps[0] - 1), self.source_steps[0] as isize];
+        let end = |position: isize| ((position + 1) * step).clamp(0, len as isize) as usize;
+        end(down - self.bounds[0].row_step as isize)..end(down)
+    }
+
+    /// The places in a result of `len` values that a row of windows writes.
+    pub(super) fn written_by(&self, row: usize, len: usize) -> Range<usize> {
+        let first = row * self.result_steps[0];
+        first.min(len)..(first + self.counts[1] * self.result_steps[1]).min(len)
+    }
+}
+
 impl WindowProduct<'_> {
     /// The product without this number of windows at the start of each row.
     fn without(mut self, skipped: usize) -> Self {
@@ -130,7 +150,7 @@ impl WindowProduct<'_> {
     }
 
     fn multiply(&self, source: &[f32], result: &mut [f32]) {
-        let WindowProduct { ref windows, ref filters, packed, first } = *self;
+        let WindowProduct { ref windows, ref filters, packed, first, is_far } = *self;
         if windows.counts.contains(&0) {
             return;
         }
@@ -138,7 +158,8 @@ impl WindowProduct<'_> {
         assert_eq!(terms, filters.taps, "length of the sums");
         let mut segments = SEGMENTS.take();
         let result = &mut result[first..];
-        vectorized(Product { windows, source, filters, packed, result, segments: &mut segments });
+        let (ahead, found) = (Default::default(), &mut segments);
+        vectorized(Product { windows, source, filters, packed, result, segments: found, is_far, ahead });
         SEGMENTS.set(segments);
     }
 }
@@ -151,6 +172,9 @@ struct Product<'a> {
     result: &'a mut [f32],
     /// Those of the windows at hand.
     segments: &'a mut Vec<Segment>,
+    is_far: [bool; 2],
+    /// What the next row of windows is the first to read, and what it writes, if these are far.
+    ahead: [Ahead; 2],
 }
 
 thread_local! {
@@ -221,7 +245,16 @@ impl Product<'_> {
     #[inline(always)]
     fn rows<S: Simd, const SIZE: usize, const TAPS: usize, const STEP: usize>(&mut self, simd: S) {
         let [down, across] = self.windows.counts;
+        let vectors = self.filters.pitch() / S::F32_LANES;
         for row in 0..down {
+            let next = [
+                self.windows.read_first_by(row + 1, self.source.len()),
+                self.windows.written_by(row + 1, self.result.len()),
+            ];
+            self.ahead = std::array::from_fn(|i| match self.is_far[i] {
+                true => Ahead::new(next[i].clone(), across * vectors),
+                false => Ahead::default(),
+            });
             let mut first = 0;
             while first < across {
                 let at = [row, first];
@@ -299,11 +332,14 @@ impl<const SIZE: usize, const TAPS: usize, const STEP: usize, const COUNT: usize
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Tile { product: Product { windows, source, filters, packed, result, segments }, at, step } = self;
+        let Tile { product, at, step } = self;
+        let Product { windows, source, filters, packed, result, segments, ahead: [read, written], .. } = product;
         let result_steps = windows.result_steps;
         let (pitch, channels) = (filters.pitch(), filters.channels);
-        let result = &mut result[at[0] * result_steps[0] + at[1] * result_steps[1]..];
         for vector in 0..pitch / S::F32_LANES {
+            fetch(&source[read.next(COUNT)]);
+            fetch_to_write(&result[written.next(COUNT)]);
+            let result = &mut result[at[0] * result_steps[0] + at[1] * result_steps[1]..];
             let first = vector * S::F32_LANES;
             let mut sums = [simd.splat_f32s(0.0); COUNT];
             for segment in segments.iter() {
@@ -419,7 +455,7 @@ pub(super) mod tests {
                 filters.pack(|tap| (0..channels).map(move |channel| value(tap, channel)), &mut packed);
                 let mut found = vec![0.5; 40 * 10 * channels];
                 let mut right = found.clone();
-                let product = WindowProduct { windows, filters, packed: &packed, first: 0 };
+                let product = WindowProduct { windows, filters, packed: &packed, first: 0, is_far: [true; 2] };
                 multiply_windows(&source, std::iter::once(product), &mut found);
                 for (p, q) in (0..counts[0]).flat_map(|p| (0..counts[1]).map(move |q| (p, q))) {
                     for k in 0..channels {

@@ -313,7 +313,12 @@ impl<'a> Correlation<'a> {
         let rows = starts.min().unwrap_or(0)..read().map(|rows| rows.end).max().unwrap_or(0);
         let pixel = |row: usize| (image * down.source + row) * across.source;
         let pixels = pixel(rows.start)..pixel(rows.end);
-        channel_wise.with_planes(source, pixels, across.source, |values, source_steps, planes| {
+        // Results of several phases are written in turn, all of a strip.
+        let is_far = self.single_phase().map_or([self.geometry.is_depthwise(), false], |[down, across]| {
+            let products = down.taps * across.taps / (down.step * across.step);
+            [channel_wise.may_be_far(products), true]
+        });
+        channel_wise.with_planes(source, pixels, across.source, is_far[0], |values, source_steps, planes| {
             let products = parts().map(|part| {
                 let StripPart { phases, lines: [down, across], results, first, steps, filters } = part;
                 let windows = Windows {
@@ -324,7 +329,8 @@ impl<'a> Correlation<'a> {
                     result_steps: steps,
                     planes,
                 };
-                WindowProduct { windows, filters: self.channel_filters(&phases), packed: filters, first }
+                let (packed, filters) = (filters, self.channel_filters(&phases));
+                WindowProduct { windows, filters, packed, first, is_far }
             });
             multiply_windows(values, products, result);
         });

@@ -332,7 +332,7 @@ impl<'a> FilterSums<'a> {
         let input_pixels = pixel(read.start)..pixel(read.end);
         let pixel = |row: usize| (image * height.output + row) * width.output;
         let output_pixels = pixel(rows.start)..pixel(rows.end);
-        channel_wise.with_planes(input, input_pixels, width.input, |input, source_steps, planes| {
+        channel_wise.with_planes(input, input_pixels, width.input, false, |input, source_steps, planes| {
             let windows = Windows {
                 counts: [rows.len(), width.output],
                 taps: [height.kernel, width.kernel],

@@ -1,0 +1,69 @@
+//! Fetching what is read or written next into a cache while other values are computed, where a CPU does not foresee it: from
+//! one row to the next, or in steps longer than a line of the cache.
+
+use std::ops::Range;
+
+/// Number of values in a line of a cache.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 16;
+
+/// Has values fetched that are read soon, into the second-level cache. Nothing waits for them, and no result depends on
+/// it: where Rust has no such instruction, nothing happens.
+#[inline(always)]
+pub fn fetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    values.iter().step_by(LINE).for_each(safe_arch::prefetch_t1);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
+/// As [`fetch`], into the nearest cache, for values that are overwritten soon.
+#[inline(always)]
+pub fn fetch_to_write(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    values.iter().step_by(LINE).for_each(safe_arch::prefetch_et0);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
+/// Places of a slice that are fetched part by part.
+#[derive(Clone, Debug, Default)]
+pub struct Ahead {
+    left: Range<usize>,
+    part: usize,
+}
+
+impl Ahead {
+    /// These places in so many parts.
+    pub fn new(places: Range<usize>, parts: usize) -> Self {
+        Ahead { part: places.len().div_ceil(parts.max(1)), left: places }
+    }
+
+    /// The places of the next `count` parts, as far as there are any.
+    #[inline(always)]
+    pub fn next(&mut self, count: usize) -> Range<usize> {
+        let start = self.left.start;
+        self.left.start = (start + count * self.part).min(self.left.end);
+        start..self.left.start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_make_up_the_whole_and_then_nothing() {
+        for (places, parts, count) in [(3..50, 7, 1), (0..64, 4, 3), (5..5, 3, 1), (0..3, 10, 2), (2..9, 0, 1)] {
+            let mut ahead = Ahead::new(places.clone(), parts);
+            let mut end = places.start;
+            for _ in 0..parts.max(1) {
+                let part = ahead.next(count);
+                assert_eq!(part.start, end);
+                end = part.end;
+            }
+            assert_eq!(end, places.end, "{places:?} in {parts} parts");
+            assert!(ahead.next(1).is_empty());
+        }
+    }
+}
