@@ -27,7 +27,7 @@ pub fn fetch_to_write(values: &[f32]) {
 }
 
 /// Places of a slice that are fetched part by part.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Ahead {
     left: Range<usize>,
     part: usize,
@@ -48,13 +48,37 @@ impl Ahead {
     }
 }
 
+/// Values that are fetched part by part.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetched<'a> {
+    values: &'a [f32],
+    part: usize,
+}
+
+impl<'a> Fetched<'a> {
+    /// These values in so many parts.
+    pub fn new(values: &'a [f32], parts: usize) -> Self {
+        Fetched { part: values.len().div_ceil(parts.max(1)), values }
+    }
+
+    /// Has the next `count` parts fetched, as far as there are any.
+    #[inline(always)]
+    pub fn next(&mut self, count: usize) {
+        let (now, later) = self.values.split_at((count * self.part).min(self.values.len()));
+        fetch(now);
+        self.values = later;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn parts_make_up_the_whole_and_then_nothing() {
-        for (places, parts, count) in [(3..50, 7, 1), (0..64, 4, 3), (5..5, 3, 1), (0..3, 10, 2), (2..9, 0, 1)] {
+        for (places, parts, count) in
+            [(3..50, 7, 1), (0..64, 4, 3), (5..5, 3, 1), (0..3, 10, 2), (2..9, 0, 1)]
+        {
             let mut ahead = Ahead::new(places.clone(), parts);
             let mut end = places.start;
             for _ in 0..parts.max(1) {

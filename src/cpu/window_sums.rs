@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
+use super::ahead::Fetched;
 use super::group_lanes::GroupChannel;
 use super::panels::Bounds;
-use super::simd::{load, put, vectorized};
+use super::simd::{lanes, load, put, vectorized};
 use super::windows::{Planes, Windows, unrolled, window_at};
 
 impl Windows {
@@ -20,12 +21,23 @@ impl Windows {
     /// `sums[r][plane][s][c] += sum over windows of source[plane][window + r + s][c] * gradients[window][c]`. The gradients are
     /// where a product with filters would write its results.
     ///
+    /// What is read `next`, if anything is far, is fetched meanwhile.
+    ///
     /// # Panics
     /// If the sizes do not fit each other: a bug of the caller. `source` and `gradients` must go on to the end of a whole
     /// vector.
-    pub fn add_products(&self, source: &[f32], gradients: &[f32], channels: usize, sums: &mut [f32]) {
+    pub fn add_products(
+        &self,
+        source: &[f32],
+        gradients: &[f32],
+        channels: usize,
+        next: Option<[&[f32]; 2]>,
+        sums: &mut [f32],
+    ) {
         assert_eq!(sums.len(), self.products(channels), "number of sums");
-        vectorized(Products { windows: self, source, gradients, channels, sums });
+        let parts = self.counts[0] * self.counts[1] * channels.div_ceil(lanes());
+        let ahead = next.map(|next| next.map(|values| Fetched::new(values, parts)));
+        vectorized(Products { windows: self, source, gradients, channels, ahead, sums });
     }
 }
 
@@ -34,6 +46,8 @@ struct Products<'a> {
     source: &'a [f32],
     gradients: &'a [f32],
     channels: usize,
+    /// What is read next.
+    ahead: Option<[Fetched<'a>; 2]>,
     sums: &'a mut [f32],
 }
 
@@ -114,6 +128,15 @@ impl Products<'_> {
                     _ => group_part_in::<S, SIZE, 1>(simd, self, part),
                 }
             }
+        }
+    }
+
+    /// Has what is read next fetched, as much of it as so many windows are of all.
+    #[inline(always)]
+    fn fetch_next(&mut self, windows: usize) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead[0].next(windows);
+            ahead[1].next(windows);
         }
     }
 
@@ -235,6 +258,7 @@ impl<const DOWN: usize, const TAPS: usize, const STEP: usize, const BLOCK: usize
                 while window < windows.counts[1] {
                     let at = [row, window];
                     if window + BLOCK <= windows.counts[1] {
+                        products.fetch_next(BLOCK);
                         products.add_block::<S, DOWN, TAPS, STEP, BLOCK>(simd, part, at, first, &mut sums);
                         window += BLOCK;
                     } else {
@@ -297,6 +321,7 @@ impl<const SIZE: usize, const TAPS: usize> WithSimd for GroupPart<'_, '_, SIZE, 
                 let gradients = &products.gradients[row * result_steps[0] + first..];
                 for (windows, is_inside) in &spans {
                     for window in windows.clone() {
+                        products.fetch_next(1);
                         let gradient = &gradients[window * result_steps[1]..];
                         let mut values = [simd.splat_f32s(0.0); TAPS];
                         for tap in 0..TAPS {
@@ -325,7 +350,6 @@ impl<const SIZE: usize, const TAPS: usize> WithSimd for GroupPart<'_, '_, SIZE, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::lanes;
     use super::super::windows::tests::{integers, place};
     use super::*;
 
@@ -385,7 +409,8 @@ mod tests {
                 let gradients = integers(40 * 10 * channels + lanes(), 3, 7);
                 let mut found = integers(windows.products(channels), 1, 3);
                 let mut expected = found.clone();
-                windows.add_products(&source, &gradients, channels, &mut found);
+                let next = Some([&source[3..], &gradients[..5]]);
+                windows.add_products(&source, &gradients, channels, next, &mut found);
                 add_expected(&windows, &source, &gradients, channels, &mut expected);
                 assert_eq!(found, expected, "{windows:?}, {groups} groups");
             }

@@ -174,7 +174,7 @@ struct Product<'a> {
     segments: &'a mut Vec<Segment>,
     is_far: [bool; 2],
     /// What the next row of windows is the first to read, and what it writes, if these are far.
-    ahead: [Ahead; 2],
+    ahead: [Option<Ahead>; 2],
 }
 
 thread_local! {
@@ -251,9 +251,8 @@ impl Product<'_> {
                 self.windows.read_first_by(row + 1, self.source.len()),
                 self.windows.written_by(row + 1, self.result.len()),
             ];
-            self.ahead = std::array::from_fn(|i| match self.is_far[i] {
-                true => Ahead::new(next[i].clone(), across * vectors),
-                false => Ahead::default(),
+            self.ahead = std::array::from_fn(|i| {
+                self.is_far[i].then(|| Ahead::new(next[i].clone(), across * vectors))
             });
             let mut first = 0;
             while first < across {
@@ -333,12 +332,17 @@ impl<const SIZE: usize, const TAPS: usize, const STEP: usize, const COUNT: usize
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Tile { product, at, step } = self;
-        let Product { windows, source, filters, packed, result, segments, ahead: [read, written], .. } = product;
+        let Product { windows, source, filters, packed, result, segments, ahead: [read, written], .. } =
+            product;
         let result_steps = windows.result_steps;
         let (pitch, channels) = (filters.pitch(), filters.channels);
         for vector in 0..pitch / S::F32_LANES {
-            fetch(&source[read.next(COUNT)]);
-            fetch_to_write(&result[written.next(COUNT)]);
+            if let Some(read) = read {
+                fetch(&source[read.next(COUNT)]);
+            }
+            if let Some(written) = written {
+                fetch_to_write(&result[written.next(COUNT)]);
+            }
             let result = &mut result[at[0] * result_steps[0] + at[1] * result_steps[1]..];
             let first = vector * S::F32_LANES;
             let mut sums = [simd.splat_f32s(0.0); COUNT];
@@ -455,7 +459,8 @@ pub(super) mod tests {
                 filters.pack(|tap| (0..channels).map(move |channel| value(tap, channel)), &mut packed);
                 let mut found = vec![0.5; 40 * 10 * channels];
                 let mut right = found.clone();
-                let product = WindowProduct { windows, filters, packed: &packed, first: 0, is_far: [true; 2] };
+                let product =
+                    WindowProduct { windows, filters, packed: &packed, first: 0, is_far: [true; 2] };
                 multiply_windows(&source, std::iter::once(product), &mut found);
                 for (p, q) in (0..counts[0]).flat_map(|p| (0..counts[1]).map(move |q| (p, q))) {
                     for k in 0..channels {

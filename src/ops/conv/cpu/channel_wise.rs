@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::line::Line;
 use super::source::Source;
 use crate::cpu::{Planes, Spread, lanes, spare, with_scratch};
 use crate::ops::conv::ConvGeometry;
@@ -17,10 +18,6 @@ pub enum ChannelWise {
 
 /// The most channels of a group in a source that is spread: each has a plane of its own.
 const MOST_PLANES: usize = 4;
-
-/// Number of products of a value that take as long as fetching it, so that neither waits for the other. With fewer, a copy is
-/// faster: the CPU reads ahead by itself, and further.
-const ENOUGH_PRODUCTS: usize = 24;
 
 /// Number of values to read behind pixels of so many channels, since vectors are read whole.
 pub fn spare_behind(channels: usize) -> usize {
@@ -43,10 +40,12 @@ impl ChannelWise {
         is_small.then_some(ChannelWise::Spread(Spread { groups: geometry.groups, source, result }))
     }
 
-    /// Whether the source may be read where it lies, in memory, if what is read next is fetched meanwhile: each of its values
-    /// is multiplied `products` times for each channel of a group.
-    pub fn may_be_far(&self, products: usize) -> bool {
-        matches!(self, ChannelWise::InPlace(size) if products * size >= ENOUGH_PRODUCTS)
+    /// How many times a value of a source that is read in place is multiplied, by results along these lines.
+    pub fn products(&self, [down, across]: [&Line; 2]) -> usize {
+        match self {
+            ChannelWise::InPlace(size) => down.taps * across.taps * size / (down.step * across.step),
+            ChannelWise::Spread(_) => 0,
+        }
     }
 
     /// Number of values of a pixel, as the pass reads it.
@@ -58,14 +57,14 @@ impl ChannelWise {
     }
 
     /// Calls `work` with whole rows of pixels, each of so many columns; with the distances from one row to the next and from
-    /// one pixel to the next; and with what is to be read of a pixel. They lie in a cache, unless they [may be
-    /// far](Self::may_be_far) and `is_far` allows it.
+    /// one pixel to the next; and with what is to be read of a pixel. They lie in a cache, unless they `may_be_far` because
+    /// `work` has fetched what it reads next.
     pub fn with_planes<R>(
         &self,
         source: &Source<'_>,
         pixels: Range<usize>,
         columns: usize,
-        is_far: bool,
+        may_be_far: bool,
         work: impl FnOnce(&[f32], [usize; 2], Planes) -> R,
     ) -> R {
         let channels = source.channels;
@@ -73,10 +72,7 @@ impl ChannelWise {
             ChannelWise::InPlace(size) => {
                 let (steps, planes) = ([columns * channels, channels], Planes::Group(*size));
                 let spare = spare_behind(channels);
-                match is_far {
-                    true => source.with_pixels(pixels, 0..channels, spare, |far, _| work(far, steps, planes)),
-                    false => source.with_near_pixels(pixels, spare, |near| work(near, steps, planes)),
-                }
+                source.with_whole_pixels(pixels, spare, may_be_far, |pixels| work(pixels, steps, planes))
             }
             ChannelWise::Spread(spread) => source.with_pixels(pixels, 0..channels, 0, |pixels, _| {
                 let (row, plane) = (spread.row_elements(columns), columns * spread.channels());

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::channel_wise::ChannelWise;
 use super::line::{Line, Phase};
-use super::source::Source;
+use super::source::{LONG_PIXEL, Source};
 
 use crate::cpu::{ChannelFilters, Panels, Rows, WindowProduct, Windows, multiply_windows, with_scratch};
 use crate::ops::conv::ConvGeometry;
@@ -18,6 +18,10 @@ const STRIP_ELEMENTS: usize = 128 << 10;
 
 /// The smallest number of results in a strip: with fewer, reading the filters would not pay off.
 const FEWEST_RESULTS: usize = 96;
+
+/// Number of products of a value that take as long as fetching it while others are multiplied. With fewer, a copy in a cache is
+/// faster: the CPU reads ahead by itself, and further.
+const ENOUGH_PRODUCTS: usize = 24;
 
 /// Number of strips per core: enough to balance the load.
 const STRIPS_PER_CORE: usize = 4;
@@ -313,11 +317,14 @@ impl<'a> Correlation<'a> {
         let rows = starts.min().unwrap_or(0)..read().map(|rows| rows.end).max().unwrap_or(0);
         let pixel = |row: usize| (image * down.source + row) * across.source;
         let pixels = pixel(rows.start)..pixel(rows.end);
-        // Results of several phases are written in turn, all of a strip.
-        let is_far = self.single_phase().map_or([self.geometry.is_depthwise(), false], |[down, across]| {
-            let products = down.taps * across.taps / (down.step * across.step);
-            [channel_wise.may_be_far(products), true]
-        });
+        let is_far = match self.single_phase() {
+            Some([down, across]) => [
+                channel_wise.products([&down, &across]) >= ENOUGH_PRODUCTS,
+                self.geometry.groups * self.group_channels()[1] < LONG_PIXEL,
+            ],
+            // Pairs of phases read pixels in their order, and results of several are written in turn, all of a strip.
+            None => [self.geometry.is_depthwise(), false],
+        };
         channel_wise.with_planes(source, pixels, across.source, is_far[0], |values, source_steps, planes| {
             let products = parts().map(|part| {
                 let StripPart { phases, lines: [down, across], results, first, steps, filters } = part;

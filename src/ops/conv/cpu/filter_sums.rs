@@ -21,6 +21,14 @@ const POINTWISE_POSITIONS: usize = 256;
 /// Number of elements of a strip of the input: 512 KiB, which fit in a core's second-level cache.
 const STRIP_ELEMENTS: usize = 128 << 10;
 
+/// The same if the strip and the next one are read where they lie, while the next one is fetched, and the output's
+/// gradient too.
+const FAR_STRIP_ELEMENTS: usize = 64 << 10;
+
+/// Number of products of a value that take as long as fetching it: that of three by three taps. With fewer, a copy in a cache
+/// is faster: the CPU reads ahead by itself, and further.
+const ENOUGH_PRODUCTS: usize = 9;
+
 /// The smallest number of strips in a part of the positions, if there are that many: each part has its own sums, which
 /// have to be cleared and added.
 const FEWEST_STRIPS: usize = 4;
@@ -110,6 +118,13 @@ impl<'a> FilterSums<'a> {
         ChannelWise::new(self.geometry, channels)
     }
 
+    /// Whether both factors are read where they lie, in memory, while those of the next strip are fetched.
+    fn is_far(&self) -> bool {
+        let lines = [&self.geometry.height, &self.geometry.width].map(Line::forward);
+        let products = |channel_wise: ChannelWise| channel_wise.products(lines.each_ref());
+        self.channel_wise().map_or(0, products) >= ENOUGH_PRODUCTS
+    }
+
     /// Whether vectors hold output channels, rather than neighbours in the input, because that leaves fewer lanes
     /// empty.
     fn is_across_filters(&self) -> bool {
@@ -128,12 +143,13 @@ impl<'a> FilterSums<'a> {
         let pixel = self.channel_wise().map_or(*in_channels, |channel_wise| channel_wise.pixel(*in_channels));
         let row = Line::forward(width).span(width.output) * pixel;
         let shared = (height.kernel - 1) * height.dilation * row;
-        let fitting = STRIP_ELEMENTS.saturating_sub(shared) / (height.stride * row);
+        let most = if self.is_far() { FAR_STRIP_ELEMENTS } else { STRIP_ELEMENTS };
+        let fitting = most.saturating_sub(shared) / (height.stride * row);
         let rows = FEWEST_POSITIONS.div_ceil(width.output).min(fitting).clamp(1, height.output);
         let down = height.output.div_ceil(rows);
         let images = match down {
             1 => {
-                let fitting = STRIP_ELEMENTS / (Line::forward(height).span(height.output) * row);
+                let fitting = most / (Line::forward(height).span(height.output) * row);
                 FEWEST_POSITIONS.div_ceil(self.geometry.positions()).min(fitting).clamp(1, *batch_size)
             }
             _ => 1,
@@ -257,17 +273,22 @@ impl<'a> FilterSums<'a> {
         let (down, across) = (Line::forward(height), Line::forward(width));
         let strips = self.strips();
         let input = Source::plain(input, *in_channels);
-        for strip in piece.strips.clone() {
+        let strips = piece.strips.clone().map(|strip| {
             let first = strip / strips.down * strips.images;
             let images = first..(first + strips.images).min(*batch_size);
             let first = strip % strips.down * strips.rows;
-            let rows = first..height.output.min(first + strips.rows);
-            if let Some(channel_wise) = self.channel_wise() {
-                for image in images {
-                    self.add_channel_wise(channel_wise, image, rows.clone(), &input, grad_output, sums);
-                }
-                continue;
+            (images, first..height.output.min(first + strips.rows))
+        });
+        if let Some(channel_wise) = self.channel_wise() {
+            let of_image =
+                |(images, rows): (Range<usize>, Range<usize>)| images.map(move |image| (image, rows.clone()));
+            let mut parts = strips.flat_map(of_image).peekable();
+            while let Some((image, rows)) = parts.next() {
+                self.add_channel_wise(channel_wise, image, rows, parts.peek(), &input, grad_output, sums);
             }
+            return;
+        }
+        for (images, rows) in strips {
             input.with_strips(images.clone(), &down, &across, rows.clone(), spare(), |input, input_steps| {
                 let pixel = |image: usize, row: usize| (image * height.output + row) * width.output;
                 let pixels = pixel(images.start, rows.start)..pixel(images.end - 1, rows.end);
@@ -321,6 +342,7 @@ impl<'a> FilterSums<'a> {
         channel_wise: ChannelWise,
         image: usize,
         rows: Range<usize>,
+        next: Option<&(usize, Range<usize>)>,
         input: &Source<'_>,
         grad_output: &Source<'_>,
         sums: &mut [f32],
@@ -328,11 +350,24 @@ impl<'a> FilterSums<'a> {
         let ConvGeometry { height, width, out_channels, .. } = self.geometry;
         let (down, across) = (Line::forward(height), Line::forward(width));
         let read = down.positions(&rows);
-        let pixel = |row: usize| (image * height.input + row) * width.input;
-        let input_pixels = pixel(read.start)..pixel(read.end);
-        let pixel = |row: usize| (image * height.output + row) * width.output;
-        let output_pixels = pixel(rows.start)..pixel(rows.end);
-        channel_wise.with_planes(input, input_pixels, width.input, false, |input, source_steps, planes| {
+        let pixels = |image: usize, rows: &Range<usize>| {
+            let [read, written] = [
+                (height.input, width.input, down.positions(rows)),
+                (height.output, width.output, rows.clone()),
+            ]
+            .map(|(height, width, rows)| {
+                let pixel = |row: usize| (image * height + row) * width;
+                pixel(rows.start)..pixel(rows.end)
+            });
+            [read, written]
+        };
+        let [input_pixels, output_pixels] = pixels(image, &rows);
+        let is_far = self.is_far();
+        let ahead = next.filter(|_| is_far).map(|(image, rows)| {
+            let [next_input, next_output] = pixels(*image, rows);
+            [input.from(next_input, input_pixels.end), grad_output.from(next_output, output_pixels.end)]
+        });
+        channel_wise.with_planes(input, input_pixels, width.input, is_far, |input, source_steps, planes| {
             let windows = Windows {
                 counts: [rows.len(), width.output],
                 taps: [height.kernel, width.kernel],
@@ -341,8 +376,9 @@ impl<'a> FilterSums<'a> {
                 result_steps: [width.output * out_channels, *out_channels],
                 planes,
             };
-            grad_output.with_near_pixels(output_pixels, spare_behind(*out_channels), |grad_output| {
-                windows.add_products(input, grad_output, *out_channels, sums);
+            let spare = spare_behind(*out_channels);
+            grad_output.with_whole_pixels(output_pixels, spare, is_far, |grad_output| {
+                windows.add_products(input, grad_output, *out_channels, ahead, sums);
             });
         });
     }

@@ -9,7 +9,7 @@ use crate::ops::prologue::Prologue;
 
 /// Number of values of a pixel that fills a page of memory: the CPU foresees how reading goes on in a page, but not from one
 /// short pixel to the next.
-const LONG_PIXEL: usize = 1024;
+pub const LONG_PIXEL: usize = 1024;
 
 /// Images `[images, height, width, channels]`, and the prologue that is applied as they are read.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +97,11 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// The values of those of these pixels, numbered through all images, that come from pixel `first` on.
+    pub fn from(&self, pixels: Range<usize>, first: usize) -> &'a [f32] {
+        &self.values[pixels.start.max(first).min(pixels.end) * self.channels..pixels.end * self.channels]
+    }
+
     /// Calls `work` with some channels of the pixels `pixels`, numbered through all images, and with the distance from
     /// one pixel to the next. At least `spare` values follow the last one.
     ///
@@ -124,15 +129,16 @@ impl<'a> Source<'a> {
     /// Calls `work` with whole pixels, numbered through all images, for kernels that do not read them in their order. At least
     /// `spare` values follow the last one.
     ///
-    /// Pixels that are not long are copied into a cache.
-    pub fn with_near_pixels<R>(
+    /// Pixels that are not long are copied into a cache, unless they `may_be_far` because `work` has fetched what it reads next.
+    pub fn with_whole_pixels<R>(
         &self,
         pixels: Range<usize>,
         spare: usize,
+        may_be_far: bool,
         work: impl FnOnce(&[f32]) -> R,
     ) -> R {
         let channels = self.channels;
-        if channels >= LONG_PIXEL {
+        if may_be_far || channels >= LONG_PIXEL {
             return self.with_pixels(pixels, 0..channels, spare, |pixels, _| work(pixels));
         }
         let elements = pixels.len() * channels;
