@@ -49,24 +49,22 @@ impl Ahead {
 }
 
 /// Values that are fetched part by part.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Fetched<'a> {
     values: &'a [f32],
-    part: usize,
+    ahead: Ahead,
 }
 
 impl<'a> Fetched<'a> {
     /// These values in so many parts.
     pub fn new(values: &'a [f32], parts: usize) -> Self {
-        Fetched { part: values.len().div_ceil(parts.max(1)), values }
+        Fetched { ahead: Ahead::new(0..values.len(), parts), values }
     }
 
     /// Has the next `count` parts fetched, as far as there are any.
     #[inline(always)]
     pub fn next(&mut self, count: usize) {
-        let (now, later) = self.values.split_at((count * self.part).min(self.values.len()));
-        fetch(now);
-        self.values = later;
+        fetch(&self.values[self.ahead.next(count)]);
     }
 }
 

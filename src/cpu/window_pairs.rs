@@ -291,7 +291,8 @@ mod tests {
                         planes: Planes::Group(1),
                     };
                     let first = number * channels;
-                    WindowProduct { windows, filters: filters[number], packed: &packed[number], first }
+                    let (filters, packed) = (filters[number], &packed[number][..]);
+                    WindowProduct { windows, filters, packed, first, is_far: [false; 2] }
                 });
                 assert!(Pair::new(&products[0], &products[1]).is_some());
                 let mut found = vec![0.5; 80 * 4 * channels];

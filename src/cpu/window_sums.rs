@@ -46,7 +46,7 @@ struct Products<'a> {
     source: &'a [f32],
     gradients: &'a [f32],
     channels: usize,
-    /// What is read next.
+    /// What is read next; the first part that is computed has it fetched.
     ahead: Option<[Fetched<'a>; 2]>,
     sums: &'a mut [f32],
 }
@@ -128,15 +128,6 @@ impl Products<'_> {
                     _ => group_part_in::<S, SIZE, 1>(simd, self, part),
                 }
             }
-        }
-    }
-
-    /// Has what is read next fetched, as much of it as so many windows are of all.
-    #[inline(always)]
-    fn fetch_next(&mut self, windows: usize) {
-        if let Some(ahead) = &mut self.ahead {
-            ahead[0].next(windows);
-            ahead[1].next(windows);
         }
     }
 
@@ -251,6 +242,7 @@ impl<const DOWN: usize, const TAPS: usize, const STEP: usize, const BLOCK: usize
         let Part { plane, r, s } = part;
         let windows = products.windows;
         let planes = windows.planes.count();
+        let mut ahead = products.ahead.take();
         for first in (0..products.channels).step_by(S::F32_LANES) {
             let mut sums = [[simd.splat_f32s(0.0); TAPS]; DOWN];
             for row in 0..windows.counts[0] {
@@ -258,7 +250,7 @@ impl<const DOWN: usize, const TAPS: usize, const STEP: usize, const BLOCK: usize
                 while window < windows.counts[1] {
                     let at = [row, window];
                     if window + BLOCK <= windows.counts[1] {
-                        products.fetch_next(BLOCK);
+                        ahead.iter_mut().flatten().for_each(|ahead| ahead.next(BLOCK));
                         products.add_block::<S, DOWN, TAPS, STEP, BLOCK>(simd, part, at, first, &mut sums);
                         window += BLOCK;
                     } else {
@@ -312,6 +304,7 @@ impl<const SIZE: usize, const TAPS: usize> WithSimd for GroupPart<'_, '_, SIZE, 
         let start = inside.iter().map(|windows| windows.start).max().unwrap_or(0);
         let end = inside.iter().map(|windows| windows.end).min().unwrap_or(0).max(start);
         let spans = [(0..start, false), (start..end, true), (end..counts[1], false)];
+        let mut ahead = products.ahead.take();
         for first in (0..products.channels).step_by(S::F32_LANES) {
             let mut sums = [[simd.splat_f32s(0.0); TAPS]; SIZE];
             for row in (0..counts[0]).filter(|&row| down.runs_inside(row, taps[0]).contains(&r)) {
@@ -321,7 +314,7 @@ impl<const SIZE: usize, const TAPS: usize> WithSimd for GroupPart<'_, '_, SIZE, 
                 let gradients = &products.gradients[row * result_steps[0] + first..];
                 for (windows, is_inside) in &spans {
                     for window in windows.clone() {
-                        products.fetch_next(1);
+                        ahead.iter_mut().flatten().for_each(|ahead| ahead.next(1));
                         let gradient = &gradients[window * result_steps[1]..];
                         let mut values = [simd.splat_f32s(0.0); TAPS];
                         for tap in 0..TAPS {

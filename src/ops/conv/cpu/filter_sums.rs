@@ -21,13 +21,13 @@ const POINTWISE_POSITIONS: usize = 256;
 /// Number of elements of a strip of the input: 512 KiB, which fit in a core's second-level cache.
 const STRIP_ELEMENTS: usize = 128 << 10;
 
-/// The same if the strip and the next one are read where they lie, while the next one is fetched, and the output's
-/// gradient too.
-const FAR_STRIP_ELEMENTS: usize = 64 << 10;
-
 /// Number of products of a value that take as long as fetching it: that of three by three taps. With fewer, a copy in a cache
 /// is faster: the CPU reads ahead by itself, and further.
 const ENOUGH_PRODUCTS: usize = 9;
+
+/// The largest number of channels of both factors together that are read where they lie: in a training step, whose tensors all
+/// start at the same place of a page, a copy is faster for longer pixels.
+const MOST_FAR_CHANNELS: usize = 128;
 
 /// The smallest number of strips in a part of the positions, if there are that many: each part has its own sums, which
 /// have to be cleared and added.
@@ -122,7 +122,8 @@ impl<'a> FilterSums<'a> {
     fn is_far(&self) -> bool {
         let lines = [&self.geometry.height, &self.geometry.width].map(Line::forward);
         let products = |channel_wise: ChannelWise| channel_wise.products(lines.each_ref());
-        self.channel_wise().map_or(0, products) >= ENOUGH_PRODUCTS
+        self.geometry.in_channels + self.geometry.out_channels <= MOST_FAR_CHANNELS
+            && self.channel_wise().map_or(0, products) >= ENOUGH_PRODUCTS
     }
 
     /// Whether vectors hold output channels, rather than neighbours in the input, because that leaves fewer lanes
@@ -143,13 +144,12 @@ impl<'a> FilterSums<'a> {
         let pixel = self.channel_wise().map_or(*in_channels, |channel_wise| channel_wise.pixel(*in_channels));
         let row = Line::forward(width).span(width.output) * pixel;
         let shared = (height.kernel - 1) * height.dilation * row;
-        let most = if self.is_far() { FAR_STRIP_ELEMENTS } else { STRIP_ELEMENTS };
-        let fitting = most.saturating_sub(shared) / (height.stride * row);
+        let fitting = STRIP_ELEMENTS.saturating_sub(shared) / (height.stride * row);
         let rows = FEWEST_POSITIONS.div_ceil(width.output).min(fitting).clamp(1, height.output);
         let down = height.output.div_ceil(rows);
         let images = match down {
             1 => {
-                let fitting = most / (Line::forward(height).span(height.output) * row);
+                let fitting = STRIP_ELEMENTS / (Line::forward(height).span(height.output) * row);
                 FEWEST_POSITIONS.div_ceil(self.geometry.positions()).min(fitting).clamp(1, *batch_size)
             }
             _ => 1,
