@@ -280,11 +280,12 @@ impl<'a> FilterSums<'a> {
             (images, first..height.output.min(first + strips.rows))
         });
         if let Some(channel_wise) = self.channel_wise() {
-            let of_image =
-                |(images, rows): (Range<usize>, Range<usize>)| images.map(move |image| (image, rows.clone()));
-            let mut parts = strips.flat_map(of_image).peekable();
-            while let Some((image, rows)) = parts.next() {
-                self.add_channel_wise(channel_wise, image, rows, parts.peek(), &input, grad_output, sums);
+            let of_images = |(images, rows): (Range<usize>, Range<usize>)| {
+                images.map(move |image| ImageRows { image, rows: rows.clone() })
+            };
+            let mut parts = strips.flat_map(of_images).peekable();
+            while let Some(rows) = parts.next() {
+                self.add_channel_wise(channel_wise, &rows, parts.peek(), &input, grad_output, sums);
             }
             return;
         }
@@ -336,37 +337,27 @@ impl<'a> FilterSums<'a> {
         }
     }
 
-    /// Adds the products of some rows of an image to the sums, channel by channel.
+    /// Adds the products of some rows of an image to the sums, channel by channel; what the `next` ones need is fetched meanwhile,
+    /// if it is far.
     fn add_channel_wise(
         &self,
         channel_wise: ChannelWise,
-        image: usize,
-        rows: Range<usize>,
-        next: Option<&(usize, Range<usize>)>,
+        rows: &ImageRows,
+        next: Option<&ImageRows>,
         input: &Source<'_>,
         grad_output: &Source<'_>,
         sums: &mut [f32],
     ) {
         let ConvGeometry { height, width, out_channels, .. } = self.geometry;
         let (down, across) = (Line::forward(height), Line::forward(width));
-        let read = down.positions(&rows);
-        let pixels = |image: usize, rows: &Range<usize>| {
-            let [read, written] = [
-                (height.input, width.input, down.positions(rows)),
-                (height.output, width.output, rows.clone()),
-            ]
-            .map(|(height, width, rows)| {
-                let pixel = |row: usize| (image * height + row) * width;
-                pixel(rows.start)..pixel(rows.end)
-            });
-            [read, written]
-        };
-        let [input_pixels, output_pixels] = pixels(image, &rows);
+        let [input_pixels, output_pixels] = rows.pixels(self.geometry);
         let is_far = self.is_far();
-        let ahead = next.filter(|_| is_far).map(|(image, rows)| {
-            let [next_input, next_output] = pixels(*image, rows);
+        let ahead = next.filter(|_| is_far).map(|next| {
+            let [next_input, next_output] = next.pixels(self.geometry);
             [input.from(next_input, input_pixels.end), grad_output.from(next_output, output_pixels.end)]
         });
+        let rows = &rows.rows;
+        let read = down.positions(rows);
         channel_wise.with_planes(input, input_pixels, width.input, is_far, |input, source_steps, planes| {
             let windows = Windows {
                 counts: [rows.len(), width.output],
@@ -457,6 +448,24 @@ impl Grid {
         let inside = bounds.runs_inside(0, self.rows.len());
         let input = r * down.dilation * self.input_steps[1] + inside.start * input_steps[1];
         ([self.images, inside.len(), geometry.width.output], input, inside.start * output_steps[1])
+    }
+}
+
+/// Some rows of an image of grad_output.
+struct ImageRows {
+    image: usize,
+    rows: Range<usize>,
+}
+
+impl ImageRows {
+    /// The pixels of the input that they read, and their own, numbered through all images.
+    fn pixels(&self, ConvGeometry { height, width, .. }: &ConvGeometry) -> [Range<usize>; 2] {
+        let pixels = |rows: Range<usize>, height: usize, width: usize| {
+            let first = |row: usize| (self.image * height + row) * width;
+            first(rows.start)..first(rows.end)
+        };
+        let read = Line::forward(height).positions(&self.rows);
+        [pixels(read, height.input, width.input), pixels(self.rows.clone(), height.output, width.output)]
     }
 }
 
