@@ -3,28 +3,30 @@
 
 use std::ops::Range;
 
-/// Number of values in a line of a cache.
 #[cfg(target_arch = "x86_64")]
+use safe_arch::{prefetch_et0, prefetch_t1};
+
+/// Number of values in a line of a cache.
 const LINE: usize = 16;
 
 /// Has values fetched that are read soon, into the second-level cache. Nothing waits for them, and no result depends on
 /// it: where Rust has no such instruction, nothing happens.
 #[inline(always)]
 pub fn fetch(values: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    values.iter().step_by(LINE).for_each(safe_arch::prefetch_t1);
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
+    values.iter().step_by(LINE).for_each(prefetch_t1);
 }
 
 /// As [`fetch`], into the nearest cache, for values that are overwritten soon.
 #[inline(always)]
 pub fn fetch_to_write(values: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    values.iter().step_by(LINE).for_each(safe_arch::prefetch_et0);
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
+    values.iter().step_by(LINE).for_each(prefetch_et0);
 }
+
+#[cfg(not(target_arch = "x86_64"))]
+fn prefetch_t1(_: &f32) {}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn prefetch_et0(_: &f32) {}
 
 /// Places of a slice that are fetched part by part.
 #[derive(Clone, Debug)]

@@ -95,7 +95,7 @@ pub struct WindowProduct<'a> {
     /// Where in the result the first window's sums go.
     pub first: usize,
     /// Whether the source and the result may lie in memory alone: then what the next row of windows is the first to read and
-    /// what it writes is fetched while a row is computed.
+    /// what it writes is fetched while a row is computed. Pairs, which read and write in the order of memory, need no fetching.
     pub is_far: [bool; 2],
 }
 
@@ -140,8 +140,9 @@ impl Windows {
 }
 
 impl WindowProduct<'_> {
-    /// The product without this number of windows at the start of each row.
+    /// The product without this number of windows at the start of each row, whose places have been read and written already.
     fn without(mut self, skipped: usize) -> Self {
+        self.is_far = [false; 2];
         self.windows.counts[1] -= skipped;
         let across = &mut self.windows.bounds[1];
         across.first += (skipped * across.row_step) as isize;
@@ -247,13 +248,12 @@ impl Product<'_> {
         let [down, across] = self.windows.counts;
         let vectors = self.filters.pitch() / S::F32_LANES;
         for row in 0..down {
-            let next = [
-                self.windows.read_first_by(row + 1, self.source.len()),
-                self.windows.written_by(row + 1, self.result.len()),
+            let (windows, parts) = (self.windows, across * vectors);
+            let [source, result] = self.is_far;
+            self.ahead = [
+                source.then(|| Ahead::new(windows.read_first_by(row + 1, self.source.len()), parts)),
+                result.then(|| Ahead::new(windows.written_by(row + 1, self.result.len()), parts)),
             ];
-            self.ahead = std::array::from_fn(|i| {
-                self.is_far[i].then(|| Ahead::new(next[i].clone(), across * vectors))
-            });
             let mut first = 0;
             while first < across {
                 let at = [row, first];

@@ -57,8 +57,8 @@ impl ChannelWise {
     }
 
     /// Calls `work` with whole rows of pixels, each of so many columns; with the distances from one row to the next and from
-    /// one pixel to the next; and with what is to be read of a pixel. They lie in a cache, unless they `may_be_far` because
-    /// `work` has fetched what it reads next.
+    /// one pixel to the next; and with what is to be read of a pixel. They lie in a cache, unless they
+    /// [`may_be_far`](Source::with_whole_pixels).
     pub fn with_planes<R>(
         &self,
         source: &Source<'_>,

@@ -98,7 +98,7 @@ impl<'a> Source<'a> {
     }
 
     /// The values of those of these pixels, numbered through all images, that come from pixel `first` on.
-    pub fn from(&self, pixels: Range<usize>, first: usize) -> &'a [f32] {
+    pub fn values_from(&self, pixels: Range<usize>, first: usize) -> &'a [f32] {
         &self.values[pixels.start.max(first).min(pixels.end) * self.channels..pixels.end * self.channels]
     }
 
@@ -129,7 +129,8 @@ impl<'a> Source<'a> {
     /// Calls `work` with whole pixels, numbered through all images, for kernels that do not read them in their order. At least
     /// `spare` values follow the last one.
     ///
-    /// Pixels that are not long are copied into a cache, unless they `may_be_far` because `work` has fetched what it reads next.
+    /// Pixels that are not long are copied into a cache, unless they `may_be_far`: because `work` has what it reads next fetched,
+    /// or reads in the order of memory after all.
     pub fn with_whole_pixels<R>(
         &self,
         pixels: Range<usize>,
