@@ -1,7 +1,7 @@
 // Matrix product, tiled: result[m,n] = sum over k of a(m,k) * b(k,n), for matrices that need not exist in memory.
 // The file that it is appended to defines where the values are (a_line, a_step, a_next, a_present, a_packet, likewise
 // b, and store); files beside this one define how many are moved at a time, and whether the sums over k of the lines of a
-// are wanted. A part is an independent product; the sum over k is split into SLICES.
+// and the moments of the results' columns are wanted. A part is an independent product; the sum over k is split into SLICES.
 // An invocation owns THREAD_M x THREAD_N results and fetches a block of 4 x 4 values of a, of b, or of both for each step
 // of TILE_K; a workgroup owns TILE_M x TILE_N results in one slice.
 // Launched by src/ops/gemm/tiled.rs, which also appends the tile sizes as const lines.
@@ -53,6 +53,9 @@ struct Errand {
     pitch: u32,
 }
 
+// The results of an invocation: row i, then the four columns j.
+alias Sums = array<vec4<f32>, THREAD_M * THREAD_N / 4u>;
+
 @compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -85,7 +88,7 @@ fn main(
     let thread_m = lane % 2u + lane / (2u * LANES_N) * 2u + lanes / (THREADS_N / LANES_N) * LANES_M;
     let thread_n = lane / 2u % LANES_N + lanes % (THREADS_N / LANES_N) * LANES_N;
 
-    var sums: array<vec4<f32>, THREAD_M * THREAD_N / 4u>;
+    var sums: Sums;
     // One workgroup for each line of a, slice and part sums the lines, as it fetches them.
     let sums_lines = SUMS_LINES && first_n == 0u;
     var own_line_sums: vec4<f32>;
@@ -157,15 +160,28 @@ fn main(
             store_line_sums(part, slice, first_m + invocation * 4u, total);
         }
     }
+    if (TAKES_MOMENTS) {
+        store_moments(&sums, part, first_m, first_n, thread_m, thread_n);
+    }
     for (var i = 0u; i < THREAD_M; i++) {
-        let m = first_m + (thread_m + i / 4u * THREADS_M) * 4u + i % 4u;
+        let m = row_of(i, first_m, thread_m);
         for (var j = 0u; j < THREAD_N / 4u; j++) {
-            let n = first_n + (thread_n + j * THREADS_N) * 4u;
+            let n = column_of(j, first_n, thread_n);
             if ((GEMM_M % TILE_M == 0u || m < GEMM_M) && (GEMM_N % TILE_N == 0u || n < GEMM_N)) {
                 store_four(part, slice, m, n, sums[i * (THREAD_N / 4u) + j]);
             }
         }
     }
+}
+
+// The row of an invocation's results i.
+fn row_of(i: u32, first_m: u32, thread_m: u32) -> u32 {
+    return first_m + (thread_m + i / 4u * THREADS_M) * 4u + i % 4u;
+}
+
+// The first of the four columns of an invocation's results j.
+fn column_of(j: u32, first_n: u32, thread_n: u32) -> u32 {
+    return first_n + (thread_n + j * THREADS_N) * 4u;
 }
 
 // Eight neighbours take adjacent lines (or as many as there are), so that they write to different banks, and the next eight take

@@ -1,15 +1,19 @@
-// batch_norm.train, sliced, second launch: combines the moments of all slices, and normalises the rows of one.
+// batch_norm.train, sliced, last launch: combines the moments of all parts of the rows, and normalises those of a slice.
 // output[row,k] = (input[row,k] - mean[k]) / sqrt(squares[k] / rows + epsilon) * weight[k] + bias[k].
-// An invocation owns one channel in one lane (every LANES-th slice, and every LANES-th row of its own); a workgroup owns
+// An invocation owns one channel in one lane (every LANES-th part, and every LANES-th row of its slice); a workgroup owns
 // WIDTH channels of a slice. Every workgroup combines the moments in the same order; those of the first slice write them.
 // Defined in src/ops/norm/train.rs, launched by src/ops/norm/slices.rs.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
-// [slices,K]: the mean, and the sum of squared differences from it
-@group(0) @binding(1) var<storage, read> moments_of_slices: array<vec2<f32>>;
+// [PARTS,K]: the mean, and the sum of squared differences from it
+@group(0) @binding(1) var<storage, read> moments_of_parts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 @group(0) @binding(3) var<storage, read_write> mean: array<f32>;
 @group(0) @binding(4) var<storage, read_write> variance: array<f32>;
+
+// Parts of the rows whose moments are known, and the number of rows of each: the slices, or tiles of a product.
+override PARTS: u32;
+override PART_ROWS: u32;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -23,16 +27,16 @@ fn main(
     var moments = Moments(0.0, 0.0, 0.0);
     if (place.is_inside) {
         // Relative to one of them, means are close to zero.
-        origin = moments_of_slices[k].x;
-        for (var other = place.lane; other < SLICES; other += ROWS_TOGETHER * LANES) {
-            var of_slices: array<vec2<f32>, ROWS_TOGETHER>;
+        origin = moments_of_parts[k].x;
+        for (var part = place.lane; part < PARTS; part += ROWS_TOGETHER * LANES) {
+            var of_parts: array<vec2<f32>, ROWS_TOGETHER>;
             for (var i = 0u; i < ROWS_TOGETHER; i++) {
-                of_slices[i] = moments_of_slices[min(other + i * LANES, SLICES - 1u) * CHANNELS + k];
+                of_parts[i] = moments_of_parts[min(part + i * LANES, PARTS - 1u) * CHANNELS + k];
             }
             for (var i = 0u; i < ROWS_TOGETHER; i += 2u) {
                 let pair = together(
-                    of_slice(other + i * LANES, of_slices[i], origin),
-                    of_slice(other + (i + 1u) * LANES, of_slices[i + 1u], origin),
+                    of_part(part + i * LANES, of_parts[i], origin),
+                    of_part(part + (i + 1u) * LANES, of_parts[i + 1u], origin),
                 );
                 moments = together(moments, pair);
             }
@@ -64,9 +68,9 @@ fn main(
     }
 }
 
-// The moments of a slice, or of an empty set if there is no such slice. Without a branch: the loop that calls it is unrolled,
+// The moments of a part, or of an empty set if there is no such part. Without a branch: the loop that calls it is unrolled,
 // so that what it reads from stays in registers.
-fn of_slice(slice: u32, moments: vec2<f32>, origin: f32) -> Moments {
-    let rows = min((slice + 1u) * SLICE_ROWS, ROWS) - min(slice * SLICE_ROWS, ROWS);
+fn of_part(part: u32, moments: vec2<f32>, origin: f32) -> Moments {
+    let rows = min((part + 1u) * PART_ROWS, ROWS) - min(part * PART_ROWS, ROWS);
     return Moments(f32(rows), moments.x - origin, select(0.0, moments.y, rows > 0u));
 }

@@ -76,4 +76,8 @@ impl<O: Op> Op for Literal<O> {
     fn precision(&self) -> Precision {
         self.op.precision()
     }
+
+    fn precision_of(&self, operand: usize) -> Precision {
+        self.op.precision_of(operand)
+    }
 }

@@ -22,6 +22,8 @@ pub struct Implementation {
     /// The calls that do nothing but add slices of sums, in order: an executor may put them off, and add the slices of several
     /// operations in one launch.
     pub slice_sums: Vec<SliceSum>,
+    /// The moments of its result that a call leaves for others.
+    pub moments: Option<TileMoments>,
     /// What it is expected to cost, by the rules that offer it.
     pub cost: Cost,
 }
@@ -44,6 +46,16 @@ pub struct SliceSum {
     /// their sums are added as a tree. The order is always this, so that the answer has the same bits wherever the slices are
     /// added.
     pub lanes: usize,
+}
+
+/// The moments of the columns of a result `[m,columns]` over each tile of its rows, which a call leaves in a scratch buffer
+/// `[tiles,columns]`: pairs of the mean and the sum of squared differences from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TileMoments {
+    /// The number of the scratch buffer.
+    pub scratch: usize,
+    /// Number of rows of a tile; the last one may have fewer.
+    pub rows: usize,
 }
 
 /// `implementations` by rising costs; those of equal costs stay in their order.
@@ -71,17 +83,40 @@ impl Implementation {
             exact_on_integers: true,
             amplification: 1.0,
             slice_sums: Vec::new(),
+            moments: None,
             cost,
         }
     }
 
     /// The same implementation, and then `next`, an implementation of another operation, whose operands are those of these
     /// numbers.
-    pub fn followed_by(mut self, next: Implementation, operands: &[usize]) -> Self {
-        let (calls, scratch) = (self.calls.len(), self.workspace.len());
+    pub fn followed_by(self, next: Implementation, operands: &[usize]) -> Self {
+        let first = self.workspace.len();
+        self.and_then(next, operands, |scratch| first + scratch)
+    }
+
+    /// The same implementation, and then `next`, as by [`followed_by`](Self::followed_by), which reads the moments that this one
+    /// leaves as its first scratch buffer.
+    ///
+    /// # Panics
+    /// If it leaves none.
+    pub fn followed_by_reader(mut self, mut next: Implementation, operands: &[usize]) -> Self {
+        let TileMoments { scratch: shared, .. } = self.moments.take().expect("moments to read");
+        assert_eq!(next.workspace.remove(0), self.workspace[shared], "elements of the moments");
+        let first = self.workspace.len();
+        self.and_then(next, operands, |scratch| scratch.checked_sub(1).map_or(shared, |own| first + own))
+    }
+
+    fn and_then(
+        mut self,
+        next: Implementation,
+        operands: &[usize],
+        scratch: impl Fn(usize) -> usize,
+    ) -> Self {
+        let calls = self.calls.len();
         let bound = |binding| match binding {
             Binding::Operand(number) => Binding::Operand(operands[number]),
-            Binding::Workspace(number) => Binding::Workspace(scratch + number),
+            Binding::Workspace(number) => Binding::Workspace(scratch(number)),
             Binding::Span { .. } => unreachable!("operations on spans follow no others"),
         };
         self.calls.extend(next.calls.into_iter().map(|mut call| {
@@ -90,7 +125,7 @@ impl Implementation {
         }));
         self.slice_sums.extend(next.slice_sums.into_iter().map(|sum| SliceSum {
             call: calls + sum.call,
-            scratch: scratch + sum.scratch,
+            scratch: scratch(sum.scratch),
             result: operands[sum.result],
             ..sum
         }));

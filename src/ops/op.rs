@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -37,8 +38,8 @@ pub trait Op: Any + Debug + Send + Sync {
     fn define(&self, operands: &mut Operands<f64>);
 
     /// The definition of element `index` of the operands that the operation writes, counted through all of them;
-    /// `read(operand, position)` returns a value of another operand. `None` if the operation has no definition of
-    /// single elements.
+    /// `read(operand, position)` returns a value of another operand, as it was given or, if the operation writes it and does
+    /// not read it, as it was answered. `None` if the operation has no definition of single elements.
     ///
     /// This allows a large operation's answer to be checked on a sample.
     fn define_at(&self, _read: &Read<'_>, _index: usize) -> Option<f64> {
@@ -117,6 +118,12 @@ pub trait Op: Any + Debug + Send + Sync {
 
     /// The largest difference between a right answer in f32 and the definition's.
     fn precision(&self) -> Precision;
+
+    /// The same for this `operand`, which the operation writes, where it is more accurate than the others. Integers are as
+    /// exact as [`precision`](Op::precision) says.
+    fn precision_of(&self, _operand: usize) -> Precision {
+        self.precision()
+    }
 }
 
 /// The content of an operation's operands: `read(operand, position)` returns a value, with operands numbered as in
@@ -600,6 +607,20 @@ impl<T> Operands<T> {
         self.buffers
             .split_first_chunk_mut()
             .unwrap_or_else(|| panic!("expected {N} operands or more, found {found}"))
+    }
+
+    /// Calls `work` with the buffers of these numbers as the operands of another operation.
+    ///
+    /// # Panics
+    /// If a number comes twice.
+    pub fn with(&mut self, numbers: &[usize], work: impl FnOnce(&mut Operands<T>)) {
+        let mut some =
+            Operands::new(numbers.iter().map(|&number| mem::take(&mut self.buffers[number])).collect());
+        work(&mut some);
+        for (&number, buffer) in numbers.iter().zip(some.buffers) {
+            let taken = mem::replace(&mut self.buffers[number], buffer);
+            assert!(taken.is_empty(), "operand {number} is bound twice");
+        }
     }
 
     /// Takes the buffers back.

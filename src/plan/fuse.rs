@@ -60,6 +60,10 @@ impl Plan {
             }
             // What is computed again need not be stored.
             fusion.take_over_epilogues(&forward);
+            // A step takes in what is complete.
+            for number in forward.clone() {
+                while fusion.take_in(number, &forward) {}
+            }
         }
         let mut steps = fusion.steps.into_iter();
         let mut pass = |length: usize| steps.by_ref().take(length).flatten().collect();
@@ -281,10 +285,18 @@ impl<'a> Fusion<'a> {
             let further: Vec<BufferId> = further.iter().map(|&further| step.operands[further]).collect();
             let read: Vec<BufferId> = same.iter().map(|&[own, _]| operands[own]).collect();
             let between = number.min(other) + 1..number.max(other);
-            let mut users = further.iter().flat_map(|id| &self.users[id.index()]);
+            let of_other = step.op.operands();
+            let is_written = |id: &&BufferId| {
+                let bound = of_other.iter().zip(&step.operands);
+                bound.into_iter().any(|(operand, bound)| bound == *id && operand.access.writes())
+            };
+            let (written, only_read): (Vec<&BufferId>, Vec<&BufferId>) = further.iter().partition(is_written);
+            let only_read: Vec<BufferId> = only_read.into_iter().copied().collect();
+            let mut users = written.iter().flat_map(|id| &self.users[id.index()]);
             let fits = same.iter().all(|&[own, of_other]| operands[own] == step.operands[of_other])
                 && are_new(&further, operands)
                 && self.leaves(&read, between.clone())
+                && self.leaves(&only_read, between.clone())
                 && !users.any(|user| between.contains(user));
             fits.then(|| (other, Step { op, operands: [&operands[..], &further].concat() }))
         })

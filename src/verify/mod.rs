@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-use crate::ops::{Element, HostBuffer, Op, Operand, Operands, Precision};
+use crate::ops::{Element, HostBuffer, Op, Operand, Operands};
 use crate::plan::{BufferId, Executor, Plan, Workbench};
 use crate::{Result, host_memory};
 
@@ -28,7 +28,7 @@ pub enum Data {
     /// Integers from -2 to 2: sums below 2^24 are exact in f32, so that every order of summation gives the same answer,
     /// and any difference is a bug.
     Integers,
-    /// Reals from -1 to 1: the answer may differ by [`Precision::bound`], or a multiple of it where the implementation
+    /// Reals from -1 to 1: the answer may differ by [`Precision::bound`](crate::ops::Precision::bound), or a multiple of it where the implementation
     /// says so.
     Reals,
 }
@@ -54,7 +54,8 @@ pub struct Trial {
     operands: Vec<Operand>,
     given: Vec<HostBuffer<f64>>,
     expected: Vec<HostBuffer<f64>>,
-    bound: f64,
+    /// The largest difference of a right answer, for each operand.
+    bounds: Vec<f64>,
 }
 
 /// A difference from the definition that a correct answer cannot have.
@@ -106,21 +107,23 @@ impl Trial {
     /// Fills the operands of `op` from `seed` and runs its definition. `None` if `data` are integers and the operation
     /// is not exact on them.
     pub fn new(op: Box<dyn Op>, data: Data, seed: u64) -> Option<Trial> {
-        let precision: Precision = op.precision();
-        if data == Data::Integers && !precision.exact_on_integers {
+        if data == Data::Integers && !op.precision().exact_on_integers {
             return None;
         }
-        let bound = match data {
-            Data::Integers => 0.0,
-            Data::Reals => precision.bound(),
-        };
         let operands = op.operands();
+        let bound = |(number, operand): (usize, &Operand)| match data {
+            Data::Reals if operand.element == Element::Real && operand.access.writes() => {
+                op.precision_of(number).bound()
+            }
+            _ => 0.0,
+        };
+        let bounds = operands.iter().enumerate().map(bound).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let given: Vec<_> = operands.iter().map(|operand| fill(operand, data, &mut rng)).collect();
         let mut answer = Operands::new(given.clone());
         op.define(&mut answer);
         let expected = answer.into_buffers();
-        Some(Trial { plan: Arc::new(Plan::of_op(op)), operands, given, expected, bound })
+        Some(Trial { plan: Arc::new(Plan::of_op(op)), operands, given, expected, bounds })
     }
 
     /// The plan that consists of this operation.
@@ -149,13 +152,18 @@ impl Trial {
     ) -> Result<std::result::Result<f64, Mismatch>> {
         executor.clear();
         executor.prefer(implementation);
-        let bound = self.bound_of(executor, implementation);
-        Ok(self.compare_within(&self.answer_of(executor)?, bound))
+        let amplification = self.amplification_of(executor, implementation);
+        Ok(self.compare_within(&self.answer_of(executor)?, amplification))
     }
 
-    /// The largest difference of a right answer of this implementation.
+    /// The largest difference of a right answer of this implementation, in its least accurate operand.
     fn bound_of(&self, executor: &dyn Workbench, implementation: &str) -> f64 {
-        self.bound * executor.amplification(self.plan.forward[0].op.as_ref(), implementation)
+        let largest = self.bounds.iter().copied().fold(0.0, f64::max);
+        largest * self.amplification_of(executor, implementation)
+    }
+
+    fn amplification_of(&self, executor: &dyn Workbench, implementation: &str) -> f64 {
+        executor.amplification(self.plan.forward[0].op.as_ref(), implementation)
     }
 
     /// What the operands hold after a run.
@@ -176,12 +184,14 @@ impl Trial {
     /// # Errors
     /// The first difference above the bound.
     pub fn compare(&self, found: &[HostBuffer<f32>]) -> std::result::Result<f64, Mismatch> {
-        self.compare_within(found, self.bound)
+        self.compare_within(found, 1.0)
     }
 
-    fn compare_within(&self, found: &[HostBuffer<f32>], most: f64) -> std::result::Result<f64, Mismatch> {
+    /// As [`Trial::compare`], with so many times the bounds.
+    fn compare_within(&self, found: &[HostBuffer<f32>], times: f64) -> std::result::Result<f64, Mismatch> {
         let mut largest: f64 = 0.0;
-        for ((operand, expected), found) in self.operands.iter().zip(&self.expected).zip(found) {
+        let operands = self.operands.iter().zip(&self.bounds);
+        for (((operand, bound), expected), found) in operands.zip(&self.expected).zip(found) {
             let values = |buffer: &HostBuffer<f64>| -> Vec<f64> {
                 match buffer.element() {
                     Element::Real => buffer.reals().to_vec(),
@@ -189,7 +199,7 @@ impl Trial {
                     Element::Byte => buffer.bytes().iter().map(|&value| value.into()).collect(),
                 }
             };
-            let bound = if operand.element == Element::Real && operand.access.writes() { most } else { 0.0 };
+            let bound = times * bound;
             let found = values(&found.map_reals(|&value| value.into()));
             for (index, (expected, found)) in values(expected).into_iter().zip(found).enumerate() {
                 let difference = (expected - found).abs();

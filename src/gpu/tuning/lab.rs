@@ -174,26 +174,32 @@ impl<'a> DeviceLab<'a> {
     fn sample(&self, subject: &Subject, implementation: usize) -> Result<(), Mismatch> {
         let op = subject.op;
         let operands = op.operands();
-        let written = operands.iter().filter(|operand| operand.access.writes());
-        let answers: Vec<(&Operand, &Vec<f32>)> = written.zip(&self.bench.expected).collect();
+        let written = (0..).zip(&operands).filter(|(_, operand)| operand.access.writes());
+        let answers: Vec<(usize, &Vec<f32>)> =
+            written.map(|(number, _)| number).zip(&self.bench.expected).collect();
         let read = |operand: usize, index: usize| {
+            if operands[operand].access == Access::Write {
+                let answer = answers.iter().find(|&&(number, _)| number == operand);
+                return f64::from(answer.expect("an answer to each operand").1[index]);
+            }
             let (_, values) = &self.random[&(operand, operands[operand].without_sign)];
             f64::from(values[index % self.block_elements])
         };
-        let bound = op.precision().bound() * subject.implementations[implementation].amplification;
+        let amplification = subject.implementations[implementation].amplification;
         let elements = answers.iter().map(|(_, found)| found.len()).sum();
         let wrong = sample(elements, op.flops()).into_par_iter().find_map_first(|number| {
             let (mut index, mut answers) = (number, answers.iter());
-            let (written, found) = answers.find(|(_, found)| {
+            let (operand, found) = answers.find(|(_, found)| {
                 let is_inside = index < found.len();
                 index -= if is_inside { 0 } else { found.len() };
                 is_inside
             })?;
             let (expected, found) = (op.define_at(&read, number)?, f64::from(found[index]));
+            let bound = op.precision_of(*operand).bound() * amplification;
             let is_right = (expected - found).abs() <= bound;
             (!is_right).then_some(Mismatch {
                 op: op.name(),
-                operand: written.name,
+                operand: operands[*operand].name,
                 index,
                 expected,
                 found,
@@ -288,10 +294,13 @@ impl Lab for DeviceLab<'_> {
         // Two right answers may each differ from the definition's by their bounds.
         let amplification = [self.bench.reference, implementation]
             .map(|number| subject.implementations[number].amplification);
-        let bound = amplification.iter().sum::<f64>() * subject.op.precision().bound();
+        let amplification = amplification.iter().sum::<f64>();
         let expected = std::mem::take(&mut self.bench.expected);
         let (mut largest, mut mismatch) = (0.0f64, None);
+        let written = (0..).zip(subject.op.operands()).filter(|(_, operand)| operand.access.writes());
+        let bounds: Vec<f64> = written.map(|(number, _)| subject.op.precision_of(number).bound()).collect();
         let answered = self.answer(subject, implementation, |operand, number, first, found| {
+            let bound = amplification * bounds[number];
             let expected = &expected[number][first..][..found.len()];
             largest = largest.max(largest_difference(expected, found));
             if mismatch.is_none()

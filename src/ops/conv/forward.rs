@@ -1,14 +1,17 @@
 //! The forward pass of a convolution.
 
+use std::any::Any;
+
 use super::cpu::{Correlation, CorrelationOperands, DIRECT, Source, WINOGRAD, WinogradCorrelation, add_form};
 use super::gpu::{self, FusedPass};
 use super::winograd::AMPLIFICATION_OF_4X4;
-use super::{ConvGeometry, OPERANDS};
+use super::{ConvBatchNorm, ConvGeometry, OPERANDS};
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
+use crate::ops::norm::{BatchNormTrain, train};
+use crate::ops::op::{Beside, CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
 use crate::ops::prologue::Prologue;
 
@@ -64,6 +67,44 @@ impl ConvForward {
             }
         }
         self.epilogue.define(sum, index, geometry.out_channels, more)
+    }
+
+    /// All ways on a GPU, best guess first; with `column_moments`, among them those that also leave the moments of the
+    /// output's channels.
+    pub(super) fn ways(&self, device: &DeviceProfile, column_moments: bool) -> Vec<Implementation> {
+        let geometry = &self.geometry;
+        let product = Product {
+            m: geometry.batch_size * geometry.positions(),
+            n: geometry.group_out_channels(),
+            k: geometry.taps(),
+            parts: geometry.groups,
+        };
+        let tiled = TiledKernel {
+            source: shader!("conv/forward_tiled.wgsl", "conv/geometry.wgsl"),
+            constants: geometry.constants(),
+            operands: OPERANDS,
+            result: 2,
+            elements: geometry.output_shape().elements(),
+            quads: Quads {
+                a: geometry.group_in_channels().is_multiple_of(4),
+                b: geometry.taps().is_multiple_of(4),
+                result: geometry.group_out_channels().is_multiple_of(4),
+            },
+            prologue: Prologue::NONE,
+            line_sums: None,
+            column_moments,
+            epilogue: Some(self.epilogue),
+        };
+        let direct = shader!("conv/forward_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
+        let mut call = KernelCall::elementwise(direct, geometry.constants(), OPERANDS, tiled.elements);
+        self.epilogue.complete(&mut call, OPERANDS);
+        let loops = Loops {
+            rows: geometry.height.kernel,
+            columns: geometry.width.kernel,
+            terms: geometry.group_in_channels(),
+        };
+        let direct = loops.direct(&call, device);
+        gpu::implementations(geometry, FusedPass::Forward(self.epilogue), &product, &tiled, direct, device)
     }
 
     /// The operands as the CPU's forms take them.
@@ -123,42 +164,18 @@ impl Op for ConvForward {
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
-        let geometry = &self.geometry;
-        let product = Product {
-            m: geometry.batch_size * geometry.positions(),
-            n: geometry.group_out_channels(),
-            k: geometry.taps(),
-            parts: geometry.groups,
-        };
-        let tiled = TiledKernel {
-            source: shader!("conv/forward_tiled.wgsl", "conv/geometry.wgsl"),
-            constants: geometry.constants(),
-            operands: OPERANDS,
-            result: 2,
-            elements: geometry.output_shape().elements(),
-            quads: Quads {
-                a: geometry.group_in_channels().is_multiple_of(4),
-                b: geometry.taps().is_multiple_of(4),
-                result: geometry.group_out_channels().is_multiple_of(4),
-            },
-            prologue: Prologue::NONE,
-            line_sums: None,
-            epilogue: Some(self.epilogue),
-        };
-        let direct = shader!("conv/forward_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
-        let mut call = KernelCall::elementwise(direct, geometry.constants(), OPERANDS, tiled.elements);
-        self.epilogue.complete(&mut call, OPERANDS);
-        let loops = Loops {
-            rows: geometry.height.kernel,
-            columns: geometry.width.kernel,
-            terms: geometry.group_in_channels(),
-        };
-        let direct = loops.direct(&call, device);
-        gpu::implementations(geometry, FusedPass::Forward(self.epilogue), &product, &tiled, direct, device)
+        self.ways(device, false)
     }
 
     fn fuse_epilogue(&self, _: usize, next: Epilogue) -> Option<Box<dyn Op>> {
         Some(Box::new(ConvForward { epilogue: self.epilogue.then(next)?.by_channel()?, ..*self }))
+    }
+
+    fn fuse_beside(&self, other: &dyn Op) -> Option<Beside> {
+        let norm = (other as &dyn Any).downcast_ref::<BatchNormTrain>()?;
+        let both = ConvBatchNorm::new(*self, *norm)?;
+        let further = (0..norm.operands().len()).filter(|&number| number != train::INPUT).collect();
+        Some(Beside { op: Box::new(both), same: vec![[OPERANDS - 1, train::INPUT]], further })
     }
 
     fn flops(&self) -> u64 {

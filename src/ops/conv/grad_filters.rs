@@ -191,6 +191,7 @@ impl Op for ConvGradFilters {
             },
             prologue: self.prologue,
             line_sums: bias,
+            column_moments: false,
             epilogue: None,
         };
         let direct = self.direct(device);

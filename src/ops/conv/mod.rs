@@ -5,6 +5,7 @@
 //! Where a value is infinite or NaN, the fast implementations may give NaN beside it that the definition does not have;
 //! [`convolution`](crate::convolution) says where, and gives the definition's answer.
 
+mod batch_norm;
 mod cpu;
 mod forward;
 mod geometry;
@@ -14,6 +15,7 @@ mod grad_input;
 mod phases;
 mod winograd;
 
+pub use batch_norm::ConvBatchNorm;
 pub use forward::ConvForward;
 pub use geometry::ConvGeometry;
 pub use grad_filters::ConvGradFilters;

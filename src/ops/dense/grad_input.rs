@@ -122,6 +122,7 @@ impl Op for DenseGradInput {
             },
             prologue: self.prologue,
             line_sums: None,
+            column_moments: false,
             epilogue: None,
         };
         let mut implementations = product.implementations(device, &tiled);

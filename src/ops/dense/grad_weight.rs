@@ -140,6 +140,7 @@ impl Op for DenseGradWeight {
             },
             prologue: self.prologue,
             line_sums: self.bias().map(|bias| bias.grad_bias()),
+            column_moments: false,
             epilogue: None,
         };
         let mut implementations = product.implementations(device, &tiled);

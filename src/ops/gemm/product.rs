@@ -5,7 +5,7 @@ use super::{subgroup, tiled};
 use crate::device::DeviceProfile;
 use crate::ops::cost::CostClass;
 use crate::ops::epilogue::Epilogue;
-use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, shader};
+use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, TileMoments, shader};
 use crate::ops::prologue::Prologue;
 
 /// A product `result[m,n] = sum over k of a(m,k) * b(k,n)`, computed `parts` times on different data.
@@ -40,6 +40,8 @@ pub struct TiledKernel {
     pub prologue: Prologue,
     /// The number of the operand `[parts,m]` to which the sums of the lines of a over k are written, if they are wanted.
     pub line_sums: Option<usize>,
+    /// Whether implementations are also wanted that leave the moments of the columns of the finished results.
+    pub column_moments: bool,
     /// The function applied to results before they are stored, for a source that passes them through `finish_packet`;
     /// its operand comes after `operands`.
     pub epilogue: Option<Epilogue>,
@@ -64,7 +66,8 @@ impl Product {
     /// The kernel writes `[SLICES, result]`: if sums over k are long and workgroups few, k is split into slices that
     /// are summed separately, and a second pass adds the slices in a fixed order.
     ///
-    /// Not all of them sum the lines of a where that is wanted: the others do not bind that operand.
+    /// Not all of them sum the lines of a where that is wanted: the others do not bind that operand. Nor do all of them leave
+    /// the moments of columns.
     pub fn implementations(&self, device: &DeviceProfile, kernel: &TiledKernel) -> Vec<Implementation> {
         let subgroup = subgroup::implementation(self, device, kernel);
         let mut ways: Vec<Implementation> =
@@ -76,7 +79,7 @@ impl Product {
     }
 
     /// The implementation of this name: `kernel` with the program `main`, which computes the product in blocks of m, n
-    /// and k.
+    /// and k. With several slices, there are no results yet whose moments it could leave.
     pub(super) fn implementation(
         &self,
         name: &'static str,
@@ -91,6 +94,7 @@ impl Product {
         kernel.prologue.complete_product(&mut call, operands);
         let (line_sums, none) = (shader!("gemm/line_sums.wgsl"), shader!("gemm/no_line_sums.wgsl"));
         call.complete(kernel.line_sums, "LINE_SUMS_BINDING", line_sums, none);
+        let moments = self.complete_moments(&mut call, kernel, block[0]);
         let Some(epilogue) = kernel.epilogue else {
             let implementation = Implementation::of(name, call);
             let in_slices = implementation.in_slices(kernel.result, kernel.elements, slices, device);
@@ -105,13 +109,32 @@ impl Product {
         });
         if slices == 1 {
             epilogue.complete(&mut call, operands);
-            return Implementation::of(name, call);
+            let workspace = moments.map(|moments| 2 * self.m.div_ceil(moments.rows) * self.n * self.parts);
+            let way = Implementation::of_calls(name, vec![call], workspace.into_iter().collect());
+            return Implementation { moments, ..way };
         }
+        assert!(moments.is_none(), "moments of a part of a sum");
         // What a slice sums is no result yet.
         Epilogue::NONE.complete(&mut call, operands);
         let mut sum = unfinished_sum_slices(kernel.elements, slices, self.n * self.parts);
         epilogue.complete(&mut sum, operands);
         Implementation::of(name, call).added_by(sum, kernel.result, slices * kernel.elements)
+    }
+
+    /// Adds what a call needs that leaves the moments of columns over tiles of so many rows, or leaves none.
+    fn complete_moments(
+        &self,
+        call: &mut KernelCall,
+        kernel: &TiledKernel,
+        rows: usize,
+    ) -> Option<TileMoments> {
+        if !kernel.column_moments {
+            call.source.files.extend(shader!("gemm/no_column_moments.wgsl").files);
+            return None;
+        }
+        call.source.files.extend(shader!("gemm/column_moments.wgsl").files);
+        call.bind("MOMENTS_BINDING", Binding::Workspace(0));
+        Some(TileMoments { scratch: 0, rows })
     }
 
     fn call(&self, kernel: &TiledKernel, main: Source, block: [usize; 3], slices: usize) -> KernelCall {

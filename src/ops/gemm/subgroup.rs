@@ -74,8 +74,8 @@ pub fn implementation(
     // No rule knows its time, but that it takes no longer than the best tile.
     let time = product.cost(device).unwrap_or(f64::INFINITY);
     let cost = Cost { class: CostClass::BestOfKind, time };
-    // Its invocations share what they fetch in registers: none has a whole line of a.
-    let kernel = TiledKernel { line_sums: None, ..kernel.clone() };
+    // Its invocations share what they fetch in registers: none has a whole line of a, or of the result.
+    let kernel = TiledKernel { line_sums: None, column_moments: false, ..kernel.clone() };
     Some(product.implementation(name, &kernel, main, block, slices, device).at(cost))
 }
 
@@ -106,6 +106,7 @@ mod tests {
             quads: Quads { a: true, b: true, result: true },
             prologue: Prologue::NONE,
             line_sums: None,
+            column_moments: false,
             epilogue: None,
         };
         implementation(&product, device, &kernel)

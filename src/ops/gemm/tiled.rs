@@ -11,6 +11,8 @@ use crate::ops::kernel::{Implementation, shader};
 struct Tile {
     // With the sum over k in one piece, and in slices.
     names: [&'static str; 2],
+    // In one piece, with the moments of the results' columns.
+    with_moments: &'static str,
     m: usize,
     n: usize,
     k: usize,
@@ -26,6 +28,7 @@ macro_rules! tile {
     ($m:literal, $n:literal, $k:literal, $thread_m:literal, $thread_n:literal, $efficiency:literal) => {
         Tile {
             names: [concat!("tiled_", $m, "x", $n), concat!("tiled_", $m, "x", $n, "_split")],
+            with_moments: concat!("tiled_", $m, "x", $n, "_moments"),
             m: $m,
             n: $n,
             k: $k,
@@ -182,13 +185,15 @@ pub fn reads_of_a(columns: usize) -> usize {
     columns.div_ceil(MOST_COLUMNS)
 }
 
-/// The tiled implementations of `kernel`, best guess first; empty if tiles do not pay off.
+/// The tiled implementations of `kernel`, best guess first; empty if tiles do not pay off. Where the moments of columns are
+/// wanted, those without slices come with them and without.
 pub fn implementations(
     product: &Product,
     device: &DeviceProfile,
     kernel: &TiledKernel,
 ) -> Vec<Implementation> {
-    let ways = product.tilings(device).into_iter().map(|tiling| {
+    let plain = TiledKernel { column_moments: false, ..kernel.clone() };
+    let ways = product.tilings(device).into_iter().flat_map(|tiling| {
         let Tiling { tile, slices, .. } = tiling;
         let Quads { a, b, .. } = kernel.quads;
         let mut main = shader!("gemm/tiled.wgsl").with_sizes(&[
@@ -203,9 +208,13 @@ pub fn implementations(
             .extend(if a { shader!("gemm/a_quads.wgsl") } else { shader!("gemm/a_scalars.wgsl") }.files);
         main.files
             .extend(if b { shader!("gemm/b_quads.wgsl") } else { shader!("gemm/b_scalars.wgsl") }.files);
-        let way =
-            product.implementation(tiling.name(), kernel, main, [tile.m, tile.n, tile.k], slices, device);
-        way.at(Cost { class: CostClass::RunnerUp, time: tiling.cost })
+        let way = |name, kernel| {
+            let way =
+                product.implementation(name, kernel, main.clone(), [tile.m, tile.n, tile.k], slices, device);
+            way.at(Cost { class: CostClass::RunnerUp, time: tiling.cost })
+        };
+        let with_moments = (kernel.column_moments && slices == 1).then(|| way(tile.with_moments, kernel));
+        with_moments.into_iter().chain([way(tiling.name(), &plain)])
     });
     ways.collect()
 }

@@ -11,7 +11,7 @@ mod loops;
 mod repeated;
 mod running;
 mod slices;
-mod train;
+pub(super) mod train;
 
 pub use forward::BatchNormForward;
 pub use grad::BatchNormGrad;

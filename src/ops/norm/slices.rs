@@ -21,7 +21,8 @@ pub struct Slices {
     channels: usize,
     /// Number of slices, none of which is empty.
     pub count: usize,
-    slice_rows: usize,
+    /// Number of rows of each, but for the last one, which may have fewer.
+    pub slice_rows: usize,
     /// Number of channels of a workgroup, each in as many lanes as it has invocations for.
     width: usize,
 }
@@ -44,13 +45,19 @@ impl Slices {
         let slice_rows = rows.div_ceil(wanted);
         // Recomputed, so that no slice is empty.
         let count = rows.div_ceil(slice_rows);
-        // An invocation loops over its rows, several times over those that it reads together, and over its slices; those of
-        // the first lane also over the sums of all lanes.
+        // An invocation loops over its rows, several times over those that it reads together, and over its slices, or up to
+        // twice as many parts; those of the first lane also over the sums of all lanes.
         let trips = 3 * (slice_rows.div_ceil(lanes) + ROWS_TOGETHER)
-            + 2 * (count.div_ceil(lanes) + ROWS_TOGETHER)
+            + 4 * (count.div_ceil(lanes) + ROWS_TOGETHER)
             + lanes;
         let fits = INVOCATIONS <= device.max_workgroup_invocations as usize && trips <= device.loop_trips();
         fits.then_some(Slices { rows, channels, count, slice_rows, width })
+    }
+
+    /// How many of so many tiles of the rows make a part, so that a workgroup can combine the moments of all parts as it would
+    /// those of the slices: fewer than twice as many.
+    pub fn tiles_of_part(&self, tiles: usize) -> usize {
+        (tiles / self.count).max(1)
     }
 
     /// A launch with one workgroup for each slice and each `width` channels.

@@ -68,6 +68,11 @@ impl BatchNormTrain {
         (self.epilogue == epilogue).then_some(self.size)
     }
 
+    /// The sizes of the tensor.
+    pub fn shape(&self) -> [usize; 2] {
+        self.size.shape()
+    }
+
     /// The number of the epilogue's first operand.
     fn of_epilogue(&self) -> usize {
         if self.size.affine { 6 } else { 4 }
@@ -98,13 +103,49 @@ impl BatchNormTrain {
         squares / (self.size.rows as f64 - 1.0)
     }
 
-    /// Two launches: the moments of slices of the rows; then everything for the rows of a slice, for which each workgroup
-    /// combines the moments of all slices again.
+    /// Two launches: the moments of slices of the rows; then all else.
     fn sliced(&self, slices: &Slices) -> Implementation {
         let first = shader!("norm/train_slices.wgsl", "norm/lanes.wgsl", "norm/moments.wgsl", "grid.wgsl");
+        let first = slices.call(first, vec![Binding::Operand(INPUT), Binding::Workspace(0)]);
+        let second = self.last_launch(slices, 0, [slices.count, slices.slice_rows]);
+        let workspace = vec![2 * slices.count * self.size.channels];
+        Implementation::of_calls("sliced", vec![first, second], workspace).tailored()
+    }
+
+    /// One or two launches that go on where the moments of every `tile_rows` rows lie in the first scratch buffer, as pairs of
+    /// a mean and a sum of squared differences from it, for each tile and channel. `None` where [`Slices`] do not fit.
+    pub fn after_tiles(&self, tile_rows: usize, device: &DeviceProfile) -> Option<Implementation> {
+        let BatchNormSize { rows, channels, .. } = self.size;
+        let slices = Slices::new(&self.size, device)?;
+        let tiles = rows.div_ceil(tile_rows);
+        let part_tiles = slices.tiles_of_part(tiles);
+        let parts = tiles.div_ceil(part_tiles);
+        let mut workspace = vec![2 * tiles * channels];
+        let mut calls = Vec::new();
+        if part_tiles > 1 {
+            let constants = vec![
+                ("ROWS", rows.into()),
+                ("CHANNELS", channels.into()),
+                ("TILE_ROWS", tile_rows.into()),
+                ("PART_TILES", part_tiles.into()),
+            ];
+            let source = shader!("norm/train_tiles.wgsl", "norm/moments.wgsl", "grid.wgsl");
+            let mut call = KernelCall::elementwise(source, constants, 0, parts * channels);
+            call.bindings = [0, 1].map(Binding::Workspace).to_vec();
+            calls.push(call);
+            workspace.push(2 * parts * channels);
+        }
+        let moments = workspace.len() - 1;
+        calls.push(self.last_launch(&slices, moments, [parts, part_tiles * tile_rows]));
+        let fits = part_tiles <= device.loop_trips();
+        fits.then(|| Implementation::of_calls("after tiles", calls, workspace))
+    }
+
+    /// Everything for the rows of a slice, for which each workgroup combines the moments of all parts of the rows: so many, each
+    /// of so many rows. The moments lie in the scratch buffer of this number.
+    fn last_launch(&self, slices: &Slices, moments: usize, [parts, part_rows]: [usize; 2]) -> KernelCall {
         let operand = Binding::Operand;
-        let first = slices.call(first, vec![operand(INPUT), Binding::Workspace(0)]);
-        let second = shader!(
+        let source = shader!(
             "norm/train_rows.wgsl",
             "norm/batch_deviation.wgsl",
             "norm/deviation.wgsl",
@@ -112,13 +153,23 @@ impl BatchNormTrain {
             "norm/moments.wgsl",
             "grid.wgsl"
         );
-        let bindings =
-            vec![operand(INPUT), Binding::Workspace(0), operand(OUTPUT), operand(MEAN), operand(VARIANCE)];
-        let mut second = slices.call(second, bindings);
-        second.constants.extend(self.size.of_deviation(self.size.biased()));
-        self.complete(&mut second);
-        let workspace = vec![2 * slices.count * self.size.channels];
-        Implementation::of_calls("sliced", vec![first, second], workspace).tailored()
+        let bindings = vec![
+            operand(INPUT),
+            Binding::Workspace(moments),
+            operand(OUTPUT),
+            operand(MEAN),
+            operand(VARIANCE),
+        ];
+        let mut call = slices.call(source, bindings);
+        call.constants.extend([("PARTS", parts.into()), ("PART_ROWS", part_rows.into())]);
+        call.constants.extend(self.size.of_deviation(self.size.biased()));
+        self.complete(&mut call);
+        call
+    }
+
+    /// The rounding errors of statistics, in units of those of a value.
+    fn statistics_error(&self) -> f64 {
+        4.0 + (self.size.rows as f64).sqrt() / 8.0
     }
 
     fn weight(&self) -> Option<usize> {
@@ -226,9 +277,15 @@ impl Op for BatchNormTrain {
     /// The rounding errors of sums as large as the number of their terms, divided by that number: since their signs are
     /// random, they grow with its square root.
     fn precision(&self) -> Precision {
-        let statistics = 4.0 + (self.size.rows as f64).sqrt() / 8.0;
-        let normalised = statistics * (1.0 + largest_inverse_deviation(self.size.epsilon));
+        let normalised = self.statistics_error() * (1.0 + largest_inverse_deviation(self.size.epsilon));
         self.epilogue.precision(Precision::approximate(normalised))
+    }
+
+    fn precision_of(&self, operand: usize) -> Precision {
+        match operand {
+            MEAN | VARIANCE => Precision::approximate(self.statistics_error()),
+            _ => self.precision(),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Convolutions that other software has got wrong: dropped tails, even and asymmetric windows, groups with dilation.
 
 use crate::ops::activation::Activation;
-use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
+use crate::ops::conv::{ConvBatchNorm, ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
+use crate::ops::norm::{BatchNormSize, BatchNormTrain};
 use crate::ops::window::{Padding, WindowOptions};
 use crate::ops::{Epilogue, Normalise, Prologue};
 use crate::tensor::ImageShape;
@@ -82,6 +83,7 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
         ("a single row", [2, 1, 9, 8], 12, 1, [7, 2], [1, 1], [1, 1], sides(3, 3, 1, 0)),
         ("one row and a stride", [4, 1, 1, 4], 8, 1, [1, 1], [2, 2], [1, 1], both(0)),
         ("one row, a stride down", [1, 1, 16, 64], 64, 1, [1, 1], [2, 1], [1, 1], both(0)),
+        ("1x1, many positions", [2, 79, 71, 9], 13, 1, [1, 1], [1, 1], [1, 1], both(0)),
     ];
     rows.into_iter()
         .map(
@@ -158,6 +160,34 @@ fn normalised() -> impl Iterator<Item = Case> {
     })
 }
 
+/// Convolutions and the normalisation behind them, as training has them: with and without a bias and an activation between the
+/// two, and with what may follow, on geometries of few rows and of many, with whole tiles and with parts of them.
+fn batch_normalised() -> impl Iterator<Item = Case> {
+    let relu = Some(Activation::Relu);
+    // name, what follows the convolution, whether the normalisation is affine, whether a summand and what activation follow
+    let rows = [
+        ("lenet 1", Epilogue::NONE, true, false, None),
+        ("3x3", Epilogue::NONE, true, true, relu),
+        ("1x1", Epilogue { activation: relu, ..Epilogue::NONE }, true, false, relu),
+        ("1x1 with stride", Epilogue::NONE, false, true, None),
+        ("several tiles, ragged", Epilogue { bias: true, ..Epilogue::NONE }, true, false, relu),
+        ("3x3, whole tiles", Epilogue::NONE, true, false, Some(Activation::Gelu)),
+        ("3x3, odd channels", Epilogue::NONE, false, false, None),
+        ("long sums, few of them", Epilogue::NONE, true, false, relu),
+        ("more channels than a tile is wide", Epilogue::NONE, true, false, None),
+        ("1x1, many positions", Epilogue::NONE, true, true, relu),
+    ];
+    rows.into_iter().map(|(name, between, affine, summand, activation)| {
+        let geometry = geometry(name);
+        let (rows, epsilon) = (geometry.batch_size * geometry.positions(), super::norm::EPSILON);
+        let size = BatchNormSize { rows, channels: geometry.out_channels, epsilon, affine };
+        let behind = Epilogue { summand, activation, ..Epilogue::NONE };
+        let conv = ConvForward::new(geometry).with_epilogue(between);
+        let op = ConvBatchNorm::new(conv, BatchNormTrain::new(size).with_epilogue(behind));
+        Case::new(format!("{name}, normalised with its own statistics"), op.expect("sizes that fit"))
+    })
+}
+
 /// Gradients with a prologue: every activation that has one, on geometries whose kernels read the gradient in different
 /// ways.
 pub fn prologues() -> Vec<(String, ConvGeometry, Prologue)> {
@@ -217,5 +247,11 @@ pub(super) fn cases() -> Vec<Case> {
             Case::new(name, ConvGradInput::new(geometry).with_prologue(prologue)),
         ]
     });
-    alone.chain(with_bias).chain(finished).chain(normalised()).chain(after_activations).collect()
+    alone
+        .chain(with_bias)
+        .chain(finished)
+        .chain(normalised())
+        .chain(batch_normalised())
+        .chain(after_activations)
+        .collect()
 }

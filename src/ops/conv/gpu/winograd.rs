@@ -285,6 +285,7 @@ impl PassInTiles<'_> {
             },
             prologue: Prologue::NONE,
             line_sums: None,
+            column_moments: false,
             epilogue: None,
         };
         let mut implementation = product.implementations(device, &kernel).into_iter().next()?;
