@@ -20,8 +20,10 @@ use wgconv::layers::{Affine, BatchNorm};
 use wgconv::network::Network;
 use wgconv::network::NetworkBuilder;
 use wgconv::ops::activation::Activation;
+use wgconv::ops::conv::{ConvBatchNorm, ConvForward, ConvGeometry};
 use wgconv::ops::norm::{BatchNormForward, BatchNormGrad, BatchNormSize, BatchNormTrain, RunningStatistics};
 use wgconv::ops::optimizer::UpdateOptions;
+use wgconv::ops::window::WindowOptions;
 use wgconv::ops::{Element, HostBuffer, Op, Operands};
 use wgconv::plan::{
     DataParts, Executor, LossOptions, Plan, Prologues, Step, TrainOptions, Workbench, predict_plan,
@@ -191,27 +193,61 @@ fn steps_and_evaluation_match_pytorch() {
 /// difference of squares would lose all of them.
 #[test]
 fn a_mean_far_from_zero_costs_the_variance_no_digits() {
-    const MEAN: f64 = 10_000.0;
     for mut executor in executors("a_mean_far_from_zero_costs_the_variance_no_digits") {
         for (rows, channels) in [(300, 1), (20_011, 3), (5003, 65)] {
             let op = BatchNormTrain::new(BatchNormSize { rows, channels, epsilon: 1e-5, affine: false });
-            let value = |i: usize| f64::from((MEAN + (i * 7919 % 1009) as f64 / 512.0) as f32);
-            let input = HostBuffer::real((0..rows * channels).map(value).collect());
-            let nothing = |elements: usize| HostBuffer::real(vec![f64::NAN; elements]);
-            let given = vec![input, nothing(rows * channels), nothing(channels), nothing(channels)];
-            let expected = defined(&op, given.clone());
-            for implementation in executor.implementations(&op) {
-                executor.prefer(implementation);
-                let found = run_on(executor.as_mut(), Box::new(op), &given);
-                for k in 0..channels {
-                    let what = format!("{}, {implementation}, {rows} rows", executor.device_name());
-                    let error = (found[2].reals()[k] - expected[2].reals()[k]).abs();
-                    assert!(error < 1e-7 * MEAN, "{what}: mean off by {error:e}");
-                    let variance = expected[3].reals()[k];
-                    let error = (found[3].reals()[k] - variance).abs();
-                    assert!(error < 1e-4 * variance, "{what}: variance {variance} off by {error:e}");
-                }
-            }
+            let given = vec![far_from_zero(rows, channels)];
+            assert_statistics_far_from_zero(executor.as_mut(), op, given);
+        }
+    }
+}
+
+/// Nor where a convolution leaves the moments: this one copies its input.
+#[test]
+fn moments_that_a_convolution_leaves_keep_their_digits() {
+    for mut executor in executors("moments_that_a_convolution_leaves_keep_their_digits") {
+        for (rows, channels) in [(300, 8), (9011, 9), (1003, 65)] {
+            let image = ImageShape { height: 1, width: rows, channels };
+            let geometry = ConvGeometry::new(1, image, channels, 1, &WindowOptions::new([1, 1])).unwrap();
+            let size = BatchNormSize { rows, channels, epsilon: 1e-5, affine: false };
+            let op = ConvBatchNorm::new(ConvForward::new(geometry), BatchNormTrain::new(size)).unwrap();
+            let one = |i: usize| if i / channels == i % channels { 1.0 } else { 0.0 };
+            let identity = HostBuffer::real((0..channels * channels).map(one).collect());
+            let given = vec![far_from_zero(rows, channels), identity];
+            assert_statistics_far_from_zero(executor.as_mut(), op, given);
+        }
+    }
+}
+
+const FAR: f64 = 10_000.0;
+
+fn far_from_zero(rows: usize, channels: usize) -> HostBuffer<f64> {
+    let value = |i: usize| f64::from((FAR + (i * 7919 % 1009) as f64 / 512.0) as f32);
+    HostBuffer::real((0..rows * channels).map(value).collect())
+}
+
+/// In every implementation of an operation whose last operands are a mean and a variance, these are those of its definition.
+fn assert_statistics_far_from_zero(
+    executor: &mut dyn Workbench,
+    op: impl Op + Copy,
+    mut given: Vec<HostBuffer<f64>>,
+) {
+    let nothing = op.operands().split_off(given.len());
+    let nothing = nothing.iter().map(|operand| HostBuffer::real(vec![f64::NAN; operand.shape.elements()]));
+    given.extend(nothing);
+    let expected = defined(&op, given.clone());
+    for implementation in executor.implementations(&op) {
+        executor.prefer(implementation);
+        let found = run_on(executor, Box::new(op), &given);
+        let [.., expected_mean, expected_variance] = &expected[..] else { panic!("two statistics") };
+        let [.., mean, variance] = &found[..] else { panic!("two statistics") };
+        for k in 0..mean.len() {
+            let what = format!("{}, {op:?}, {implementation}", executor.device_name());
+            let error = (mean.reals()[k] - expected_mean.reals()[k]).abs();
+            assert!(error < 1e-7 * FAR, "{what}: mean off by {error:e}");
+            let expected = expected_variance.reals()[k];
+            let error = (variance.reals()[k] - expected).abs();
+            assert!(error < 1e-4 * expected, "{what}: variance {expected} off by {error:e}");
         }
     }
 }

@@ -5,10 +5,12 @@ use rand::{RngExt, SeedableRng};
 
 use super::cases::Case;
 use super::cases::elementwise::ACTIVATIONS;
+use super::cases::norm::EPSILON;
 use super::cases::pool::both_passes;
 use crate::ops::bias::{BiasForward, BiasGrad};
-use crate::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
+use crate::ops::conv::{ConvBatchNorm, ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
+use crate::ops::norm::{BatchNormSize, BatchNormTrain};
 use crate::ops::pool::PoolGeometry;
 use crate::ops::window::{Axis, Padding, WindowOptions};
 use crate::ops::{Epilogue, Prologue};
@@ -65,13 +67,28 @@ fn convolution(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
     let finished = format!("{name}{}", described(&epilogue));
     let behind = format!("{name}{}", after(&prologue));
     let of_filters = ConvGradFilters { with_bias: rng.random(), ..ConvGradFilters::new(geometry) };
-    Some(vec![
-        Case::new(finished, ConvForward::new(geometry).with_epilogue(epilogue)),
+    let forward = ConvForward::new(geometry).with_epilogue(epilogue);
+    let normalised = format!("{finished}, normalised with its own statistics");
+    let normalised = batch_normalised(forward, rng).map(|op| Case::new(normalised, op));
+    let mut cases = vec![
+        Case::new(finished, forward),
         Case::new(&behind, of_filters.with_prologue(prologue)),
         Case::new(&behind, ConvGradInput::new(geometry).with_prologue(prologue)),
         Case::new(&name, BiasForward { rows, channels }),
         Case::new(&behind, BiasGrad::new(rows, channels).with_prologue(prologue)),
-    ])
+    ];
+    cases.extend(normalised);
+    Some(cases)
+}
+
+/// A convolution and the normalisation of its output, where there can be one; half of those have a summand.
+fn batch_normalised(conv: ConvForward, rng: &mut ChaCha8Rng) -> Option<ConvBatchNorm> {
+    let rows = conv.geometry.batch_size * conv.geometry.positions();
+    let size =
+        BatchNormSize { rows, channels: conv.geometry.out_channels, epsilon: EPSILON, affine: rng.random() };
+    let behind = Epilogue { summand: rng.random(), ..Epilogue::NONE };
+    // A single row has no variance.
+    (rows > 1).then(|| ConvBatchNorm::new(conv, BatchNormTrain::new(size).with_epilogue(behind)))?
 }
 
 fn pool(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
