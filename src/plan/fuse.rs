@@ -33,7 +33,8 @@ impl Plan {
     ///
     /// A max-pool's gradient is fused with that of the activation whose output the pool has read, unless `prologues` is
     /// [`Prologues::Nowhere`]; `prologues` also selects which gradients of activations are fused with the steps that read
-    /// them. Nor is the gradient of a bias a step, unless it is that: the step that computes the weight's gradient computes it too.
+    /// them. Nor is the gradient of a bias a step, unless it is that: the step that computes the weight's gradient computes it too,
+    /// and the step of a convolution normalises what it computes, if that is to be done with the statistics of the batch.
     pub fn fused(mut self, prologues: Prologues) -> Plan {
         let [forward, backward, update] =
             [&mut self.forward, &mut self.backward, &mut self.update].map(std::mem::take);
@@ -121,13 +122,11 @@ impl<'a> Fusion<'a> {
 
     /// Whether the steps `between` leave these buffers unchanged.
     fn leaves(&self, buffers: &[BufferId], between: Range<usize>) -> bool {
-        let writes = |number: usize| {
-            let Some(Step { op, operands }) = &self.steps[number] else { return false };
-            let mut bound = op.operands().into_iter().zip(operands);
-            bound.any(|(operand, id)| operand.access.writes() && buffers.contains(id))
+        let is_changed = |id: &BufferId| {
+            let mut users = self.users[id.index()].iter().filter(|user| between.contains(user));
+            users.any(|&user| self.steps[user].as_ref().is_some_and(|step| writes(step, *id)))
         };
-        let mut users = buffers.iter().flat_map(|id| &self.users[id.index()]);
-        !users.any(|&user| between.contains(&user) && writes(user))
+        !buffers.iter().any(is_changed)
     }
 
     /// Fuses every step of the forward pass with those that follow it, as far as possible. The last come first, so that a
@@ -283,20 +282,14 @@ impl<'a> Fusion<'a> {
             let step = self.steps[other].as_ref()?;
             let Beside { op, same, further } = op.fuse_beside(step.op.as_ref())?;
             let further: Vec<BufferId> = further.iter().map(|&further| step.operands[further]).collect();
-            let read: Vec<BufferId> = same.iter().map(|&[own, _]| operands[own]).collect();
             let between = number.min(other) + 1..number.max(other);
-            let of_other = step.op.operands();
-            let is_written = |id: &&BufferId| {
-                let bound = of_other.iter().zip(&step.operands);
-                bound.into_iter().any(|(operand, bound)| bound == *id && operand.access.writes())
-            };
-            let (written, only_read): (Vec<&BufferId>, Vec<&BufferId>) = further.iter().partition(is_written);
-            let only_read: Vec<BufferId> = only_read.into_iter().copied().collect();
+            let (written, mut read): (Vec<BufferId>, Vec<BufferId>) =
+                further.iter().partition(|&&id| writes(step, id));
+            read.extend(same.iter().map(|&[own, _]| operands[own]));
             let mut users = written.iter().flat_map(|id| &self.users[id.index()]);
             let fits = same.iter().all(|&[own, of_other]| operands[own] == step.operands[of_other])
                 && are_new(&further, operands)
                 && self.leaves(&read, between.clone())
-                && self.leaves(&only_read, between.clone())
                 && !users.any(|user| between.contains(user));
             fits.then(|| (other, Step { op, operands: [&operands[..], &further].concat() }))
         })
@@ -356,6 +349,12 @@ fn written(op: &dyn Op) -> Vec<usize> {
         return Vec::new();
     }
     written.map(|(number, _)| number).collect()
+}
+
+/// Whether a step changes this buffer.
+fn writes(step: &Step, buffer: BufferId) -> bool {
+    let mut bound = step.op.operands().into_iter().zip(&step.operands);
+    bound.any(|(operand, &id)| id == buffer && operand.access.writes())
 }
 
 /// Whether a step binds none of these buffers yet: no step binds a buffer twice.
@@ -665,6 +664,53 @@ mod tests {
         assert_eq!(steps(["weight", "change", "bias"]), 3);
         assert_eq!(steps(["bias", "change", "weight"]), 3);
         assert_eq!(steps(["bias", "copy", "weight"]), 3);
+    }
+
+    /// But not if what the normalisation reads changes between the two, or if what it writes is read there.
+    #[test]
+    fn a_convolution_normalises_its_output_where_nothing_stands_between() {
+        use crate::ops::conv::{ConvForward, ConvGeometry};
+        use crate::ops::norm::{BatchNormSize, BatchNormTrain};
+        use crate::ops::window::WindowOptions;
+
+        let fused = |between: Option<[&str; 2]>| {
+            let mut plan = Plan::default();
+            let mut add = |name: &str, role, sizes: &[usize]| {
+                plan.add_buffer(name, role, Shape::new(sizes), Element::Real)
+            };
+            let input = add("input", Role::Data, &[2, 3, 3, 1]);
+            let [filters, weight, bias] =
+                [("filters", [2, 1, 1, 1]), ("weight", [2, 1, 1, 1]), ("bias", [2, 1, 1, 1])]
+                    .map(|(name, sizes)| add(name, Role::Parameter, &sizes));
+            let convolved = add("convolved", Role::Activation, &[2, 3, 3, 2]);
+            let output = add("output", Role::State, &[18, 2]);
+            let [mean, variance] = ["mean", "variance"].map(|name| add(name, Role::State, &[2]));
+            let [two, many] = [("two", 2), ("many", 36)].map(|(name, size)| add(name, Role::State, &[size]));
+            let image = ImageShape { height: 3, width: 3, channels: 1 };
+            let geometry = ConvGeometry::new(2, image, 2, 1, &WindowOptions::new([1, 1])).unwrap();
+            let conv = Box::new(ConvForward::new(geometry));
+            plan.forward.push(Step { op: conv, operands: vec![input, filters, convolved] });
+            if let Some(names) = between {
+                let operands = names.map(|name| match name {
+                    "convolved" => convolved,
+                    "weight" => weight,
+                    "mean" => mean,
+                    "two" => two,
+                    _ => many,
+                });
+                let elements = plan.buffer(operands[0]).shape.elements();
+                plan.forward.push(Step { op: Box::new(CopyRate { elements }), operands: operands.into() });
+            }
+            let size = BatchNormSize { rows: 18, channels: 2, epsilon: 1e-5, affine: true };
+            let operands = vec![convolved, output, mean, variance, weight, bias];
+            plan.forward.push(Step { op: Box::new(BatchNormTrain::new(size)), operands });
+            let fused = plan.fused(Prologues::WhereTheyPay);
+            names(&fused.forward).contains(&"conv2d.batch_norm")
+        };
+        assert!(fused(None));
+        assert!(fused(Some(["convolved", "many"])) && fused(Some(["weight", "two"])));
+        assert!(!fused(Some(["many", "convolved"])) && !fused(Some(["two", "weight"])));
+        assert!(!fused(Some(["mean", "two"])) && !fused(Some(["two", "mean"])));
     }
 
     /// The derivative's operand is the buffer that its reader already binds as its input.

@@ -28,8 +28,8 @@ pub enum Data {
     /// Integers from -2 to 2: sums below 2^24 are exact in f32, so that every order of summation gives the same answer,
     /// and any difference is a bug.
     Integers,
-    /// Reals from -1 to 1: the answer may differ by [`Precision::bound`](crate::ops::Precision::bound), or a multiple of it where the implementation
-    /// says so.
+    /// Reals from -1 to 1: the answer may differ by [`Precision::bound`](crate::ops::Precision::bound), or a multiple of it
+    /// where the implementation says so.
     Reals,
 }
 
