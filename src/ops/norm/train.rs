@@ -113,8 +113,12 @@ impl BatchNormTrain {
     }
 
     /// One or two launches that go on where the moments of every `tile_rows` rows lie in the first scratch buffer, as pairs of
-    /// a mean and a sum of squared differences from it, for each tile and channel. `None` where [`Slices`] do not fit.
-    pub fn after_tiles(&self, tile_rows: usize, device: &DeviceProfile) -> Option<Implementation> {
+    /// a mean and a sum of squared differences from it, for each tile and channel. `None` where slices do not fit the device.
+    pub(in crate::ops) fn after_tiles(
+        &self,
+        tile_rows: usize,
+        device: &DeviceProfile,
+    ) -> Option<Implementation> {
         let BatchNormSize { rows, channels, .. } = self.size;
         let slices = Slices::new(&self.size, device)?;
         let tiles = rows.div_ceil(tile_rows);
