@@ -23,8 +23,8 @@ use wgconv::ops::activation::Activation;
 use wgconv::ops::conv::{ConvBatchNorm, ConvForward, ConvGeometry};
 use wgconv::ops::norm::{BatchNormForward, BatchNormGrad, BatchNormSize, BatchNormTrain, RunningStatistics};
 use wgconv::ops::optimizer::UpdateOptions;
-use wgconv::ops::window::WindowOptions;
-use wgconv::ops::{Element, HostBuffer, Op, Operands};
+use wgconv::ops::window::{Padding, WindowOptions};
+use wgconv::ops::{Element, Epilogue, HostBuffer, Op, Operands};
 use wgconv::plan::{
     DataParts, Executor, LossOptions, Plan, Prologues, Step, TrainOptions, Workbench, predict_plan,
     train_plan,
@@ -202,10 +202,27 @@ fn a_mean_far_from_zero_costs_the_variance_no_digits() {
     }
 }
 
-/// Nor where a convolution leaves the moments: this one copies its input.
+/// Nor where a convolution leaves the moments: the first ones copy their input, the last one's bias is far from zero.
 #[test]
 fn moments_that_a_convolution_leaves_keep_their_digits() {
     for mut executor in executors("moments_that_a_convolution_leaves_keep_their_digits") {
+        let image = ImageShape { height: 16, width: 16, channels: 32 };
+        let window = WindowOptions { padding: Padding::Same, ..WindowOptions::new([3, 3]) };
+        let geometry = ConvGeometry::new(2, image, 64, 1, &window).unwrap();
+        let size = BatchNormSize { rows: 512, channels: 64, epsilon: 1e-5, affine: false };
+        let biased = Epilogue { bias: true, ..Epilogue::NONE };
+        let conv = ConvForward::new(geometry).with_epilogue(biased);
+        let op = ConvBatchNorm::new(conv, BatchNormTrain::new(size)).unwrap();
+        let values = |elements: usize, factor: usize| {
+            HostBuffer::real((0..elements).map(|i| (i * factor % 1009) as f64 / 512.0 - 1.0).collect())
+        };
+        let convolved = HostBuffer::real(vec![f64::NAN; 512 * 64]);
+        let bias = HostBuffer::real(vec![FAR; 64]);
+        let given = vec![values(512 * 32, 7919), values(64 * 9 * 32, 104_729), convolved, bias];
+        let leaving = executor.implementations(&op).into_iter().filter(|name| name.ends_with("_moments"));
+        // In tiles of a product, and in Winograd's of two sizes.
+        assert!(executor.device_name().starts_with("CPU") || leaving.count() >= 3);
+        assert_statistics_far_from_zero(executor.as_mut(), op, given);
         for (rows, channels) in [(300, 8), (9011, 9), (1003, 65)] {
             let image = ImageShape { height: 1, width: rows, channels };
             let geometry = ConvGeometry::new(1, image, channels, 1, &WindowOptions::new([1, 1])).unwrap();

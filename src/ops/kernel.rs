@@ -48,8 +48,8 @@ pub struct SliceSum {
     pub lanes: usize,
 }
 
-/// The moments of the columns of a result `[m,columns]` over each tile of its rows, which a call leaves in a scratch buffer
-/// `[tiles,columns]`: pairs of the mean and the sum of squared differences from it.
+/// The moments of the columns of a result `[m,columns]` over each tile of its rows, in any order, which a call leaves in a
+/// scratch buffer `[tiles,columns]`: pairs of the mean and the sum of squared differences from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TileMoments {
     /// The number of the scratch buffer.

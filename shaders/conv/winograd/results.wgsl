@@ -1,4 +1,5 @@
-// Winograd's inverse transform, from products to the tiles of a result; appended to a file that defines the result.
+// Winograd's inverse transform, from products to the tiles of a result; appended to a file that defines the result, and with
+// one that takes moments of it or none.
 // result[tile,channel] = for a tile's products: output_line of each column, then of each row of the result.
 // An invocation owns a tile and WIDTH channels; a workgroup owns 64 consecutive ones, channels first.
 // Launched by src/ops/conv/gpu/winograd.rs.
@@ -14,9 +15,17 @@ fn main(
 ) {
     let index = global_index(workgroup, workgroups, invocation);
     let packets = CHANNELS / WIDTH;
-    if (index >= TILES * packets) {
-        return;
+    var own: OwnMoments;
+    if (index < TILES * packets) {
+        own = transformed(index, packets);
     }
+    if (TAKES_MOMENTS) {
+        store_moments(own, index, invocation);
+    }
+}
+
+fn transformed(index: u32, packets: u32) -> OwnMoments {
+    var own: OwnMoments;
     var columns: array<array<Packet, 4>, PATCH_WIDTH>;
     for (var j = 0u; j < PATCH_WIDTH; j++) {
         var column: array<Packet, LINE>;
@@ -35,8 +44,11 @@ fn main(
         for (var j = 0u; j < TILE_WIDTH; j++) {
             if (tile.row + i < HEIGHT && tile.column + j < COLUMNS) {
                 let position = (tile.image * HEIGHT + tile.row + i) * COLUMNS + tile.column + j;
-                store(position * packets + index % packets, index % packets * WIDTH, results[j]);
+                let value = finished(index % packets * WIDTH, results[j]);
+                store(position * packets + index % packets, value);
+                own = with_value(own, value, i + j == 0u);
             }
         }
     }
+    return own;
 }

@@ -31,7 +31,8 @@ pub enum FusedPass {
 }
 
 /// All ways to do a pass, best guess first: by the kernels for few channels, with staged patches, as the `product` that
-/// `tiled` computes, by Winograd's convolution, and `direct`, from the definition.
+/// `tiled` computes, by Winograd's convolution, and `direct`, from the definition. If `tiled` is to leave the moments of
+/// channels, some of the products and of Winograd's convolutions do.
 pub fn implementations(
     geometry: &ConvGeometry,
     pass: FusedPass,
@@ -43,7 +44,7 @@ pub fn implementations(
     let mut ways: Vec<Implementation> = few_channels::implementations(geometry, pass, device).collect();
     ways.extend(staged::implementations(geometry, pass, device));
     ways.extend(products::products(geometry, product, tiled, device));
-    ways.extend(winograd::implementations(geometry, pass, device));
+    ways.extend(winograd::implementations(geometry, pass, tiled.column_moments, device));
     ways.push(direct);
     best_first(ways)
 }

@@ -11,7 +11,7 @@ use crate::ops::conv::winograd::{AMPLIFICATION_OF_4X4, SHORTEST_SUM, is_in_reach
 use crate::ops::cost::{Cost, CostClass, LAUNCH, travel};
 use crate::ops::gemm::{Product, Quads, TiledKernel};
 use crate::ops::kernel::{
-    Binding, Constant, Implementation, KernelCall, Source, WORKGROUP_SIZE, best_first, shader,
+    Binding, Constant, Implementation, KernelCall, Source, TileMoments, WORKGROUP_SIZE, best_first, shader,
 };
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
@@ -19,7 +19,8 @@ use crate::ops::window::Axis;
 /// The outputs that are computed from one patch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct OutputTile {
-    name: &'static str,
+    // Without the moments of the output's channels, and with them.
+    names: [&'static str; 2],
     height: usize,
     width: usize,
     /// The smallest number of channels, in and out, with which the transforms pay off.
@@ -33,7 +34,10 @@ struct OutputTile {
 macro_rules! tile {
     ($height:literal, $width:literal, $channels:literal, $amplification:expr) => {
         OutputTile {
-            name: concat!("winograd_", $height, "x", $width),
+            names: [
+                concat!("winograd_", $height, "x", $width),
+                concat!("winograd_", $height, "x", $width, "_moments"),
+            ],
             height: $height,
             width: $width,
             fewest_channels: $channels,
@@ -69,6 +73,8 @@ struct PassInTiles<'a> {
     geometry: &'a ConvGeometry,
     pass: FusedPass,
     tile: OutputTile,
+    /// Whether the last step leaves the moments of the output's channels.
+    with_moments: bool,
 }
 
 impl OutputTile {
@@ -95,6 +101,25 @@ impl PassInTiles<'_> {
     /// Number of tiles of all images.
     fn all_tiles(&self) -> usize {
         self.tiles().into_iter().product::<usize>() * self.geometry.batch_size
+    }
+
+    /// Whether each workgroup of the last step owns all channels of so many tiles, and each tile lies in its image.
+    fn has_whole_workgroups(&self) -> bool {
+        let (channels, geometry) = (self.geometry.out_channels, self.geometry);
+        let invocations = WORKGROUP_SIZE as usize;
+        is_quads(channels)
+            && invocations.is_multiple_of(channels / 4)
+            && self.all_tiles().is_multiple_of(invocations / (channels / 4))
+            && geometry.height.output.is_multiple_of(self.tile.height)
+            && geometry.width.output.is_multiple_of(self.tile.width)
+    }
+
+    /// The moments that the last step leaves in the scratch buffer of this number, and the elements of that.
+    fn moments(&self, scratch: usize) -> (TileMoments, usize) {
+        let channels = self.geometry.out_channels;
+        let tiles = WORKGROUP_SIZE as usize / (channels / 4);
+        let rows = tiles * self.tile.height * self.tile.width;
+        (TileMoments { scratch, rows }, 2 * self.all_tiles() / tiles * channels)
     }
 
     fn product(&self) -> Product {
@@ -164,13 +189,17 @@ impl PassInTiles<'_> {
         let product = self.tiled_product(device)?;
         let mut calls = vec![self.factors()];
         calls.extend(product.calls);
-        calls.push(self.result());
-        let workspace = workspace.into_iter().chain(product.workspace).collect();
+        let mut workspace: Vec<usize> = workspace.into_iter().chain(product.workspace).collect();
+        let moments = self.with_moments.then(|| self.moments(workspace.len()));
+        let (moments, elements) = moments.unzip();
+        workspace.extend(elements);
+        calls.push(self.result(moments));
         let [of_result, of_filters] = self.tile.amplification;
         Some(Implementation {
             exact_on_integers: self.tile.exact_on_integers(),
             amplification: if let FusedPass::GradFilters { .. } = self.pass { of_filters } else { of_result },
-            ..Implementation::of_calls(self.tile.name, calls, workspace)
+            moments,
+            ..Implementation::of_calls(self.tile.names[usize::from(self.with_moments)], calls, workspace)
         })
     }
 
@@ -206,10 +235,20 @@ impl PassInTiles<'_> {
         call
     }
 
-    /// The transform of the products.
-    fn result(&self) -> KernelCall {
+    /// The transform of the products, which may leave moments.
+    fn result(&self, moments: Option<TileMoments>) -> KernelCall {
         let ConvGeometry { in_channels, out_channels, .. } = *self.geometry;
         let bindings = [Binding::Operand(2), Binding::Workspace(PRODUCTS)];
+        let with_moments = |mut call: KernelCall| {
+            match moments {
+                Some(TileMoments { scratch, .. }) => {
+                    call.source.files.extend(shader!("conv/winograd/moments.wgsl").files);
+                    call.bind("MOMENTS_BINDING", Binding::Workspace(scratch));
+                }
+                None => call.source.files.extend(shader!("conv/winograd/no_moments.wgsl").files),
+            }
+            call
+        };
         match self.pass {
             FusedPass::Forward(epilogue) => {
                 let files = shader!("conv/winograd/output.wgsl", "conv/winograd/results.wgsl");
@@ -219,11 +258,11 @@ impl PassInTiles<'_> {
                     false => shader!("epilogue/scalars.wgsl").files,
                 });
                 epilogue.complete(&mut call, 3);
-                call
+                with_moments(call)
             }
             FusedPass::GradInput(_) => {
                 let files = shader!("conv/winograd/grad_input.wgsl", "conv/winograd/results.wgsl");
-                self.transform(files, self.all_tiles(), in_channels, bindings)
+                with_moments(self.transform(files, self.all_tiles(), in_channels, bindings))
             }
             FusedPass::GradFilters { .. } => {
                 let files = shader!("conv/winograd/grad_filters.wgsl");
@@ -313,13 +352,20 @@ fn width(quads: bool) -> usize {
     if quads { 4 } else { 1 }
 }
 
-/// Winograd's convolution for a pass; empty if there is nothing to gain.
+/// Winograd's convolution for a pass; empty if there is nothing to gain. If they are wanted, ways that leave the moments of the
+/// output's channels come with those that do not.
 pub fn implementations(
     geometry: &ConvGeometry,
     pass: FusedPass,
+    column_moments: bool,
     device: &DeviceProfile,
 ) -> Vec<Implementation> {
-    let ways = LARGE_TILES.into_iter().chain([SMALL_TILE]).map(|tile| PassInTiles { geometry, pass, tile });
+    let ways = LARGE_TILES.into_iter().chain([SMALL_TILE]).flat_map(|tile| {
+        let plain = PassInTiles { geometry, pass, tile, with_moments: false };
+        let leaves_moments = column_moments && plain.has_whole_workgroups();
+        let with_moments = leaves_moments.then_some(PassInTiles { with_moments: true, ..plain });
+        with_moments.into_iter().chain([plain])
+    });
     let offered = ways.filter(|way| way.is_offered(device)).filter_map(|way| {
         let cost = Cost { class: CostClass::Reserve, time: way.cost(device)? };
         Some(way.implementation(device)?.at(cost))
