@@ -314,13 +314,17 @@ impl Session<'_> {
         let moving = self.moving(subject);
         (outcome.attempted, outcome.had_time) = (true, 2 * self.lab.elapsed() < self.budget);
         self.lab.open(subject)?;
-        let first = self.lab.run(subject, guess, 1)?.max(Duration::from_nanos(1));
-
-        let once = first.saturating_sub(self.forecast.start).max(first / 4);
+        let first = self.lab.run(subject, guess, 1)?;
+        if !self.fits(first) {
+            return Ok(());
+        }
+        // The first run may have been mostly compilation, which says nothing of others.
+        let once = self.lab.run(subject, guess, 1)?.max(Duration::from_nanos(1));
+        self.forecast.start = self.forecast.start.max(first.saturating_sub(once));
         // The simplest kernel is by far the slowest on a large device.
         let reference = match self.forecast.ratio {
             Some(ratio) => once.mul_f64(1.5 * ratio),
-            None => subject.longest.max(first),
+            None => subject.longest.max(once),
         };
         let rest = self.rest(candidates.len() as u32, once, moving) + reference;
         if reference > LONGEST_RUN || !self.fits(rest) {
@@ -339,7 +343,7 @@ impl Session<'_> {
             outcome.rejected.push(Rejected { implementation: name(position), reason });
             candidates.retain(|&candidate| candidate != position);
             let Some(&plainest) = candidates.last() else { return Ok(()) };
-            if !self.fits(moving + self.forecast.start + 2 * asked.0.max(first)) {
+            if !self.fits(moving + self.forecast.start + 2 * asked.0.max(once)) {
                 return Ok(());
             }
             (position, asked) = (plainest, self.lab.ask_reference(subject, plainest)?);
@@ -349,7 +353,7 @@ impl Session<'_> {
         let mut trials: Vec<Trial> = Vec::new();
         for candidate in candidates {
             // No candidate should be slower than the reference.
-            let longest = if candidate == guess { first } else { self.forecast.start + 2 * reference };
+            let longest = if candidate == guess { once } else { self.forecast.start + 2 * reference };
             if !self.fits(moving + longest) {
                 return Ok(());
             }
@@ -366,11 +370,11 @@ impl Session<'_> {
                     continue;
                 }
             };
-            let (first, second) = match candidate == guess {
-                true => (first, time),
-                false => (time, self.lab.run(subject, candidate, 1)?),
+            let second = match candidate == guess {
+                true => time,
+                false => self.lab.run(subject, candidate, 1)?,
             };
-            self.forecast.start = self.forecast.start.max(first.saturating_sub(second));
+            self.forecast.start = self.forecast.start.max(time.saturating_sub(second));
             let samples = vec![second.max(Duration::from_nanos(1))];
             trials.push(Trial { candidate, error, samples });
         }
@@ -387,8 +391,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Expected time for comparing some candidates, without the reference's run, when one run of the best guess takes
-    /// `once`.
+    /// Expected time for comparing some candidates, when one run of the best guess takes `once`, without the reference's
+    /// run but for its start.
     fn rest(&self, candidates: u32, once: Duration, moving: Duration) -> Duration {
         let start = self.forecast.start;
         let others = candidates - 1;

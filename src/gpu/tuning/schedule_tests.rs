@@ -304,6 +304,14 @@ fn an_operation_whose_reference_is_too_slow_is_left_to_the_rules_and_the_next_is
 }
 
 #[test]
+fn a_start_that_takes_long_is_not_taken_for_a_slow_kernel() {
+    let behaviour = Behaviour { times: [1e-3, 1e-3, 1e-3, 9e-3], ..SOUND };
+    let mut lab = PretendedLab { start: 0.4, ..PretendedLab::new(vec![behaviour; 4]) };
+    let outcomes = lab.tune(100.0).unwrap();
+    assert!(outcomes.iter().all(|outcome| winner(outcome) == Some("first")), "{outcomes:?}");
+}
+
+#[test]
 fn too_little_memory_and_answers_that_are_not_finite_leave_the_others_alone() {
     let behaviours = vec![Behaviour { memory: false, ..SOUND }, Behaviour { finite: false, ..SOUND }, SOUND];
     let outcomes = PretendedLab::new(behaviours).tune(3.0).unwrap();
