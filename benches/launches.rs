@@ -185,7 +185,7 @@ impl Op for Empty {
             @compute @workgroup_size(64)
             fn main(@builtin(local_invocation_index) local: u32) {{ {body} }}"
         );
-        let source = Source { name, files: vec![text.leak()], sizes: vec![] };
+        let source = Source { name, files: vec![text.leak()], ..Source::default() };
         let call =
             KernelCall { source, constants: vec![], bindings: Binding::operands(1), workgroups: [1, 1, 1] };
         vec![Implementation::of(name, call)]

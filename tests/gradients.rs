@@ -267,7 +267,7 @@ fn position(operands: &[Operand], name: &str) -> usize {
 fn fill(operand: &Operand, rng: &mut ChaCha8Rng) -> HostBuffer<f64> {
     let elements = operand.shape.elements();
     match operand.element {
-        Element::Real => {
+        Element::Real | Element::Half => {
             let mut values: Vec<f64> =
                 (0..elements).map(|i| 2.0 * (i as f64 + 0.25) / elements as f64 - 1.0).collect();
             if operand.without_sign {

@@ -352,7 +352,7 @@ fn wrong_answers_are_caught() {
                     trial.compare(&answer).is_err()
                 };
                 match operand.element {
-                    wgconv::ops::Element::Real => {
+                    wgconv::ops::Element::Real | wgconv::ops::Element::Half => {
                         for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                             assert!(
                                 spoilt(&|buffer| *buffer.reals_mut().last_mut().unwrap() = wrong),

@@ -18,6 +18,7 @@ use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::ops::add::Add;
 use wgconv::ops::bias::BiasGrad;
 use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
+use wgconv::ops::halves::InHalves;
 use wgconv::ops::kernel::{
     Binding, Constant, ENTRY_POINT, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, SliceSum,
     WORKGROUP_SIZE,
@@ -97,10 +98,13 @@ fn check_call(
 ) -> Result<(), String> {
     let source = call.source.compose();
     let module = naga::front::wgsl::parse_str(&source).map_err(|error| error.emit_to_string(&source))?;
-    let capabilities = match device.min_subgroup_size {
+    let mut capabilities = match device.min_subgroup_size {
         0 => Capabilities::empty(),
         _ => Capabilities::SUBGROUP,
     };
+    if !call.source.halves.is_empty() {
+        capabilities |= Capabilities::SHADER_FLOAT16;
+    }
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|error| error.emit_to_string(&source))?;
@@ -240,6 +244,7 @@ fn check_bindings(
         // Scratch memory may hold any type of 32 bits that its kernels agree on.
         let scalars = match expected_element {
             Some(Element::Real) => vec![Scalar::F32],
+            Some(Element::Half) => vec![Scalar { width: 2, ..Scalar::F32 }],
             Some(Element::Index | Element::Byte) => vec![Scalar::U32],
             None => vec![Scalar::F32, Scalar::U32],
         };
@@ -364,6 +369,11 @@ fn for_each_implementation(mut visit: impl FnMut(&cases::Case, &DeviceProfile, &
     }
 }
 
+/// Every case, with its tensors as halves.
+fn cases_in_halves() -> impl Iterator<Item = cases::Case> {
+    cases::all().into_iter().map(|case| cases::Case { op: InHalves::wrap_all(case.op), ..case })
+}
+
 /// Files below `shaders/`, by their path from there.
 fn shader_files() -> BTreeMap<String, String> {
     fn collect(folder: &Path, root: &Path, files: &mut BTreeMap<String, String>) {
@@ -392,12 +402,24 @@ fn orphans<'a>(files: &'a BTreeMap<String, String>, used: &HashSet<String>) -> V
 #[test]
 fn every_kernel_agrees_with_its_operation_and_its_device() {
     let mut failures = Vec::new();
-    for_each_implementation(|case, device, implementation| {
+    let mut judge = |case: &cases::Case, device: &DeviceProfile, implementation: &Implementation| {
         if let Err(error) = check(case.op.as_ref(), implementation, device) {
             let (op, case, way) = (case.op.name(), &case.name, implementation.name);
             failures.push(format!("{op}, {case}, {way} on {}: {error}", device.name));
         }
-    });
+    };
+    for_each_implementation(&mut judge);
+    // Each program in one of its sizes.
+    let mut seen = HashSet::new();
+    for case in cases_in_halves() {
+        for implementation in case.op.implementations(&devices()[1]) {
+            let programs = implementation.calls.iter().map(|call| (&call.source.files, &call.source.halves));
+            let programs: Vec<_> = programs.map(|(files, halves)| (files.clone(), halves.clone())).collect();
+            if seen.insert(programs) {
+                judge(&case, &devices()[1], &implementation);
+            }
+        }
+    }
     assert!(
         failures.is_empty(),
         "{} failures, the first ones:\n{}",

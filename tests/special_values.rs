@@ -10,7 +10,7 @@ use wgconv::gpu::ShaderChecks;
 use wgconv::host::{CpuExecutor, ReferenceExecutor};
 use wgconv::ops::batch::{Advance, GatherBatch, NO_ROW};
 use wgconv::ops::conv::ConvGeometry;
-use wgconv::ops::loss::{NO_LABEL, SoftmaxCrossEntropy};
+use wgconv::ops::loss::{NO_LABEL, RestoreLoss, ScaleGradient, SoftmaxCrossEntropy};
 use wgconv::ops::optimizer::{GradientNorm, Group, Groups, Optimizer, Sgd, Update, UpdateOptions};
 use wgconv::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use wgconv::ops::window::{Padding, WindowOptions};
@@ -41,7 +41,7 @@ fn index(values: &[u32]) -> HostBuffer<f64> {
 /// The values of a buffer of any element type.
 fn numbers(buffer: &HostBuffer<f64>) -> Vec<f64> {
     match buffer.element() {
-        Element::Real => buffer.reals().to_vec(),
+        Element::Real | Element::Half => buffer.reals().to_vec(),
         Element::Index => buffer.indices().iter().map(|&value| value.into()).collect(),
         Element::Byte => buffer.bytes().iter().map(|&value| value.into()).collect(),
     }
@@ -236,6 +236,43 @@ fn a_norm_that_is_not_finite_becomes_the_loss() {
         let given = [real(&[3.0, 0.0]), real(&[gradient]), index(&[step]), real(&[0.5, loss]), real(&[NAN])];
         let scale: &[&str] = if f64::is_finite(gradient) { &["loss", "clip_scale"] } else { &["loss"] };
         check(&mut executors, GradientNorm::new(vec![2, 1], 1.0, 2), &given, scale);
+    }
+}
+
+/// The scale is halved and the step left out, or the training ends, if the scale is 1; after enough good steps it is doubled.
+#[test]
+fn the_scale_of_a_loss_follows_the_gradients() {
+    let mut executors = executors("the_scale_of_a_loss_follows_the_gradients");
+    let op = GradientNorm::new(vec![2, 1], 1.0, 2).with_loss_scale();
+    for loss_scale in [
+        [8.0, 5.0, -1.0],
+        [8.0, 1999.0, -1.0],
+        [16_777_216.0, 1999.0, -1.0],
+        [1.0, 7.0, -1.0],
+        [0.0, 0.0, 3.0],
+    ] {
+        for (step, loss) in [(0, 1.0), (1, 1.0), (1, NAN), (2, 1.0)] {
+            for gradient in [4.0, 0.25, NAN, INFINITY, -INFINITY, 1e30] {
+                let given = [
+                    real(&[3.0, 0.0]),
+                    real(&[gradient]),
+                    index(&[step]),
+                    real(&[0.5, loss]),
+                    real(&[NAN]),
+                    real(&loss_scale),
+                ];
+                // The squares overflow in f32 alone.
+                let compared: &[&str] = match gradient == 1e30 {
+                    true => &["clip_scale"],
+                    false => &["loss", "clip_scale", "loss_scale"],
+                };
+                check(&mut executors, op.clone(), &given, compared);
+            }
+            let given = [index(&[step]), real(&[0.5, loss]), real(&loss_scale)];
+            check(&mut executors, RestoreLoss { steps: 2 }, &given, &["loss", "loss_scale"]);
+        }
+        let given = [real(&[2.0, -3.0, 0.0]), real(&loss_scale)];
+        check(&mut executors, ScaleGradient { elements: 3 }, &given, &["gradient"]);
     }
 }
 

@@ -101,7 +101,7 @@ impl Op for Scale {
                 ("FACTOR", Constant::F32(way.factor)),
                 ("IN_PLACE", Constant::U32(self.in_place.into())),
             ];
-            let source = Source { name: "scale.wgsl", files: vec![way.source], sizes: Vec::new() };
+            let source = Source { name: "scale.wgsl", files: vec![way.source], ..Source::default() };
             let call = KernelCall::elementwise(source, constants, 2, ELEMENTS);
             let workgroups = [way.workgroups, 1, 1];
             Implementation::of(way.name, KernelCall { workgroups, ..call })

@@ -46,7 +46,7 @@ pub fn contents(plan: &Plan) -> Vec<HostBuffer<f32>> {
     let bytes: Vec<u8> = (0..DRAWN).map(|_| generator.random()).collect();
     let mut content = |name: &str, element, elements| match element {
         // As executors lay them out.
-        Element::Real => {
+        Element::Real | Element::Half => {
             let mut buffer = HostBuffer::zeros(element, elements);
             let values = buffer.reals_mut().iter_mut().zip(reals.iter().cycle());
             values.for_each(|(value, drawn)| *value = *drawn);

@@ -1,6 +1,6 @@
 // gradient_norm, second pass: the norm of all gradients, and the factor that scales them.
-// clip_scale[0] = min(1, MAX_NORM / (norm + 1e-6)), norm = sqrt(sum of parts); a norm that is not finite is written to
-// loss[step].
+// clip_scale[0] = min(1, MAX_NORM / (norm + 1e-6)), norm = sqrt(sum of parts), and what follows from it, as the appended file
+// says.
 // An invocation owns every 64th part; the one workgroup owns them all.
 // Defined in src/ops/optimizer/gradient_norm.rs.
 
@@ -32,13 +32,9 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
     if (invocation != 0u) {
         return;
     }
-    let norm = sqrt(sums[0]);
-    clip_scale[0] = min(1.0, MAX_NORM / (norm + 1e-6));
-    let now = step[0];
-    if (now >= STEPS) {
-        return;
-    }
-    if (!is_finite(norm) && is_finite(loss[now])) {
-        loss[now] = norm;
-    }
+    conclude(sqrt(sums[0]));
+}
+
+fn clipping(norm: f32) -> f32 {
+    return min(1.0, MAX_NORM / (norm + 1e-6));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-use crate::ops::{Element, HostBuffer, Op, Operand};
+use crate::ops::{HostBuffer, Op, Operand};
 use crate::plan::{BufferId, Executor, Plan, Prepared, Role, Step, Workbench};
 use crate::{Result, host_memory};
 
@@ -70,9 +70,9 @@ impl Rotation {
             .collect();
         let first = op();
         let (what, operands) = (first.name(), first.operands());
-        let is_input = |operand: &&Operand| operand.access.reads() && operand.element == Element::Real;
+        let is_input = |operand: &&Operand| operand.access.reads() && operand.element.is_real();
         let inputs = operands.iter().filter(is_input);
-        let inputs: u64 = inputs.map(|operand| Element::Real.bytes(operand.shape.elements())).sum();
+        let inputs: u64 = inputs.map(|operand| operand.element.bytes(operand.shape.elements())).sum();
         plans.iter().try_for_each(|plan| executor.check(plan))?;
         let all: Vec<&Plan> = plans.iter().map(Arc::as_ref).collect();
         host_memory::check(what, executor.host_bytes(&all) + inputs, ADVICE)?;

@@ -123,7 +123,8 @@ impl Adapter {
             required_features: self.adapter.features()
                 & (wgpu::Features::TIMESTAMP_QUERY
                     | wgpu::Features::PIPELINE_CACHE
-                    | wgpu::Features::SUBGROUP),
+                    | wgpu::Features::SUBGROUP
+                    | wgpu::Features::SHADER_F16),
             required_limits: self.adapter.limits(),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()

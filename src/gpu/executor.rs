@@ -218,7 +218,8 @@ impl GpuExecutor {
         table: &Slice,
         buffers: &[Option<Slice>],
     ) -> Vec<Dispatch> {
-        to_device(&self.context.queue, table, &HostBuffer::index(late.table.rows.clone()));
+        let rows = HostBuffer::index(late.table.rows.clone());
+        to_device(&self.context.queue, table, Element::Index, &rows);
         let results: Vec<&Slice> =
             late.results.iter().filter_map(|id| buffers[id.index()].as_ref()).collect();
         let [slices, results] =
@@ -328,6 +329,10 @@ impl Executor for GpuExecutor {
         self.context.max_buffer_bytes()
     }
 
+    fn stores_halves(&self) -> bool {
+        self.adapter.features().contains(&("f16", true))
+    }
+
     fn check(&self, plan: &Plan) -> Result<()> {
         let arena_of = plan.arena_of_buffers();
         self.check_sizes(plan.buffers.iter().zip(arena_of).map(|(buffer, arena)| {
@@ -412,9 +417,10 @@ impl Executor for GpuExecutor {
     fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {
         let PreparedPlan { plan, buffers, .. } = &self.plans[prepared.0];
         plan.check_content(buffer, data)?;
+        let element = plan.buffer(buffer).element;
         // A buffer that no step uses has no memory, and its content is not needed.
         if let Some(buffer) = &buffers[buffer.index()] {
-            to_device(&self.context.queue, buffer, data);
+            to_device(&self.context.queue, buffer, element, data);
         }
         self.context.check_fault("writing a buffer")
     }
@@ -592,7 +598,7 @@ mod tests {
                 Element::Real if spec.role == Role::Parameter => {
                     HostBuffer::real((0..elements).map(|_| generator.random_range(-0.3..0.3)).collect())
                 }
-                Element::Real => HostBuffer::real(vec![0.01; elements]),
+                Element::Real | Element::Half => HostBuffer::real(vec![0.01; elements]),
                 Element::Index => HostBuffer::zeros(Element::Index, elements),
             };
             if spec.role.is_persistent() {

@@ -3,16 +3,25 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use half::f16;
+
 use super::context::Context;
 use super::slice::Slice;
 use crate::ops::{Element, HostBuffer};
 use crate::plan::Pending;
 use crate::{Error, Result};
 
-/// Writes a buffer's content in the device's format: 32-bit words.
-pub fn to_device(queue: &wgpu::Queue, slice: &Slice, data: &HostBuffer<f32>) {
+/// Writes a buffer's content in the device's format, 32-bit words, with elements of this type.
+pub fn to_device(queue: &wgpu::Queue, slice: &Slice, element: Element, data: &HostBuffer<f32>) {
     let Slice { buffer, offset, .. } = slice;
-    match data.element() {
+    match element {
+        Element::Half => {
+            let halves = data.reals().iter().map(|&value| f16::from_f32(value));
+            // Copies consist of whole words.
+            let padding = (data.len() % 2 == 1).then_some(f16::ZERO);
+            let words: Vec<f16> = halves.chain(padding).collect();
+            queue.write_buffer(buffer, *offset, bytemuck::cast_slice(&words));
+        }
         Element::Real => queue.write_buffer(buffer, *offset, bytemuck::cast_slice(data.reals())),
         Element::Index => queue.write_buffer(buffer, *offset, bytemuck::cast_slice(data.indices())),
         Element::Byte => {
@@ -93,6 +102,12 @@ impl Pending for Download {
         let view = self.staging.get_mapped_range(..).map_err(|error| self.failed(error))?;
         Ok(match self.element {
             Element::Real => HostBuffer::real(bytemuck::pod_collect_to_vec(&view)),
+            Element::Half => {
+                let halves = view.chunks_exact(size_of::<f16>()).take(self.elements);
+                HostBuffer::real(
+                    halves.map(|bytes| f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()).collect(),
+                )
+            }
             Element::Index => HostBuffer::index(bytemuck::pod_collect_to_vec(&view)),
             Element::Byte => HostBuffer::byte(view[..self.elements].to_vec()),
         })

@@ -6,6 +6,15 @@ use crate::ops::{CpuForm, Op};
 /// Runs plans on all cores of the CPU, in f32, without any driver.
 pub type CpuExecutor = HostExecutor<f32>;
 
+impl CpuExecutor {
+    /// The same executor, which trains in [mixed precision](crate::train::Precision::Mixed) where that is asked for: it rounds
+    /// as a device does that stores halves, without saving memory or time. This shows on any machine how a network learns so.
+    pub fn with_halves(mut self) -> Self {
+        self.halves = true;
+        self
+    }
+}
+
 impl Arithmetic for f32 {
     fn device_name() -> String {
         match rayon::current_num_threads() {

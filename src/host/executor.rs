@@ -38,6 +38,8 @@ pub struct HostExecutor<T> {
     persistent: HashMap<String, usize>,
     plans: Vec<PreparedPlan>,
     preferred: Option<String>,
+    // Whether it does as if it stored halves.
+    pub(super) halves: bool,
     // Holds the operands of the step that runs, and is empty between steps; kept so that it is not allocated for every
     // step.
     operands: Vec<HostBuffer<T>>,
@@ -60,6 +62,7 @@ impl<T: Arithmetic> HostExecutor<T> {
             persistent: HashMap::new(),
             plans: Vec::new(),
             preferred: None,
+            halves: false,
             operands: Vec::new(),
         }
     }
@@ -82,7 +85,7 @@ impl<T: Arithmetic> HostExecutor<T> {
     /// Bytes of host memory for this number of elements.
     fn bytes(element: Element, elements: usize) -> u64 {
         match element {
-            Element::Real => size_of::<T>() as u64 * elements as u64,
+            Element::Real | Element::Half => size_of::<T>() as u64 * elements as u64,
             _ => element.bytes(elements),
         }
     }
@@ -132,6 +135,10 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
 
     fn max_buffer_bytes(&self) -> u64 {
         u64::MAX
+    }
+
+    fn stores_halves(&self) -> bool {
+        self.halves
     }
 
     fn host_bytes(&self, plans: &[&Plan]) -> u64 {
@@ -216,7 +223,7 @@ impl<T: Arithmetic> Executor for HostExecutor<T> {
     }
 
     fn clear(&mut self) {
-        *self = Self { preferred: self.preferred.take(), ..Self::new() };
+        *self = Self { preferred: self.preferred.take(), halves: self.halves, ..Self::new() };
     }
 
     fn read_exact(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Vec<f64>> {

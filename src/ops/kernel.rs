@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::cost::{Cost, CostClass};
+use super::halves::in_halves;
 
 /// A way to run an operation on the GPU: its kernel calls in order, and the scratch buffers they need.
 #[derive(Clone, Debug, PartialEq)]
@@ -336,7 +337,7 @@ impl Binding {
 
 /// A kernel's WGSL: whole files one after another, then `const` lines for the sizes for which WGSL does not accept
 /// overrides. Nothing precedes the first file, so that its line numbers in messages are correct.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Source {
     /// The first file, below `shaders/`: the kernel's name.
     pub name: &'static str,
@@ -344,6 +345,8 @@ pub struct Source {
     pub files: Vec<&'static str>,
     /// Sizes of register tiles and similar constants.
     pub sizes: Vec<(&'static str, u32)>,
+    /// Numbers of the bindings whose arrays hold halves; the files are written for reals.
+    pub halves: Vec<u32>,
 }
 
 impl Source {
@@ -359,7 +362,11 @@ impl Source {
         for (name, value) in &self.sizes {
             writeln!(text, "const {name}: u32 = {value}u;").expect("writing to a string");
         }
-        text
+        if self.halves.is_empty() {
+            return text;
+        }
+        let size = |name: &str| self.sizes.iter().find(|size| size.0 == name).map(|size| size.1);
+        in_halves(&text, &self.halves, size)
     }
 }
 
@@ -372,7 +379,7 @@ macro_rules! shader {
                 include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $first)),
                 $(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $more)),)*
             ],
-            sizes: vec![],
+            ..Default::default()
         }
     };
 }
@@ -383,7 +390,7 @@ mod tests {
     use super::*;
 
     fn call(workgroups: [u32; 3]) -> KernelCall {
-        let source = Source { name: "test", files: vec![], sizes: vec![] };
+        let source = Source { name: "test", ..Source::default() };
         let constants = vec![("ELEMENTS", 7u32.into()), FROM_THE_FIRST_WORKGROUP];
         KernelCall { source, constants, bindings: vec![], workgroups }
     }

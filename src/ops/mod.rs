@@ -12,6 +12,7 @@ pub mod dense;
 pub mod dropout;
 mod epilogue;
 mod gemm;
+pub mod halves;
 pub mod kernel;
 pub mod loss;
 pub mod multiply;

@@ -61,6 +61,12 @@ pub trait Op: Any + Debug + Send + Sync {
         self.implementations(device).pop().expect("an operation has an implementation")
     }
 
+    /// Whether this `operand` may be stored as [halves](super::halves) where the precision is mixed. Sums, statistics and
+    /// what the loss reads and writes may not.
+    fn takes_halves(&self, _operand: usize) -> bool {
+        true
+    }
+
     /// The operation as a function of each value of this `operand`, if it is nothing else: an operation that writes the
     /// tensor may then apply the function before it stores the values.
     fn as_epilogue(&self, _operand: usize) -> Option<Valuewise<Epilogue>> {
@@ -256,6 +262,8 @@ impl Precision {
 pub enum Element {
     /// A real number: f32 on devices, f64 in the reference.
     Real,
+    /// A real number as a half (f16) in device memory; among the reals in host memory.
+    Half,
     /// An unsigned 32-bit integer: a label, a row, a step.
     Index,
     /// A byte; four to a 32-bit word on the GPU, the first in the low bits.
@@ -267,8 +275,19 @@ impl Element {
     pub fn bytes(self, elements: usize) -> u64 {
         match self {
             Element::Real | Element::Index => 4 * elements as u64,
+            Element::Half => 4 * elements.div_ceil(2) as u64,
             Element::Byte => 4 * elements.div_ceil(4) as u64,
         }
+    }
+
+    /// Whether its values are reals.
+    pub fn is_real(self) -> bool {
+        matches!(self, Element::Real | Element::Half)
+    }
+
+    /// The type of such elements in host memory.
+    pub fn in_host_memory(self) -> Element {
+        if self.is_real() { Element::Real } else { self }
     }
 }
 
@@ -408,7 +427,7 @@ impl<T: Clone + Default> HostBuffer<T> {
             Ok(values)
         }
         Ok(match element {
-            Element::Real => {
+            Element::Real | Element::Half => {
                 let needed = elements.saturating_add(host_memory::alignment_elements::<T>());
                 let values: Vec<T> = filled(what, needed)?;
                 let start = host_memory::aligned_start(&values, elements);
@@ -467,7 +486,7 @@ impl<T> HostBuffer<T> {
         self.elements = elements;
     }
 
-    /// What its elements are.
+    /// What its elements are: reals, though a device may hold them as halves.
     pub fn element(&self) -> Element {
         match self.values {
             Values::Real(_) => Element::Real,
@@ -562,7 +581,7 @@ impl<T> HostBuffer<T> {
             Ok(result)
         }
         Ok(match self.element() {
-            Element::Real => HostBuffer::real(mapped(what, self.reals(), convert)?),
+            Element::Real | Element::Half => HostBuffer::real(mapped(what, self.reals(), convert)?),
             Element::Index => HostBuffer::index(mapped(what, self.indices(), |&index| index)?),
             Element::Byte => HostBuffer::byte(mapped(what, self.bytes(), |&byte| byte)?),
         })

@@ -21,6 +21,11 @@ pub trait Executor {
     /// The largest number of bytes of one buffer.
     fn max_buffer_bytes(&self) -> u64;
 
+    /// Whether it holds [halves](Plan::in_halves) in half the memory of reals.
+    fn stores_halves(&self) -> bool {
+        false
+    }
+
     /// Checks that the buffers of a plan fit the device, as far as that is known before implementations are chosen:
     /// nothing is measured, compiled or allocated. [`Executor::prepare`] makes this check too.
     ///

@@ -35,7 +35,17 @@ impl Plan {
     /// [`Prologues::Nowhere`]; `prologues` also selects which gradients of activations are fused with the steps that read
     /// them. Nor is the gradient of a bias a step, unless it is that: the step that computes the weight's gradient computes it too,
     /// and the step of a convolution normalises what it computes, if that is to be done with the statistics of the batch.
-    pub fn fused(mut self, prologues: Prologues) -> Plan {
+    pub fn fused(self, prologues: Prologues) -> Plan {
+        self.fused_as(prologues, true)
+    }
+
+    /// The same plan in fewer steps, and [in halves](Plan::in_halves). Convolutions do not normalise what they compute: the
+    /// statistics would be those of the values before they are rounded.
+    pub fn fused_in_halves(self, prologues: Prologues) -> Plan {
+        self.fused_as(prologues, false).in_halves()
+    }
+
+    fn fused_as(mut self, prologues: Prologues, normalises: bool) -> Plan {
         let [forward, backward, update] =
             [&mut self.forward, &mut self.backward, &mut self.update].map(std::mem::take);
         let backward_from = forward.len();
@@ -62,7 +72,7 @@ impl Plan {
             // What is computed again need not be stored.
             fusion.take_over_epilogues(&forward);
             // A step takes in what is complete.
-            for number in forward.clone() {
+            for number in forward.clone().filter(|_| normalises) {
                 while fusion.take_in(number, &forward) {}
             }
         }

@@ -2,6 +2,7 @@
 
 mod executor;
 mod fuse;
+mod halves;
 mod lower;
 mod memory;
 mod site;
@@ -9,6 +10,7 @@ mod workbench;
 
 pub use executor::{Executor, Pending, Prepared};
 pub use fuse::Prologues;
+pub(crate) use lower::CLIP_SCALE;
 pub use lower::{
     AugmentOptions, DataParts, EvaluateOptions, ExplainPlan, LossOptions, Question, TrainOptions,
     evaluate_plan, explain_plan, inspect_plan, predict_plan, train_plan,
@@ -219,8 +221,9 @@ impl Plan {
     /// [`Error::Invalid`] when it differs in number or kind of elements.
     pub fn check_content(&self, id: BufferId, data: &HostBuffer<f32>) -> Result<()> {
         let spec = self.buffer(id);
-        if (data.len(), data.element()) != (spec.shape.elements(), spec.element) {
-            let expected = format!("{} elements of kind {:?}", spec.shape.elements(), spec.element);
+        let wanted = spec.element.in_host_memory();
+        if (data.len(), data.element()) != (spec.shape.elements(), wanted) {
+            let expected = format!("{} elements of kind {wanted:?}", spec.shape.elements());
             return Err(Error::invalid(
                 &spec.name,
                 expected,

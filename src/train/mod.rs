@@ -31,7 +31,7 @@ pub use recipe::{RECIPES, Recipe};
 pub use recorder::{Recorder, TestFigures, metrics};
 pub use run_folder::{RunConfig, RunFolder};
 pub use schedule::Schedule;
-pub use settings::{ClassWeights, FreezeAfter, TrainSettings};
+pub use settings::{ClassWeights, FreezeAfter, Precision, TrainSettings};
 pub use snapshots::{Snapshot, Watch};
 pub use state::{Basis, Best, Checkpoint, TrainState};
 pub use trainer::{EpochReport, Progress, Trainer};

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::network::{Network, Weights};
-use crate::ops::Element;
 use crate::plan::{EvaluateOptions, Executor, Mode, Role, inspect_plan};
 
 /// Repeats the forward pass of the step that went bad, in the same mode, with every buffer kept, and names the first
@@ -25,7 +24,7 @@ pub fn find(
     let activations = plan.with_role(Role::Activation);
     for buffer in parameters.into_iter().chain(activations) {
         let spec = plan.buffer(buffer);
-        if spec.element != Element::Real {
+        if !spec.element.is_real() {
             continue;
         }
         if let Some(place) = described(&spec.name, executor.read(prepared, buffer)?.reals()) {

@@ -21,6 +21,9 @@ pub struct TrainSettings {
     pub epochs: usize,
     /// Images in a batch.
     pub batch_size: usize,
+    /// How outputs of layers and their gradients are stored.
+    #[serde(skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
     /// Seed of the initial weights and of every epoch's order.
     pub seed: u64,
     /// The learning rate, which the schedule's factor multiplies.
@@ -55,6 +58,42 @@ pub struct TrainSettings {
     pub schedule: Schedule,
     /// Weight decay and learning-rate factor of each group of parameters.
     pub groups: Groups,
+}
+
+/// How outputs of layers and their gradients are stored in training. Everything is computed in f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// In f32.
+    #[default]
+    F32,
+    /// In f16, in half the memory, where the device supports that: [`Plan::in_halves`](crate::plan::Plan::in_halves). The loss
+    /// is [scaled](crate::ops::loss::LOSS_SCALE), so that small gradients are not lost. Parameters, their gradients, statistics
+    /// and evaluations stay in f32.
+    Mixed,
+}
+
+impl Precision {
+    /// The names.
+    pub const NAMES: [&'static str; 2] = ["f32", "mixed"];
+
+    fn is_f32(&self) -> bool {
+        *self == Precision::F32
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::Invalid`] for another name.
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "f32" => Ok(Precision::F32),
+            "mixed" => Ok(Precision::Mixed),
+            _ => Err(Error::invalid("precision", "f32 or mixed", text)),
+        }
+    }
 }
 
 /// Variables that are trained in the first epochs alone, and then keep their values. As text: `3:conv1.bias,conv2.*`.
@@ -132,6 +171,7 @@ impl Default for TrainSettings {
         TrainSettings {
             epochs: 5,
             batch_size: 64,
+            precision: Precision::F32,
             seed: 0,
             learning_rate: 0.02,
             clip_norm: None,
@@ -188,7 +228,11 @@ impl TrainSettings {
 
     /// Options of the loss of a step.
     pub(super) fn loss(&self) -> LossOptions {
-        LossOptions { smoothing: self.label_smoothing, class_weights: self.class_weights.is_some() }
+        LossOptions {
+            smoothing: self.label_smoothing,
+            class_weights: self.class_weights.is_some(),
+            scaled: self.precision == Precision::Mixed,
+        }
     }
 
     /// Options of the update of a step.

@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 
 use crate::Result;
 use crate::network::{Layer, Network, Variable};
-use crate::plan::{Executor, Pending, Plan, Prepared};
+use crate::ops::loss::LOSS_SCALE;
+use crate::plan::{CLIP_SCALE, Executor, Pending, Plan, Prepared};
+
+/// What the names of gradients end with.
+const GRADIENT: &str = ".grad";
 
 /// What the buffers of a training plan held between two steps, in the plan's layouts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// Steps trained since the start of the training.
     pub step: u64,
-    /// By the name of the buffer: `conv1.weight`, `conv1.weight.grad`.
+    /// By the name of the buffer: `conv1.weight`, `conv1.weight.grad`. Gradients that the scale of a loss has multiplied are
+    /// those that the update takes; zeros, if the step was left out.
     pub values: BTreeMap<String, Vec<f32>>,
 }
 
@@ -70,7 +75,8 @@ impl Watch {
             self.filters.iter().filter(|name| is_shown && !names.contains(name)).cloned().collect::<Vec<_>>(),
         );
         if done == steps || is_shown {
-            names.extend(names.clone().iter().map(|name| format!("{name}.grad")));
+            names.extend(names.clone().iter().map(|name| format!("{name}{GRADIENT}")));
+            names.extend(plan.find(LOSS_SCALE).map(|_| CLIP_SCALE.into()));
         }
         for name in names {
             // What is not trained has no gradient.
@@ -93,6 +99,13 @@ impl Requests {
                     last.values.insert(name, values);
                 }
                 _ => snapshots.push(Snapshot { step, values: BTreeMap::from([(name, values)]) }),
+            }
+        }
+        for Snapshot { values, .. } in &mut snapshots {
+            let Some(scale) = values.remove(CLIP_SCALE) else { continue };
+            let gradients = values.iter_mut().filter(|(name, _)| name.ends_with(GRADIENT));
+            for value in gradients.flat_map(|(_, gradient)| gradient) {
+                *value = if scale[0] == 0.0 { 0.0 } else { scale[0] * *value };
             }
         }
         Ok(snapshots)

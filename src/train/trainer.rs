@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::evaluate::{Evaluation, Evaluator};
-use super::settings::TrainSettings;
+use super::settings::{Precision, TrainSettings};
 use super::snapshots::{Requests, Snapshot, Watch};
 use super::state::TrainState;
 use super::{feed, nonfinite};
 use crate::data::{DataSplits, Dataset, HeldOut, Normalisation};
 use crate::network::{Network, Variable, Weights};
+use crate::ops::loss::{FIRST_LOSS_SCALE, LOSS_SCALE};
 use crate::ops::optimizer::{AVERAGE, UpdateOptions};
 use crate::ops::{Element, HostBuffer};
 use crate::plan::{
@@ -110,7 +111,7 @@ impl Trainer {
     ) -> Result<Self> {
         let network = settings.frozen(network)?;
         let options = Self::options(executor.as_ref(), &network, data, &settings)?;
-        let plan = Arc::new(train_plan(&network, &options)?.fused(Prologues::WhereTheyPay));
+        let plan = Arc::new(Self::training_plan(&network, &options)?);
         Self::check_memory(executor.as_ref(), &network, data, &settings, &plan)?;
         let normalisation = data.preprocessing.normalisation.clone();
         let prepared = executor.prepare(plan.clone())?;
@@ -143,6 +144,9 @@ impl Trainer {
             let weights = weights.of(&data.train)?;
             trainer.write("train/class_weights", HostBuffer::real(weights))?;
         }
+        if trainer.options.loss.scaled {
+            trainer.write(LOSS_SCALE, HostBuffer::real(FIRST_LOSS_SCALE.into()))?;
+        }
         let mut initial = trainer.network.initial_weights(trainer.settings.seed)?;
         feed::fit(&trainer.network, &mut initial, &data.train, &trainer.normalisation)?;
         trainer.set_weights(&initial)?;
@@ -172,13 +176,24 @@ impl Trainer {
             return Err(Error::invalid("data", "test or validation images", "none"));
         }
         let batch_size = settings.batch_size;
+        let mut loss = settings.loss();
+        loss.scaled &= executor.stores_halves();
         Ok(TrainOptions {
             batch_size,
             steps: data.train.len() / batch_size,
             data: feed::split("train", &data.train, executor.max_buffer_bytes()),
-            loss: settings.loss(),
+            loss,
             update: settings.update(),
             augment: settings.augment.options(),
+        })
+    }
+
+    /// The plan of a step, with halves if their gradients are scaled.
+    fn training_plan(network: &Network, options: &TrainOptions) -> Result<Plan> {
+        let plan = train_plan(network, options)?;
+        Ok(match options.loss.scaled {
+            true => plan.fused_in_halves(Prologues::WhereTheyPay),
+            false => plan.fused(Prologues::WhereTheyPay),
         })
     }
 
@@ -214,7 +229,7 @@ impl Trainer {
     ) -> Result<Memory> {
         let network = &settings.frozen(network.clone())?;
         let options = Self::options(executor, network, data, settings)?;
-        let training = executor.memory(&train_plan(network, &options)?.fused(Prologues::WhereTheyPay));
+        let training = executor.memory(&Self::training_plan(network, &options)?);
         Self::evaluated(data).try_fold(training, |sum, set| {
             let evaluation = Evaluator::memory(executor, network, set, settings.batch_size)?;
             // Training and evaluation share the parameters.
@@ -225,6 +240,11 @@ impl Trainer {
     /// How the network is trained.
     pub fn settings(&self) -> &TrainSettings {
         &self.settings
+    }
+
+    /// The precision of the training: that of its settings, if the device supports it.
+    pub fn precision(&self) -> Precision {
+        if self.options.loss.scaled { Precision::Mixed } else { Precision::F32 }
     }
 
     /// The network.
@@ -413,6 +433,7 @@ impl Trainer {
             states.map(|state| format!("{}.{state}", variable.name)).collect::<Vec<_>>()
         };
         let names = variables.chain(self.network.variables().flat_map(of_variable));
+        let names = names.chain([LOSS_SCALE.into()]);
         names.filter_map(|name| self.plan.find(&name).map(|buffer| (name, buffer))).collect()
     }
 
@@ -537,6 +558,10 @@ impl Trainer {
             place => place?,
         };
         let what = format!("step {}", self.steps_done());
-        Ok(Error::NotFinite { what, loss, place: format!("{place}; {ADVICE}") })
+        let more = match self.precision() {
+            Precision::F32 => "",
+            Precision::Mixed => " in f32 (f16 ends at 65504: --precision f32 may help)",
+        };
+        Ok(Error::NotFinite { what, loss, place: format!("{place}{more}; {ADVICE}") })
     }
 }

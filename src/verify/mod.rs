@@ -17,6 +17,7 @@ use std::sync::Arc;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
+use crate::ops::halves::{rounding_of, to_half};
 use crate::ops::{Element, HostBuffer, Op, Operand, Operands};
 use crate::plan::{BufferId, Executor, Plan, Workbench};
 use crate::{Result, host_memory};
@@ -112,7 +113,7 @@ impl Trial {
         }
         let operands = op.operands();
         let bound = |(number, operand): (usize, &Operand)| match data {
-            Data::Reals if operand.element == Element::Real && operand.access.writes() => {
+            Data::Reals if operand.element.is_real() && operand.access.writes() => {
                 op.precision_of(number).bound()
             }
             _ => 0.0,
@@ -194,15 +195,15 @@ impl Trial {
         for (((operand, bound), expected), found) in operands.zip(&self.expected).zip(found) {
             let values = |buffer: &HostBuffer<f64>| -> Vec<f64> {
                 match buffer.element() {
-                    Element::Real => buffer.reals().to_vec(),
+                    Element::Real | Element::Half => buffer.reals().to_vec(),
                     Element::Index => buffer.indices().iter().map(|&value| value.into()).collect(),
                     Element::Byte => buffer.bytes().iter().map(|&value| value.into()).collect(),
                 }
             };
-            let bound = times * bound;
             let found = values(&found.map_reals(|&value| value.into()));
             for (index, (expected, found)) in values(expected).into_iter().zip(found).enumerate() {
                 let difference = (expected - found).abs();
+                let bound = times * bound + rounding_of(operand, expected);
                 // Written so that a NaN on either side fails.
                 if !(difference <= bound && found.is_finite()) {
                     let (op, operand) = (self.plan.forward[0].op.name(), operand.name);
@@ -218,7 +219,7 @@ impl Trial {
     pub fn nonzero(&self) -> (usize, usize) {
         let written = self.operands.iter().zip(&self.expected);
         let reals: Vec<f64> = written
-            .filter(|(operand, _)| operand.element == Element::Real && operand.access.writes())
+            .filter(|(operand, _)| operand.element.is_real() && operand.access.writes())
             .flat_map(|(_, expected)| expected.reals().iter().copied())
             .collect();
         (reals.iter().filter(|&&value| value != 0.0).count(), reals.len())
@@ -244,14 +245,18 @@ impl Trial {
 fn fill(operand: &Operand, data: Data, rng: &mut ChaCha8Rng) -> HostBuffer<f64> {
     let elements = operand.shape.elements();
     match (operand.element, operand.access.reads()) {
-        (Element::Real, false) => HostBuffer::real(vec![f64::NAN; elements]),
-        (Element::Real, true) => HostBuffer::real(
+        (Element::Real | Element::Half, false) => HostBuffer::real(vec![f64::NAN; elements]),
+        (Element::Real | Element::Half, true) => HostBuffer::real(
             (0..elements)
                 .map(|_| match data {
                     Data::Integers => f64::from(rng.random_range(-2i32..=2)),
-                    Data::Reals => f64::from(rng.random_range(-1.0f32..=1.0)),
+                    Data::Reals => rng.random_range(-1.0f32..=1.0).into(),
                 })
-                .map(|value: f64| if operand.without_sign { value.abs() } else { value })
+                .map(|value: f64| match operand.element {
+                    Element::Half => to_half(value as f32).into(),
+                    _ => value,
+                })
+                .map(|value| if operand.without_sign { value.abs() } else { value })
                 .collect(),
         ),
         (Element::Index, false) => HostBuffer::index(vec![u32::MAX; elements]),

@@ -38,7 +38,9 @@ impl Stored {
             (outer * channels + channel) * positions + position
         });
         match self.values.element() {
-            Element::Real => HostBuffer::real(order.map(|index| self.values.reals()[index]).collect()),
+            Element::Real | Element::Half => {
+                HostBuffer::real(order.map(|index| self.values.reals()[index]).collect())
+            }
             Element::Index => HostBuffer::index(order.map(|index| self.values.indices()[index]).collect()),
             Element::Byte => HostBuffer::byte(order.map(|index| self.values.bytes()[index]).collect()),
         }

@@ -10,7 +10,7 @@ use wgconv::files::CacheFolder;
 use wgconv::network::{self, Network};
 use wgconv::plan::{Executor, Memory};
 use wgconv::report::summary;
-use wgconv::train::{Basis, Recipe, RunConfig, TrainSettings, Trainer};
+use wgconv::train::{Basis, Precision, Recipe, RunConfig, TrainSettings, Trainer};
 use wgconv::{Error, Result};
 
 use self::data::DataOptions;
@@ -114,6 +114,13 @@ impl JobOptions {
         let memory = Trainer::memory(executor.as_ref(), network, data, settings)?;
         let output = self.output;
         output.say(format_args!("device: {reason}"))?;
+        if settings.precision == Precision::Mixed {
+            let precision = match executor.stores_halves() {
+                true => "mixed, outputs of layers and their gradients in f16",
+                false => "f32, since this device stores no f16",
+            };
+            output.say(format_args!("precision: {precision}"))?;
+        }
         output.say(format_args!("data: {}", described(data)))?;
         for note in &data.notes {
             output.say(format_args!("note: {note}"))?;

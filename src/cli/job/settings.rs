@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use toml::{Table, Value};
 use wgconv::ops::optimizer::{Groups, Optimizer};
-use wgconv::train::{Augmentation, ClassWeights, FreezeAfter, Lookahead, Schedule, TrainSettings};
+use wgconv::train::{Augmentation, ClassWeights, FreezeAfter, Lookahead, Precision, Schedule, TrainSettings};
 use wgconv::{Error, Result};
 
 /// How to train. An option without a value is that of [`TrainSettings::default`], or of the run that is resumed.
@@ -18,6 +18,9 @@ pub struct SettingsOptions {
     /// Images in a batch [default: 64, or all if there are fewer]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
+    /// How outputs of layers and their gradients are stored: in f32, or in f16 on GPUs that support it [default: f32]
+    #[arg(long, value_name = "NAME", value_parser = precisions())]
+    precision: Option<Precision>,
     /// Rule that turns gradients into steps [default: sgd]
     #[arg(long, value_name = "NAME", value_parser = optimizers())]
     optimizer: Option<Optimizer>,
@@ -86,6 +89,10 @@ fn pair(text: &str) -> std::result::Result<[f64; 2], String> {
     numbers.ok_or_else(|| "expected two numbers with a comma between them, such as 0.9,0.99".into())
 }
 
+fn precisions() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::NAMES).map(|name| name.parse().expect("one of the names"))
+}
+
 fn optimizers() -> impl TypedValueParser<Value = Optimizer> {
     let names: Vec<&'static str> = Optimizer::all().iter().map(|optimizer| optimizer.name()).collect();
     PossibleValuesParser::new(names).map(|name| name.parse().expect("one of the names"))
@@ -110,6 +117,7 @@ impl SettingsOptions {
         let settings = TrainSettings {
             epochs: self.epochs.map_or(base.epochs, |epochs| epochs as usize),
             batch_size: self.batch_size.unwrap_or(base.batch_size),
+            precision: self.precision.unwrap_or(base.precision),
             seed: self.seed.unwrap_or(base.seed),
             learning_rate: self.learning_rate.unwrap_or(usual_rate),
             clip_norm: self.clip_norm.or(base.clip_norm),

@@ -12,15 +12,18 @@ use super::schedule::{Lab, Subject, Trouble};
 use crate::gpu::clock::Clock;
 use crate::gpu::context::Context;
 use crate::gpu::pipeline::Pipelines;
+use crate::gpu::slice::Slice;
 use crate::gpu::submission::{Dispatch, longest_time};
-use crate::gpu::transfer::Download;
+use crate::gpu::transfer::{Download, to_device};
+use crate::ops::halves::{rounding_of, to_half};
 use crate::ops::kernel::{Binding, Implementation};
-use crate::ops::{Access, Element, Operand};
+use crate::ops::{Access, Element, HostBuffer, Operand};
 use crate::plan::Pending;
 use crate::verify::Mismatch;
 
-/// The largest number of random numbers before they repeat: a prime, so that they do not align with a tensor's rows.
-const MOST_RANDOM: usize = 4_194_301;
+/// The largest number of random numbers before they repeat: twice a prime, so that they do not align with a tensor's rows,
+/// and that blocks of halves are whole words.
+const MOST_RANDOM: usize = 2 * 2_097_143;
 
 /// Number of random numbers from one seed.
 const CHUNK: usize = 1 << 16;
@@ -37,10 +40,17 @@ pub struct DeviceLab<'a> {
     /// Number of elements of a block of numbers.
     block_elements: usize,
     /// Random numbers for the operand of each position, on the device and on the host.
-    random: HashMap<(usize, bool), (wgpu::Buffer, Vec<f32>)>,
-    /// A block of NaN, so that missing elements show.
-    poison: Option<wgpu::Buffer>,
+    random: HashMap<Drawn, (wgpu::Buffer, Vec<f32>)>,
+    /// A block of NaN of each type, so that missing elements show.
+    poison: HashMap<Element, wgpu::Buffer>,
     bench: Bench,
+}
+
+/// What random numbers depend on: an operand's position and type, and whether it has a sign.
+type Drawn = (usize, Element, bool);
+
+fn drawn(position: usize, operand: &Operand) -> Drawn {
+    (position, operand.element, operand.without_sign)
 }
 
 /// The buffers and launches of one subject.
@@ -71,7 +81,7 @@ impl<'a> DeviceLab<'a> {
             start,
             block_elements,
             random: HashMap::new(),
-            poison: None,
+            poison: HashMap::new(),
             bench: Bench::default(),
         }
     }
@@ -91,41 +101,51 @@ impl<'a> DeviceLab<'a> {
         }
     }
 
-    fn create_buffer(&self, elements: usize) -> Result<wgpu::Buffer, Trouble> {
-        if Element::Real.bytes(elements) > self.context.max_buffer_bytes() {
+    fn create_buffer(&self, element: Element, elements: usize) -> Result<wgpu::Buffer, Trouble> {
+        if element.bytes(elements) > self.context.max_buffer_bytes() {
             return Err(Trouble::Memory);
         }
-        Ok(self.context.create_buffer("tuning", Element::Real, elements))
+        Ok(self.context.create_buffer("tuning", element, elements))
     }
 
-    fn block(&self, values: &[f32]) -> Result<wgpu::Buffer, Trouble> {
-        let block = self.create_buffer(values.len())?;
-        self.context.queue.write_buffer(&block, 0, bytemuck::cast_slice(values));
+    fn block(&self, element: Element, values: &[f32]) -> Result<wgpu::Buffer, Trouble> {
+        let block = self.create_buffer(element, values.len())?;
+        let bytes = block.size();
+        to_device(
+            &self.context.queue,
+            &Slice::first(block.clone(), bytes),
+            element,
+            &HostBuffer::real(values.to_vec()),
+        );
         Ok(block)
     }
 
     /// Fills the operand of this position: with random numbers if it is read, otherwise with NaN.
     fn fill(&mut self, position: usize, operand: &Operand) -> Result<(), Trouble> {
-        let drawn = (position, operand.without_sign);
+        let (drawn, element) = (drawn(position, operand), operand.element);
         if operand.access.reads() && !self.random.contains_key(&drawn) {
             let mut values = random(position, self.block_elements);
             if operand.without_sign {
                 values.iter_mut().for_each(|value| *value = value.abs());
             }
-            self.random.insert(drawn, (self.block(&values)?, values));
+            if element == Element::Half {
+                values.iter_mut().for_each(|value| *value = to_half(*value));
+            }
+            self.random.insert(drawn, (self.block(element, &values)?, values));
         }
-        if !operand.access.reads() && self.poison.is_none() {
-            self.poison = Some(self.block(&vec![f32::NAN; self.block_elements])?);
+        if !operand.access.reads() && !self.poison.contains_key(&element) {
+            let poison = self.block(element, &vec![f32::NAN; self.block_elements])?;
+            self.poison.insert(element, poison);
         }
         let block = match operand.access {
-            Access::Write => self.poison.as_ref().expect("made above"),
+            Access::Write => &self.poison[&element],
             Access::Read | Access::ReadWrite => &self.random[&drawn].0,
         };
         let mut encoder = self.context.device.create_command_encoder(&Default::default());
         let elements = operand.shape.elements();
         for first in (0..elements).step_by(self.block_elements) {
-            let bytes = Element::Real.bytes(self.block_elements.min(elements - first));
-            let offset = Element::Real.bytes(first);
+            let bytes = element.bytes(self.block_elements.min(elements - first));
+            let offset = element.bytes(first);
             encoder.copy_buffer_to_buffer(block, 0, &self.bench.operands[position], offset, bytes);
         }
         self.context.queue.submit([encoder.finish()]);
@@ -149,18 +169,21 @@ impl<'a> DeviceLab<'a> {
         let chosen: &Implementation = &subject.implementations[implementation];
         let dispatches = self.guarded(|lab| {
             let workspace: Result<Vec<wgpu::Buffer>, Trouble> =
-                chosen.workspace.iter().map(|&elements| lab.create_buffer(elements)).collect();
+                chosen.workspace.iter().map(|&elements| lab.create_buffer(Element::Real, elements)).collect();
             let (workspace, operands) = (workspace?, subject.op.operands());
-            let all_of = |buffer, elements| wgpu::BufferBinding {
+            let all_of = |buffer, element: Element, elements| wgpu::BufferBinding {
                 buffer,
                 offset: 0,
-                size: NonZeroU64::new(Element::Real.bytes(elements).max(4)),
+                size: NonZeroU64::new(element.bytes(elements).max(4)),
             };
             let bound = |binding| match binding {
                 Binding::Operand(number) => {
-                    all_of(&lab.bench.operands[number], operands[number].shape.elements())
+                    let Operand { element, shape, .. } = &operands[number];
+                    all_of(&lab.bench.operands[number], *element, shape.elements())
                 }
-                Binding::Workspace(number) => all_of(&workspace[number], chosen.workspace[number]),
+                Binding::Workspace(number) => {
+                    all_of(&workspace[number], Element::Real, chosen.workspace[number])
+                }
                 Binding::Span { .. } => unreachable!("operations on spans are not compared"),
             };
             let seconds = longest_time(&lab.context.profile, subject.op);
@@ -182,7 +205,7 @@ impl<'a> DeviceLab<'a> {
                 let answer = answers.iter().find(|&&(number, _)| number == operand);
                 return f64::from(answer.expect("an answer to each operand").1[index]);
             }
-            let (_, values) = &self.random[&(operand, operands[operand].without_sign)];
+            let (_, values) = &self.random[&drawn(operand, &operands[operand])];
             f64::from(values[index % self.block_elements])
         };
         let amplification = subject.implementations[implementation].amplification;
@@ -195,7 +218,8 @@ impl<'a> DeviceLab<'a> {
                 is_inside
             })?;
             let (expected, found) = (op.define_at(&read, number)?, f64::from(found[index]));
-            let bound = op.precision_of(*operand).bound() * amplification;
+            let bound = op.precision_of(*operand).bound() * amplification
+                + rounding_of(&operands[*operand], expected);
             let is_right = (expected - found).abs() <= bound;
             (!is_right).then_some(Mismatch {
                 op: op.name(),
@@ -225,8 +249,8 @@ impl<'a> DeviceLab<'a> {
         for (number, (operand, buffer)) in written.enumerate() {
             let elements = operand.shape.elements();
             for first in (0..elements).step_by(MOST_READ) {
-                let (offset, count) = (Element::Real.bytes(first), MOST_READ.min(elements - first));
-                let part = Download::start_at(self.context, buffer, offset, Element::Real, count);
+                let (offset, count) = (operand.element.bytes(first), MOST_READ.min(elements - first));
+                let part = Download::start_at(self.context, buffer, offset, operand.element, count);
                 take(operand, number, first, Box::new(part).wait()?.reals())?;
             }
         }
@@ -251,7 +275,7 @@ impl Lab for DeviceLab<'_> {
         self.guarded(|lab| {
             let operands = subject.op.operands();
             for operand in &operands {
-                let buffer = lab.create_buffer(operand.shape.elements())?;
+                let buffer = lab.create_buffer(operand.element, operand.shape.elements())?;
                 lab.bench.operands.push(buffer);
             }
             operands.iter().enumerate().try_for_each(|(position, operand)| lab.fill(position, operand))
@@ -300,11 +324,14 @@ impl Lab for DeviceLab<'_> {
         let written = (0..).zip(subject.op.operands()).filter(|(_, operand)| operand.access.writes());
         let bounds: Vec<f64> = written.map(|(number, _)| subject.op.precision_of(number).bound()).collect();
         let answered = self.answer(subject, implementation, |operand, number, first, found| {
-            let bound = amplification * bounds[number];
             let expected = &expected[number][first..][..found.len()];
             largest = largest.max(largest_difference(expected, found));
+            // Both were rounded.
+            let bound =
+                |expected: f32| amplification * bounds[number] + 2.0 * rounding_of(operand, expected.into());
+            let is_wrong = |(&a, &b): (&f32, &f32)| difference(a, b) > bound(a);
             if mismatch.is_none()
-                && let Some(index) = expected.iter().zip(found).position(|(&a, &b)| difference(a, b) > bound)
+                && let Some(index) = expected.iter().zip(found).position(is_wrong)
             {
                 mismatch = Some(Mismatch {
                     op: subject.op.name(),
@@ -312,7 +339,7 @@ impl Lab for DeviceLab<'_> {
                     index: first + index,
                     expected: expected[index].into(),
                     found: found[index].into(),
-                    bound,
+                    bound: bound(expected[index]),
                 });
             }
             Ok(())

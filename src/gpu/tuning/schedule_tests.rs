@@ -31,7 +31,7 @@ impl Op for Pretended {
     }
     fn implementations(&self, _: &crate::device::DeviceProfile) -> Vec<Implementation> {
         let named = |name| {
-            let source = Source { name, files: Vec::new(), sizes: Vec::new() };
+            let source = Source { name, ..Source::default() };
             Implementation::of(name, KernelCall::elementwise(source, Vec::new(), 2, self.elements))
         };
         ["first", "second", "third", "fourth", "direct"].map(named).to_vec()

@@ -90,6 +90,12 @@ impl Op for ConvBatchNorm {
         operands
     }
 
+    /// The statistics are not those of rounded values.
+    fn takes_halves(&self, operand: usize) -> bool {
+        let of_norm = self.of_norm().iter().position(|&of_norm| of_norm == operand);
+        operand != CONVOLVED && of_norm.is_none_or(|operand| self.norm.takes_halves(operand))
+    }
+
     fn define(&self, operands: &mut Operands<f64>) {
         operands.with(&self.of_conv(), |operands| self.conv.define(operands));
         operands.with(&self.of_norm(), |operands| self.norm.define(operands));

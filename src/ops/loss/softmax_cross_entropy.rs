@@ -183,6 +183,10 @@ impl Op for SoftmaxCrossEntropy {
         operands
     }
 
+    fn takes_halves(&self, _: usize) -> bool {
+        false
+    }
+
     fn define(&self, operands: &mut Operands<f64>) {
         let ([logits, targets, step, loss, correct, grad_logits], others) = operands.split();
         let others = &*others;

@@ -407,6 +407,10 @@ impl Op for BatchNormGrad {
         operands
     }
 
+    fn takes_halves(&self, operand: usize) -> bool {
+        ![GRAD_WEIGHT, GRAD_BIAS].contains(&operand)
+    }
+
     fn define(&self, operands: &mut Operands<f64>) {
         let channels = self.size.channels;
         let numbers = self.numbers();

@@ -207,6 +207,10 @@ impl Op for BatchNormTrain {
         operands
     }
 
+    fn takes_halves(&self, operand: usize) -> bool {
+        ![MEAN, VARIANCE].contains(&operand)
+    }
+
     fn define(&self, operands: &mut Operands<f64>) {
         let channels = self.size.channels;
         let buffers = operands.as_mut_slice();

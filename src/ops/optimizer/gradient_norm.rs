@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use crate::cpu::with_scratch;
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, WORKGROUP_SIZE, shader};
+use crate::ops::loss::{GROWTH_STEPS, LARGEST_SCALE, LOSS_SCALE, LOSS_SCALE_SIZE};
 use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
 use crate::ops::span::side_by_side;
 
@@ -21,17 +22,30 @@ use crate::ops::span::side_by_side;
 /// is then treated like one whose loss is not finite, with an error and with the parameters intact. PyTorch would
 /// spread the NaN. In f32 the squares overflow for norms above 1.8e19, which count as infinite.
 ///
+/// With [`GradientNorm::with_loss_scale`], the gradients are `scale = max(1, loss_scale[0])` times as large as they should be:
+///
+/// ```text
+/// norm = sqrt(sum over all gradients and i of gradient[i]^2) / scale
+/// clip_scale = min(1, max_norm / (norm + 1e-6)) / scale
+/// ```
+///
+/// and it decides on the next scale, as [`LOSS_SCALE`] says: if the norm is finite, `loss_scale[1] += 1`, and after
+/// [`GROWTH_STEPS`] such steps the scale is doubled, up to [`LARGEST_SCALE`]. If it is not, clip_scale is 0, the scale is halved,
+/// and the norm takes the place of the loss, which is kept in `loss_scale[2]` unless the scale was 1. A step whose loss is not
+/// finite changes no scale.
+///
 /// # Shapes
 /// For parameters of `E1`, `E2`, .. values, each gradient; they lie side by side. Then step `[1]`, loss `[steps]` (in
-/// place) -> clip_scale `[1]`.
+/// place) -> clip_scale `[1]`, and if there is one, loss_scale `[3]` (in place).
 ///
 /// # Source
-/// `torch.nn.utils.clip_grad_norm_`.
+/// `torch.nn.utils.clip_grad_norm_`, `torch.amp.GradScaler`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradientNorm {
     elements: Vec<usize>,
     steps: usize,
     max_norm: f32,
+    loss_scale: bool,
     // For the CPU, the number of chunks in the tensors before each one.
     chunks_before: Vec<usize>,
 }
@@ -49,6 +63,9 @@ const CHUNK: usize = 4096;
 const LANES: usize = 16;
 
 impl GradientNorm {
+    /// A largest norm that clips nothing.
+    pub const NO_LIMIT: f32 = 1e30;
+
     /// The scale of gradients with these numbers of elements, in a run of at most `steps` steps.
     pub fn new(elements: Vec<usize>, max_norm: f32, steps: usize) -> Self {
         let chunks = elements.iter().scan(0, |sum, elements| {
@@ -57,22 +74,57 @@ impl GradientNorm {
             Some(before)
         });
         let chunks_before = chunks.collect();
-        GradientNorm { elements, steps, max_norm, chunks_before }
+        GradientNorm { elements, steps, max_norm, loss_scale: false, chunks_before }
     }
 
-    fn finish<T: Copy>(
+    /// The same for gradients that a loss scale has multiplied, with the operand `loss_scale` after all others.
+    pub fn with_loss_scale(self) -> Self {
+        GradientNorm { loss_scale: true, ..self }
+    }
+
+    /// Writes what follows from the norm of the gradients as they are.
+    fn finish<T: Copy + Into<f64>>(
         &self,
         others: &mut [HostBuffer<T>],
-        scale: T,
-        norm: T,
-        is_finite: impl Fn(T) -> bool,
+        norm: f64,
+        rounded: impl Fn(f64) -> T,
     ) {
-        let [step, loss, clip_scale] = others else { unreachable!("three operands follow the gradients") };
-        clip_scale.reals_mut()[0] = scale;
+        let (step, others) = others.split_first_mut().expect("a step");
+        let (loss, others) = others.split_first_mut().expect("losses");
+        let (clip_scale, others) = others.split_first_mut().expect("a scale");
         let now = loss.reals_mut().get_mut(step.indices()[0] as usize);
-        if let Some(loss) = now.filter(|loss| is_finite(**loss) && !is_finite(norm)) {
-            *loss = norm;
+        let now = now.filter(|loss| (**loss).into().is_finite());
+        let clipping = |norm: f64| {
+            let scale = f64::from(self.max_norm) / (norm + EPSILON);
+            if scale > 1.0 { 1.0 } else { scale }
+        };
+        // In f32, the norm may overflow.
+        let is_good = rounded(norm).into().is_finite();
+        let [loss_scale] = others else {
+            clip_scale.reals_mut()[0] = rounded(clipping(norm));
+            if let Some(loss) = now.filter(|_| !is_good) {
+                *loss = rounded(norm);
+            }
+            return;
+        };
+        let loss_scale = loss_scale.reals_mut();
+        let scale = loss_scale[0].into().max(1.0);
+        clip_scale.reals_mut()[0] = rounded(if is_good { clipping(norm / scale) / scale } else { 0.0 });
+        let Some(loss) = now else { return };
+        if is_good {
+            let steps = loss_scale[1].into() + 1.0;
+            let grows = steps >= GROWTH_STEPS.into();
+            let larger = (2.0 * scale).min(LARGEST_SCALE.into());
+            loss_scale[0] = rounded(if grows { larger } else { scale });
+            loss_scale[1] = rounded(if grows { 0.0 } else { steps });
+            return;
         }
+        if scale > 1.0 {
+            loss_scale[2] = *loss;
+        }
+        loss_scale[0] = rounded((0.5 * scale).max(1.0));
+        loss_scale[1] = rounded(0.0);
+        *loss = rounded(norm);
     }
 }
 
@@ -100,7 +152,8 @@ impl Op for GradientNorm {
             Operand::update("loss", [self.steps]),
             Operand::write("clip_scale", [1]),
         ];
-        gradients.chain(others).collect()
+        let loss_scale = self.loss_scale.then(|| Operand::update(LOSS_SCALE, [LOSS_SCALE_SIZE]));
+        gradients.chain(others).chain(loss_scale).collect()
     }
 
     fn side_by_side(&self) -> Vec<Range<usize>> {
@@ -110,9 +163,7 @@ impl Op for GradientNorm {
     fn define(&self, operands: &mut Operands<f64>) {
         let (gradients, others) = operands.as_mut_slice().split_at_mut(self.elements.len());
         let squares = gradients.iter().flat_map(|gradient| gradient.reals()).map(|value| value * value);
-        let norm = squares.sum::<f64>().sqrt();
-        let scale = f64::from(self.max_norm) / (norm + EPSILON);
-        self.finish(others, if scale > 1.0 { 1.0 } else { scale }, norm, f64::is_finite);
+        self.finish(others, squares.sum::<f64>().sqrt(), |value| value);
     }
 
     /// Each chunk is summed on its own; the chunks are added in order.
@@ -130,9 +181,7 @@ impl Op for GradientNorm {
                 });
                 sums.iter().map(|&sum| f64::from(sum)).sum::<f64>()
             });
-            let norm = sum.sqrt();
-            let scale = (f64::from(self.max_norm) / (norm + EPSILON)).min(1.0);
-            self.finish(others, scale as f32, norm as f32, f32::is_finite);
+            self.finish(others, sum.sqrt(), |value| value as f32);
         })
     }
 
@@ -154,7 +203,7 @@ impl Op for GradientNorm {
             parts += parts_of_span;
         }
         let operand = |number: usize| Binding::Operand(tensors + number);
-        calls.push(KernelCall {
+        let mut total = KernelCall {
             source: shader!("optimizer/gradient_norm_total.wgsl", "float_bits.wgsl")
                 .with_sizes(&[("WORKGROUP_SIZE", WORKGROUP_SIZE)]),
             constants: vec![
@@ -164,7 +213,17 @@ impl Op for GradientNorm {
             ],
             bindings: vec![Binding::Workspace(0), operand(0), operand(1), operand(2)],
             workgroups: [1, 1, 1],
-        });
+        };
+        let conclusion = if self.loss_scale {
+            let constants = [("GROWTH_STEPS", GROWTH_STEPS.into()), ("LARGEST_SCALE", LARGEST_SCALE.into())];
+            total.constants.extend(constants);
+            total.bindings.push(operand(3));
+            shader!("optimizer/norm_of_scaled.wgsl")
+        } else {
+            shader!("optimizer/norm_as_it_is.wgsl")
+        };
+        total.source.files.extend(conclusion.files);
+        calls.push(total);
         vec![Implementation::of_calls("side_by_side", calls, vec![parts])]
     }
 

@@ -52,7 +52,7 @@ impl UpdateOptions {
 ///
 /// ```text
 /// rate = rate_factor * learning_rate            times the schedule's `at_first` for parameters that are trained at first alone
-/// g = clip_scale * gradient                     clip_scale is 1 without clipping
+/// g = clip_scale * gradient                     clip_scale is 1 without clipping and without a loss scale
 /// g = g + weight_decay * parameter              where weight decay is coupled
 /// parameter -= rate * weight_decay * parameter  where it is decoupled
 /// parameter -= rate * direction(g)
@@ -68,12 +68,15 @@ impl UpdateOptions {
 /// parameter, and the second of each (in place, zero at first), if the optimizer has them, and the average of each (in
 /// place, at first the parameter's value), if averages are kept. The tensors of each of these kinds lie side by side,
 /// sorted by groups, those that are trained at first alone behind the others. Then schedule `[steps,8]` of [`Now::row`],
-/// step `[1]`, loss `[steps]`, and with clipping clip_scale `[1]`, which [`GradientNorm`](super::GradientNorm) writes.
+/// step `[1]`, loss `[steps]`, and with clipping or a loss scale clip_scale `[1]`, which
+/// [`GradientNorm`](super::GradientNorm) writes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
     options: UpdateOptions,
     tensors: Vec<Parameter>,
     steps: usize,
+    // Whether gradients have a scale, though they are not clipped.
+    is_scaled: bool,
 }
 
 /// One tensor of parameters.
@@ -124,7 +127,13 @@ impl Update {
         let tensors: Vec<Parameter> = parameters.into_iter().map(Into::into).collect();
         assert!(!tensors.is_empty(), "an update without parameters");
         assert!(tensors.is_sorted_by_key(Parameter::key), "{tensors:?} are not sorted by groups");
-        Ok(Update { options, tensors, steps })
+        Ok(Update { options, tensors, steps, is_scaled: false })
+    }
+
+    /// The same update of gradients that a loss scale has multiplied: with the operand `clip_scale` even if they are not
+    /// clipped.
+    pub fn with_scaled_gradients(self) -> Self {
+        Update { is_scaled: true, ..self }
     }
 
     fn optimizer(&self) -> &Optimizer {
@@ -132,7 +141,7 @@ impl Update {
     }
 
     fn clips(&self) -> bool {
-        self.options.clip_norm.is_some()
+        self.is_scaled || self.options.clip_norm.is_some()
     }
 
     /// Number of operands per parameter before its average: the parameter, its gradient and its states.

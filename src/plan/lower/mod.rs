@@ -4,6 +4,7 @@ mod explain;
 mod update;
 
 pub use explain::{ExplainPlan, Question, explain_plan};
+pub(crate) use update::CLIP_SCALE;
 
 use super::site::{Followed, Guard, Lowered, Mode, Pass, Site};
 use super::{BufferId, BufferSpec, Plan, Role, Step};
@@ -12,7 +13,7 @@ use crate::network::{Features, LayerInput, Network, Variable};
 use crate::ops::add::Add;
 use crate::ops::batch::{AugmentBatch, GatherBatch, Move, Padding};
 use crate::ops::concatenate::Concatenate;
-use crate::ops::loss::SoftmaxCrossEntropy;
+use crate::ops::loss::{LOSS_SCALE, LOSS_SCALE_SIZE, ScaleGradient, SoftmaxCrossEntropy};
 use crate::ops::optimizer::UpdateOptions;
 use crate::ops::{Element, Op};
 use crate::tensor::{ImageShape, Shape};
@@ -66,6 +67,9 @@ pub struct LossOptions {
     /// Whether classes have weights: the plan then has a buffer `D/class_weights` `[classes]`, which the caller
     /// writes once.
     pub class_weights: bool,
+    /// Whether gradients are multiplied by a scale that adapts, for halves: the plan then has a buffer `loss_scale` `[3]`,
+    /// which the caller writes at first with [`FIRST_LOSS_SCALE`](crate::ops::loss::FIRST_LOSS_SCALE).
+    pub scaled: bool,
 }
 
 /// Options of an evaluation plan.
@@ -345,6 +349,11 @@ impl<'a> Lowering<'a> {
             operands.extend(mixed);
         }
         self.push_forward(op, &operands);
+        if options.scaled {
+            let loss_scale = self.state(LOSS_SCALE.into(), LOSS_SCALE_SIZE, Element::Real);
+            let op = ScaleGradient { elements: self.batch_size * data.classes };
+            self.push_forward(op, &[grad_logits, loss_scale]);
+        }
         Ok(grad_logits)
     }
 

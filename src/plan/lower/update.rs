@@ -5,10 +5,14 @@ use crate::Result;
 use crate::network::Kind;
 use crate::ops::Element;
 use crate::ops::batch::Advance;
+use crate::ops::loss::{LOSS_SCALE, RestoreLoss};
 use crate::ops::norm::RunningStatistics;
 use crate::ops::optimizer::{AVERAGE, Average, GradientNorm, Group, Now, Parameter, Update};
 use crate::plan::site::{Followed, Guard};
 use crate::plan::{BufferId, BufferSpec, Role, Step};
+
+/// The buffer of the factor that scales all gradients.
+pub(crate) const CLIP_SCALE: &str = "clip_scale";
 
 /// A variable that the optimizer changes.
 pub(super) struct Trained {
@@ -53,17 +57,33 @@ impl Lowering<'_> {
             self.average_statistics([schedule, guard.step, guard.loss], *steps);
         }
         operands.extend([schedule, guard.step, guard.loss]);
-        if let Some(max_norm) = update.clip_norm {
-            let scale = self.plan.add_buffer("clip_scale", Role::Gradient, [1], Element::Real);
+        let loss_scale = self.plan.find(LOSS_SCALE);
+        if loss_scale.is_some() || update.clip_norm.is_some() {
+            let scale = self.plan.add_buffer(CLIP_SCALE, Role::Gradient, [1], Element::Real);
             operands.push(scale);
             let elements = sizes.iter().map(|parameter| parameter.elements).collect();
-            let op = GradientNorm::new(elements, max_norm, *steps);
-            let operands = [gradients, vec![guard.step, guard.loss, scale]].concat();
+            let max_norm = update.clip_norm.unwrap_or(GradientNorm::NO_LIMIT);
+            let mut op = GradientNorm::new(elements, max_norm, *steps);
+            let mut operands = [gradients, vec![guard.step, guard.loss, scale]].concat();
+            if let Some(loss_scale) = loss_scale {
+                self.plan.keep(scale);
+                op = op.with_loss_scale();
+                operands.push(loss_scale);
+            }
             // Before the layers' own updates too: it may find that the step is a bad one.
             self.plan.update.insert(0, Step { op: Box::new(op), operands });
         }
-        let op = Update::new(*update, sizes, *steps)?;
+        let mut op = Update::new(*update, sizes, *steps)?;
+        if loss_scale.is_some() {
+            op = op.with_scaled_gradients();
+        }
         self.plan.update.push(Step { op: Box::new(op), operands });
+        if let Some(loss_scale) = loss_scale {
+            let op = RestoreLoss { steps: *steps };
+            self.plan
+                .update
+                .push(Step { op: Box::new(op), operands: vec![guard.step, guard.loss, loss_scale] });
+        }
         self.advance(guard);
         Ok(())
     }

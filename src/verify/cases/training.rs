@@ -1,7 +1,7 @@
 //! The operations around the layers of a training step: batches, the loss, the optimizer, the step counter.
 
 use crate::ops::batch::{Advance, AugmentBatch, GatherBatch, Padding};
-use crate::ops::loss::SoftmaxCrossEntropy;
+use crate::ops::loss::{RestoreLoss, ScaleGradient, SoftmaxCrossEntropy};
 use crate::ops::optimizer::{
     Adagrad, Adam, AdamW, Average, GradientNorm, Group, GroupOptions, Groups, Lion, Optimizer, Parameter,
     RmsProp, Sgd, Update, UpdateOptions,
@@ -132,8 +132,18 @@ fn optimizers() -> Vec<Case> {
         ("beyond the norm", 10.0, 3, vec![63, 65, 1, 3]),
         ("several parts", 50.0, 2, vec![70_001, 1, 4096, 4097]),
     ] {
-        cases.push(Case::new(name, GradientNorm::new(elements, max_norm, steps)));
+        let op = GradientNorm::new(elements, max_norm, steps);
+        cases.push(Case::new(format!("{name}, with the scale of a loss"), op.clone().with_loss_scale()));
+        cases.push(Case::new(name, op));
     }
+    cases
+}
+
+fn loss_scales() -> Vec<Case> {
+    let mut cases: Vec<Case> = [1, 65, 1280]
+        .map(|elements| Case::new(format!("{elements} values"), ScaleGradient { elements }))
+        .into();
+    cases.extend([1, 100].map(|steps| Case::new(format!("{steps} steps"), RestoreLoss { steps })));
     cases
 }
 
@@ -178,6 +188,7 @@ fn augmentations() -> Vec<Case> {
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = losses().into_iter().map(|(name, op)| Case::new(name, op)).collect();
+    cases.extend(loss_scales());
     cases.extend(optimizers());
     cases.extend(batches());
     cases.extend(augmentations());

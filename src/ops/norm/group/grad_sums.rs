@@ -69,6 +69,10 @@ impl Op for GroupNormGradSums {
         operands
     }
 
+    fn takes_halves(&self, operand: usize) -> bool {
+        !self.operands()[operand].access.writes()
+    }
+
     fn define(&self, operands: &mut Operands<f64>) {
         let buffers = operands.as_mut_slice();
         let at = |operand: usize, index: usize| buffers[operand].reals()[index];

@@ -45,6 +45,10 @@ impl Op for GroupNormStatistics {
         ]
     }
 
+    fn takes_halves(&self, operand: usize) -> bool {
+        !self.operands()[operand].access.writes()
+    }
+
     fn define(&self, operands: &mut Operands<f64>) {
         let [input, mean, variance] = operands.all();
         for segment in 0..self.size.segments() {
