@@ -165,6 +165,7 @@ steps() {
         model=${row%:*} batch=${row#*:} sizes=3,32,32
         [ "$model" != lenet ] || sizes=1,28,28
         once "ours $model $batch" "$here/bin/launches" "$device" "$model" "$batch"
+        once "ours mixed $model $batch" "$here/bin/launches" "$device" "$model+mixed" "$batch"
         [ -n "$torch" ] || continue
         once "torch $model $batch" torch train --model "$here/models/$model.py" --input $sizes --batch "$batch" --best-layout
         [ "$torch" = cuda ] || continue

@@ -132,19 +132,26 @@ def deepbench(folder):
     return page + table(["convolution", "pass", "implementation", "ms", "GFLOP/s", "PyTorch, ms", "ratio", "PyTorch f16, ms", ""], cells)
 
 
+# What the names of models end with whose step is in mixed precision.
+MIXED = "+mixed"
+
+
 def steps(folder):
     rows = lines(folder, "steps")
     ours = {(row["step"], row["batch"]): row for row in rows if "step" in row}
     torch = {(row["model"], row["batch"], row["dtype"], row.get("graph", False)): row["ms"] for row in rows if row.get("program") == "torch"}
     cells = []
     for (model, batch), row in sorted(ours.items()):
+        if model.endswith(MIXED):
+            continue
+        mixed = ours.get((model + MIXED, batch))
         eager, graph = (torch.get((model, batch, "f32", is_graph)) for is_graph in (False, True))
         best = min((ms for ms in (eager, graph) if ms), default=None)
         cells.append([model, batch, row["launches"], row["barriers"], number(row["wall_ms"]), number(row["gpu_ms"]), number(row["host_ms"]),
                       number(row["images_per_s"]), number(eager), number(graph), number(ratio(best, row["wall_ms"])),
-                      number(torch.get((model, batch, "f16", True)))])
+                      number(mixed and mixed["wall_ms"]), number(torch.get((model, batch, "f16", True)))])
     page = table(["model", "batch", "launches", "barriers", "wall, ms", "device, ms", "host, ms", "images/s", "PyTorch eager, ms",
-                  "PyTorch graph, ms", "ratio to the better", "PyTorch f16 graph, ms"], cells)
+                  "PyTorch graph, ms", "ratio to the better", "mixed precision, ms", "PyTorch f16 graph, ms"], cells)
     return ["## Training steps", ""] + page + operations(rows) if page else []
 
 
@@ -152,7 +159,7 @@ def operations(rows):
     """Where a step's time goes: each of its operations alone, those of a kind together."""
     found = {}
     for row in rows:
-        if "operation" in row:
+        if "operation" in row and not row["operation_of"].endswith(MIXED):
             found.setdefault((row["operation_of"], row["batch"]), {}).setdefault(row["operation"], []).append(row)
     page = []
     for (model, batch), kinds in sorted(found.items()):

@@ -135,6 +135,25 @@ mod train {
     }
 
     #[test]
+    fn mixed_precision_is_that_of_gpus_and_other_devices_say_so() {
+        let place = Workplace::new();
+        let run = place.train("--limit 64 --out run --precision mixed");
+        assert!(run.stdout.contains("precision: f32, since this device stores no f16"), "{run:?}");
+        let config: toml::Table = place.read("run/config.toml").parse().unwrap();
+        assert_eq!(config["training"]["precision"].as_str(), Some("mixed"));
+        let run = place.run("train --device cpu --limit 64 --precision f16");
+        assert!(run.code == 2 && run.stderr.contains("f32, mixed"), "{run:?}");
+        let run = place.run("verify --device cpu --halves --json --only scale_gradient");
+        assert_eq!(run.code, 0, "{run:?}");
+        let verdicts = run.json();
+        let commands: Vec<&str> = verdicts.iter().filter_map(|verdict| verdict["command"].as_str()).collect();
+        assert!(
+            !commands.is_empty() && commands.iter().all(|command| command.contains(" --halves ")),
+            "{commands:?}"
+        );
+    }
+
+    #[test]
     fn two_numbers_are_given_with_a_comma() {
         let place = Workplace::new();
         place.train("--limit 64 --out run --betas 0.8,0.95");

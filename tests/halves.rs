@@ -64,7 +64,7 @@ fn kernels_read_and_write_halves() {
         let offered = op.implementations(&profile).into_iter().find(|offered| offered.name == name);
         let calls = offered.expect("an implementation of this name").calls.into_iter();
         let with_halves = calls.filter(|call| !call.source.halves.is_empty());
-        with_halves.flat_map(|call| call.source.files).fold(false, |is_new, file| seen.insert(file) || is_new)
+        with_halves.flat_map(|call| call.source.files).filter(|file| seen.insert(file)).count() > 0
     });
 }
 

@@ -11,30 +11,34 @@ use wgconv::plan::{DataParts, LossOptions, Plan, Prologues, TrainOptions, train_
 const IMAGES: usize = 1024;
 const CLASSES: usize = 10;
 
-/// A step of a preset (lenet, vgg-mini, ..) on images of its own size, which can be taken `steps` times.
+/// A step of a preset (lenet, vgg-mini, ..) on images of its own size, which can be taken `steps` times; of `lenet+mixed` in
+/// mixed precision.
 pub fn training_plan(
     model: &str,
     batch_size: usize,
     steps: usize,
     prologues: Prologues,
 ) -> Result<Plan, Box<dyn Error>> {
-    let preset = presets::preset(model).ok_or_else(|| format!("no preset {model}"))?;
-    plan_of(&(preset.build)(preset.image, CLASSES)?, batch_size, steps, prologues)
+    let (name, scaled) = model.strip_suffix("+mixed").map_or((model, false), |name| (name, true));
+    let preset = presets::preset(name).ok_or_else(|| format!("no preset {name}"))?;
+    plan_of(&(preset.build)(preset.image, CLASSES)?, batch_size, steps, prologues, scaled)
 }
 
-/// The same of any network with as many outputs as there are classes.
+/// The same of any network with as many outputs as there are classes; in mixed precision with a `scaled` loss.
 pub fn plan_of(
     network: &Network,
     batch_size: usize,
     steps: usize,
     prologues: Prologues,
+    scaled: bool,
 ) -> Result<Plan, Box<dyn Error>> {
     let data = DataParts { name: "train", image: network.input(), classes: CLASSES, rows: vec![IMAGES] };
     let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: false });
     let update = UpdateOptions { optimizer, ..UpdateOptions::default() };
-    let options =
-        TrainOptions { batch_size, steps, data, loss: LossOptions::default(), update, augment: None };
-    Ok(train_plan(network, &options)?.fused(prologues))
+    let loss = LossOptions { scaled, ..LossOptions::default() };
+    let options = TrainOptions { batch_size, steps, data, loss, update, augment: None };
+    let plan = train_plan(network, &options)?;
+    Ok(if scaled { plan.fused_in_halves(prologues) } else { plan.fused(prologues) })
 }
 
 /// Random weights and images, labels among the classes, and positions that start at zero: a buffer's content.

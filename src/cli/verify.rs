@@ -11,6 +11,7 @@ use wgconv::executors::Opened;
 use wgconv::files::quoted;
 use wgconv::gpu::ShaderChecks;
 use wgconv::ops::Op;
+use wgconv::ops::halves::InHalves;
 use wgconv::plan::Workbench;
 use wgconv::verify::cases::{self, Case};
 use wgconv::verify::{Data, Exhaustive, Status, Verdict, random_cases, verify};
@@ -47,6 +48,9 @@ pub struct Verify {
     /// Run only implementations of this name
     #[arg(long, value_name = "NAME")]
     implementation: Option<String>,
+    /// Store tensors as halves (f16), as in mixed precision, where operations can
+    #[arg(long)]
+    halves: bool,
     /// Let kernels check their indices and bound their loops
     #[arg(long)]
     checks: bool,
@@ -98,6 +102,10 @@ impl Verify {
         let checks = if self.checks { ShaderChecks::On } else { ShaderChecks::Off };
         let Opened { mut executor, reason } = self.device.open_with(checks)?;
         let executor = executor.as_mut();
+        if self.halves && !executor.takes_halves() {
+            let expected = "a device that stores halves (f16)";
+            return Err(Error::invalid("--halves", expected, executor.device_name()));
+        }
         let geometries = self.geometries()?;
         let origins = || {
             let seeds = (0..self.random).map(|number| Origin::Seed(self.seed.wrapping_add(number.into())));
@@ -176,7 +184,11 @@ impl Verify {
             Origin::Geometry(number) => sweep.cases(number),
         };
         let is_wanted = |case: &Case| self.only.as_ref().is_none_or(|text| case.to_string().contains(text));
-        cases.into_iter().filter(is_wanted)
+        let halves = self.halves;
+        cases.into_iter().filter(is_wanted).map(move |case| match halves {
+            true => Case { op: InHalves::wrap_all(case.op), ..case },
+            false => case,
+        })
     }
 
     /// The implementations of a case that the options select.
@@ -200,10 +212,11 @@ impl Verify {
     /// The command line that repeats a verdict.
     fn command(&self, verdict: &Verdict, origin: Origin) -> String {
         let Verdict { op, case, implementation, .. } = verdict;
+        let halves = if self.halves { " --halves" } else { "" };
         let checks = if self.checks { " --checks" } else { "" };
         let only = quoted(format!("{op} ({case})"));
         format!(
-            "wgconv verify {}{checks}{} --only {only} --implementation {implementation}",
+            "wgconv verify {}{halves}{checks}{} --only {only} --implementation {implementation}",
             self.device,
             origin.options()
         )

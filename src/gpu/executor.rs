@@ -471,6 +471,10 @@ impl Workbench for GpuExecutor {
         (implementations[position].name, by)
     }
 
+    fn takes_halves(&self) -> bool {
+        self.stores_halves()
+    }
+
     fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool {
         let implementations = op.implementations(self.profile());
         implementations.iter().all(|found| found.name != implementation || found.exact_on_integers)

@@ -1,6 +1,6 @@
 //! Mixed precision: a plan whose large tensors are stored as halves.
 
-use super::{Plan, Role};
+use super::{BufferSpec, Plan, Role};
 use crate::ops::Element;
 use crate::ops::halves::InHalves;
 
@@ -9,10 +9,10 @@ impl Plan {
     /// their gradients, statistics, the loss and what it reads and writes stay reals, and so does what is
     /// [kept](Plan::keep).
     ///
-    /// Gradients below 6e-8 become zero, unless the loss is [scaled](super::TrainOptions::scales_loss).
+    /// Gradients below 6e-8 become zero, unless the loss is [scaled](super::LossOptions::scaled).
     pub fn in_halves(mut self) -> Plan {
         let arena_of = self.arena_of_buffers();
-        let can_be = |(buffer, arena): (&super::BufferSpec, &Option<usize>)| {
+        let can_be = |(buffer, arena): (&BufferSpec, &Option<usize>)| {
             let is_of_layers = matches!(buffer.role, Role::Activation | Role::Gradient);
             // Tensors of one axis are statistics and the like.
             let is_large = buffer.element == Element::Real && buffer.shape.sizes().len() > 1;

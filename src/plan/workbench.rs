@@ -44,6 +44,11 @@ pub trait Workbench: Executor {
     /// Names of the implementations of `op` that the device can run, best guess first.
     fn implementations(&self, op: &dyn Op) -> Vec<&'static str>;
 
+    /// Whether it can run operations on [halves](crate::ops::halves::InHalves).
+    fn takes_halves(&self) -> bool {
+        true
+    }
+
     /// Whether this implementation is exact on small integers, for an `op` that can be.
     fn is_exact_on_integers(&self, op: &dyn Op, implementation: &str) -> bool;
 

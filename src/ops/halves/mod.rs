@@ -5,6 +5,7 @@ mod source;
 pub(super) use source::in_halves;
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::kernel::{Binding, Implementation};
@@ -83,6 +84,17 @@ pub fn to_half(value: f32) -> f32 {
     f16::from_f32(value).to_f32()
 }
 
+/// Rounds values to the nearest halves, on all cores.
+fn round_to_halves(values: &mut [f32]) {
+    const CHUNK: usize = 1 << 12;
+    values.par_chunks_mut(CHUNK).for_each(|values| {
+        let mut halves = [f16::ZERO; CHUNK];
+        let halves = &mut halves[..values.len()];
+        halves.convert_from_f32_slice(values);
+        halves.convert_to_f32_slice(values);
+    });
+}
+
 /// The largest difference of a value from the half to which it is rounded: half a unit in the last of 11 binary digits, or of
 /// the smallest normal half.
 pub fn rounding(value: f64) -> f64 {
@@ -101,10 +113,7 @@ fn rounded(form: CpuForm<'_>, written: Vec<usize>) -> CpuForm<'_> {
     let run = move |operands: &mut Operands<f32>| {
         form.run(operands);
         for &number in &written {
-            operands.as_mut_slice()[number]
-                .reals_mut()
-                .par_iter_mut()
-                .for_each(|value| *value = to_half(*value));
+            round_to_halves(operands.as_mut_slice()[number].reals_mut());
         }
     };
     let mut rounded = CpuForm::rounding(name, amplification, run);
@@ -179,5 +188,33 @@ impl Op for InHalves {
 
     fn precision_of(&self, operand: usize) -> Precision {
         self.op.precision_of(operand)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_rounded_to_the_nearest_half() {
+        for (value, half) in [
+            (1.0, 1.0),
+            (-2049.0, -2048.0),
+            (2051.0, 2052.0),
+            (65519.0, 65504.0),
+            (65520.0, f32::INFINITY),
+            (2.0f32.powi(-24), 2.0f32.powi(-24)),
+            (2.0f32.powi(-26), 0.0),
+        ] {
+            assert_eq!(to_half(value), half);
+            let mut values = vec![value; 5000];
+            round_to_halves(&mut values);
+            assert!(values.iter().all(|&found| found == half), "{value}");
+        }
+        assert!(to_half(f32::NAN).is_nan());
+        for value in [1.0, 0.1, 1000.3, 3e-5, 1e-7, -7.77] {
+            let off = f64::from(to_half(value as f32)) - value;
+            assert!(off.abs() <= rounding(value), "{value}: {off}");
+        }
     }
 }
