@@ -56,12 +56,16 @@ pack() {
     [ ! -e "$out" ] || [ -f "$out/about.json" ] || fail "$out: expected nothing there, or an earlier pack"
     set -e
     cd "$root"
-    # The path of the program, the bench or the test of that name.
-    built() { cargo build --profile $profile "--$1" "$2" --message-format=json | grep "\"name\":\"$2\"" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'; }
+    # The path of the program, the bench or the test of that name. They are built together, since each set of targets has
+    # dependencies with features of their own.
+    built() {
+        cargo build --profile $profile --bin wgconv --bench launches --test special_values --message-format=json |
+            grep "\"name\":\"$1\"" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
+    }
     mkdir -p "$out/bin" "$out/cases"
-    cp "$(built bin wgconv)" "$out/bin/wgconv"
-    cp "$(built bench launches)" "$out/bin/launches"
-    cp "$(built test special_values)" "$out/bin/special_values"
+    cp "$(built wgconv)" "$out/bin/wgconv"
+    cp "$(built launches)" "$out/bin/launches"
+    cp "$(built special_values)" "$out/bin/special_values"
     local burn=$root/benches/peers/burn/target/release/burn-conv
     [ ! -x "$burn" ] || cp "$burn" "$out/bin/"
     cp src/bench/suites/*.csv "$out/cases/"

@@ -16,6 +16,7 @@ use wgconv::layers::{Affine, BatchNorm, Conv2d, Dense, DepthwiseConv2d};
 use wgconv::network::{Network, Variable};
 use wgconv::ops::HostBuffer;
 use wgconv::ops::activation::Activation;
+use wgconv::ops::loss::{FIRST_LOSS_SCALE, LOSS_SCALE};
 use wgconv::ops::optimizer::{Optimizer, Sgd, UpdateOptions};
 use wgconv::ops::window::Padding;
 use wgconv::plan::{
@@ -130,10 +131,10 @@ impl Training {
     }
 
     fn all_with(fuse: fn(Plan) -> Plan) -> Vec<Training> {
-        NETWORKS.map(|(file, network)| Training::read(file, network, fuse)).into()
+        NETWORKS.map(|(file, network)| Training::read(file, network, LossOptions::default(), fuse)).into()
     }
 
-    fn read(file: &str, network: Build, fuse: fn(Plan) -> Plan) -> Training {
+    fn read(file: &str, network: Build, loss: LossOptions, fuse: fn(Plan) -> Plan) -> Training {
         let file = File::read(file);
         let settings: Settings = file.described();
         let &[rows, channels, height, width] = file.given["images"].sizes.as_slice() else {
@@ -146,7 +147,7 @@ impl Training {
             batch_size: settings.batch_size,
             steps: rows / settings.batch_size,
             data: DataParts { name: "train", image, classes: 10, rows: vec![rows] },
-            loss: LossOptions::default(),
+            loss,
             update: UpdateOptions { optimizer, ..UpdateOptions::default() },
             augment: None,
         };
@@ -190,6 +191,9 @@ impl Training {
         let row = self.optimizer.now(1, (*learning_rate).into(), None).row();
         write("train/schedule", HostBuffer::real(row.repeat(self.steps)));
         write("train/step", HostBuffer::index(vec![0]));
+        if self.plan.find(LOSS_SCALE).is_some() {
+            write(LOSS_SCALE, HostBuffer::real(FIRST_LOSS_SCALE.into()));
+        }
         executor.run(prepared, self.steps).unwrap();
         prepared
     }
@@ -277,6 +281,37 @@ fn the_gpu_trains_as_pytorch_does() {
         let losses = losses.reals().iter().map(|&loss| loss.into()).collect();
         let trained = Trained { losses, weights: training.weights(&mut gpu, prepared) };
         report(&gpu.device_name(), training.compare(&trained, TOLERANCE));
+    }
+}
+
+/// In mixed precision, losses differ from those in float64 at most a little more than PyTorch's do, which has products in
+/// float16 by `torch.autocast` and scales the loss too.
+#[test]
+fn mixed_precision_is_as_close_as_pytorchs() {
+    let autocast = File::read("autocast.safetensors");
+    let scaled = LossOptions { scaled: true, ..LossOptions::default() };
+    let gpu = common::gpu("mixed_precision_is_as_close_as_pytorchs", ShaderChecks::Off);
+    let mut executors: Vec<Box<dyn Executor>> = vec![Box::new(CpuExecutor::new().with_halves())];
+    executors.extend(gpu.filter(|gpu| gpu.stores_halves()).map(|gpu| Box::new(gpu) as Box<dyn Executor>));
+    for (file, network) in NETWORKS {
+        let halves = |plan: Plan| plan.fused_in_halves(Prologues::WhereTheyPay);
+        let training = Training::read(file, network, scaled, halves);
+        let exact = training.file.computed["losses"].values.reals();
+        let name = file.trim_end_matches(".safetensors");
+        let theirs = autocast.computed[name].values.reals();
+        let theirs = largest_difference("PyTorch's losses", exact, theirs).unwrap();
+        for executor in &mut executors {
+            executor.clear();
+            let prepared = training.run(executor.as_mut());
+            let losses = executor.read(prepared, training.buffer("train/loss")).unwrap();
+            let losses: Vec<f64> = losses.reals().iter().map(|&loss| loss.into()).collect();
+            let ours = largest_difference("losses", exact, &losses).unwrap();
+            let device = executor.device_name();
+            println!("{name} on {device}: losses differ by {ours:.1e}, PyTorch's by {theirs:.1e}");
+            // In f32, they differ by 1e-7.
+            assert!(ours > 1e-6, "{name} on {device}: not in halves, by {ours:e}");
+            assert!(ours <= 2.0 * theirs, "{name} on {device}: {ours:e}, PyTorch's {theirs:e}");
+        }
     }
 }
 

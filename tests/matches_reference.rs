@@ -281,6 +281,7 @@ fn kernels_in_pieces_match_the_definitions() {
     let whole: Vec<&str> = seen.difference(&cut).map(|&(name, _)| name).collect();
     let lonely = [
         "batch/advance.wgsl",
+        "loss/restore.wgsl",
         "loss/softmax_cross_entropy_total.wgsl",
         "loss/softmax_cross_entropy_whole.wgsl",
         "loss/total_weight.wgsl",

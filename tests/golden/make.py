@@ -1,7 +1,7 @@
 """Writes what tests/golden.rs and tests/golden_network.rs expect, computed by PyTorch: pytorch.safetensors,
 pools.safetensors, optimizers.safetensors, losses.safetensors, layers.safetensors, network.safetensors,
 normalised_network.safetensors, gathered_network.safetensors and, for the tests of their names, batch_norm.safetensors,
-whitening.safetensors and explained.safetensors.
+whitening.safetensors, explained.safetensors and autocast.safetensors.
 
     python -m venv venv && venv/bin/pip install torch numpy safetensors
     venv/bin/python tests/golden/make.py
@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 FOLDER = Path(__file__).parent
@@ -612,6 +613,30 @@ def network(model, steps=5, batch_size=8):
     return stored, settings
 
 
+def autocast(name, model):
+    """The losses of a stored training as PyTorch's mixed precision has them: products in float16, in float32 what would lose
+    too much, and a gradient scaler."""
+    stored = load_file(FOLDER / f"{name}.safetensors")
+    with safe_open(FOLDER / f"{name}.safetensors", "pt") as file:
+        settings = json.loads(file.metadata()["description"])
+    model = model().float()
+    model.load_state_dict({key.removeprefix("initial/"): value for key, value in stored.items() if key.startswith("initial/")}, strict=False)
+    mean, deviation = (torch.tensor(settings[word]).reshape(1, -1, 1, 1) for word in ("mean", "deviation"))
+    optimizer = torch.optim.SGD(model.parameters(), lr=settings["learning_rate"], momentum=settings["momentum"])
+    scaler = torch.amp.GradScaler("cpu")
+    losses = []
+    for rows in stored["order"].split(settings["batch_size"]):
+        with torch.autocast("cpu", torch.float16):
+            loss = F.cross_entropy(model((stored["images"][rows] - mean) / deviation), stored["labels"][rows])
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        losses.append(loss.detach())
+    print(name, "in mixed precision", [loss.item() for loss in losses], scaler.get_scale())
+    return torch.stack(losses).double()
+
+
 def explained(model, images=6):
     """What speaks for the predicted class: Grad-CAM at the last convolution, by the formula of its paper, and the gradient at
     the pixels as the network sees them; and the maps and sums on the way. In evaluation mode."""
@@ -681,6 +706,8 @@ if __name__ == "__main__":
     save("batch_norm.safetensors", tensors, cases)
     stored, settings = network(Normalised)
     save("normalised_network.safetensors", stored, settings)
+    networks = {"network": LeNet, "normalised_network": Normalised, "gathered_network": Gathered}
+    save("autocast.safetensors", {name: autocast(name, model) for name, model in networks.items()}, {})
     torch.manual_seed(7)
     tensors, cases = {}, {}
     whitenings()
