@@ -22,12 +22,16 @@ fn trial(case: Case, data: Data) -> Option<(String, Trial)> {
     Some((name, Trial::new(case.op, data, 7)?))
 }
 
-/// Runs every case on `executor`, in each of its implementations.
-fn run_all(executor: &mut dyn Workbench) {
+/// What went wrong, and the number of trials.
+type Found = (Vec<String>, usize);
+
+/// Runs every `step`th case from number `first` on, on `executor` in each of its implementations.
+fn run(executor: &mut dyn Workbench, first: usize, step: usize) -> Found {
     let mut failures = Vec::new();
     let mut trials = 0;
     for data in DATA {
-        for (name, trial) in cases::all().into_iter().filter_map(|case| trial(case, data)) {
+        let cases = cases::all().into_iter().skip(first).step_by(step);
+        for (name, trial) in cases.filter_map(|case| trial(case, data)) {
             let op = trial.plan().forward[0].op.as_ref();
             for implementation in executor.implementations(op) {
                 if data == Data::Integers && !executor.is_exact_on_integers(op, implementation) {
@@ -42,18 +46,35 @@ fn run_all(executor: &mut dyn Workbench) {
             }
         }
     }
+    (failures, trials)
+}
+
+fn assert_none_failed((failures, trials): Found, device: &str) {
     assert!(failures.is_empty(), "{} of {trials} trials failed:\n{}", failures.len(), failures.join("\n"));
-    println!("{trials} trials passed on {}", executor.device_name());
+    println!("{trials} trials passed on {device}");
 }
 
 #[test]
 fn the_cpu_matches_the_definitions() {
-    run_all(&mut CpuExecutor::new());
+    let mut cpu = CpuExecutor::new();
+    assert_none_failed(run(&mut cpu, 0, 1), &cpu.device_name());
 }
 
+/// Runs every case on the GPU. Most of the time compiles kernels, some drivers on the thread that runs them: so each core has
+/// an executor of its own.
 fn gpu_matches(test: &str, checks: ShaderChecks) {
-    let Some(mut gpu) = common::gpu(test, checks) else { return };
-    run_all(&mut gpu);
+    let Some(gpu) = common::gpu(test, checks) else { return };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = |first: usize| {
+        let mut gpu = common::gpu(test, checks).expect("the same GPU");
+        run(&mut gpu, first, cores)
+    };
+    let found: Vec<Found> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|first| scope.spawn(move || work(first))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a worker that does not panic")).collect()
+    });
+    let (failures, trials): (Vec<_>, Vec<usize>) = found.into_iter().unzip();
+    assert_none_failed((failures.concat(), trials.iter().sum()), &gpu.device_name());
 }
 
 #[test]
