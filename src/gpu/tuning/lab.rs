@@ -108,16 +108,12 @@ impl<'a> DeviceLab<'a> {
         Ok(self.context.create_buffer("tuning", element, elements))
     }
 
-    fn block(&self, element: Element, values: &[f32]) -> Result<wgpu::Buffer, Trouble> {
+    /// A buffer of these values, and the values.
+    fn block(&self, element: Element, values: Vec<f32>) -> Result<(wgpu::Buffer, Vec<f32>), Trouble> {
         let block = self.create_buffer(element, values.len())?;
-        let bytes = block.size();
-        to_device(
-            &self.context.queue,
-            &Slice::first(block.clone(), bytes),
-            element,
-            &HostBuffer::real(values.to_vec()),
-        );
-        Ok(block)
+        let (slice, values) = (Slice::first(block.clone(), block.size()), HostBuffer::real(values));
+        to_device(&self.context.queue, &slice, element, &values);
+        Ok((block, values.into_reals()))
     }
 
     /// Fills the operand of this position: with random numbers if it is read, otherwise with NaN.
@@ -131,10 +127,10 @@ impl<'a> DeviceLab<'a> {
             if element == Element::Half {
                 values.iter_mut().for_each(|value| *value = to_half(*value));
             }
-            self.random.insert(drawn, (self.block(element, &values)?, values));
+            self.random.insert(drawn, self.block(element, values)?);
         }
         if !operand.access.reads() && !self.poison.contains_key(&element) {
-            let poison = self.block(element, &vec![f32::NAN; self.block_elements])?;
+            let (poison, _) = self.block(element, vec![f32::NAN; self.block_elements])?;
             self.poison.insert(element, poison);
         }
         let block = match operand.access {

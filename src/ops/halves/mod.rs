@@ -33,21 +33,15 @@ impl InHalves {
         let operands = op.operands();
         assert_eq!(halves.len(), operands.len(), "{}", op.name());
         for (number, operand) in operands.iter().enumerate().filter(|&(number, _)| halves[number]) {
-            let beside = op.side_by_side().iter().any(|range| range.contains(&number));
-            assert!(operand.element == Element::Real && !beside, "{}: {} as halves", op.name(), operand.name);
+            assert!(is_real_alone(op.as_ref(), number), "{}: {} as halves", op.name(), operand.name);
         }
         if halves.contains(&true) { Box::new(InHalves { op, halves }) } else { op }
     }
 
     /// The operation with all operands as halves that can be.
     pub fn wrap_all(op: Box<dyn Op>) -> Box<dyn Op> {
-        let beside = op.side_by_side();
-        let operands = op.operands().into_iter().enumerate();
-        let can_be = |(number, operand): (usize, Operand)| {
-            let is_beside = beside.iter().any(|range| range.contains(&number));
-            operand.element == Element::Real && !is_beside && op.takes_halves(number)
-        };
-        let halves = operands.map(can_be).collect();
+        let can_be = |number| is_real_alone(op.as_ref(), number) && op.takes_halves(number);
+        let halves = (0..op.operands().len()).map(can_be).collect();
         InHalves::wrap(op, halves)
     }
 
@@ -57,16 +51,14 @@ impl InHalves {
 
     /// Whether several launches bind a half that the operation writes.
     fn reads_again(&self, implementation: &Implementation) -> bool {
-        let written = self
-            .operands()
-            .into_iter()
-            .enumerate()
-            .filter(|(number, operand)| self.halves[*number] && operand.access == Access::Write);
+        let mut operands = self.operands().into_iter().enumerate();
         let launches = |number| {
             let calls = implementation.calls.iter();
             calls.filter(|call| call.bindings.contains(&Binding::Operand(number))).count()
         };
-        written.into_iter().any(|(number, _)| launches(number) > 1)
+        operands.any(|(number, operand)| {
+            self.halves[number] && operand.access == Access::Write && launches(number) > 1
+        })
     }
 
     fn complete(&self, mut implementation: Implementation) -> Implementation {
@@ -77,6 +69,12 @@ impl InHalves {
         }
         implementation
     }
+}
+
+/// Whether an operand holds reals, and need not lie beside others.
+fn is_real_alone(op: &dyn Op, number: usize) -> bool {
+    let is_beside = op.side_by_side().iter().any(|range| range.contains(&number));
+    op.operands()[number].element == Element::Real && !is_beside
 }
 
 /// The value of the nearest half.

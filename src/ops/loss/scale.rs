@@ -109,23 +109,11 @@ impl Op for RestoreLoss {
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let [step, loss, loss_scale] = operands.all();
-        let left_out = &mut loss_scale.reals_mut()[2];
-        let now = loss.reals_mut().get_mut(step.indices()[0] as usize);
-        if let Some(now) = now.filter(|now| !now.is_finite() && *left_out >= 0.0) {
-            *now = std::mem::replace(left_out, -1.0);
-        }
+        restore(operands, f64::is_finite);
     }
 
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
-        CpuForm::only(|operands| {
-            let [step, loss, loss_scale] = operands.all();
-            let left_out = &mut loss_scale.reals_mut()[2];
-            let now = loss.reals_mut().get_mut(step.indices()[0] as usize);
-            if let Some(now) = now.filter(|now| !now.is_finite() && *left_out >= 0.0) {
-                *now = std::mem::replace(left_out, -1.0);
-            }
-        })
+        CpuForm::only(|operands| restore(operands, f32::is_finite))
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
@@ -140,6 +128,15 @@ impl Op for RestoreLoss {
 
     fn precision(&self) -> Precision {
         Precision::EXACT
+    }
+}
+
+fn restore<T: Copy + From<f32> + PartialOrd>(operands: &mut Operands<T>, is_finite: impl Fn(T) -> bool) {
+    let [step, loss, loss_scale] = operands.all();
+    let left_out = &mut loss_scale.reals_mut()[2];
+    let now = loss.reals_mut().get_mut(step.indices()[0] as usize);
+    if let Some(now) = now.filter(|now| !is_finite(**now) && *left_out >= 0.0.into()) {
+        *now = std::mem::replace(left_out, (-1.0).into());
     }
 }
 
