@@ -56,6 +56,20 @@ pub struct DeviceProfile {
     /// Number of units that run workgroups in parallel: a GPU's multiprocessors, a software rasteriser's threads.
     /// `None` if unknown.
     pub multiprocessors: Option<u32>,
+    /// What multiplies matrices as a whole, if kernels can use it.
+    pub matrix_units: Option<MatrixUnits>,
+}
+
+/// Units of a GPU that multiply two square matrices of halves (f16) and add the product to one of f32; a subgroup uses them
+/// together. NVIDIA calls them tensor cores; in Vulkan and WGSL, they work on cooperative matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct MatrixUnits {
+    /// Rows and columns of the matrices: 8 or 16.
+    pub lines: u32,
+    /// Number of invocations of every subgroup.
+    pub lanes: u32,
+    /// Whether kernels do in scalar code what units for matrices of 8 lines would do: for tests on devices without them.
+    pub emulated: bool,
 }
 
 impl DeviceProfile {
@@ -71,6 +85,7 @@ impl DeviceProfile {
             multiprocessors: None,
             max_loop_trips: None,
             min_subgroup_size: 0,
+            matrix_units: None,
         }
     }
 

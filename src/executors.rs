@@ -2,9 +2,10 @@
 
 use crate::device::{DeviceChoice, DeviceKind};
 use crate::files::CacheFolder;
-use crate::gpu::{Adapter, GpuExecutor, ShaderChecks, Tuning, adapters, install_advice};
+use crate::gpu::{Adapter, GpuExecutor, ShaderChecks, Tuning, TuningNotice, adapters, install_advice};
 use crate::host::{CpuExecutor, ReferenceExecutor};
 use crate::plan::{Executor, Workbench};
+use crate::verify::matrix_units_compute_right;
 use crate::{Error, Result};
 
 /// An executor, and why it was chosen.
@@ -38,6 +39,9 @@ pub struct OpenOptions {
     /// On a GPU: how the fastest implementations are found; without it, the operations' rules choose, and the same
     /// device, driver and seed give the same bits.
     pub tuning: Option<Tuning>,
+    /// On a GPU: whether operations may run on its [matrix units](crate::device::MatrixUnits). Tuning takes them only if they
+    /// [compute right](matrix_units_compute_right).
+    pub matrix_units: bool,
 }
 
 impl OpenOptions {
@@ -46,14 +50,22 @@ impl OpenOptions {
     /// # Errors
     /// [`Error::Device`] when the driver refuses.
     pub fn open_gpu(&self, adapter: &Adapter) -> Result<GpuExecutor> {
-        let mut executor = GpuExecutor::open(adapter)?.with_checks(self.checks);
+        let mut executor = match self.matrix_units {
+            true => GpuExecutor::open_with_matrix_units(adapter)?,
+            false => GpuExecutor::open(adapter)?,
+        }
+        .with_checks(self.checks);
         if let Some(folder) = &self.kernels {
             executor = executor.with_pipeline_cache(folder.clone());
         }
-        Ok(match &self.tuning {
-            Some(tuning) => executor.with_tuning(tuning.clone()),
-            None => executor,
-        })
+        let Some(tuning) = &self.tuning else { return Ok(executor) };
+        if executor.profile().matrix_units.is_some()
+            && let Err(reason) = matrix_units_compute_right(&mut executor)
+        {
+            (tuning.report)(&TuningNotice::WithoutMatrixUnits { reason });
+            executor = executor.without_matrix_units();
+        }
+        Ok(executor.with_tuning(tuning.clone()))
     }
 }
 

@@ -6,7 +6,7 @@ mod common;
 use std::collections::HashSet;
 use std::sync::Mutex;
 
-use wgconv::device::{DeviceKind, DeviceProfile};
+use wgconv::device::{DeviceKind, DeviceProfile, MatrixUnits};
 use wgconv::gpu::{GpuExecutor, ShaderChecks};
 use wgconv::host::CpuExecutor;
 use wgconv::ops::kernel::Implementation;
@@ -239,6 +239,53 @@ fn kernels_for_other_devices_match_the_definitions() {
     }
     assert!(missing.is_empty(), "no case reaches these kernels: {}", missing.join(", "));
     println!("{} kernels for other devices passed on {}", seen.len(), gpu.profile().name);
+}
+
+/// Kernels for matrix units: on those of the device, if it has any, and with what they do in scalar code, which lacks nothing of
+/// these kernels but the units themselves.
+#[test]
+fn matrix_units_match_the_definitions() {
+    let Some(adapter) = common::adapter("matrix_units_match_the_definitions") else { return };
+    let own = adapter.profile().matrix_units;
+    let emulated = [8, 32].map(|lanes| MatrixUnits { lines: 8, lanes, emulated: true });
+    let mut kinds = HashSet::new();
+    let mut trials = 0;
+    for units in own.into_iter().chain(emulated) {
+        let mut gpu = GpuExecutor::open_with_matrix_units(&adapter).expect("an adapter that opens");
+        // One multiprocessor asks for large tiles, many for small ones and for slices.
+        for multiprocessors in [1, 132] {
+            let device = DeviceProfile {
+                kind: DeviceKind::DiscreteGpu,
+                multiprocessors: Some(multiprocessors),
+                matrix_units: Some(units),
+                ..gpu.profile().clone()
+            };
+            for (case, data) in
+                DATA.into_iter().flat_map(|data| cases::all().into_iter().map(move |case| (case, data)))
+            {
+                let mut ways = case.op.implementations(&device);
+                ways.retain(|way| {
+                    way.name.starts_with("matrix_units_") && (data == Data::Reals || way.exact_on_integers)
+                });
+                let op = case.op.name();
+                let name = format!("{case}, {units:?}, {data:?}");
+                if ways.is_empty() {
+                    continue;
+                }
+                let Some(trial) = Trial::new(on_device(case.op, device.clone()), data, 7) else { continue };
+                for way in ways {
+                    trials += 1;
+                    kinds.insert((op, way.name, units.emulated));
+                    let answer = trial.run_as(&mut gpu, way.name).expect("a device that works");
+                    assert!(answer.is_ok(), "{name}, {}: {}", way.name, answer.unwrap_err());
+                }
+            }
+        }
+    }
+    for op in ["conv2d.forward", "conv2d.grad_filters", "conv2d.grad_input", "dense.forward"] {
+        assert!(kinds.iter().filter(|kind| kind.0 == op).count() >= 4, "{op}: {kinds:?}");
+    }
+    println!("{trials} trials passed on {}, whose own matrix units are {own:?}", adapter.profile().name);
 }
 
 /// Parameters that a device cannot bind at once are updated, and their gradients summed, in several launches.

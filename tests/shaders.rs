@@ -14,7 +14,7 @@ use naga::{
     TypeInner,
 };
 
-use wgconv::device::{DeviceKind, DeviceProfile};
+use wgconv::device::{DeviceKind, DeviceProfile, MatrixUnits};
 use wgconv::ops::add::Add;
 use wgconv::ops::bias::BiasGrad;
 use wgconv::ops::conv::{ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
@@ -44,8 +44,9 @@ const GENERIC: [(&str, &[&str]); 3] = [
 /// Operands that one part of an operation writes and another reads, with the names by which the two know them.
 const HANDED_ON: [(&str, [&str; 2]); 1] = [("convolved", ["output", "input"])];
 
-/// The smallest possible device, a large one, and a software rasteriser, which has kernels of its own.
-fn devices() -> [DeviceProfile; 3] {
+/// The smallest possible device, a large one, a software rasteriser, which has kernels of its own, and a device that emulates
+/// matrix units.
+fn devices() -> [DeviceProfile; 4] {
     let portable = DeviceProfile::portable();
     let large = DeviceProfile {
         name: "large".into(),
@@ -54,6 +55,8 @@ fn devices() -> [DeviceProfile; 3] {
         max_workgroup_invocations: 1024,
         max_buffer_bytes: 64 << 30,
         max_binding_bytes: (4 << 30) - 4,
+        matrix_units: Some(MatrixUnits { lines: 16, lanes: 32, emulated: false }),
+        min_subgroup_size: 32,
         ..DeviceProfile::portable()
     };
     let software = DeviceProfile {
@@ -61,9 +64,16 @@ fn devices() -> [DeviceProfile; 3] {
         kind: DeviceKind::Software,
         min_subgroup_size: 8,
         max_loop_trips: Some(65_535),
+        matrix_units: Some(MatrixUnits { lines: 8, lanes: 8, emulated: false }),
         ..portable.clone()
     };
-    [portable, large, software]
+    let emulating = DeviceProfile {
+        name: "emulating".into(),
+        min_subgroup_size: 32,
+        matrix_units: Some(MatrixUnits { lines: 8, lanes: 32, emulated: true }),
+        ..portable.clone()
+    };
+    [portable, large, software, emulating]
 }
 
 /// Checks all rules for an implementation; the error says which one is broken.
@@ -102,8 +112,11 @@ fn check_call(
         0 => Capabilities::empty(),
         _ => Capabilities::SUBGROUP,
     };
-    if !call.source.halves.is_empty() {
+    if !call.source.halves.is_empty() || call.source.enables.contains(&"f16") {
         capabilities |= Capabilities::SHADER_FLOAT16;
+    }
+    if call.source.enables.contains(&"wgpu_cooperative_matrix") {
+        capabilities |= Capabilities::COOPERATIVE_MATRIX;
     }
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)

@@ -14,5 +14,6 @@ pub fn discrete_gpu(multiprocessors: u32) -> DeviceProfile {
         max_binding_bytes: (4 << 30) - 4,
         multiprocessors: Some(multiprocessors),
         max_loop_trips: None,
+        matrix_units: None,
     }
 }

@@ -6,18 +6,9 @@
 // of TILE_K; a workgroup owns TILE_M x TILE_N results in one slice.
 // Launched by src/ops/gemm/tiled.rs, which also appends the tile sizes as const lines.
 
-// In units of four values.
-const A_PITCH: u32 = TILE_M / 4u;
-const B_PITCH: u32 = TILE_N / 4u;
-const K_BLOCKS: u32 = TILE_K / 4u;
-const A_BLOCKS: u32 = A_PITCH * K_BLOCKS;
-const B_BLOCKS: u32 = B_PITCH * K_BLOCKS;
 const THREADS_M: u32 = TILE_M / THREAD_M;
 const THREADS_N: u32 = TILE_N / THREAD_N;
 const INVOCATIONS: u32 = THREADS_M * THREADS_N;
-// Whether an invocation may fetch a block of a and one of b, rather than of only one of them.
-const FETCHES_BOTH: bool = A_BLOCKS + B_BLOCKS > INVOCATIONS;
-const_assert A_BLOCKS <= INVOCATIONS && B_BLOCKS <= INVOCATIONS;
 // Invocations that run together own 4 x 8 of the tile's threads, or 8 x 4 in a narrow one, so that they share the values
 // that they read. Of two neighbours, and of those next to them, one has the same place in m or in n as the other: hardware that
 // serves a quarter of them at a time then reads fewer packets.
@@ -28,30 +19,10 @@ const_assert THREADS_M % LANES_M == 0u && THREADS_N % LANES_N == 0u;
 const UNROLLED: u32 = 4u;
 
 // a [TILE_K,TILE_M], followed by b [TILE_K,TILE_N], once or twice: while one is read, the other is filled.
+const PADDING: u32 = 0u;
+const FIRST_B: u32 = TILE_K * A_PITCH;
 const TILE_PACKETS: u32 = TILE_K * (A_PITCH + B_PITCH);
 var<workgroup> tiles: array<vec4<f32>, TILES * TILE_PACKETS>;
-
-// Whether no step goes past the end of its part's sum.
-override WHOLE_STEPS: bool = REDUCTION_UNIT % TILE_K == 0u;
-
-// Column j holds the values of four lines at k + j as read from memory, the factors that those of a are yet to be
-// multiplied by, and whether they are present: otherwise they are zero.
-struct Block {
-    values: mat4x4<f32>,
-    factors: mat4x4<f32>,
-    present: array<vec4<bool>, 4>,
-}
-
-// A block that an invocation fetches for each step (of a, of b, or none): its lines, its first k and its place in a
-// tile.
-struct Errand {
-    is_a: bool,
-    is_b: bool,
-    lines: array<Place, 4>,
-    k: u32,
-    place: u32,
-    pitch: u32,
-}
 
 // The results of an invocation: row i, then the four columns j.
 alias Sums = array<vec4<f32>, THREAD_M * THREAD_N / 4u>;
@@ -72,16 +43,9 @@ fn main(
     }
     let end_k = min((slice + 1u) * SLICE_K, reduction(part));
 
-    let is_a = invocation < A_BLOCKS;
-    let is_any = A_BLOCKS + B_BLOCKS == INVOCATIONS || invocation < A_BLOCKS + B_BLOCKS;
-    var errand: Errand;
-    var second: Errand;
-    if (FETCHES_BOTH) {
-        errand = errand_of(A_BLOCKS == INVOCATIONS || is_a, false, invocation, part, first_m, first_n);
-        second = errand_of(false, B_BLOCKS == INVOCATIONS || invocation < B_BLOCKS, invocation, part, first_m, first_n);
-    } else {
-        errand = errand_of(is_a, !is_a && is_any, select(invocation - A_BLOCKS, invocation, is_a), part, first_m, first_n);
-    }
+    let errands = errands_of(invocation, part, first_m, first_n);
+    let errand = errands.first;
+    let second = errands.second;
 
     let lane = invocation % (LANES_M * LANES_N);
     let lanes = invocation / (LANES_M * LANES_N);
@@ -104,12 +68,13 @@ fn main(
     }
     var half = 0u;
     for (var first_k = begin_k; first_k < end_k; first_k += TILE_K) {
-        let line_sums_of_step = put(errand, half, block);
+        let values = finished(errand, block);
+        put(errand, half, values);
         if (sums_lines) {
-            own_line_sums += line_sums_of_step;
+            own_line_sums += values[0] + values[1] + values[2] + values[3];
         }
         if (FETCHES_BOTH) {
-            put(second, half, second_block);
+            put(second, half, finished(second, second_block));
         }
         workgroupBarrier();
         // The next tile is loaded while this one is multiplied.
@@ -184,69 +149,10 @@ fn column_of(j: u32, first_n: u32, thread_n: u32) -> u32 {
     return first_n + (thread_n + j * THREADS_N) * 4u;
 }
 
-// Eight neighbours take adjacent lines (or as many as there are), so that they write to different banks, and the next eight take
-// the same lines further along k, so that reads fill whole sectors.
-fn errand_of(is_a: bool, is_b: bool, number: u32, part: u32, first_m: u32, first_n: u32) -> Errand {
-    let pitch = select(B_PITCH, A_PITCH, is_a);
-    let neighbours = min(8u, pitch);
-    let line = number % neighbours + number / (neighbours * K_BLOCKS) * neighbours;
-    let k = number / neighbours % K_BLOCKS * 4u;
-    let place = select(TILE_K * A_PITCH, 0u, is_a) + k * pitch + line;
-    var lines: array<Place, 4>;
-    if (is_a) {
-        lines = a_lines(part, first_m + line * 4u);
-    } else if (is_b) {
-        lines = b_lines(part, first_n + line * 4u);
-    }
-    return Errand(is_a, is_b, lines, k, place, pitch);
-}
-
-fn fetch(errand: Errand, part: u32, first_k: u32, end_k: u32) -> Block {
-    if (errand.is_a) {
-        return fetch_a(errand.lines, part, first_k + errand.k, end_k);
-    }
-    if (errand.is_b) {
-        return fetch_b(errand.lines, part, first_k + errand.k, end_k);
-    }
-    return Block();
-}
-
-// This is the first use of a block's values, before which the loads need not have finished. Returns the sums of the lines of
-// a over the block.
-fn put(errand: Errand, half: u32, block: Block) -> vec4<f32> {
-    var values = block.values;
-    var line_sums_of_block: vec4<f32>;
-    if (errand.is_a) {
-        for (var j = 0u; j < 4u; j++) {
-            values[j] = a_finished(block.values[j], block.factors[j]);
-        }
-    }
+fn put(errand: Errand, half: u32, values: mat4x4<f32>) {
     if (errand.is_a || errand.is_b) {
         for (var j = 0u; j < 4u; j++) {
-            let there = select(vec4<f32>(), values[j], block.present[j]);
-            tiles[half + errand.place + j * errand.pitch] = there;
-            if (errand.is_a) {
-                line_sums_of_block += there;
-            }
+            tiles[half + errand.place + j * errand.pitch] = values[j];
         }
     }
-    return line_sums_of_block;
-}
-
-fn a_is_there(line: Place, step: Place, k: u32, end_k: u32) -> bool {
-    return (WHOLE_STEPS || k < end_k) && a_present(line, step);
-}
-
-fn b_is_there(line: Place, step: Place, k: u32, end_k: u32) -> bool {
-    return (WHOLE_STEPS || k < end_k) && b_present(line, step);
-}
-
-// Index of the packet of a line at a step, or any valid index if it is not in memory. The load then needs no branch, at
-// the end of which it would be waited for.
-fn a_index(line: Place, step: Place, present: bool) -> u32 {
-    return select(0u, (line.offset + step.offset) / A_WIDTH, present);
-}
-
-fn b_index(line: Place, step: Place, present: bool) -> u32 {
-    return select(0u, (line.offset + step.offset) / B_WIDTH, present);
 }

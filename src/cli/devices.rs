@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use wgconv::Result;
-use wgconv::device::DeviceKind;
+use wgconv::device::{DeviceKind, MatrixUnits};
 use wgconv::gpu::{Adapter, GpuExecutor, adapters, install_advice};
 use wgconv::host::CpuExecutor;
 use wgconv::plan::Executor;
-use wgconv::verify::{SelfTest, self_test};
+use wgconv::verify::{SelfTest, matrix_units_compute_right, self_test};
 
 use super::Outcome;
 use super::options::{OutputOptions, start_threads};
@@ -82,6 +82,10 @@ impl Devices {
         ] {
             self.output.say(format_args!("  {what:<9}  {text}"))?;
         }
+        if let Some(MatrixUnits { lines, .. }) = profile.matrix_units {
+            let verdict = matrix_units_verdict(adapter);
+            self.output.say(format_args!("  matrix units, {lines} x {lines} halves  {verdict}"))?;
+        }
         self.output.say("")?;
         self.output.json(&json!({
             "device": index,
@@ -91,6 +95,15 @@ impl Devices {
             "features": adapter.features().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
             "self_test": self_test_json(result),
         }))
+    }
+}
+
+/// Whether tuning would try implementations on the adapter's matrix units.
+fn matrix_units_verdict(adapter: &Adapter) -> String {
+    let opened = GpuExecutor::open_with_matrix_units(adapter).map_err(|error| error.to_string());
+    match opened.and_then(|mut executor| matrix_units_compute_right(&mut executor)) {
+        Ok(()) => "PASSED".into(),
+        Err(reason) => format!("FAILED, and not used: {reason}"),
     }
 }
 

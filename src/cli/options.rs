@@ -72,9 +72,10 @@ impl DeviceOptions {
         executors::open_with(&self.device, &options)
     }
 
-    /// The same with or without index checks in the kernels, and without a cache of compiled kernels.
+    /// The same with or without index checks in the kernels, with implementations on matrix units, and without a cache of
+    /// compiled kernels.
     pub fn open_with(&self, checks: ShaderChecks) -> Result<Opened> {
-        executors::open_with(&self.device, &OpenOptions { checks, ..self.options() })
+        executors::open_with(&self.device, &OpenOptions { checks, matrix_units: true, ..self.options() })
     }
 
     /// The same with tuning, for commands that run the same operations repeatedly.
@@ -114,7 +115,12 @@ impl TuningOptions {
     ) -> OpenOptions {
         let kernels = CacheFolder::of_user();
         let tuning = Tuning { cache: kernels.clone(), report: Arc::new(report), ..Tuning::default() };
-        OpenOptions { kernels, tuning: (!self.no_tune).then_some(tuning), ..options }
+        OpenOptions {
+            kernels,
+            tuning: (!self.no_tune).then_some(tuning),
+            matrix_units: !self.no_tune,
+            ..options
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The GPUs of this machine, and the choice between them.
 
 use super::multiprocessors::multiprocessors;
-use crate::device::{DeviceKind, DeviceProfile};
+use crate::device::{DeviceKind, DeviceProfile, MatrixUnits};
 use crate::{Error, Result};
 
 /// A GPU, or a program that emulates one, found through a driver.
@@ -49,6 +49,27 @@ pub fn install_advice() -> &'static str {
     }
 }
 
+/// wgpu's name for matrix units.
+const MATRIX_UNITS: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+
+/// The matrix units of an adapter that kernels can use: they must know the size of every subgroup.
+fn matrix_units(adapter: &wgpu::Adapter) -> Option<MatrixUnits> {
+    let needed = MATRIX_UNITS | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
+    let info = adapter.get_info();
+    if !adapter.features().contains(needed) || info.subgroup_min_size != info.subgroup_max_size {
+        return None;
+    }
+    let offered = adapter.cooperative_matrix_properties();
+    let lines = [16, 8].into_iter().find(|&lines| {
+        offered.iter().any(|matrices| {
+            [matrices.m_size, matrices.n_size, matrices.k_size] == [lines; 3]
+                && matrices.ab_type == wgpu::CooperativeScalarType::F16
+                && matrices.cr_type == wgpu::CooperativeScalarType::F32
+        })
+    })?;
+    Some(MatrixUnits { lines, lanes: info.subgroup_min_size, emulated: false })
+}
+
 impl Adapter {
     fn new(adapter: wgpu::Adapter) -> Self {
         let (info, limits) = (adapter.get_info(), adapter.limits());
@@ -74,11 +95,12 @@ impl Adapter {
             max_workgroup_invocations: limits.max_compute_invocations_per_workgroup,
             max_buffer_bytes: limits.max_buffer_size,
             max_binding_bytes: limits.max_storage_buffer_binding_size,
+            matrix_units: matrix_units(&adapter),
         };
         Adapter { adapter, profile }
     }
 
-    /// The properties by which operations choose their kernels.
+    /// The properties by which operations choose their kernels; those of an executor may leave out the matrix units.
     pub fn profile(&self) -> &DeviceProfile {
         &self.profile
     }
@@ -102,7 +124,7 @@ impl Adapter {
             ("subgroups", wgpu::Features::SUBGROUP),
             ("f16", wgpu::Features::SHADER_F16),
             ("pipeline cache", wgpu::Features::PIPELINE_CACHE),
-            ("cooperative matrices", wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+            ("cooperative matrices", MATRIX_UNITS),
         ]
         .map(|(name, feature)| (name, features.contains(feature)))
         .to_vec()
@@ -116,15 +138,23 @@ impl Adapter {
     }
 
     /// Opens a device on this adapter, with all of the adapter's limits and those of its features that wgconv can
-    /// use.
-    pub(super) fn open(&self) -> Result<(wgpu::Device, wgpu::Queue)> {
+    /// use; matrix units only if they are wanted.
+    pub(super) fn open(&self, matrix_units: bool) -> Result<(wgpu::Device, wgpu::Queue)> {
+        let experimental = if matrix_units { MATRIX_UNITS } else { wgpu::Features::empty() };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgconv"),
             required_features: self.adapter.features()
                 & (wgpu::Features::TIMESTAMP_QUERY
                     | wgpu::Features::PIPELINE_CACHE
                     | wgpu::Features::SUBGROUP
-                    | wgpu::Features::SHADER_F16),
+                    | wgpu::Features::SHADER_F16
+                    | experimental),
+            // SAFETY: wgpu's cooperative matrices are experimental, and may hold bugs. Kernels use them only where the user's
+            // choice of tuning asks for it, and run for a plan only after they have given the right answers on the device.
+            experimental_features: match matrix_units {
+                true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+                false => wgpu::ExperimentalFeatures::disabled(),
+            },
             required_limits: self.adapter.limits(),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()

@@ -19,12 +19,14 @@ pub struct Context {
 }
 
 impl Context {
-    /// Opens an adapter.
+    /// Opens an adapter, for kernels on matrix units too if they are wanted and it has them.
     ///
     /// # Errors
     /// [`Error::Device`] when the driver refuses.
-    pub fn open(adapter: &Adapter) -> Result<Self> {
-        let (device, queue) = adapter.open()?;
+    pub fn open(adapter: &Adapter, matrix_units: bool) -> Result<Self> {
+        let (device, queue) = adapter.open(matrix_units && adapter.profile().matrix_units.is_some())?;
+        let mut profile = adapter.profile().clone();
+        profile.matrix_units = profile.matrix_units.filter(|_| matrix_units);
         let alignment = device.limits().min_storage_buffer_offset_alignment as u64;
         assert!(
             Element::Real.bytes(ALIGNMENT).is_multiple_of(alignment),
@@ -39,7 +41,7 @@ impl Context {
                 lost.note_lost(&message);
             }
         });
-        Ok(Context { device, queue, profile: adapter.profile().clone(), fault })
+        Ok(Context { device, queue, profile, fault })
     }
 
     /// The largest number of bytes of one buffer.

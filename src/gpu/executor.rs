@@ -68,13 +68,28 @@ struct PreparedPlan {
 }
 
 impl GpuExecutor {
-    /// Opens an adapter. Its operations are chosen by rules, and no cache is used.
+    /// Opens an adapter. Its operations are chosen by rules, none runs on matrix units, and no cache is used.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when the driver refuses.
     pub fn open(adapter: &Adapter) -> Result<Self> {
-        let context = Context::open(adapter)?;
-        Ok(GpuExecutor {
+        Ok(GpuExecutor::on(adapter, Context::open(adapter, false)?))
+    }
+
+    /// As [`GpuExecutor::open`], for operations that run on [`MatrixUnits`](crate::device::MatrixUnits) too, if the adapter
+    /// has them. No rule chooses such an implementation: tuning does, or a [`Preference`].
+    ///
+    /// They are an experimental feature of wgpu: see
+    /// [`matrix_units_compute_right`](crate::verify::matrix_units_compute_right).
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when the driver refuses.
+    pub fn open_with_matrix_units(adapter: &Adapter) -> Result<Self> {
+        Ok(GpuExecutor::on(adapter, Context::open(adapter, true)?))
+    }
+
+    fn on(adapter: &Adapter, context: Context) -> Self {
+        GpuExecutor {
             adapter: adapter.clone(),
             clock: Clock::new(&context),
             context,
@@ -84,7 +99,13 @@ impl GpuExecutor {
             tuner: None,
             persistent: HashMap::new(),
             plans: Vec::new(),
-        })
+        }
+    }
+
+    /// The same executor, whose operations do not run on matrix units.
+    pub fn without_matrix_units(mut self) -> Self {
+        self.context.profile.matrix_units = None;
+        self
     }
 
     /// The same executor with index checks in its kernels, or without.

@@ -347,6 +347,11 @@ pub struct Source {
     pub sizes: Vec<(&'static str, u32)>,
     /// Numbers of the bindings whose arrays hold halves; the files are written for reals.
     pub halves: Vec<u32>,
+    /// Constants that tell into how many halves values are split, by name, with the numbers of the bindings that hold the values:
+    /// 1 if they are halves, 2 otherwise.
+    pub parts: Vec<(&'static str, u32)>,
+    /// The extensions of WGSL that the files use.
+    pub enables: Vec<&'static str>,
 }
 
 impl Source {
@@ -358,9 +363,18 @@ impl Source {
 
     /// The whole WGSL module.
     pub fn compose(&self) -> String {
-        let mut text = self.files.join("\n");
+        let mut text = String::new();
+        if !self.enables.is_empty() {
+            // In front of the first line, so that line numbers are those of the file.
+            write!(text, "enable {}; ", self.enables.join(", ")).expect("writing to a string");
+        }
+        text.push_str(&self.files.join("\n"));
         for (name, value) in &self.sizes {
             writeln!(text, "const {name}: u32 = {value}u;").expect("writing to a string");
+        }
+        for (name, binding) in &self.parts {
+            let parts = if self.halves.contains(binding) { 1 } else { 2 };
+            writeln!(text, "const {name}: u32 = {parts}u;").expect("writing to a string");
         }
         if self.halves.is_empty() {
             return text;

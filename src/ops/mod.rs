@@ -11,7 +11,7 @@ mod cost;
 pub mod dense;
 pub mod dropout;
 mod epilogue;
-mod gemm;
+pub(crate) mod gemm;
 pub mod halves;
 pub mod kernel;
 pub mod loss;

@@ -2,11 +2,13 @@
 
 pub mod cases;
 mod exhaustive;
+mod matrix_units;
 mod random;
 mod self_test;
 mod verdict;
 
 pub use exhaustive::Exhaustive;
+pub use matrix_units::matrix_units_compute_right;
 pub use random::random_cases;
 pub use self_test::{SelfTest, self_test};
 pub use verdict::{Status, Verdict, verify};
@@ -151,10 +153,15 @@ impl Trial {
         executor: &mut dyn Workbench,
         implementation: &str,
     ) -> Result<std::result::Result<f64, Mismatch>> {
+        let amplification = self.amplification_of(executor, implementation);
+        Ok(self.compare_within(&self.answer_as(executor, implementation)?, amplification))
+    }
+
+    /// What the operands hold after a run in one of the implementations.
+    fn answer_as(&self, executor: &mut dyn Workbench, implementation: &str) -> Result<Vec<HostBuffer<f32>>> {
         executor.clear();
         executor.prefer(implementation);
-        let amplification = self.amplification_of(executor, implementation);
-        Ok(self.compare_within(&self.answer_of(executor)?, amplification))
+        self.answer_of(executor)
     }
 
     /// The largest difference of a right answer of this implementation, in its least accurate operand.

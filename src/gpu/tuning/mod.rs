@@ -78,6 +78,11 @@ pub enum TuningNotice {
         /// Why it was rejected.
         reason: String,
     },
+    /// Operations will not run on the device's matrix units.
+    WithoutMatrixUnits {
+        /// What they computed wrongly.
+        reason: String,
+    },
     /// The operations of a plan were measured.
     Done {
         /// Operations whose fastest implementation has become known.
@@ -96,6 +101,9 @@ impl fmt::Display for TuningNotice {
         match self {
             TuningNotice::Rejected { op, sizes, implementation, reason } => {
                 write!(f, "{op}, {implementation} fails on this device and is left out: {reason}; {sizes}")
+            }
+            TuningNotice::WithoutMatrixUnits { reason } => {
+                write!(f, "this device's matrix units compute wrongly, and are left out: {reason}")
             }
             TuningNotice::Done { tuned, operations, time, kept } => {
                 write!(f, "tuned {tuned} of {operations} operations in {:.1} s", time.as_secs_f64())?;

@@ -83,6 +83,7 @@ impl ConvForward {
             source: shader!("conv/forward_tiled.wgsl", "conv/geometry.wgsl"),
             constants: geometry.constants(),
             operands: OPERANDS,
+            factors: [0, 1],
             result: 2,
             elements: geometry.output_shape().elements(),
             quads: Quads {

@@ -182,6 +182,7 @@ impl Op for ConvGradFilters {
             source: shader!("conv/grad_filters_tiled.wgsl", "conv/geometry.wgsl"),
             constants: geometry.constants(),
             operands: OPERANDS,
+            factors: [1, 0],
             result: GRAD_FILTERS,
             elements: geometry.filters_shape().elements(),
             quads: Quads {

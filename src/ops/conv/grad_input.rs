@@ -226,6 +226,7 @@ impl Op for ConvGradInput {
             source: shader!("conv/grad_input_tiled.wgsl", "conv/geometry.wgsl"),
             constants,
             operands: OPERANDS,
+            factors: [1, 0],
             result: 2,
             elements: geometry.input_shape().elements(),
             quads: Quads {

@@ -104,6 +104,7 @@ impl Op for DenseForward {
             source: shader!("dense/forward_tiled.wgsl", "dense/size.wgsl"),
             constants: self.size.constants(),
             operands: OPERANDS,
+            factors: [0, 1],
             result: 2,
             elements: self.size.output_shape().elements(),
             quads: Quads {

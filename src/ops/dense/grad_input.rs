@@ -113,6 +113,7 @@ impl Op for DenseGradInput {
             source: shader!("dense/grad_input_tiled.wgsl", "dense/size.wgsl"),
             constants: self.size.constants(),
             operands: ACTIVATED,
+            factors: [1, 0],
             result: 2,
             elements: self.size.input_shape().elements(),
             quads: Quads {

@@ -131,6 +131,7 @@ impl Op for DenseGradWeight {
             source: shader!("dense/grad_weight_tiled.wgsl", "dense/size.wgsl"),
             constants: self.size.constants(),
             operands: ACTIVATED,
+            factors: [1, 0],
             result: 2,
             elements: self.size.weight_shape().elements(),
             quads: Quads {

@@ -1,7 +1,7 @@
 //! A matrix product, and the parts of its kernels that an operation supplies.
 
 use super::slices::unfinished_sum_slices;
-use super::{subgroup, tiled};
+use super::{matrix_units, subgroup, tiled};
 use crate::device::DeviceProfile;
 use crate::ops::cost::CostClass;
 use crate::ops::epilogue::Epilogue;
@@ -30,6 +30,8 @@ pub struct TiledKernel {
     pub constants: Vec<(&'static str, Constant)>,
     /// Number of operands, which are bound in order.
     pub operands: usize,
+    /// Numbers of the operands that hold the values of a and of b.
+    pub factors: [usize; 2],
     /// Number of the operand that is the result.
     pub result: usize,
     /// Number of elements of the result.
@@ -74,6 +76,7 @@ impl Product {
             subgroup.into_iter().chain(tiled::implementations(self, device, kernel)).collect();
         if let Some(best) = ways.first_mut() {
             best.cost.class = CostClass::BestOfKind;
+            ways.extend(matrix_units::implementations(self, device, kernel));
         }
         ways
     }
@@ -146,6 +149,8 @@ impl Product {
         };
         let shared = shader!("gemm/product.wgsl", "grid.wgsl");
         let mut source = kernel.source.clone().with_sizes(&main.sizes);
+        source.enables.extend(&main.enables);
+        source.parts.extend(&main.parts);
         source.files.extend([main, results, shared].into_iter().flat_map(|source| source.files));
         let mut constants = kernel.constants.clone();
         constants.extend([

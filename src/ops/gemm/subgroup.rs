@@ -101,6 +101,7 @@ mod tests {
             source: shader!("dense/forward_tiled.wgsl", "dense/size.wgsl"),
             constants: Vec::new(),
             operands: 3,
+            factors: [0, 1],
             result: 2,
             elements: product.m * product.n * product.parts,
             quads: Quads { a: true, b: true, result: true },

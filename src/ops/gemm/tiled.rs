@@ -1,9 +1,10 @@
 //! Launching `shaders/gemm/tiled.wgsl`: products, in tiles, of matrices that need not exist in memory.
 
-use super::slices::{LONGEST_SLICE, slices};
-use super::{Product, Quads, TiledKernel};
+use super::slices::LONGEST_SLICE;
+use super::tiling::{Block, Cut, with_errands};
+use super::{Product, TiledKernel};
 use crate::device::{DeviceKind, DeviceProfile};
-use crate::ops::cost::{Cost, CostClass, LAUNCH, MULTIPLY_ADDS_PER_ELEMENT, multiprocessors};
+use crate::ops::cost::{Cost, CostClass};
 use crate::ops::kernel::{Implementation, shader};
 
 /// Sizes of the blocks in which a product is computed.
@@ -63,24 +64,22 @@ const MOST_TILES: usize = 6;
 /// Tiles that are expected to take longer than the best one by more than this factor are not worth a trial.
 const WORTH_A_TRIAL: f64 = 3.0;
 
-/// Number of invocations on a multiprocessor that hide each other's latency.
-const ENOUGH_INVOCATIONS: f64 = 256.0;
-
-/// Cost of a workgroup before its first step and after its last one, in steps.
-const STEPS_AROUND: usize = 2;
-
-/// Slices are used for up to this number of rounds of workgroups: with more, a partly empty last round wastes little.
-const MOST_ROUNDS: usize = 8;
-
-/// Shorter slices than this cost more in their second pass than they gain.
-const SHORTEST_SLICE: usize = 128;
-
 /// The largest number of iterations of a kernel's loops per k of a slice: one to multiply, the others to fetch.
 const TRIPS_OF_K: usize = 2;
 
 impl Tile {
     fn invocations(&self) -> usize {
         (self.m / self.thread_m) * (self.n / self.thread_n)
+    }
+
+    fn block(&self) -> Block {
+        Block {
+            m: self.m,
+            n: self.n,
+            k: self.k,
+            invocations: self.invocations(),
+            efficiency: self.efficiency,
+        }
     }
 
     /// Bytes of workgroup memory for the values of one step.
@@ -103,72 +102,36 @@ impl Tile {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Tiling {
     tile: Tile,
-    slices: usize,
-    /// Expected time, in multiply-adds of one multiprocessor.
-    cost: f64,
+    cut: Cut,
 }
 
 impl Tiling {
     fn name(&self) -> &'static str {
-        self.tile.names[usize::from(self.slices > 1)]
+        self.tile.names[usize::from(self.cut.slices > 1)]
     }
 }
 
 impl Product {
-    fn workgroups(&self, tile: &Tile) -> usize {
-        self.m.div_ceil(tile.m) * self.n.div_ceil(tile.n) * self.parts
-    }
-
-    /// `tile` with `slices`, and its expected cost: workgroups run in rounds of one per multiprocessor, each with an
-    /// overhead of a few steps, and a second pass writes and reads the slices.
-    fn tiling(&self, tile: Tile, slices: usize, multiprocessors: usize) -> Tiling {
-        let rounds = (self.workgroups(&tile) * slices).div_ceil(multiprocessors);
-        let busy = f64::min(1.0, (rounds * tile.invocations()) as f64 / ENOUGH_INVOCATIONS);
-        let steps = self.k.div_ceil(slices).div_ceil(tile.k) + STEPS_AROUND;
-        let products = (rounds * tile.m * tile.n * tile.k * steps) as f64 / (tile.efficiency * busy);
-        let second_pass = match slices {
-            1 => 0.0,
-            _ => {
-                let moved = self.m * self.n * self.parts * (2 * slices + 1);
-                LAUNCH + moved as f64 * MULTIPLY_ADDS_PER_ELEMENT / multiprocessors as f64
-            }
-        };
-        Tiling { tile, slices, cost: products + second_pass }
-    }
-
-    /// `tile` with the number of slices that is expected to be best: if k is long enough and memory suffices,
-    /// workgroups fill whole rounds, since an almost empty last round takes as long as a full one.
-    fn sliced(&self, tile: Tile, device: &DeviceProfile, multiprocessors: usize) -> Tiling {
-        let elements = self.m * self.n * self.parts;
-        let numbers = (0..=MOST_ROUNDS).map(|rounds| {
-            let wanted = (rounds * multiprocessors / self.workgroups(&tile)).min(self.k / SHORTEST_SLICE);
-            slices(wanted, self.k, elements, device)
-        });
-        let tilings = numbers.map(|slices| self.tiling(tile, slices, multiprocessors));
-        tilings.min_by(|a, b| a.cost.total_cmp(&b.cost)).expect("a number of slices")
-    }
-
     /// Tiles for this product on `device`, best guess first; empty if tiles do not pay off.
     fn tilings(&self, device: &DeviceProfile) -> Vec<Tiling> {
         if self.m < FEWEST_LINES || self.n < FEWEST_LINES {
             return Vec::new();
         }
-        let multiprocessors = multiprocessors(device);
         let mut tilings = Vec::new();
         for tile in TILES.into_iter().filter(|tile| tile.fits(device)) {
-            let best = self.sliced(tile, device, multiprocessors);
+            let best = self.best_cut(&tile.block(), device);
             if best.slices > 1 && self.k <= LONGEST_SLICE {
-                tilings.push(self.tiling(tile, 1, multiprocessors));
+                tilings.push(Tiling { tile, cut: self.cut(&tile.block(), 1, device) });
             }
-            tilings.push(best);
+            tilings.push(Tiling { tile, cut: best });
         }
         tilings.retain(|tiling| {
-            let trips = TRIPS_OF_K * self.k.div_ceil(tiling.slices);
+            let trips = TRIPS_OF_K * self.k.div_ceil(tiling.cut.slices);
             trips <= device.loop_trips()
         });
-        tilings.sort_by(|a, b| a.cost.total_cmp(&b.cost));
-        let worth = tilings.first().map_or(0.0, |best| WORTH_A_TRIAL * best.cost);
-        tilings.retain(|tiling| tiling.cost <= worth);
+        tilings.sort_by(|a, b| a.cut.cost.total_cmp(&b.cut.cost));
+        let worth = tilings.first().map_or(0.0, |best| WORTH_A_TRIAL * best.cut.cost);
+        tilings.retain(|tiling| tiling.cut.cost <= worth);
         // A software rasteriser has better kernels than these, and compiles large ones slowly.
         tilings.truncate(if device.kind == DeviceKind::Software { 1 } else { MOST_TILES });
         tilings
@@ -176,7 +139,7 @@ impl Product {
 
     /// Expected time of the best guess, in multiply-adds of one multiprocessor; `None` if tiles do not pay off.
     pub fn cost(&self, device: &DeviceProfile) -> Option<f64> {
-        self.tilings(device).first().map(|tiling| tiling.cost)
+        self.tilings(device).first().map(|tiling| tiling.cut.cost)
     }
 }
 
@@ -194,9 +157,8 @@ pub fn implementations(
 ) -> Vec<Implementation> {
     let plain = TiledKernel { column_moments: false, ..kernel.clone() };
     let ways = product.tilings(device).into_iter().flat_map(|tiling| {
-        let Tiling { tile, slices, .. } = tiling;
-        let Quads { a, b, .. } = kernel.quads;
-        let mut main = shader!("gemm/tiled.wgsl").with_sizes(&[
+        let Tiling { tile, cut: Cut { slices, cost } } = tiling;
+        let main = shader!("gemm/tiled.wgsl").with_sizes(&[
             ("TILE_M", tile.m as u32),
             ("TILE_N", tile.n as u32),
             ("TILE_K", tile.k as u32),
@@ -204,14 +166,11 @@ pub fn implementations(
             ("THREAD_N", tile.thread_n as u32),
             ("TILES", tile.tiles(device) as u32),
         ]);
-        main.files
-            .extend(if a { shader!("gemm/a_quads.wgsl") } else { shader!("gemm/a_scalars.wgsl") }.files);
-        main.files
-            .extend(if b { shader!("gemm/b_quads.wgsl") } else { shader!("gemm/b_scalars.wgsl") }.files);
+        let main = with_errands(main, kernel.quads);
         let way = |name, kernel| {
             let way =
                 product.implementation(name, kernel, main.clone(), [tile.m, tile.n, tile.k], slices, device);
-            way.at(Cost { class: CostClass::RunnerUp, time: tiling.cost })
+            way.at(Cost { class: CostClass::RunnerUp, time: cost })
         };
         let with_moments = (kernel.column_moments && slices == 1).then(|| way(tile.with_moments, kernel));
         with_moments.into_iter().chain([way(tiling.name(), &plain)])

@@ -315,6 +315,7 @@ impl PassInTiles<'_> {
             source,
             constants: vec![("PARTS", Constant::from(product.parts))],
             operands: 3,
+            factors: [0, 1],
             result: 2,
             elements: product.parts * product.m * product.n,
             quads: Quads {
