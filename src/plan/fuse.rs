@@ -35,6 +35,8 @@ impl Plan {
     /// [`Prologues::Nowhere`]; `prologues` also selects which gradients of activations are fused with the steps that read
     /// them. Nor is the gradient of a bias a step, unless it is that: the step that computes the weight's gradient computes it too,
     /// and the step of a convolution normalises what it computes, if that is to be done with the statistics of the batch.
+    ///
+    /// The last step that changes the loss also counts the training step.
     pub fn fused(self, prologues: Prologues) -> Plan {
         self.fused_as(prologues, true)
     }
@@ -75,6 +77,10 @@ impl Plan {
             for number in forward.clone().filter(|_| normalises) {
                 while fusion.take_in(number, &forward) {}
             }
+        }
+        let update = update_from..fusion.steps.len();
+        for number in 0..update.end {
+            while fusion.take_in(number, &update) {}
         }
         let mut steps = fusion.steps.into_iter();
         let mut pass = |length: usize| steps.by_ref().take(length).flatten().collect();
@@ -276,7 +282,7 @@ impl<'a> Fusion<'a> {
         })
     }
 
-    /// Lets a step also do what another step of the pass does; returns false if there is none for which it can.
+    /// Lets a step also do what another step, which is one of the pass, does; returns false if there is none for which it can.
     fn take_in(&mut self, number: usize, pass: &Range<usize>) -> bool {
         let Some((other, step)) = self.with_another(number, pass) else { return false };
         self.replace(number, Some(step));
@@ -457,6 +463,63 @@ mod tests {
             let of_biases = if prologues == Prologues::Nowhere { 4 } else { 0 };
             assert_eq!(count(&plan.backward, "bias.grad"), of_biases);
         }
+    }
+
+    /// By the last step that writes the loss; by none, if something else changes the loss after it.
+    #[test]
+    fn the_training_step_is_counted_where_the_loss_is_final() {
+        use crate::ops::batch::Advance;
+        use crate::ops::loss::RestoreLoss;
+
+        let network = presets::lenet(IMAGE, 10).unwrap();
+        let data = DataParts { name: "train", image: IMAGE, classes: 10, rows: vec![16] };
+        for (clip_norm, scaled, counting) in [
+            (None, false, "softmax_cross_entropy"),
+            (Some(1.0), false, "gradient_norm"),
+            (None, true, "restore_loss"),
+            (Some(1.0), true, "restore_loss"),
+        ] {
+            let options = TrainOptions {
+                batch_size: 4,
+                steps: 4,
+                data: data.clone(),
+                loss: LossOptions { scaled, ..LossOptions::default() },
+                update: UpdateOptions { clip_norm, ..UpdateOptions::default() },
+                augment: None,
+            };
+            for prologues in [Prologues::Nowhere, Prologues::WhereTheyPay] {
+                let plan = train_plan(&network, &options).unwrap();
+                assert_eq!(count(&plan.update, "advance"), 1);
+                let plan = plan.fused(prologues);
+                plan.assert_valid();
+                let counter = plan.expect("train/step");
+                let counts = |step: &&Step| writes(step, counter);
+                let found: Vec<&str> = plan.steps().filter(counts).map(|step| step.op.name()).collect();
+                assert_eq!(found, [counting]);
+            }
+        }
+
+        let steps = |between: Option<[&str; 2]>| {
+            let mut plan = Plan::default();
+            let mut add = |name: &str, size, element| plan.add_buffer(name, Role::State, [size], element);
+            let [step, counter] = ["step", "counter"].map(|name| add(name, 1, Element::Index));
+            let [loss, other] = ["loss", "other"].map(|name| add(name, 4, Element::Real));
+            let loss_scale = add("loss_scale", 3, Element::Real);
+            let restore = Box::new(RestoreLoss::new(4));
+            plan.update.push(Step { op: restore, operands: vec![step, loss, loss_scale] });
+            if let Some(names) = between {
+                let operands = names.map(|name| if name == "loss" { loss } else { other });
+                plan.update.push(Step { op: Box::new(CopyRate { elements: 4 }), operands: operands.into() });
+            }
+            plan.update.push(Step { op: Box::new(Advance { steps: 4 }), operands: vec![loss, counter] });
+            plan.assert_valid();
+            let plan = plan.fused(Prologues::WhereTheyPay);
+            plan.assert_valid();
+            plan.update.len()
+        };
+        assert_eq!(steps(None), 1);
+        assert_eq!(steps(Some(["loss", "other"])), 2);
+        assert_eq!(steps(Some(["other", "loss"])), 3);
     }
 
     #[test]
