@@ -54,8 +54,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
     if let ("rules", [model, batch_size]) = (device.as_str(), work) {
-        let plan = training_plan(model, batch_size.parse()?, MOST_STEPS, Prologues::WhereTheyPay)?;
         let profile = discrete_gpu(132);
+        let plan = training_plan(model, batch_size.parse()?, MOST_STEPS, prologues(&profile))?;
         let census = Census::new(&plan, &profile, |op| op.implementations(&profile).swap_remove(0));
         print(json!({ "step": model, "batch": batch_size }), &census.figures(), &Map::new());
         return Ok(());
@@ -88,7 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         [model, batch_size] => {
             let batch_size: usize = batch_size.parse()?;
-            let plan = Arc::new(training_plan(model, batch_size, MOST_STEPS, Prologues::WhereTheyPay)?);
+            let plan = Arc::new(training_plan(model, batch_size, MOST_STEPS, prologues(&profile))?);
             let census = Census::new(&plan, &profile, |op| {
                 let (name, _) = executor.choose(op);
                 let mut named = op.implementations(&profile).into_iter().filter(|found| found.name == name);
@@ -98,7 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut what = vec![("step", model.as_str().into()), ("batch", batch_size.into())];
             what.extend(census.figures());
             print(times, &what, &about);
-            let alone = training_plan(model, batch_size, MOST_STEPS, Prologues::WhereTheyPay)?;
+            let alone = training_plan(model, batch_size, MOST_STEPS, prologues(&profile))?;
             for times in operations(executor, alone)? {
                 print(
                     times,
@@ -114,6 +114,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// Those of a training on this device.
+fn prologues(profile: &DeviceProfile) -> Prologues {
+    Prologues::WhereTheyPayAt(profile.elements_per_launch())
 }
 
 /// Prints an object: what it is about, the times, and the device.

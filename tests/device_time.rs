@@ -80,8 +80,9 @@ fn work_in_many_submissions_is_done_once_and_in_order() {
     const RUNS: usize = 20_000;
     let plan = Arc::new(Plan::of_op(Box::new(Advance { steps: 2 * RUNS })));
     let prepared = gpu.prepare(plan.clone()).unwrap();
-    let step = |gpu: &mut GpuExecutor| gpu.read(prepared, plan.expect("step")).unwrap().indices()[0];
-    gpu.write(prepared, plan.expect("step"), &HostBuffer::index(vec![0])).unwrap();
+    let counter = plan.expect("counter");
+    let step = |gpu: &mut GpuExecutor| gpu.read(prepared, counter).unwrap().indices()[0];
+    gpu.write(prepared, counter, &HostBuffer::index(vec![0])).unwrap();
     gpu.run(prepared, RUNS).unwrap();
     assert_eq!(step(&mut gpu), RUNS as u32);
     let start = Instant::now();

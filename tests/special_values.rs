@@ -121,7 +121,7 @@ fn losses_of_rows_without_label_and_of_logits_that_are_not_finite() {
     let mut executors = executors("losses_of_rows_without_label_and_of_logits_that_are_not_finite");
     let mut check_loss = |logits: &[f64], targets: &[u32], step: u32, compared: &[&str]| {
         let op = SoftmaxCrossEntropy::new(targets.len(), logits.len() / targets.len(), 2).unwrap();
-        let given = [
+        let mut given = vec![
             real(logits),
             index(targets),
             index(&[step]),
@@ -130,6 +130,9 @@ fn losses_of_rows_without_label_and_of_logits_that_are_not_finite() {
             HostBuffer::zeros(Element::Real, logits.len()),
         ];
         check(&mut executors, op, &given, compared);
+        // Counted if the loss is finite.
+        given.push(index(&[step]));
+        check(&mut executors, op.with_counter(), &given, &[compared, &["counter"]].concat());
     };
     let all = ["loss", "correct", "grad_logits"];
     let logits = [1.0, 1.0, -1.0, 5.0, 7.0, 6.0, 0.5, 0.25, 0.5];
@@ -208,7 +211,7 @@ fn a_loss_that_is_not_finite_stops_the_training() {
     let mut executors = executors("a_loss_that_is_not_finite_stops_the_training");
     for (step, loss) in [(0, 1.0), (1, NAN), (1, -NAN), (1, INFINITY), (1, -INFINITY), (1, -1.0), (2, 1.0)] {
         let (loss, step) = (real(&[0.5, loss]), index(&[step]));
-        check(&mut executors, Advance { steps: 2 }, &[loss.clone(), step.clone()], &["step"]);
+        check(&mut executors, Advance { steps: 2 }, &[loss.clone(), step.clone()], &["counter"]);
         let nesterov = Optimizer::Sgd(Sgd { momentum: 0.5, nesterov: true });
         for optimizer in Optimizer::all().into_iter().chain([nesterov]) {
             let groups = Groups::with_weight_decay(0.25);
@@ -233,9 +236,13 @@ fn a_norm_that_is_not_finite_becomes_the_loss() {
     for (step, loss, gradient) in
         [(0, 1.0, 4.0), (1, 1.0, NAN), (1, 1.0, INFINITY), (1, NAN, 4.0), (2, 1.0, NAN), (1, 1.0, -INFINITY)]
     {
-        let given = [real(&[3.0, 0.0]), real(&[gradient]), index(&[step]), real(&[0.5, loss]), real(&[NAN])];
+        let mut given =
+            vec![real(&[3.0, 0.0]), real(&[gradient]), index(&[step]), real(&[0.5, loss]), real(&[NAN])];
         let scale: &[&str] = if f64::is_finite(gradient) { &["loss", "clip_scale"] } else { &["loss"] };
-        check(&mut executors, GradientNorm::new(vec![2, 1], 1.0, 2), &given, scale);
+        let op = GradientNorm::new(vec![2, 1], 1.0, 2);
+        check(&mut executors, op.clone(), &given, scale);
+        given.push(index(&[step]));
+        check(&mut executors, op.with_counter(), &given, &[scale, &["counter"]].concat());
     }
 }
 
@@ -268,8 +275,11 @@ fn the_scale_of_a_loss_follows_the_gradients() {
                 };
                 check(&mut executors, op.clone(), &given, compared);
             }
-            let given = [index(&[step]), real(&[0.5, loss]), real(&loss_scale)];
-            check(&mut executors, RestoreLoss { steps: 2 }, &given, &["loss", "loss_scale"]);
+            let mut given = vec![index(&[step]), real(&[0.5, loss]), real(&loss_scale)];
+            let op = RestoreLoss::new(2);
+            check(&mut executors, op, &given, &["loss", "loss_scale"]);
+            given.push(index(&[step]));
+            check(&mut executors, op.with_counter(), &given, &["loss", "loss_scale", "counter"]);
         }
         let given = [real(&[2.0, -3.0, 0.0]), real(&loss_scale)];
         check(&mut executors, ScaleGradient { elements: 3 }, &given, &["gradient"]);
@@ -290,8 +300,9 @@ fn batches_of_several_parts_and_of_rows_without_an_image() {
             real(&[0.5, -1.0]),
             real(&[-9.0; 12]),
             index(&[6; 4]),
+            index(&[77]),
         ];
-        check(&mut executors, op, &given, &["input", "targets"]);
+        check(&mut executors, op, &given, &["input", "targets", "step"]);
     }
 }
 

@@ -1,17 +1,18 @@
 // gather_batch, direct: every value of the batch is computed from its byte in this part of the dataset.
-// input[n,h,w,c] = images[row,h,w,c] * normalisation[0,c] + normalisation[1,c] and targets[n] = labels[row], with row = order[step*N + n] - first_row.
-// An invocation owns one input value, and that of an image's first value also owns its target; a workgroup owns 64
-// consecutive values.
+// input[n,h,w,c] = images[row,h,w,c] * normalisation[0,c] + normalisation[1,c] and targets[n] = labels[row], with row = order[step*N + n] - first_row and step = counter.
+// An invocation owns one input value, and that of an image's first value also owns its target, and the very first one the step; a
+// workgroup owns 64 consecutive values.
 // Defined in src/ops/batch/gather.rs.
 
 // Four bytes per word, the first in the low bits.
 @group(0) @binding(0) var<storage, read> images: array<u32>;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
 @group(0) @binding(2) var<storage, read> order: array<u32>;
-@group(0) @binding(3) var<storage, read> step: array<u32>;
+@group(0) @binding(3) var<storage, read> counter: array<u32>;
 @group(0) @binding(4) var<storage, read> normalisation: array<f32>;
 @group(0) @binding(5) var<storage, read_write> input: array<f32>;
 @group(0) @binding(6) var<storage, read_write> targets: array<u32>;
+@group(0) @binding(7) var<storage, read_write> step: array<u32>;
 
 override BATCH_SIZE: u32;
 override IMAGE_ELEMENTS: u32;
@@ -28,7 +29,10 @@ fn main(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     let index = global_index(workgroup, workgroups, invocation);
-    let now = step[0];
+    let now = counter[0];
+    if (index == 0u) {
+        step[0] = now;
+    }
     if (index >= BATCH_SIZE * IMAGE_ELEMENTS || now >= STEPS) {
         return;
     }

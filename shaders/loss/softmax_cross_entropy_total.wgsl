@@ -1,7 +1,7 @@
 // softmax_cross_entropy, second pass: the sums over the rows, as a tree over strided parts, in a fixed order.
 // loss[step] = mean(sum over n of row_loss[n]); correct[step] = sum over n of row_correct[n].
 // An invocation owns every 64th row; the one workgroup owns them all.
-// Defined in src/ops/loss/softmax_cross_entropy.rs; an appended file defines mean(sum).
+// Defined in src/ops/loss/softmax_cross_entropy.rs; appended files define mean(sum) and count_step.
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read_write> loss: array<f32>;
@@ -33,9 +33,13 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
         }
         workgroupBarrier();
     }
+    if (invocation != 0u) {
+        return;
+    }
     let now = step[0];
-    if (invocation == 0u && now < STEPS) {
+    if (now < STEPS) {
         loss[now] = mean(losses[0]);
         correct[now] = hits[0];
     }
+    count_step();
 }

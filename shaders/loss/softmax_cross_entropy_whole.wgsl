@@ -2,7 +2,8 @@
 // the sums over the rows are a tree over strided parts.
 // share(n,c) = (1 - SMOOTHING) * (c == targets[n]) + SMOOTHING / CLASSES, softmax = softmax(logits[n]); loss[step] = mean(sum over n,c of share(n,c) * -log(softmax[c])); grad_logits[n,c] = mean(softmax[c] - share(n,c)); correct[step] = number of rows whose first largest logit is the target's.
 // An invocation owns every INVOCATIONS-th row; the one workgroup owns them all.
-// Defined in src/ops/loss/softmax_cross_entropy.rs, which appends INVOCATIONS as a const line; an appended file defines mean(sum).
+// Defined in src/ops/loss/softmax_cross_entropy.rs, which appends INVOCATIONS as a const line; appended files define mean(sum) and
+// count_step.
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
@@ -82,9 +83,13 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
             hits[invocation] += hits[invocation + width];
         }
     }
+    if (invocation != 0u) {
+        return;
+    }
     let now = step[0];
-    if (invocation == 0u && now < STEPS) {
+    if (now < STEPS) {
         loss[now] = mean(losses[0]);
         correct[now] = hits[0];
     }
+    count_step();
 }

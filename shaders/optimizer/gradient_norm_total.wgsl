@@ -2,7 +2,7 @@
 // clip_scale[0] = min(1, MAX_NORM / (norm + 1e-6)), norm = sqrt(sum of parts), and what follows from it, as the appended file
 // says.
 // An invocation owns every 64th part; the one workgroup owns them all.
-// Defined in src/ops/optimizer/gradient_norm.rs.
+// Defined in src/ops/optimizer/gradient_norm.rs; another appended file defines count_step.
 
 @group(0) @binding(0) var<storage, read> parts: array<f32>;
 @group(0) @binding(1) var<storage, read> step: array<u32>;
@@ -33,6 +33,7 @@ fn main(@builtin(local_invocation_index) invocation: u32) {
         return;
     }
     conclude(sqrt(sums[0]));
+    count_step();
 }
 
 fn clipping(norm: f32) -> f32 {

@@ -7,7 +7,7 @@ pub mod bias;
 pub mod ceilings;
 pub mod concatenate;
 pub mod conv;
-mod cost;
+pub(crate) mod cost;
 pub mod dense;
 pub mod dropout;
 mod epilogue;

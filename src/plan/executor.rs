@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{BufferId, Memory, Plan};
+use crate::device::USUAL_ELEMENTS_PER_LAUNCH;
 use crate::ops::HostBuffer;
 use crate::{Result, host_memory};
 
@@ -24,6 +25,12 @@ pub trait Executor {
     /// Whether it holds [halves](Plan::in_halves) in half the memory of reals.
     fn stores_halves(&self) -> bool {
         false
+    }
+
+    /// Elements (f32) that the device moves to or from memory in the time that one more launch costs, by which a plan's
+    /// [prologues](super::Prologues) are selected.
+    fn elements_per_launch(&self) -> usize {
+        USUAL_ELEMENTS_PER_LAUNCH
     }
 
     /// Checks that the buffers of a plan fit the device, as far as that is known before implementations are chosen:

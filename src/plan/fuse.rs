@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::{BufferId, BufferSpec, Plan, Step};
+use crate::device::USUAL_ELEMENTS_PER_LAUNCH;
 use crate::ops::{Access, Beside, Op, Recomputing, Valuewise};
 
 /// Selects the gradients of activations that become prologues of the steps that read them.
@@ -12,15 +13,26 @@ use crate::ops::{Access, Beside, Op, Recomputing, Valuewise};
 pub enum Prologues {
     /// None: each is a separate step.
     Nowhere,
-    /// Those that save more traffic than they cause.
+    /// Those that save more than they cost on a device about which nothing is known.
     WhereTheyPay,
+    /// The same on a device that moves this many elements in the time of a launch, as
+    /// [`Executor::elements_per_launch`](super::Executor::elements_per_launch) says.
+    WhereTheyPayAt(usize),
     /// All whose readers support them.
     Everywhere,
 }
 
-/// Elements that a GPU moves in the time that one more step costs, with its launch and the wait for the step before: 2
-/// us at 500 GB/s.
-const ELEMENTS_PER_STEP: usize = 256 << 10;
+impl Prologues {
+    /// How many elements of traffic more a prologue may cause than a step of its own, whose launch it saves.
+    fn most_traffic(self) -> usize {
+        match self {
+            Prologues::Nowhere => 0,
+            Prologues::WhereTheyPay => USUAL_ELEMENTS_PER_LAUNCH,
+            Prologues::WhereTheyPayAt(elements_per_launch) => elements_per_launch,
+            Prologues::Everywhere => usize::MAX,
+        }
+    }
+}
 
 impl Plan {
     /// The same plan in fewer steps. Every buffer that is [kept](Plan::keep) is still written; others may become
@@ -35,6 +47,8 @@ impl Plan {
     /// [`Prologues::Nowhere`]; `prologues` also selects which gradients of activations are fused with the steps that read
     /// them. Nor is the gradient of a bias a step, unless it is that: the step that computes the weight's gradient computes it too,
     /// and the step of a convolution normalises what it computes, if that is to be done with the statistics of the batch.
+    ///
+    /// The last step that changes the loss also counts the training step.
     pub fn fused(self, prologues: Prologues) -> Plan {
         self.fused_as(prologues, true)
     }
@@ -60,7 +74,7 @@ impl Plan {
             }
             for number in backward.clone() {
                 if !fusion.share_prologue(number, &backward) {
-                    fusion.hand_out_prologue(number, &backward, prologues == Prologues::Everywhere);
+                    fusion.hand_out_prologue(number, &backward, prologues.most_traffic());
                 }
             }
             for number in backward.clone() {
@@ -75,6 +89,10 @@ impl Plan {
             for number in forward.clone().filter(|_| normalises) {
                 while fusion.take_in(number, &forward) {}
             }
+        }
+        let update = update_from..fusion.steps.len();
+        for number in 0..update.end {
+            while fusion.take_in(number, &update) {}
         }
         let mut steps = fusion.steps.into_iter();
         let mut pass = |length: usize| steps.by_ref().take(length).flatten().collect();
@@ -276,7 +294,7 @@ impl<'a> Fusion<'a> {
         })
     }
 
-    /// Lets a step also do what another step of the pass does; returns false if there is none for which it can.
+    /// Lets a step also do what another step, which is one of the pass, does; returns false if there is none for which it can.
     fn take_in(&mut self, number: usize, pass: &Range<usize>) -> bool {
         let Some((other, step)) = self.with_another(number, pass) else { return false };
         self.replace(number, Some(step));
@@ -306,9 +324,9 @@ impl<'a> Fusion<'a> {
     }
 
     /// Fuses a step that is a function of each value of a gradient into all readers of its result, and removes it, if
-    /// all of them support that, and if it pays off or is wanted `anyway`.
-    fn hand_out_prologue(&mut self, number: usize, pass: &Range<usize>, anyway: bool) {
-        let Some(readers) = self.readers_with_prologue(number, pass, anyway) else { return };
+    /// all of them support that, and if they then move at most so many elements more than it does.
+    fn hand_out_prologue(&mut self, number: usize, pass: &Range<usize>, most_traffic: usize) {
+        let Some(readers) = self.readers_with_prologue(number, pass, most_traffic) else { return };
         for (reader, step) in readers {
             self.replace(reader, Some(step));
         }
@@ -320,7 +338,7 @@ impl<'a> Fusion<'a> {
         &self,
         number: usize,
         pass: &Range<usize>,
-        anyway: bool,
+        most_traffic: usize,
     ) -> Option<Vec<(usize, Step)>> {
         let Step { op, operands } = self.steps[number].as_ref()?;
         let Valuewise { function, takes, gives } = op.as_prologue()?;
@@ -342,12 +360,12 @@ impl<'a> Fusion<'a> {
         }
         let elements = self.buffers[grad_input.index()].shape.elements();
         // A separate step moves each of its tensors once.
-        let pays = reads.saturating_sub(operands.len()) * elements <= ELEMENTS_PER_STEP;
+        let pays = reads.saturating_sub(operands.len()) * elements <= most_traffic;
         let last = readers.iter().map(|&(reader, _)| reader).max().unwrap_or(number);
         let mut read: Vec<BufferId> = further;
         read.push(grad_output);
         let fits = self.belongs_to(grad_input, 1 + readers.len()) && self.leaves(&read, number..last);
-        ((pays || anyway) && fits).then_some(readers)
+        (pays && fits).then_some(readers)
     }
 }
 
@@ -433,7 +451,8 @@ mod tests {
     #[test]
     fn biases_and_activations_of_lenet_are_no_steps() {
         let network = presets::lenet(IMAGE, 10).unwrap();
-        for prologues in [Prologues::Nowhere, Prologues::WhereTheyPay, Prologues::Everywhere] {
+        let pay = [Prologues::WhereTheyPay, Prologues::WhereTheyPayAt(1 << 20)];
+        for prologues in [Prologues::Nowhere, pay[0], pay[1], Prologues::Everywhere] {
             let plan = training(&network).fused(prologues);
             plan.assert_valid();
             let forward = [
@@ -450,13 +469,70 @@ mod tests {
             let gradients = count(&plan.backward, "activation.grad");
             match prologues {
                 Prologues::Nowhere => assert_eq!(gradients, 3),
-                Prologues::WhereTheyPay => assert!(gradients < 3),
+                Prologues::WhereTheyPay | Prologues::WhereTheyPayAt(_) => assert!(gradients < 3),
                 Prologues::Everywhere => assert_eq!(gradients, 0),
             }
             // Those of two convolutions and two dense layers.
             let of_biases = if prologues == Prologues::Nowhere { 4 } else { 0 };
             assert_eq!(count(&plan.backward, "bias.grad"), of_biases);
         }
+    }
+
+    /// By the last step that writes the loss; by none, if something else changes the loss after it.
+    #[test]
+    fn the_training_step_is_counted_where_the_loss_is_final() {
+        use crate::ops::batch::Advance;
+        use crate::ops::loss::RestoreLoss;
+
+        let network = presets::lenet(IMAGE, 10).unwrap();
+        let data = DataParts { name: "train", image: IMAGE, classes: 10, rows: vec![16] };
+        for (clip_norm, scaled, counting) in [
+            (None, false, "softmax_cross_entropy"),
+            (Some(1.0), false, "gradient_norm"),
+            (None, true, "restore_loss"),
+            (Some(1.0), true, "restore_loss"),
+        ] {
+            let options = TrainOptions {
+                batch_size: 4,
+                steps: 4,
+                data: data.clone(),
+                loss: LossOptions { scaled, ..LossOptions::default() },
+                update: UpdateOptions { clip_norm, ..UpdateOptions::default() },
+                augment: None,
+            };
+            for prologues in [Prologues::Nowhere, Prologues::WhereTheyPay] {
+                let plan = train_plan(&network, &options).unwrap();
+                assert_eq!(count(&plan.update, "advance"), 1);
+                let plan = plan.fused(prologues);
+                plan.assert_valid();
+                let counter = plan.expect("train/step");
+                let counts = |step: &&Step| writes(step, counter);
+                let found: Vec<&str> = plan.steps().filter(counts).map(|step| step.op.name()).collect();
+                assert_eq!(found, [counting]);
+            }
+        }
+
+        let steps = |between: Option<[&str; 2]>| {
+            let mut plan = Plan::default();
+            let mut add = |name: &str, size, element| plan.add_buffer(name, Role::State, [size], element);
+            let [step, counter] = ["step", "counter"].map(|name| add(name, 1, Element::Index));
+            let [loss, other] = ["loss", "other"].map(|name| add(name, 4, Element::Real));
+            let loss_scale = add("loss_scale", 3, Element::Real);
+            let restore = Box::new(RestoreLoss::new(4));
+            plan.update.push(Step { op: restore, operands: vec![step, loss, loss_scale] });
+            if let Some(names) = between {
+                let operands = names.map(|name| if name == "loss" { loss } else { other });
+                plan.update.push(Step { op: Box::new(CopyRate { elements: 4 }), operands: operands.into() });
+            }
+            plan.update.push(Step { op: Box::new(Advance { steps: 4 }), operands: vec![loss, counter] });
+            plan.assert_valid();
+            let plan = plan.fused(Prologues::WhereTheyPay);
+            plan.assert_valid();
+            plan.update.len()
+        };
+        assert_eq!(steps(None), 1);
+        assert_eq!(steps(Some(["loss", "other"])), 2);
+        assert_eq!(steps(Some(["other", "loss"])), 3);
     }
 
     #[test]
@@ -466,12 +542,15 @@ mod tests {
             let builder = Network::builder("test", IMAGE).conv2d(conv(8)).relu().conv2d(conv(filters)).relu();
             builder.flatten().dense(10).build().unwrap()
         };
-        let gradients = |filters| {
-            let plan = training(&network(filters)).fused(Prologues::WhereTheyPay);
+        let gradients = |filters, prologues| {
+            let plan = training(&network(filters)).fused(prologues);
             count(&plan.backward, "activation.grad")
         };
         // The first convolution's input has no gradient; the second's reads each value 25 times.
-        assert_eq!((gradients(1), gradients(64)), (0, 1));
+        assert_eq!([1, 64].map(|filters| gradients(filters, Prologues::WhereTheyPay)), [0, 1]);
+        // On a device that moves more in the time of a launch, fewer are large.
+        let elements = 4 * 12 * 12 * 64;
+        assert_eq!([20, 30].map(|reads| gradients(64, Prologues::WhereTheyPayAt(reads * elements))), [1, 0]);
     }
 
     #[test]

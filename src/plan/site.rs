@@ -32,6 +32,8 @@ pub(super) struct Guard {
     pub loss: BufferId,
     /// The number of the current step, `[1]`.
     pub step: BufferId,
+    /// The number of steps that have been counted, `[1]`: the current one until it is.
+    pub counter: BufferId,
     /// Steps of an epoch.
     pub steps: usize,
 }

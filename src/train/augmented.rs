@@ -47,6 +47,7 @@ impl Augmentation {
                 scale_and_shift.clone(),
                 HostBuffer::real(vec![0.0; values]),
                 HostBuffer::index(vec![0; batch_size]),
+                first.clone(),
             ],
         )
         .into_iter()

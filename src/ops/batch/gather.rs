@@ -14,6 +14,7 @@ pub const NO_ROW: u32 = u32::MAX;
 /// Reads the images and labels of one training step from a part of the dataset.
 ///
 /// ```text
+/// step = counter
 /// row = order[step*N + n] - first_row
 /// input[n,h,w,c] = images[row,h,w,c] * normalisation[0,c] + normalisation[1,c]
 /// targets[n] = labels[row]
@@ -21,11 +22,14 @@ pub const NO_ROW: u32 = u32::MAX;
 ///
 /// A dataset larger than one binding is split into several parts, each with an operation of its own. That of the first
 /// part writes the whole batch, with zeros and [`NO_LABEL`] for rows that it does not hold, including [`NO_ROW`]; those
-/// of the other parts then fill in their rows. A step past the end changes nothing.
+/// of the other parts then fill in their rows. A step past the end changes nothing but `step`.
+///
+/// The operations after it read the number of the step from `step`, so that the last one that writes the loss can
+/// [count](super::Advance) while others still read it.
 ///
 /// # Shapes
-/// images `[rows,H,W,C]` (bytes), labels `[rows]`, order `[steps*N]`, step `[1]`, normalisation `[2,C]`
-/// -> input `[N,H,W,C]`, targets `[N]`.
+/// images `[rows,H,W,C]` (bytes), labels `[rows]`, order `[steps*N]`, counter `[1]`, normalisation `[2,C]`
+/// -> input `[N,H,W,C]`, targets `[N]`, step `[1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatherBatch {
     /// N: number of images in a batch.
@@ -77,17 +81,19 @@ impl Op for GatherBatch {
             Operand::read("labels", [self.rows]).indices(classes),
             Operand::read("order", [self.steps * self.batch_size])
                 .indices((self.first_row + self.rows) as u32),
-            Operand::read("step", [1]).indices(self.steps as u32),
+            Operand::read("counter", [1]).indices(self.steps as u32),
             Operand::read("normalisation", [2, channels]),
             Operand { access, ..Operand::write("input", [self.batch_size, height, width, channels]) },
             Operand { access, ..Operand::write("targets", [self.batch_size]).indices(classes) },
+            Operand::write("step", [1]).indices(self.steps as u32),
         ]
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        let [images, labels, order, step, normalisation, input, targets] = operands.all();
+        let [images, labels, order, counter, normalisation, input, targets, step] = operands.all();
         let (scale, shift) = normalisation.reals().split_at(self.image.channels);
-        let step = step.indices()[0] as usize;
+        step.indices_mut()[0] = counter.indices()[0];
+        let step = counter.indices()[0] as usize;
         if step >= self.steps {
             return;
         }
@@ -123,9 +129,10 @@ impl Op for GatherBatch {
     /// The images of the batch side by side.
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
         CpuForm::only(|operands| {
-            let [images, labels, order, step, normalisation, input, targets] = operands.all();
+            let [images, labels, order, counter, normalisation, input, targets, step] = operands.all();
             let (scale, shift) = normalisation.reals().split_at(self.image.channels);
-            let step = step.indices()[0] as usize;
+            step.indices_mut()[0] = counter.indices()[0];
+            let step = counter.indices()[0] as usize;
             if step >= self.steps {
                 return;
             }
@@ -168,7 +175,7 @@ impl Op for GatherBatch {
         ];
         let source = shader!("batch/gather.wgsl", "grid.wgsl");
         let elements = self.batch_size * self.image.elements();
-        vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 7, elements))]
+        vec![Implementation::of("direct", KernelCall::elementwise(source, constants, 8, elements))]
     }
 
     /// One fused multiply-add per value.
@@ -203,6 +210,7 @@ mod tests {
                 normalisation,
                 input,
                 targets,
+                HostBuffer::index(vec![7]),
             ])
         };
         let mut first = operands(
@@ -212,12 +220,13 @@ mod tests {
             HostBuffer::index(vec![9; 3]),
         );
         part(2, 0).cpu_forms()[0].run(&mut first);
-        let [.., input, targets] = first.all::<7>();
+        let [.., input, targets, step] = first.all::<8>();
         assert_eq!(input.reals(), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 11.0, 24.0, 39.0]);
         assert_eq!(targets.indices(), [NO_LABEL, NO_LABEL, 7]);
+        assert_eq!(step.indices(), [1]);
         let mut second = operands(vec![255, 0, 1], vec![5], input.clone(), targets.clone());
         part(1, 2).cpu_forms()[0].run(&mut second);
-        let [.., input, targets] = second.all::<7>();
+        let [.., input, targets, _] = second.all::<8>();
         assert_eq!(input.reals(), [265.0, 20.0, 33.0, 0.0, 0.0, 0.0, 11.0, 24.0, 39.0]);
         assert_eq!(targets.indices(), [5, NO_LABEL, 7]);
     }

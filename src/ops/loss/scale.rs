@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use crate::device::DeviceProfile;
+use crate::ops::batch::Advance;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
+use crate::ops::op::{Beside, CpuForm, Op, Operand, Operands, Precision};
 
 /// What a buffer of a loss scale holds: the scale, which counts as 1 if it is below; the number of steps since it changed;
 /// and the loss of a step that is left out, or -1.
@@ -85,14 +86,56 @@ impl Op for ScaleGradient {
 }
 
 /// Writes the loss of a step that was left out back: if `loss[step]` is not finite and `loss_scale[2]` is at least 0,
-/// `loss[step] = loss_scale[2]` and `loss_scale[2] = -1`.
+/// `loss[step] = loss_scale[2]` and `loss_scale[2] = -1`. With [`RestoreLoss::with_counter`], it also counts the step.
 ///
 /// # Shapes
-/// step `[1]`, loss `[steps]` (in place), loss_scale `[3]` (in place), as [`LOSS_SCALE`] says.
+/// step `[1]`, loss `[steps]` (in place), loss_scale `[3]` (in place), as [`LOSS_SCALE`] says, and if it counts, counter
+/// `[1]` (in place).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestoreLoss {
-    /// Number of losses.
-    pub steps: usize,
+    steps: usize,
+    counts: bool,
+}
+
+/// The number of the operand loss of [`RestoreLoss`].
+const LOSS: usize = 1;
+
+impl RestoreLoss {
+    /// The operation on this number of losses.
+    pub fn new(steps: usize) -> Self {
+        RestoreLoss { steps, counts: false }
+    }
+
+    /// The same, after which the step is counted, as [`Advance`] does, with the operand `counter` after all others.
+    pub fn with_counter(self) -> Self {
+        RestoreLoss { counts: true, ..self }
+    }
+
+    /// The count of steps.
+    fn advance(&self) -> Advance {
+        Advance { steps: self.steps }
+    }
+
+    /// The number of the operand counter, if there is one.
+    fn counter(&self) -> Option<usize> {
+        self.counts.then_some(3)
+    }
+
+    fn run<T: Copy + From<f32> + PartialOrd>(
+        &self,
+        operands: &mut Operands<T>,
+        is_finite: impl Fn(T) -> bool,
+    ) {
+        let ([step, loss, loss_scale], counter) = operands.split();
+        let left_out = &mut loss_scale.reals_mut()[2];
+        let now = loss.reals_mut().get_mut(step.indices()[0] as usize);
+        if let Some(now) = now.filter(|now| !is_finite(**now) && *left_out >= 0.0.into()) {
+            *now = std::mem::replace(left_out, (-1.0).into());
+        }
+        if let [counter] = counter {
+            Advance::count(loss, counter, is_finite);
+        }
+    }
 }
 
 impl Op for RestoreLoss {
@@ -101,25 +144,32 @@ impl Op for RestoreLoss {
     }
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
+        let mut operands = vec![
             Operand::read("step", [1]).indices(self.steps as u32),
             Operand::update("loss", [self.steps]),
             Operand::update(LOSS_SCALE, [LOSS_SCALE_SIZE]),
-        ]
+        ];
+        operands.extend(self.counts.then(|| self.advance().counter()));
+        operands
     }
 
     fn define(&self, operands: &mut Operands<f64>) {
-        restore(operands, f64::is_finite);
+        self.run(operands, f64::is_finite);
     }
 
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
-        CpuForm::only(|operands| restore(operands, f32::is_finite))
+        CpuForm::only(|operands| self.run(operands, f32::is_finite))
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
         let source = shader!("loss/restore.wgsl", "float_bits.wgsl", "grid.wgsl");
-        let call = KernelCall::elementwise(source, vec![("STEPS", self.steps.into())], 3, 1);
+        let mut call = KernelCall::elementwise(source, vec![("STEPS", self.steps.into())], 3, 1);
+        Advance::complete(&mut call, self.counter());
         vec![Implementation::of("direct", call)]
+    }
+
+    fn fuse_beside(&self, other: &dyn Op) -> Option<Beside> {
+        self.advance().beside(other, LOSS, self.counter(), self.with_counter())
     }
 
     fn flops(&self) -> u64 {
@@ -131,15 +181,6 @@ impl Op for RestoreLoss {
     }
 }
 
-fn restore<T: Copy + From<f32> + PartialOrd>(operands: &mut Operands<T>, is_finite: impl Fn(T) -> bool) {
-    let [step, loss, loss_scale] = operands.all();
-    let left_out = &mut loss_scale.reals_mut()[2];
-    let now = loss.reals_mut().get_mut(step.indices()[0] as usize);
-    if let Some(now) = now.filter(|now| !is_finite(**now) && *left_out >= 0.0.into()) {
-        *now = std::mem::replace(left_out, (-1.0).into());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_loss_comes_back_where_one_was_kept() {
-        let op = RestoreLoss { steps: 3 };
+        let op = RestoreLoss::new(3);
         for (step, kept, expected) in [
             (0, 2.0, [1.0, f32::INFINITY, 2.0]),
             (1, 0.5, [1.0, 0.5, -1.0]),

@@ -4,8 +4,9 @@ use rayon::prelude::*;
 
 use crate::cpu::with_scratch;
 use crate::device::DeviceProfile;
+use crate::ops::batch::Advance;
 use crate::ops::kernel::{Binding, FROM_THE_FIRST_WORKGROUP, Implementation, KernelCall, grid, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
+use crate::ops::op::{Beside, CpuForm, HostBuffer, Op, Operand, Operands, Precision};
 use crate::{Error, Result};
 
 /// Target of a row without an image: the padded rows of an evaluation's last batch.
@@ -27,7 +28,7 @@ pub const NO_LABEL: u32 = u32::MAX;
 /// `-log(softmax[n,targets[n]])`. [`SoftmaxCrossEntropy::with_smoothing`] and
 /// [`SoftmaxCrossEntropy::with_class_weights`] add the rest. With [`SoftmaxCrossEntropy::with_mixed_targets`], a row has
 /// two targets: `label[n,c] = (1 - m) * (c == targets[n]) + m * (c == mixed_targets[n])` with `m = mixed_shares[n]`. None of
-/// these changes what counts as correct.
+/// these changes what counts as correct. With [`SoftmaxCrossEntropy::with_counter`], it also counts the step.
 ///
 /// A row whose target is not a class, such as [`NO_LABEL`], adds to no sum and has no gradient; N counts it
 /// nevertheless, but the sum of weights does not. A mixed target that is not a class adds nothing. A batch whose weights sum to zero has loss 0 and zero gradients. A
@@ -38,7 +39,7 @@ pub const NO_LABEL: u32 = u32::MAX;
 /// # Shapes
 /// logits `[N,classes]`, targets `[N]`, step `[1]`, and with class weights class_weights `[classes]` (finite, none
 /// negative), or with mixed targets mixed_targets `[N]` and mixed_shares `[N]` (from 0 to 1) -> loss `[steps]`, correct
-/// `[steps]`, grad_logits `[N,classes]`.
+/// `[steps]`, grad_logits `[N,classes]`, and if it counts, counter `[1]` (in place).
 ///
 /// # Source
 /// `torch.nn.functional.cross_entropy` with `weight`, `label_smoothing` and the reduction `mean`.
@@ -50,9 +51,16 @@ pub struct SoftmaxCrossEntropy {
     smoothing: f32,
     class_weights: bool,
     mixed_targets: bool,
+    counts: bool,
 }
 
 const OPERATION: &str = "softmax_cross_entropy";
+
+/// The number of the operand loss.
+const LOSS: usize = 3;
+
+/// Number of operands of the plain loss.
+const OWN: usize = 6;
 
 /// The name of the implementation on a GPU that takes any size: a row a workgroup.
 const DIRECT: &str = "direct";
@@ -85,6 +93,7 @@ impl SoftmaxCrossEntropy {
             smoothing: 0.0,
             class_weights: false,
             mixed_targets: false,
+            counts: false,
         };
         Ok(plain)
     }
@@ -118,11 +127,36 @@ impl SoftmaxCrossEntropy {
         SoftmaxCrossEntropy { mixed_targets: true, ..self }.checked()
     }
 
+    /// The same loss, after which the step is counted, as [`Advance`] does, with the operand `counter` after all others.
+    pub fn with_counter(self) -> Self {
+        SoftmaxCrossEntropy { counts: true, ..self }
+    }
+
+    /// The count of steps.
+    fn advance(&self) -> Advance {
+        Advance { steps: self.steps }
+    }
+
+    /// The number of the operand counter, if there is one.
+    fn counter(&self) -> Option<usize> {
+        let others = usize::from(self.class_weights) + 2 * usize::from(self.mixed_targets);
+        self.counts.then_some(OWN + others)
+    }
+
     fn checked(self) -> Result<Self> {
         match self.class_weights && self.mixed_targets {
             true => Err(Error::invalid("loss", "class weights or mixed images (mixup, cutmix)", "both")),
             false => Ok(self),
         }
+    }
+
+    /// The operands after those of the plain loss: without the counter, and the counter.
+    fn without_counter<'a, T>(
+        &self,
+        others: &'a mut [HostBuffer<T>],
+    ) -> (&'a [HostBuffer<T>], Option<&'a mut HostBuffer<T>>) {
+        let (others, counter) = others.split_at_mut(others.len() - usize::from(self.counts));
+        (others, counter.first_mut())
     }
 
     /// Whether only a row's target has a share in its loss, and all targets have the same weight.
@@ -144,7 +178,7 @@ impl SoftmaxCrossEntropy {
         }
         let files =
             shader!("loss/softmax_cross_entropy_whole.wgsl", "loss/mean_over_rows.wgsl", "float_bits.wgsl");
-        let call = KernelCall {
+        let mut call = KernelCall {
             source: files.with_sizes(&[("INVOCATIONS", INVOCATIONS as u32)]),
             constants: vec![
                 ("BATCH_SIZE", self.batch_size.into()),
@@ -152,9 +186,10 @@ impl SoftmaxCrossEntropy {
                 ("STEPS", self.steps.into()),
                 ("SMOOTHING", self.smoothing.into()),
             ],
-            bindings: Binding::operands(6),
+            bindings: Binding::operands(OWN),
             workgroups: [1, 1, 1],
         };
+        Advance::complete(&mut call, self.counter());
         Some(Implementation::of(ONE_WORKGROUP, call).tailored())
     }
 }
@@ -180,6 +215,7 @@ impl Op for SoftmaxCrossEntropy {
             operands.push(Operand::read("mixed_targets", [self.batch_size]).indices(self.classes as u32));
             operands.push(Operand::read("mixed_shares", [self.batch_size]).without_sign());
         }
+        operands.extend(self.counts.then(|| self.advance().counter()));
         operands
     }
 
@@ -189,7 +225,7 @@ impl Op for SoftmaxCrossEntropy {
 
     fn define(&self, operands: &mut Operands<f64>) {
         let ([logits, targets, step, loss, correct, grad_logits], others) = operands.split();
-        let others = &*others;
+        let (others, counter) = self.without_counter(others);
         let (logits, targets, grad_logits) = (logits.reals(), targets.indices(), grad_logits.reals_mut());
         let class_weight = |c: usize| if self.class_weights { others[0].reals()[c] } else { 1.0 };
         // The second target of a row and its part of the label.
@@ -242,13 +278,16 @@ impl Op for SoftmaxCrossEntropy {
             loss.reals_mut()[step] = mean(sum);
             correct.indices_mut()[step] = hits;
         }
+        if let Some(counter) = counter {
+            Advance::count(loss, counter, f64::is_finite);
+        }
     }
 
     /// The rows side by side, then their sum, first row first.
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
         CpuForm::only(|operands| {
             let ([logits, targets, step, loss, correct, grad_logits], others) = operands.split();
-            let others = &*others;
+            let (others, counter) = self.without_counter(others);
             let (classes, targets) = (self.classes, targets.indices());
             let class_weights = self.class_weights.then(|| others[0].reals());
             let class_weight = |c: usize| class_weights.map_or(1.0, |weights| weights[c]);
@@ -335,6 +374,9 @@ impl Op for SoftmaxCrossEntropy {
                         results.chunks_exact(2).filter(|result| result[1] == 1.0).count() as u32;
                 }
             });
+            if let Some(counter) = counter {
+                Advance::count(loss, counter, f32::is_finite);
+            }
         })
     }
 
@@ -371,7 +413,7 @@ impl Op for SoftmaxCrossEntropy {
         let parts = shader!("loss/winner.wgsl", "loss/sum.wgsl", "float_bits.wgsl", "grid.wgsl");
         rows.source.files.extend(parts.files);
         let mut total = KernelCall {
-            source: shader!("loss/softmax_cross_entropy_total.wgsl", "grid.wgsl"),
+            source: shader!("loss/softmax_cross_entropy_total.wgsl", "float_bits.wgsl", "grid.wgsl"),
             constants: vec![
                 FROM_THE_FIRST_WORKGROUP,
                 ("BATCH_SIZE", self.batch_size.into()),
@@ -387,6 +429,7 @@ impl Op for SoftmaxCrossEntropy {
             if !self.is_plain() {
                 rows.source.files.extend(shader!("loss/classes_alike.wgsl").files);
             }
+            Advance::complete(&mut total, self.counter());
             let in_two = Implementation::of_calls(DIRECT, vec![rows, total], vec![self.batch_size; 2]);
             return self.in_one_workgroup(device).into_iter().chain([in_two]).collect();
         }
@@ -394,6 +437,7 @@ impl Op for SoftmaxCrossEntropy {
             call.source.files.extend(shader!("loss/mean_over_weights.wgsl").files);
             call.bindings.push(total_weight);
         }
+        Advance::complete(&mut total, self.counter());
         rows.source.files.extend(shader!("loss/class_weights.wgsl").files);
         rows.bindings.push(class_weights);
         let weights = KernelCall {
@@ -404,6 +448,10 @@ impl Op for SoftmaxCrossEntropy {
         };
         let workspace = vec![self.batch_size, self.batch_size, 1];
         vec![Implementation::of_calls(DIRECT, vec![weights, rows, total], workspace)]
+    }
+
+    fn fuse_beside(&self, other: &dyn Op) -> Option<Beside> {
+        self.advance().beside(other, LOSS, self.counter(), self.with_counter())
     }
 
     /// A comparison, a difference, an exponential, a sum, a quotient and a product for each logit; if every class has a
@@ -426,7 +474,6 @@ impl Op for SoftmaxCrossEntropy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::op::HostBuffer;
 
     /// Losses, numbers of correct rows and gradients of the definition and of the CPU form, at step 1 of 3.
     fn run(logits: &[f64], targets: &[u32]) -> [(Vec<f64>, Vec<u32>, Vec<f64>); 2] {

@@ -6,9 +6,10 @@ use rayon::prelude::*;
 
 use crate::cpu::with_scratch;
 use crate::device::DeviceProfile;
+use crate::ops::batch::Advance;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, WORKGROUP_SIZE, shader};
 use crate::ops::loss::{GROWTH_STEPS, LARGEST_SCALE, LOSS_SCALE, LOSS_SCALE_SIZE};
-use crate::ops::op::{CpuForm, HostBuffer, Op, Operand, Operands, Precision};
+use crate::ops::op::{Beside, CpuForm, HostBuffer, Op, Operand, Operands, Precision};
 use crate::ops::span::side_by_side;
 
 /// The factor that scales all gradients so that their common norm is at most `max_norm`.
@@ -32,11 +33,11 @@ use crate::ops::span::side_by_side;
 /// and it decides on the next scale, as [`LOSS_SCALE`] says: if the norm is finite, `loss_scale[1] += 1`, and after
 /// [`GROWTH_STEPS`] such steps the scale is doubled, up to [`LARGEST_SCALE`]. If it is not, clip_scale is 0, the scale is halved,
 /// and the norm takes the place of the loss, which is kept in `loss_scale[2]` unless the scale was 1. A step whose loss is not
-/// finite changes no scale.
+/// finite changes no scale. With [`GradientNorm::with_counter`], it also counts the step.
 ///
 /// # Shapes
 /// For parameters of `E1`, `E2`, .. values, each gradient; they lie side by side. Then step `[1]`, loss `[steps]` (in
-/// place) -> clip_scale `[1]`, and if there is one, loss_scale `[3]` (in place).
+/// place) -> clip_scale `[1]`, and if there is one, loss_scale `[3]` (in place), and if it counts, counter `[1]` (in place).
 ///
 /// # Source
 /// `torch.nn.utils.clip_grad_norm_`, `torch.amp.GradScaler`.
@@ -46,6 +47,7 @@ pub struct GradientNorm {
     steps: usize,
     max_norm: f32,
     loss_scale: bool,
+    counts: bool,
     // For the CPU, the number of chunks in the tensors before each one.
     chunks_before: Vec<usize>,
 }
@@ -74,7 +76,7 @@ impl GradientNorm {
             Some(before)
         });
         let chunks_before = chunks.collect();
-        GradientNorm { elements, steps, max_norm, loss_scale: false, chunks_before }
+        GradientNorm { elements, steps, max_norm, loss_scale: false, counts: false, chunks_before }
     }
 
     /// The same for gradients that a loss scale has multiplied, with the operand `loss_scale` after all others.
@@ -82,8 +84,41 @@ impl GradientNorm {
         GradientNorm { loss_scale: true, ..self }
     }
 
-    /// Writes what follows from the norm of the gradients as they are.
+    /// The same, after which the step is counted, as [`Advance`] does, with the operand `counter` after all others.
+    pub fn with_counter(self) -> Self {
+        GradientNorm { counts: true, ..self }
+    }
+
+    /// The count of steps.
+    fn advance(&self) -> Advance {
+        Advance { steps: self.steps }
+    }
+
+    /// The number of the operand loss.
+    fn loss(&self) -> usize {
+        self.elements.len() + 1
+    }
+
+    /// The number of the operand counter, if there is one.
+    fn counter(&self) -> Option<usize> {
+        self.counts.then_some(self.elements.len() + 3 + usize::from(self.loss_scale))
+    }
+
+    /// Writes what follows from the norm of the gradients as they are, and counts the step.
     fn finish<T: Copy + Into<f64>>(
+        &self,
+        others: &mut [HostBuffer<T>],
+        norm: f64,
+        rounded: impl Fn(f64) -> T,
+    ) {
+        let (others, counter) = others.split_at_mut(others.len() - usize::from(self.counts));
+        self.conclude(others, norm, rounded);
+        if let [counter] = counter {
+            Advance::count(&others[1], counter, |loss| loss.into().is_finite());
+        }
+    }
+
+    fn conclude<T: Copy + Into<f64>>(
         &self,
         others: &mut [HostBuffer<T>],
         norm: f64,
@@ -153,7 +188,8 @@ impl Op for GradientNorm {
             Operand::write("clip_scale", [1]),
         ];
         let loss_scale = self.loss_scale.then(|| Operand::update(LOSS_SCALE, [LOSS_SCALE_SIZE]));
-        gradients.chain(others).chain(loss_scale).collect()
+        let counter = self.counts.then(|| self.advance().counter());
+        gradients.chain(others).chain(loss_scale).chain(counter).collect()
     }
 
     fn side_by_side(&self) -> Vec<Range<usize>> {
@@ -223,8 +259,13 @@ impl Op for GradientNorm {
             shader!("optimizer/norm_as_it_is.wgsl")
         };
         total.source.files.extend(conclusion.files);
+        Advance::complete(&mut total, self.counter());
         calls.push(total);
         vec![Implementation::of_calls("side_by_side", calls, vec![parts])]
+    }
+
+    fn fuse_beside(&self, other: &dyn Op) -> Option<Beside> {
+        self.advance().beside(other, self.loss(), self.counter(), self.clone().with_counter())
     }
 
     fn flops(&self) -> u64 {

@@ -220,7 +220,7 @@ impl<'a> Lowering<'a> {
         let (name, image, batch_size) = (data.name, data.image, self.batch_size);
         let order = Shape::checked("order of the dataset", [steps, batch_size])?.elements();
         let order = self.state(format!("{name}/order"), order, Element::Index);
-        let step = self.state(format!("{name}/step"), 1, Element::Index);
+        let counter = self.state(format!("{name}/step"), 1, Element::Index);
         let loss = self.state(format!("{name}/loss"), steps, Element::Real);
         let normalisation =
             self.plan.add_buffer("normalisation", Role::State, [2, image.channels], Element::Real);
@@ -228,6 +228,7 @@ impl<'a> Lowering<'a> {
         let name_of_batch = if augment.is_some() { "batch" } else { "input" };
         let batch = self.plan.add_buffer(name_of_batch, Role::Activation, shape.clone(), Element::Real);
         let targets = self.plan.add_buffer("targets", Role::Activation, [batch_size], Element::Index);
+        let step = self.plan.add_buffer("current_step", Role::Activation, [1], Element::Index);
         let mut first_row = 0;
         for (part, &rows) in data.rows.iter().enumerate() {
             let shape =
@@ -237,10 +238,10 @@ impl<'a> Lowering<'a> {
             let labels =
                 self.plan.add_buffer(format!("{name}/labels.{part}"), Role::Data, [rows], Element::Index);
             let op = GatherBatch { batch_size, image, classes: data.classes, steps, rows, first_row };
-            self.push_forward(op, &[images, labels, order, step, normalisation, batch, targets]);
+            self.push_forward(op, &[images, labels, order, counter, normalisation, batch, targets, step]);
             first_row += rows;
         }
-        let guard = Guard { loss, step, steps };
+        let guard = Guard { loss, step, counter, steps };
         let Some(AugmentOptions { padding, mixes }) = augment else {
             return Ok(Batch { input: batch, targets, mixed: None, guard });
         };
@@ -332,7 +333,7 @@ impl<'a> Lowering<'a> {
         data: &DataParts,
         options: LossOptions,
     ) -> Result<BufferId> {
-        let Guard { loss, step, steps } = batch.guard;
+        let Guard { loss, step, steps, .. } = batch.guard;
         let correct = self.state(format!("{}/correct", data.name), steps, Element::Index);
         let grad_logits = self.plan.add_gradient(logits);
         let mut op = SoftmaxCrossEntropy::new(self.batch_size, data.classes, steps)?;

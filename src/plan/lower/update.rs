@@ -79,7 +79,7 @@ impl Lowering<'_> {
         }
         self.plan.update.push(Step { op: Box::new(op), operands });
         if let Some(loss_scale) = loss_scale {
-            let op = RestoreLoss { steps: *steps };
+            let op = RestoreLoss::new(*steps);
             self.plan
                 .update
                 .push(Step { op: Box::new(op), operands: vec![guard.step, guard.loss, loss_scale] });
@@ -120,7 +120,7 @@ impl Lowering<'_> {
 
     /// Lets the statistics of the batches move the running ones: one step for all that lie side by side and have the same
     /// momentum.
-    fn follow(&mut self, Guard { loss, step, steps }: Guard) {
+    fn follow(&mut self, Guard { loss, step, steps, .. }: Guard) {
         let order = self.statistics();
         let place = |followed: &Followed| order.iter().position(|&buffer| buffer == followed.running);
         let mut followed = std::mem::take(&mut self.followed);
@@ -158,7 +158,7 @@ impl Lowering<'_> {
         trained
     }
 
-    pub(super) fn advance(&mut self, Guard { loss, step, steps }: Guard) {
-        self.plan.update.push(Step { op: Box::new(Advance { steps }), operands: vec![loss, step] });
+    pub(super) fn advance(&mut self, Guard { loss, counter, steps, .. }: Guard) {
+        self.plan.update.push(Step { op: Box::new(Advance { steps }), operands: vec![loss, counter] });
     }
 }

@@ -133,6 +133,7 @@ fn optimizers() -> Vec<Case> {
         ("several parts", 50.0, 2, vec![70_001, 1, 4096, 4097]),
     ] {
         let op = GradientNorm::new(elements, max_norm, steps);
+        cases.push(Case::new(format!("{name}, counting steps"), op.clone().with_counter()));
         cases.push(Case::new(format!("{name}, with the scale of a loss"), op.clone().with_loss_scale()));
         cases.push(Case::new(name, op));
     }
@@ -143,7 +144,8 @@ fn loss_scales() -> Vec<Case> {
     let mut cases: Vec<Case> = [1, 65, 1280]
         .map(|elements| Case::new(format!("{elements} values"), ScaleGradient { elements }))
         .into();
-    cases.extend([1, 100].map(|steps| Case::new(format!("{steps} steps"), RestoreLoss { steps })));
+    cases.extend([1, 100].map(|steps| Case::new(format!("{steps} steps"), RestoreLoss::new(steps))));
+    cases.push(Case::new("3 steps, counted", RestoreLoss::new(3).with_counter()));
     cases
 }
 
@@ -187,7 +189,12 @@ fn augmentations() -> Vec<Case> {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases: Vec<Case> = losses().into_iter().map(|(name, op)| Case::new(name, op)).collect();
+    let mut cases: Vec<Case> = losses()
+        .into_iter()
+        .flat_map(|(name, op)| {
+            [Case::new(name, op), Case::new(format!("{name}, counting steps"), op.with_counter())]
+        })
+        .collect();
     cases.extend(loss_scales());
     cases.extend(optimizers());
     cases.extend(batches());
