@@ -68,7 +68,7 @@ pub struct DeviceProfile {
 
 /// Units of a GPU that multiply two square matrices of halves (f16) and add the product to one of f32; a subgroup uses them
 /// together. NVIDIA calls them tensor cores; in Vulkan and WGSL, they work on cooperative matrices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct MatrixUnits {
     /// Rows and columns of the matrices: 8 or 16.
     pub lines: u32,

@@ -210,17 +210,23 @@ fn put(errand: Errand, tile: u32, values: mat4x4<f32>, scales: Scales) {
     let peak = max(max(largest.x, largest.y), max(largest.z, largest.w));
     for (var j = 0u; j < 4u; j++) {
         let scaled = values[j] * factor;
-        let high = vec4<f16>(scaled);
-        tiles[place + j * errand.pitch] = high;
+        let high = select(scaled, digits_of_a_half(scaled), is_split);
+        tiles[place + j * errand.pitch] = vec4<f16>(high);
         if (is_split) {
             // Of an infinity, nothing is left over.
-            let rest = scaled - vec4<f32>(high);
-            tiles[place + low + j * errand.pitch] = vec4<f16>(select(vec4<f32>(), rest, abs(rest) < vec4(65504.0)));
+            let is_infinite = (bitcast<vec4<u32>>(scaled) & vec4(0x7fffffffu)) == vec4(INFINITY);
+            tiles[place + low + j * errand.pitch] = vec4<f16>(select(scaled - high, vec4<f32>(), is_infinite));
         }
     }
     if (bitcast<u32>(peak) > scales.limits[side]) {
         atomicMax(&peaks[tile][side], finite_peak(values));
     }
+}
+
+// The nearest values of 11 binary digits. A compiler may take a value that was converted to a half and back for the value
+// itself, but knows nothing of bits.
+fn digits_of_a_half(values: vec4<f32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>((bitcast<vec4<u32>>(values) + vec4(0x1000u)) & vec4(0xffffe000u));
 }
 
 // Bits of the largest value of a block that is finite.
