@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use profile::discrete_gpu;
 use serde_json::{Map, Value, json};
-use shared::{contents, training_plan};
+use shared::contents;
 use wgconv::bench::{BenchDevice, Timing};
 use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::executors::OpenOptions;
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
     if let ("rules", [model, batch_size]) = (device.as_str(), work) {
-        let plan = training_plan(model, batch_size.parse()?, MOST_STEPS, Prologues::WhereTheyPay)?;
+        let plan = training_plan(model, batch_size.parse()?)?;
         let profile = discrete_gpu(132);
         let census = Census::new(&plan, &profile, |op| op.implementations(&profile).swap_remove(0));
         print(json!({ "step": model, "batch": batch_size }), &census.figures(), &Map::new());
@@ -88,7 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         [model, batch_size] => {
             let batch_size: usize = batch_size.parse()?;
-            let plan = Arc::new(training_plan(model, batch_size, MOST_STEPS, Prologues::WhereTheyPay)?);
+            let plan = Arc::new(training_plan(model, batch_size)?);
             let census = Census::new(&plan, &profile, |op| {
                 let (name, _) = executor.choose(op);
                 let mut named = op.implementations(&profile).into_iter().filter(|found| found.name == name);
@@ -98,7 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut what = vec![("step", model.as_str().into()), ("batch", batch_size.into())];
             what.extend(census.figures());
             print(times, &what, &about);
-            let alone = training_plan(model, batch_size, MOST_STEPS, Prologues::WhereTheyPay)?;
+            let alone = training_plan(model, batch_size)?;
             for times in operations(executor, alone)? {
                 print(
                     times,
@@ -114,6 +114,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// A step as a GPU takes it.
+fn training_plan(model: &str, batch_size: usize) -> Result<Plan, Box<dyn Error>> {
+    let plan = shared::training_plan(model, batch_size, MOST_STEPS, Prologues::WhereTheyPay)?;
+    // Halves are fused otherwise.
+    Ok(if model.ends_with("+mixed") { plan } else { plan.condensed() })
 }
 
 /// Prints an object: what it is about, the times, and the device.

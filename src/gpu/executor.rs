@@ -333,6 +333,10 @@ impl Executor for GpuExecutor {
         self.adapter.features().contains(&("f16", true))
     }
 
+    fn condenses(&self) -> bool {
+        true
+    }
+
     fn check(&self, plan: &Plan) -> Result<()> {
         let arena_of = plan.arena_of_buffers();
         self.check_sizes(plan.buffers.iter().zip(arena_of).map(|(buffer, arena)| {

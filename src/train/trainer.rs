@@ -111,7 +111,7 @@ impl Trainer {
     ) -> Result<Self> {
         let network = settings.frozen(network)?;
         let options = Self::options(executor.as_ref(), &network, data, &settings)?;
-        let plan = Arc::new(Self::training_plan(&network, &options)?);
+        let plan = Arc::new(Self::training_plan(executor.as_ref(), &network, &options)?);
         Self::check_memory(executor.as_ref(), &network, data, &settings, &plan)?;
         let normalisation = data.preprocessing.normalisation.clone();
         let prepared = executor.prepare(plan.clone())?;
@@ -188,13 +188,14 @@ impl Trainer {
         })
     }
 
-    /// The plan of a step, with halves if their gradients are scaled.
-    fn training_plan(network: &Network, options: &TrainOptions) -> Result<Plan> {
+    /// The plan of a step, with halves if their gradients are scaled, as is best for the executor.
+    fn training_plan(executor: &dyn Executor, network: &Network, options: &TrainOptions) -> Result<Plan> {
         let plan = train_plan(network, options)?;
-        Ok(match options.loss.scaled {
-            true => plan.fused_in_halves(Prologues::WhereTheyPay),
-            false => plan.fused(Prologues::WhereTheyPay),
-        })
+        if options.loss.scaled {
+            return Ok(plan.fused_in_halves(Prologues::WhereTheyPay));
+        }
+        let plan = plan.fused(Prologues::WhereTheyPay);
+        Ok(if executor.condenses() { plan.condensed() } else { plan })
     }
 
     /// Checks that training and evaluation fit into the memory of the device and the host, before either is prepared.
@@ -229,7 +230,7 @@ impl Trainer {
     ) -> Result<Memory> {
         let network = &settings.frozen(network.clone())?;
         let options = Self::options(executor, network, data, settings)?;
-        let training = executor.memory(&Self::training_plan(network, &options)?);
+        let training = executor.memory(&Self::training_plan(executor, network, &options)?);
         Self::evaluated(data).try_fold(training, |sum, set| {
             let evaluation = Evaluator::memory(executor, network, set, settings.batch_size)?;
             // Training and evaluation share the parameters.

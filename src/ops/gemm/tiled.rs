@@ -186,14 +186,16 @@ pub fn reads_of_a(columns: usize) -> usize {
 }
 
 /// The tiled implementations of `kernel`, best guess first; empty if tiles do not pay off. Where the moments of columns are
-/// wanted, those without slices come with them and without.
+/// wanted, those without slices come with them and without; where windows are to be reduced, there are no others.
 pub fn implementations(
     product: &Product,
     device: &DeviceProfile,
     kernel: &TiledKernel,
 ) -> Vec<Implementation> {
     let plain = TiledKernel { column_moments: false, ..kernel.clone() };
-    let ways = product.tilings(device).into_iter().flat_map(|tiling| {
+    let mut tilings = product.tilings(device);
+    tilings.retain(|tiling| tiling.slices == 1 || kernel.winners.is_none());
+    let ways = tilings.into_iter().flat_map(|tiling| {
         let Tiling { tile, slices, .. } = tiling;
         let Quads { a, b, .. } = kernel.quads;
         let mut main = shader!("gemm/tiled.wgsl").with_sizes(&[
