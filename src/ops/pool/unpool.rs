@@ -6,9 +6,8 @@ use super::places::{PLACES, WindowsOfFour};
 use super::{PoolForward, PoolGeometry};
 use crate::device::DeviceProfile;
 use crate::ops::kernel::{Implementation, KernelCall, shader};
-use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read};
+use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 use crate::ops::prologue::Prologue;
-use crate::tensor::position;
 
 /// Gradient of the loss with respect to the input of a max-pool of windows of 2x2 side by side, where the largest values are
 /// known.
@@ -65,20 +64,6 @@ impl Op for MaxUnpool {
         for (index, (&place, grad)) in winners.indices().iter().zip(grads.iter()).enumerate() {
             grad_input[self.windows.input_index(index, place)] = *grad;
         }
-    }
-
-    /// Looks for the window of a value, whereas [`Op::define`] looks for the value of a window.
-    fn define_at(&self, read: &Read<'_>, index: usize) -> Option<f64> {
-        let PoolGeometry { batch_size, channels, height, width } = *self.geometry();
-        let [n, h, w, c] = position([batch_size, height.input, width.input, channels], index);
-        let (p, q) = (h / 2, w / 2);
-        if p >= height.output || q >= width.output {
-            return Some(0.0);
-        }
-        let window = ((n * height.output + p) * width.output + q) * channels + c;
-        let is_largest = read(0, window) == (2 * (h % 2) + w % 2) as f64;
-        let grad = self.prologue.define_at(read(1, window), || read(OPERANDS, window));
-        Some(if is_largest { grad } else { 0.0 })
     }
 
     /// An image at a time.
