@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use profile::discrete_gpu;
 use serde_json::{Map, Value, json};
-use shared::{contents, training_plan};
+use shared::contents;
 use wgconv::bench::{BenchDevice, Timing};
 use wgconv::device::{DeviceKind, DeviceProfile};
 use wgconv::executors::OpenOptions;
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     if let ("rules", [model, batch_size]) = (device.as_str(), work) {
         let profile = discrete_gpu(132);
-        let plan = training_plan(model, batch_size.parse()?, MOST_STEPS, prologues(&profile))?;
+        let plan = training_plan(model, batch_size.parse()?, &profile)?;
         let census = Census::new(&plan, &profile, |op| op.implementations(&profile).swap_remove(0));
         print(json!({ "step": model, "batch": batch_size }), &census.figures(), &Map::new());
         return Ok(());
@@ -88,7 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         [model, batch_size] => {
             let batch_size: usize = batch_size.parse()?;
-            let plan = Arc::new(training_plan(model, batch_size, MOST_STEPS, prologues(&profile))?);
+            let plan = Arc::new(training_plan(model, batch_size, &profile)?);
             let census = Census::new(&plan, &profile, |op| {
                 let (name, _) = executor.choose(op);
                 let mut named = op.implementations(&profile).into_iter().filter(|found| found.name == name);
@@ -98,7 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut what = vec![("step", model.as_str().into()), ("batch", batch_size.into())];
             what.extend(census.figures());
             print(times, &what, &about);
-            let alone = training_plan(model, batch_size, MOST_STEPS, prologues(&profile))?;
+            let alone = training_plan(model, batch_size, &profile)?;
             for times in operations(executor, alone)? {
                 print(
                     times,
@@ -116,9 +116,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Those of a training on this device.
-fn prologues(profile: &DeviceProfile) -> Prologues {
-    Prologues::WhereTheyPayAt(profile.elements_per_launch())
+/// A step as a training on this device takes it.
+fn training_plan(model: &str, batch_size: usize, profile: &DeviceProfile) -> Result<Plan, Box<dyn Error>> {
+    let prologues = Prologues::WhereTheyPayAt(profile.elements_per_launch());
+    let plan = shared::training_plan(model, batch_size, MOST_STEPS, prologues)?;
+    // Halves are fused otherwise.
+    Ok(if model.ends_with("+mixed") { plan } else { plan.condensed() })
 }
 
 /// Prints an object: what it is about, the times, and the device.

@@ -11,8 +11,8 @@ use wgconv::plan::{DataParts, LossOptions, Plan, Prologues, TrainOptions, train_
 const IMAGES: usize = 1024;
 const CLASSES: usize = 10;
 
-/// A step of a preset (lenet, vgg-mini, ..) on images of its own size, which can be taken `steps` times; of `lenet+mixed` in
-/// mixed precision.
+/// A step of a preset (lenet, vgg-mini, ..) on images of its own size, which can be taken `steps` times, as the CPU takes it; of
+/// `lenet+mixed` in mixed precision.
 pub fn training_plan(
     model: &str,
     batch_size: usize,

@@ -1,5 +1,5 @@
 // conv2d.forward, tiled: implicit GEMM, the patches of the input times the filters; appended to gemm/tiled.wgsl.
-// output[n,p,q,k] = sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c], with GEMM's m = (n,p,q), n = k, k = (r,s,c); a part is a group.
+// output[n,p,q,k] = sum over r,s,c of input[n,h,w,c] * filters[k,r,s,c], with GEMM's n = k, k = (r,s,c), and the position n,p,q of m in an appended file; a part is a group.
 // An invocation owns THREAD_M positions x THREAD_N channels of the output.
 // Defined in src/ops/conv/forward.rs.
 
@@ -19,12 +19,10 @@ fn reduction(group: u32) -> u32 {
 
 // A line is a window, identified by its upper left corner; a step is a tap.
 fn a_line(group: u32, m: u32) -> Place {
-    let q = m % OUT_WIDTH;
-    let p = m / OUT_WIDTH % OUT_HEIGHT;
-    let n = m / (OUT_WIDTH * OUT_HEIGHT);
-    let h = input_row(p, 0u);
-    let w = input_column(q, 0u);
-    return Place(input_index(n, h, w, group * GROUP_IN_CHANNELS), h, w);
+    let position = position_of(m);
+    let h = input_row(position.p, 0u);
+    let w = input_column(position.q, 0u);
+    return Place(input_index(position.n, h, w, group * GROUP_IN_CHANNELS), h, w);
 }
 
 fn a_step(group: u32, k: u32) -> Place {

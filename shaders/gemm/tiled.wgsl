@@ -1,7 +1,8 @@
 // Matrix product, tiled: result[m,n] = sum over k of a(m,k) * b(k,n), for matrices that need not exist in memory.
 // The file that it is appended to defines where the values are (a_line, a_step, a_next, a_present, a_packet, likewise
-// b, and store); files beside this one define how many are moved at a time, and whether the sums over k of the lines of a
-// and the moments of the results' columns are wanted. A part is an independent product; the sum over k is split into SLICES.
+// b, and store); files beside this one define how many are moved at a time, whether the sums over k of the lines of a and
+// the moments of the results' columns are wanted, and whether each row is stored or of each four only the largest results. A
+// part is an independent product; the sum over k is split into SLICES.
 // An invocation owns THREAD_M x THREAD_N results and fetches a block of 4 x 4 values of a, of b, or of both for each step
 // of TILE_K; a workgroup owns TILE_M x TILE_N results in one slice.
 // Launched by src/ops/gemm/tiled.rs, which also appends the tile sizes as const lines.
@@ -127,6 +128,10 @@ fn main(
     }
     if (TAKES_MOMENTS) {
         store_moments(&sums, part, first_m, first_n, thread_m, thread_n);
+    }
+    if (REDUCES_WINDOWS) {
+        store_windows(&sums, part, first_m, first_n, thread_m, thread_n);
+        return;
     }
     for (var i = 0u; i < THREAD_M; i++) {
         let m = row_of(i, first_m, thread_m);

@@ -358,6 +358,10 @@ impl Executor for GpuExecutor {
         self.profile().elements_per_launch()
     }
 
+    fn condenses(&self) -> bool {
+        true
+    }
+
     fn check(&self, plan: &Plan) -> Result<()> {
         let arena_of = plan.arena_of_buffers();
         self.check_sizes(plan.buffers.iter().zip(arena_of).map(|(buffer, arena)| {

@@ -114,6 +114,25 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
+    /// The operation that also does what `next` does to this `operand`, which this one writes, and does without it, if that is
+    /// possible: what `next` writes takes its place, and the winners, from which the gradient of `next` can be computed, come
+    /// after the operands of this one.
+    fn condense(&self, _operand: usize, _next: &dyn Op) -> Option<Box<dyn Op>> {
+        None
+    }
+
+    /// The operation that reads winners in the place of this `operand`, if it can. If it has one operand more than before, that
+    /// is what was chosen.
+    fn from_winners(&self, _operand: usize) -> Option<Box<dyn Op>> {
+        None
+    }
+
+    /// The value that an `index` chooses, by definition, at this `position` of this `operand`, which holds such winners; `None`
+    /// if it chooses none. Where values are about as large as each other, rounding decides which one wins.
+    fn chosen(&self, _read: &Read<'_>, _operand: usize, _position: usize, _index: u32) -> Option<f64> {
+        None
+    }
+
     /// Bytes of the operands that one run reads or writes: all of them, unless it uses a part.
     fn bytes(&self) -> u64 {
         self.operands().iter().map(|operand| operand.element.bytes(operand.shape.elements())).sum()

@@ -33,6 +33,11 @@ pub trait Executor {
         USUAL_ELEMENTS_PER_LAUNCH
     }
 
+    /// Whether it runs plans faster that are [condensed](Plan::condensed).
+    fn condenses(&self) -> bool {
+        false
+    }
+
     /// Checks that the buffers of a plan fit the device, as far as that is known before implementations are chosen:
     /// nothing is measured, compiled or allocated. [`Executor::prepare`] makes this check too.
     ///

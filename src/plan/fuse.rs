@@ -380,7 +380,7 @@ fn written(op: &dyn Op) -> Vec<usize> {
 }
 
 /// Whether a step changes this buffer.
-fn writes(step: &Step, buffer: BufferId) -> bool {
+pub(super) fn writes(step: &Step, buffer: BufferId) -> bool {
     let mut bound = step.op.operands().into_iter().zip(&step.operands);
     bound.any(|(operand, &id)| id == buffer && operand.access.writes())
 }

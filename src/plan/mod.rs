@@ -1,5 +1,6 @@
 //! In what order: a network lowered to operations over numbered buffers, as plain data.
 
+mod condense;
 mod executor;
 mod fuse;
 mod halves;

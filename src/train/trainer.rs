@@ -111,7 +111,7 @@ impl Trainer {
     ) -> Result<Self> {
         let network = settings.frozen(network)?;
         let options = Self::options(executor.as_ref(), &network, data, &settings)?;
-        let plan = Arc::new(Self::training_plan(&*executor, &network, &options)?);
+        let plan = Arc::new(Self::training_plan(executor.as_ref(), &network, &options)?);
         Self::check_memory(executor.as_ref(), &network, data, &settings, &plan)?;
         let normalisation = data.preprocessing.normalisation.clone();
         let prepared = executor.prepare(plan.clone())?;
@@ -188,14 +188,15 @@ impl Trainer {
         })
     }
 
-    /// The plan of a step, with halves if their gradients are scaled.
+    /// The plan of a step, with halves if their gradients are scaled, as is best for the executor.
     fn training_plan(executor: &dyn Executor, network: &Network, options: &TrainOptions) -> Result<Plan> {
         let plan = train_plan(network, options)?;
         let prologues = Prologues::WhereTheyPayAt(executor.elements_per_launch());
-        Ok(match options.loss.scaled {
-            true => plan.fused_in_halves(prologues),
-            false => plan.fused(prologues),
-        })
+        if options.loss.scaled {
+            return Ok(plan.fused_in_halves(prologues));
+        }
+        let plan = plan.fused(prologues);
+        Ok(if executor.condenses() { plan.condensed() } else { plan })
     }
 
     /// Checks that training and evaluation fit into the memory of the device and the host, before either is prepared.

@@ -4,14 +4,17 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use super::cases::Case;
+use super::cases::conv::halving_pool;
 use super::cases::elementwise::ACTIVATIONS;
 use super::cases::norm::EPSILON;
 use super::cases::pool::both_passes;
 use crate::ops::bias::{BiasForward, BiasGrad};
-use crate::ops::conv::{ConvBatchNorm, ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
+use crate::ops::conv::{
+    ConvBatchNorm, ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput, ConvMaxPool,
+};
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 use crate::ops::norm::{BatchNormSize, BatchNormTrain};
-use crate::ops::pool::PoolGeometry;
+use crate::ops::pool::{MaxUnpool, PoolGeometry};
 use crate::ops::window::{Axis, Padding, WindowOptions};
 use crate::ops::{Epilogue, Prologue};
 use crate::tensor::ImageShape;
@@ -71,13 +74,18 @@ fn convolution(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
     let normalised = format!("{finished}, normalised with its own statistics");
     let normalised = batch_normalised(forward, rng).map(|op| Case::new(normalised, op));
     let mut cases = vec![
-        Case::new(finished, forward),
+        Case::new(&finished, forward),
         Case::new(&behind, of_filters.with_prologue(prologue)),
         Case::new(&behind, ConvGradInput::new(geometry).with_prologue(prologue)),
         Case::new(&name, BiasForward { rows, channels }),
         Case::new(&behind, BiasGrad::new(rows, channels).with_prologue(prologue)),
     ];
     cases.extend(normalised);
+    let pool = halving_pool(&geometry);
+    let pooled = pool.and_then(|pool| ConvMaxPool::new(forward, &pool));
+    cases.extend(pooled.map(|op| Case::new(format!("{finished}, pooled"), op)));
+    let unpool = pool.and_then(|pool| MaxUnpool::new(&pool, prologue));
+    cases.extend(unpool.map(|op| Case::new(behind, op)));
     Some(cases)
 }
 

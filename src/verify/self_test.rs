@@ -41,6 +41,7 @@ pub fn self_test(executor: &mut dyn Workbench, budget: Duration) -> Result<SelfT
         &TrainOptions { batch_size: 4, steps: 4, data, loss: LossOptions::default(), update, augment: None },
     )?
     .fused(Prologues::WhereTheyPay);
+    let plan = if executor.condenses() { plan.condensed() } else { plan };
     let steps = plan.forward.into_iter().chain(plan.backward).chain(plan.update);
     let long_sums = long_sums::one_an_op().into_iter().map(|case| case.op);
     let mut result = SelfTest::default();

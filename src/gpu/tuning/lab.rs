@@ -63,6 +63,13 @@ struct Bench {
     expected: Vec<Vec<f32>>,
 }
 
+/// Where two answers differ in a winner: an operand, an index in it, and the reference's winner and the other.
+struct Choice {
+    operand: usize,
+    index: usize,
+    chosen: [f32; 2],
+}
+
 impl<'a> DeviceLab<'a> {
     pub fn new(
         context: &'a Context,
@@ -130,7 +137,16 @@ impl<'a> DeviceLab<'a> {
             self.random.insert(drawn, self.block(element, values)?);
         }
         if !operand.access.reads() && !self.poison.contains_key(&element) {
-            let (poison, _) = self.block(element, vec![f32::NAN; self.block_elements])?;
+            let poison = match element {
+                Element::Index => {
+                    let block = self.create_buffer(element, self.block_elements)?;
+                    let slice = Slice::first(block.clone(), block.size());
+                    let values = HostBuffer::index(vec![u32::MAX; self.block_elements]);
+                    to_device(&self.context.queue, &slice, element, &values);
+                    block
+                }
+                _ => self.block(element, vec![f32::NAN; self.block_elements])?.0,
+            };
             self.poison.insert(element, poison);
         }
         let block = match operand.access {
@@ -189,20 +205,52 @@ impl<'a> DeviceLab<'a> {
         Ok(())
     }
 
+    /// A value with which an operand was filled.
+    fn given(&self, operands: &[Operand], operand: usize, index: usize) -> f64 {
+        let (_, values) = &self.random[&drawn(operand, &operands[operand])];
+        f64::from(values[index % self.block_elements])
+    }
+
+    /// The first of these choices that differs from the reference's by more than right answers may.
+    fn worst_choice(
+        &self,
+        subject: &Subject,
+        choices: &[Choice],
+        bound: impl Fn(usize) -> f64 + Sync,
+    ) -> Option<Mismatch> {
+        let (op, operands) = (subject.op, subject.op.operands());
+        let read = |operand: usize, index: usize| self.given(&operands, operand, index);
+        choices.par_iter().find_map_first(|&Choice { operand, index, chosen: [expected, found] }| {
+            let [a, b] = [expected, found].map(|winner| op.chosen(&read, operand, index, winner as u32));
+            let bound = bound(operand);
+            let is_right = a.zip(b).is_some_and(|(a, b)| (a - b).abs() <= bound);
+            (!is_right).then(|| Mismatch {
+                op: op.name(),
+                operand: operands[operand].name,
+                index,
+                expected: expected.into(),
+                found: found.into(),
+                bound,
+            })
+        })
+    }
+
     /// Compares a sample of the reference's answer with the operation's definition.
     fn sample(&self, subject: &Subject, implementation: usize) -> Result<(), Mismatch> {
         let op = subject.op;
         let operands = op.operands();
         let written = (0..).zip(&operands).filter(|(_, operand)| operand.access.writes());
-        let answers: Vec<(usize, &Vec<f32>)> =
-            written.map(|(number, _)| number).zip(&self.bench.expected).collect();
+        let answers = written.zip(&self.bench.expected);
+        let answers: Vec<(usize, &Vec<f32>)> = answers
+            .filter(|((_, operand), _)| operand.element.is_real())
+            .map(|((number, _), answer)| (number, answer))
+            .collect();
         let read = |operand: usize, index: usize| {
             if operands[operand].access == Access::Write {
                 let answer = answers.iter().find(|&&(number, _)| number == operand);
                 return f64::from(answer.expect("an answer to each operand").1[index]);
             }
-            let (_, values) = &self.random[&drawn(operand, &operands[operand])];
-            f64::from(values[index % self.block_elements])
+            self.given(&operands, operand, index)
         };
         let amplification = subject.implementations[implementation].amplification;
         let elements = answers.iter().map(|(_, found)| found.len()).sum();
@@ -247,7 +295,11 @@ impl<'a> DeviceLab<'a> {
             for first in (0..elements).step_by(MOST_READ) {
                 let (offset, count) = (operand.element.bytes(first), MOST_READ.min(elements - first));
                 let part = Download::start_at(self.context, buffer, offset, operand.element, count);
-                take(operand, number, first, Box::new(part).wait()?.reals())?;
+                let part = Box::new(part).wait()?;
+                match part.element() {
+                    Element::Index => take(operand, number, first, &as_reals(part.indices()))?,
+                    _ => take(operand, number, first, part.reals())?,
+                }
             }
         }
         Ok(time)
@@ -316,11 +368,23 @@ impl Lab for DeviceLab<'_> {
             .map(|number| subject.implementations[number].amplification);
         let amplification = amplification.iter().sum::<f64>();
         let expected = std::mem::take(&mut self.bench.expected);
-        let (mut largest, mut mismatch) = (0.0f64, None);
-        let written = (0..).zip(subject.op.operands()).filter(|(_, operand)| operand.access.writes());
-        let bounds: Vec<f64> = written.map(|(number, _)| subject.op.precision_of(number).bound()).collect();
+        let (mut largest, mut mismatch, mut choices) = (0.0f64, None, Vec::new());
+        let operands = subject.op.operands();
+        let written: Vec<usize> =
+            (0..operands.len()).filter(|&number| operands[number].access.writes()).collect();
+        let bounds: Vec<f64> =
+            written.iter().map(|&number| subject.op.precision_of(number).bound()).collect();
         let answered = self.answer(subject, implementation, |operand, number, first, found| {
             let expected = &expected[number][first..][..found.len()];
+            if operand.element == Element::Index {
+                let pairs = (first..).zip(expected.iter().zip(found)).filter(|(_, (a, b))| a != b);
+                choices.extend(pairs.map(|(index, (&expected, &found))| Choice {
+                    operand: written[number],
+                    index,
+                    chosen: [expected, found],
+                }));
+                return Ok(());
+            }
             largest = largest.max(largest_difference(expected, found));
             // Both were rounded.
             let bound =
@@ -341,7 +405,10 @@ impl Lab for DeviceLab<'_> {
             Ok(())
         });
         self.bench.expected = expected;
-        Ok((answered?, mismatch.map_or(Ok(largest), Err)))
+        let time = answered?;
+        let bound = |operand| amplification * subject.op.precision_of(operand).bound();
+        let mismatch = mismatch.or_else(|| self.worst_choice(subject, &choices, bound));
+        Ok((time, mismatch.map_or(Ok(largest), Err)))
     }
 
     fn close(&mut self) {
@@ -349,6 +416,11 @@ impl Lab for DeviceLab<'_> {
         // The device frees buffers when it is polled; if that fails, the next call reports it.
         let _ = self.context.device.poll(wgpu::PollType::Poll);
     }
+}
+
+/// Indices among the values of an answer: winners, which are small numbers.
+fn as_reals(indices: &[u32]) -> Vec<f32> {
+    indices.iter().map(|&index| index as f32).collect()
 }
 
 /// The difference of two numbers; infinite if either is NaN.

@@ -28,8 +28,8 @@ use super::pipeline::{Pipelines, ShaderChecks};
 use super::submission::longest_time;
 use crate::device::DeviceProfile;
 use crate::files::CacheFolder;
-use crate::ops::Op;
 use crate::ops::kernel::Implementation;
+use crate::ops::{Op, Operand};
 use crate::plan::{ChosenBy, Plan};
 
 /// How an executor tunes.
@@ -265,7 +265,8 @@ impl Tuner {
             }
             work.insert(key, op.flops());
             // Random indices or bytes may be invalid values; and in this lab, every operand has a buffer of its own.
-            let is_special = op.operands().iter().any(|operand| !operand.element.is_real());
+            let is_drawn = |operand: &Operand| operand.access.reads() && !operand.element.is_real();
+            let is_special = op.operands().iter().any(is_drawn);
             if is_special || !op.side_by_side().is_empty() {
                 continue;
             }

@@ -5,7 +5,7 @@ use std::any::Any;
 use super::cpu::{Correlation, CorrelationOperands, DIRECT, Source, WINOGRAD, WinogradCorrelation, add_form};
 use super::gpu::{self, FusedPass};
 use super::winograd::AMPLIFICATION_OF_4X4;
-use super::{ConvBatchNorm, ConvGeometry, OPERANDS};
+use super::{ConvBatchNorm, ConvGeometry, ConvMaxPool, OPERANDS};
 use crate::device::DeviceProfile;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, Quads, TiledKernel};
@@ -13,6 +13,7 @@ use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::norm::{BatchNormTrain, train};
 use crate::ops::op::{Beside, CpuForm, Op, Operand, Operands, Precision, Read};
 use crate::ops::parts::Loops;
+use crate::ops::pool::PoolForward;
 use crate::ops::prologue::Prologue;
 
 /// Convolution, with a bias and an activation if the epilogue has them.
@@ -69,18 +70,22 @@ impl ConvForward {
         self.epilogue.define(sum, index, geometry.out_channels, more)
     }
 
-    /// All ways on a GPU, best guess first; with `column_moments`, among them those that also leave the moments of the
-    /// output's channels.
-    pub(super) fn ways(&self, device: &DeviceProfile, column_moments: bool) -> Vec<Implementation> {
+    /// The convolution as a matrix product.
+    pub(super) fn product(&self) -> Product {
         let geometry = &self.geometry;
-        let product = Product {
+        Product {
             m: geometry.batch_size * geometry.positions(),
             n: geometry.group_out_channels(),
             k: geometry.taps(),
             parts: geometry.groups,
-        };
-        let tiled = TiledKernel {
-            source: shader!("conv/forward_tiled.wgsl", "conv/geometry.wgsl"),
+        }
+    }
+
+    /// The kernel of that product.
+    pub(super) fn tiled(&self) -> TiledKernel {
+        let geometry = &self.geometry;
+        TiledKernel {
+            source: shader!("conv/forward_tiled.wgsl", "conv/geometry.wgsl", "conv/positions.wgsl"),
             constants: geometry.constants(),
             operands: OPERANDS,
             factors: [0, 1],
@@ -93,9 +98,17 @@ impl ConvForward {
             },
             prologue: Prologue::NONE,
             line_sums: None,
-            column_moments,
+            column_moments: false,
+            winners: None,
             epilogue: Some(self.epilogue),
-        };
+        }
+    }
+
+    /// All ways on a GPU, best guess first; with `column_moments`, among them those that also leave the moments of the
+    /// output's channels.
+    pub(super) fn ways(&self, device: &DeviceProfile, column_moments: bool) -> Vec<Implementation> {
+        let geometry = &self.geometry;
+        let tiled = TiledKernel { column_moments, ..self.tiled() };
         let direct = shader!("conv/forward_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, geometry.constants(), OPERANDS, tiled.elements);
         self.epilogue.complete(&mut call, OPERANDS);
@@ -105,7 +118,14 @@ impl ConvForward {
             terms: geometry.group_in_channels(),
         };
         let direct = loops.direct(&call, device);
-        gpu::implementations(geometry, FusedPass::Forward(self.epilogue), &product, &tiled, direct, device)
+        gpu::implementations(
+            geometry,
+            FusedPass::Forward(self.epilogue),
+            &self.product(),
+            &tiled,
+            direct,
+            device,
+        )
     }
 
     /// The operands as the CPU's forms take them.
@@ -177,6 +197,12 @@ impl Op for ConvForward {
         let both = ConvBatchNorm::new(*self, *norm)?;
         let further = (0..norm.operands().len()).filter(|&number| number != train::INPUT).collect();
         Some(Beside { op: Box::new(both), same: vec![[OPERANDS - 1, train::INPUT]], further })
+    }
+
+    fn condense(&self, operand: usize, next: &dyn Op) -> Option<Box<dyn Op>> {
+        let pool = (next as &dyn Any).downcast_ref::<PoolForward>()?;
+        let both = ConvMaxPool::new(*self, pool).filter(|_| operand == OPERANDS - 1)?;
+        Some(Box::new(both))
     }
 
     fn flops(&self) -> u64 {

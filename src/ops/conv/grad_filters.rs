@@ -193,6 +193,7 @@ impl Op for ConvGradFilters {
             prologue: self.prologue,
             line_sums: bias,
             column_moments: false,
+            winners: None,
             epilogue: None,
         };
         let direct = self.direct(device);

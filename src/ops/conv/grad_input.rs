@@ -237,6 +237,7 @@ impl Op for ConvGradInput {
             prologue: self.prologue,
             line_sums: None,
             column_moments: false,
+            winners: None,
             epilogue: None,
         };
         let direct = shader!("conv/grad_input_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");

@@ -12,6 +12,7 @@ mod geometry;
 mod gpu;
 mod grad_filters;
 mod grad_input;
+mod max_pool;
 mod phases;
 mod winograd;
 
@@ -20,6 +21,7 @@ pub use forward::ConvForward;
 pub use geometry::ConvGeometry;
 pub use grad_filters::ConvGradFilters;
 pub use grad_input::ConvGradInput;
+pub use max_pool::ConvMaxPool;
 
 /// Number of operands of each pass; that of an epilogue or a prologue comes after them.
 const OPERANDS: usize = 3;

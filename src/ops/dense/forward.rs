@@ -115,6 +115,7 @@ impl Op for DenseForward {
             prologue: Prologue::NONE,
             line_sums: None,
             column_moments: false,
+            winners: None,
             epilogue: Some(self.epilogue),
         };
         let mut implementations = product.implementations(device, &tiled);

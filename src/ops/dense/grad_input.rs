@@ -124,6 +124,7 @@ impl Op for DenseGradInput {
             prologue: self.prologue,
             line_sums: None,
             column_moments: false,
+            winners: None,
             epilogue: None,
         };
         let mut implementations = product.implementations(device, &tiled);

@@ -142,6 +142,7 @@ impl Op for DenseGradWeight {
             prologue: self.prologue,
             line_sums: self.bias().map(|bias| bias.grad_bias()),
             column_moments: false,
+            winners: None,
             epilogue: None,
         };
         let mut implementations = product.implementations(device, &tiled);

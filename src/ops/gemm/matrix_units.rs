@@ -107,7 +107,7 @@ pub fn implementations(
     kernel: &TiledKernel,
 ) -> Vec<Implementation> {
     let Some(units) = device.matrix_units else { return Vec::new() };
-    if product.m < FEWEST_LINES || product.n < FEWEST_LINES {
+    if product.m < FEWEST_LINES || product.n < FEWEST_LINES || kernel.winners.is_some() {
         return Vec::new();
     }
     let tiles = TILES.into_iter().filter(|tile| tile.fits(units, device));

@@ -44,6 +44,9 @@ pub struct TiledKernel {
     pub line_sums: Option<usize>,
     /// Whether implementations are also wanted that leave the moments of the columns of the finished results.
     pub column_moments: bool,
+    /// The number of the operand to which the winners are written, if each four rows are a window, of which only the largest
+    /// finished results are wanted.
+    pub winners: Option<usize>,
     /// The function applied to results before they are stored, for a source that passes them through `finish_packet`;
     /// its operand comes after `operands`.
     pub epilogue: Option<Epilogue>,
@@ -69,7 +72,7 @@ impl Product {
     /// are summed separately, and a second pass adds the slices in a fixed order.
     ///
     /// Not all of them sum the lines of a where that is wanted: the others do not bind that operand. Nor do all of them leave
-    /// the moments of columns.
+    /// the moments of columns. Those that reduce windows have results of whole sums, in tiles.
     pub fn implementations(&self, device: &DeviceProfile, kernel: &TiledKernel) -> Vec<Implementation> {
         let subgroup = subgroup::implementation(self, device, kernel);
         let mut ways: Vec<Implementation> =
@@ -98,6 +101,7 @@ impl Product {
         let (line_sums, none) = (shader!("gemm/line_sums.wgsl"), shader!("gemm/no_line_sums.wgsl"));
         call.complete(kernel.line_sums, "LINE_SUMS_BINDING", line_sums, none);
         let moments = self.complete_moments(&mut call, kernel, block[0]);
+        complete_windows(&mut call, kernel);
         let Some(epilogue) = kernel.epilogue else {
             let implementation = Implementation::of(name, call);
             let in_slices = implementation.in_slices(kernel.result, kernel.elements, slices, device);
@@ -116,7 +120,7 @@ impl Product {
             let way = Implementation::of_calls(name, vec![call], workspace.into_iter().collect());
             return Implementation { moments, ..way };
         }
-        assert!(moments.is_none(), "moments of a part of a sum");
+        assert!(moments.is_none() && kernel.winners.is_none(), "results of a part of a sum");
         // What a slice sums is no result yet.
         Epilogue::NONE.complete(&mut call, operands);
         let mut sum = unfinished_sum_slices(kernel.elements, slices, self.n * self.parts);
@@ -164,4 +168,18 @@ impl Product {
         let blocks = self.m.div_ceil(block_m) * self.n.div_ceil(block_n);
         KernelCall::new(source, constants, Binding::operands(kernel.operands), blocks * self.parts * slices)
     }
+}
+
+/// Adds what a call needs that stores the largest results of windows of four rows, or each row.
+fn complete_windows(call: &mut KernelCall, kernel: &TiledKernel) {
+    let Some(winners) = kernel.winners else {
+        call.source.files.extend(shader!("gemm/no_windows.wgsl").files);
+        return;
+    };
+    call.source.files.extend(shader!("gemm/windows.wgsl", "float_bits.wgsl").files);
+    call.source.files.extend(match kernel.quads.result {
+        true => shader!("gemm/window_quads.wgsl").files,
+        false => shader!("gemm/window_scalars.wgsl").files,
+    });
+    call.bind("WINNERS_BINDING", Binding::Operand(winners));
 }

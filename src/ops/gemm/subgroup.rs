@@ -47,6 +47,9 @@ pub fn implementation(
     if device.kind != DeviceKind::Software || (device.min_subgroup_size as usize) < LANES {
         return None;
     }
+    if kernel.winners.is_some() {
+        return None;
+    }
     if product.n == 1 && product.k < SHORTEST_LONELY_SUM {
         return None;
     }
@@ -108,6 +111,7 @@ mod tests {
             prologue: Prologue::NONE,
             line_sums: None,
             column_moments: false,
+            winners: None,
             epilogue: None,
         };
         implementation(&product, device, &kernel)

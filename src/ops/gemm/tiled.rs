@@ -149,14 +149,16 @@ pub fn reads_of_a(columns: usize) -> usize {
 }
 
 /// The tiled implementations of `kernel`, best guess first; empty if tiles do not pay off. Where the moments of columns are
-/// wanted, those without slices come with them and without.
+/// wanted, those without slices come with them and without; where windows are to be reduced, there are no others.
 pub fn implementations(
     product: &Product,
     device: &DeviceProfile,
     kernel: &TiledKernel,
 ) -> Vec<Implementation> {
     let plain = TiledKernel { column_moments: false, ..kernel.clone() };
-    let ways = product.tilings(device).into_iter().flat_map(|tiling| {
+    let mut tilings = product.tilings(device);
+    tilings.retain(|tiling| tiling.cut.slices == 1 || kernel.winners.is_none());
+    let ways = tilings.into_iter().flat_map(|tiling| {
         let Tiling { tile, cut: Cut { slices, cost } } = tiling;
         let main = shader!("gemm/tiled.wgsl").with_sizes(&[
             ("TILE_M", tile.m as u32),

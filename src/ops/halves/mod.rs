@@ -147,6 +147,10 @@ impl Op for InHalves {
         self.op.define_at(read, index)
     }
 
+    fn chosen(&self, read: &Read<'_>, operand: usize, position: usize, index: u32) -> Option<f64> {
+        self.op.chosen(read, operand, position, index)
+    }
+
     /// Host memory holds reals, of which these are those that are halves.
     fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
         let written: Vec<usize> = (0..)

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::cpu::GradToLargest;
 use super::whole;
 use super::winners::{window_loops, winners};
-use super::{PoolGeometry, PoolKind, complete_average, divisor, winner};
+use super::{MaxUnpool, PoolForward, PoolGeometry, PoolKind, complete_average, divisor, winner};
 use crate::cpu::vectorized;
 use crate::device::DeviceProfile;
 use crate::ops::activation::{Activation, Saved};
@@ -248,6 +248,13 @@ impl Op for PoolGrad {
         let fits = self.kind == PoolKind::Max && operands == [INPUT];
         let op = fits.then(|| self.through(next.activation()?))??;
         Some(Box::new(op))
+    }
+
+    fn from_winners(&self, operand: usize) -> Option<Box<dyn Op>> {
+        let prologue = self.activation.map_or(Some(Prologue::NONE), Prologue::of)?;
+        let pool = PoolForward { kind: self.kind, geometry: self.geometry };
+        let unpool = MaxUnpool::new(&pool, prologue).filter(|_| operand == INPUT)?;
+        Some(Box::new(unpool))
     }
 
     /// A comparison or an addition for each tap.

@@ -4,12 +4,16 @@ mod cpu;
 mod forward;
 mod geometry;
 mod grad;
+mod places;
+mod unpool;
 mod whole;
 mod winners;
 
 pub use forward::PoolForward;
 pub use geometry::PoolGeometry;
 pub use grad::PoolGrad;
+pub(super) use places::{PLACES, WindowsOfFour};
+pub use unpool::MaxUnpool;
 
 use std::ops::Range;
 

@@ -1,8 +1,11 @@
 //! Convolutions that other software has got wrong: dropped tails, even and asymmetric windows, groups with dilation.
 
 use crate::ops::activation::Activation;
-use crate::ops::conv::{ConvBatchNorm, ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput};
+use crate::ops::conv::{
+    ConvBatchNorm, ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput, ConvMaxPool,
+};
 use crate::ops::norm::{BatchNormSize, BatchNormTrain};
+use crate::ops::pool::{PoolForward, PoolGeometry, PoolKind};
 use crate::ops::window::{Padding, WindowOptions};
 use crate::ops::{Epilogue, Normalise, Prologue};
 use crate::tensor::ImageShape;
@@ -187,6 +190,49 @@ fn batch_normalised() -> impl Iterator<Item = Case> {
     })
 }
 
+/// A max-pool of what a convolution writes, by windows of 2x2 side by side; `None` if there is no whole window.
+pub fn halving_pool(geometry: &ConvGeometry) -> Option<PoolForward> {
+    let [height, width] = [geometry.height.output, geometry.width.output];
+    let image = ImageShape { height, width, channels: geometry.out_channels };
+    let window = WindowOptions { stride: [2, 2], ..WindowOptions::new([2, 2]) };
+    let geometry = PoolGeometry::new(geometry.batch_size, image, &window).ok()?;
+    Some(PoolForward { kind: PoolKind::Max, geometry })
+}
+
+/// Convolutions and the max-pool behind them, with and without what is between the two, on geometries whose kernels store their
+/// results in different ways: with odd sizes, of which rows and columns are left out, a single row or column of windows, and
+/// equal values, in windows that meet padding alone and behind a ReLU.
+fn pooled() -> impl Iterator<Item = Case> {
+    let relu = Some(Activation::Relu);
+    let rows = [
+        ("lenet 1", true, relu),
+        ("lenet 2", true, relu),
+        ("3x3", true, relu),
+        ("not square", false, None),
+        ("stride, odd input", true, Some(Activation::Tanh)),
+        ("taps in padding alone", true, relu),
+        ("stride drops the tail", true, relu),
+        ("1x1", false, relu),
+        ("1x1 with padding", true, relu),
+        ("padding beyond the reach", false, None),
+        ("groups and dilation", true, Some(Activation::LeakyRelu { slope: 0.25 })),
+        ("depthwise", true, relu),
+        ("several tiles, ragged", true, relu),
+        ("long sums, few of them", true, relu),
+        ("3x3, whole tiles and workgroups", true, relu),
+        ("3x3, tiles that run past the end", false, relu),
+        ("3x3, odd channels", true, None),
+        ("more channels than a tile is wide", true, relu),
+        ("1x1, many positions", true, relu),
+    ];
+    rows.into_iter().map(|(name, bias, activation)| {
+        let geometry = geometry(name);
+        let conv = ConvForward::new(geometry).with_epilogue(Epilogue { bias, activation, ..Epilogue::NONE });
+        let both = halving_pool(&geometry).and_then(|pool| ConvMaxPool::new(conv, &pool));
+        Case::new(format!("{name}, pooled"), both.expect("a pool of the convolution's output"))
+    })
+}
+
 /// Gradients with a prologue: every activation that has one, on geometries whose kernels read the gradient in different
 /// ways.
 pub fn prologues() -> Vec<(String, ConvGeometry, Prologue)> {
@@ -251,6 +297,7 @@ pub(super) fn cases() -> Vec<Case> {
         .chain(finished)
         .chain(normalised())
         .chain(batch_normalised())
+        .chain(pooled())
         .chain(after_activations)
         .collect()
 }

@@ -1,8 +1,9 @@
 //! Pools that other software has got wrong: windows that overlap, leave gaps or extend past the edge.
 
 use crate::Result;
+use crate::ops::Prologue;
 use crate::ops::activation::Activation;
-use crate::ops::pool::{PoolForward, PoolGeometry, PoolGrad, PoolKind};
+use crate::ops::pool::{MaxUnpool, PoolForward, PoolGeometry, PoolGrad, PoolKind};
 use crate::ops::window::{Padding, WindowOptions};
 use crate::tensor::ImageShape;
 
@@ -79,6 +80,13 @@ pub(super) fn cases() -> Vec<Case> {
         for activation in [Activation::Relu, Activation::LeakyRelu { slope: 0.25 }, Activation::Tanh] {
             let through = PoolGrad::new(PoolKind::Max, geometry).through(activation);
             cases.extend(through.map(|op| Case::new(format!("{name}, {}", activation.name()), op)));
+        }
+        let pool = PoolForward { kind: PoolKind::Max, geometry };
+        for activation in [None, Some(Activation::Relu), Some(Activation::Tanh)] {
+            let prologue = activation.map_or(Some(Prologue::NONE), Prologue::of);
+            let unpool = prologue.and_then(|prologue| MaxUnpool::new(&pool, prologue));
+            let after = activation.map_or(String::new(), |activation| format!(", {}", activation.name()));
+            cases.extend(unpool.map(|op| Case::new(format!("{name}{after}"), op)));
         }
     }
     cases

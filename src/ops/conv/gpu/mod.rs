@@ -6,6 +6,8 @@ mod products;
 mod staged;
 mod winograd;
 
+pub use products::products;
+
 use crate::device::DeviceProfile;
 use crate::ops::conv::ConvGeometry;
 use crate::ops::epilogue::Epilogue;
@@ -43,7 +45,7 @@ pub fn implementations(
 ) -> Vec<Implementation> {
     let mut ways: Vec<Implementation> = few_channels::implementations(geometry, pass, device).collect();
     ways.extend(staged::implementations(geometry, pass, device));
-    ways.extend(products::products(geometry, product, tiled, device));
+    ways.extend(products(geometry, product, tiled, device));
     ways.extend(winograd::implementations(geometry, pass, tiled.column_moments, device));
     ways.push(direct);
     best_first(ways)

@@ -326,6 +326,7 @@ impl PassInTiles<'_> {
             prologue: Prologue::NONE,
             line_sums: None,
             column_moments: false,
+            winners: None,
             epilogue: None,
         };
         let mut implementation = product.implementations(device, &kernel).into_iter().next()?;
