@@ -1,10 +1,10 @@
 //! Writes the kernels that a GPU would run, without one: for compilers' statistics and curious readers.
 //!
-//!     cargo bench --bench kernels -- FOLDER [MULTIPROCESSORS]
+//!     cargo bench --bench kernels -- FOLDER [MULTIPROCESSORS] [matrix-units]
 //!
 //! FOLDER gets each distinct kernel once, as WGSL, from every implementation that the built-in suites' convolutions and
-//! the table of cases offer to a discrete GPU with MULTIPROCESSORS (132 when not given), and `kernels.json`: an object a
-//! line with the kernel's file, its constants, workgroups and bytes bound, and the operation and implementation that it
+//! the table of cases offer to a discrete GPU with MULTIPROCESSORS (132 when not given), and with matrix units if they are named,
+//! and `kernels.json`: an object a line with the kernel's file, its constants, workgroups and bytes bound, and the operation and implementation that it
 //! serves.
 
 #[path = "shared/profile.rs"]
@@ -19,6 +19,7 @@ use std::path::Path;
 use profile::discrete_gpu;
 use serde_json::{Map, Value, json};
 use wgconv::bench::{Pass, SUITES, suite};
+use wgconv::device::MatrixUnits;
 use wgconv::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source};
 use wgconv::ops::{Element, Op};
 use wgconv::verify::cases::{self, Case};
@@ -31,7 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
     let multiprocessors = arguments.get(1).map_or(Ok(132), |count| count.parse())?;
-    let device = discrete_gpu(multiprocessors);
+    let mut device = discrete_gpu(multiprocessors);
+    if arguments.get(2).is_some_and(|word| word == "matrix-units") {
+        device.matrix_units =
+            Some(MatrixUnits { lines: 16, lanes: device.min_subgroup_size, emulated: false });
+    }
     let folder = Path::new(folder);
     fs::create_dir_all(folder)?;
     let mut list = BufWriter::new(File::create(folder.join("kernels.json"))?);

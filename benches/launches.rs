@@ -119,9 +119,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// A step as a training on this device takes it.
 fn training_plan(model: &str, batch_size: usize, profile: &DeviceProfile) -> Result<Plan, Box<dyn Error>> {
     let prologues = Prologues::WhereTheyPayAt(profile.elements_per_launch());
-    let plan = shared::training_plan(model, batch_size, MOST_STEPS, prologues)?;
-    // Halves are fused otherwise.
-    Ok(if model.ends_with("+mixed") { plan } else { plan.condensed() })
+    shared::training_plan(model, batch_size, MOST_STEPS, prologues, true)
 }
 
 /// Prints an object: what it is about, the times, and the device.

@@ -54,7 +54,7 @@ fn time(batch_size: usize, side: usize, channels: usize, activation: &str) -> Re
     let layers = [&[conv.as_str()][..], &others, &["type = \"dense\"\nunits = 10"]].concat();
     let text = format!("name = \"norm\"\n[[layers]]\n{}", layers.join("\n[[layers]]\n"));
     let network = NetworkFile::parse(&text)?.build(Some(image))?;
-    let plan = plan_of(&network, batch_size, 1 << 20, Prologues::Everywhere, false)?;
+    let plan = plan_of(&network, batch_size, 1 << 20, Prologues::Everywhere, false, false)?;
     let mut buffers = contents(&plan);
     plan.steps().for_each(|step| {
         run(step, &step.op.cpu_forms()[0], &mut buffers);

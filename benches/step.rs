@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let number = |position: usize, default| arguments.get(position).map_or(Ok(default), |text| text.parse());
     let (batch_size, threads) = (number(1, 64)?, number(2, 0)?);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-    let plan = training_plan(model, batch_size, 1 << 20, Prologues::Everywhere)?;
+    let plan = training_plan(model, batch_size, 1 << 20, Prologues::Everywhere, false)?;
     let mut buffers = contents(&plan);
     let forms: Vec<CpuForm<'_>> = plan.steps().map(|step| step.op.cpu_forms().swap_remove(0)).collect();
     let mut times = vec![Vec::new(); forms.len()];

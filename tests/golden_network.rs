@@ -294,7 +294,7 @@ fn mixed_precision_is_as_close_as_pytorchs() {
     let mut executors: Vec<Box<dyn Executor>> = vec![Box::new(CpuExecutor::new().with_halves())];
     executors.extend(gpu.filter(|gpu| gpu.stores_halves()).map(|gpu| Box::new(gpu) as Box<dyn Executor>));
     for (file, network) in NETWORKS {
-        let halves = |plan: Plan| plan.fused_in_halves(Prologues::WhereTheyPay);
+        let halves = |plan: Plan| plan.fused_for_halves(Prologues::WhereTheyPay).in_halves();
         let training = Training::read(file, network, scaled, halves);
         let exact = training.file.computed["losses"].values.reals();
         let name = file.trim_end_matches(".safetensors");

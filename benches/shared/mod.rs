@@ -18,10 +18,11 @@ pub fn training_plan(
     batch_size: usize,
     steps: usize,
     prologues: Prologues,
+    condenses: bool,
 ) -> Result<Plan, Box<dyn Error>> {
     let (name, scaled) = model.strip_suffix("+mixed").map_or((model, false), |name| (name, true));
     let preset = presets::preset(name).ok_or_else(|| format!("no preset {name}"))?;
-    plan_of(&(preset.build)(preset.image, CLASSES)?, batch_size, steps, prologues, scaled)
+    plan_of(&(preset.build)(preset.image, CLASSES)?, batch_size, steps, prologues, scaled, condenses)
 }
 
 /// The same of any network with as many outputs as there are classes; in mixed precision with a `scaled` loss.
@@ -31,6 +32,7 @@ pub fn plan_of(
     steps: usize,
     prologues: Prologues,
     scaled: bool,
+    condenses: bool,
 ) -> Result<Plan, Box<dyn Error>> {
     let data = DataParts { name: "train", image: network.input(), classes: CLASSES, rows: vec![IMAGES] };
     let optimizer = Optimizer::Sgd(Sgd { momentum: 0.9, nesterov: false });
@@ -38,7 +40,9 @@ pub fn plan_of(
     let loss = LossOptions { scaled, ..LossOptions::default() };
     let options = TrainOptions { batch_size, steps, data, loss, update, augment: None };
     let plan = train_plan(network, &options)?;
-    Ok(if scaled { plan.fused_in_halves(prologues) } else { plan.fused(prologues) })
+    let plan = if scaled { plan.fused_for_halves(prologues) } else { plan.fused(prologues) };
+    let plan = if condenses { plan.condensed() } else { plan };
+    Ok(if scaled { plan.in_halves() } else { plan })
 }
 
 /// Random weights and images, labels among the classes, and positions that start at zero: a buffer's content.

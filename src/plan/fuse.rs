@@ -53,10 +53,10 @@ impl Plan {
         self.fused_as(prologues, true)
     }
 
-    /// The same plan in fewer steps, and [in halves](Plan::in_halves). Convolutions do not normalise what they compute: the
+    /// The same plan in fewer steps, to be put [in halves](Plan::in_halves). Convolutions do not normalise what they compute: the
     /// statistics would be those of the values before they are rounded.
-    pub fn fused_in_halves(self, prologues: Prologues) -> Plan {
-        self.fused_as(prologues, false).in_halves()
+    pub fn fused_for_halves(self, prologues: Prologues) -> Plan {
+        self.fused_as(prologues, false)
     }
 
     fn fused_as(mut self, prologues: Prologues, normalises: bool) -> Plan {

@@ -192,11 +192,12 @@ impl Trainer {
     fn training_plan(executor: &dyn Executor, network: &Network, options: &TrainOptions) -> Result<Plan> {
         let plan = train_plan(network, options)?;
         let prologues = Prologues::WhereTheyPayAt(executor.elements_per_launch());
-        if options.loss.scaled {
-            return Ok(plan.fused_in_halves(prologues));
-        }
-        let plan = plan.fused(prologues);
-        Ok(if executor.condenses() { plan.condensed() } else { plan })
+        let plan = match options.loss.scaled {
+            true => plan.fused_for_halves(prologues),
+            false => plan.fused(prologues),
+        };
+        let plan = if executor.condenses() { plan.condensed() } else { plan };
+        Ok(if options.loss.scaled { plan.in_halves() } else { plan })
     }
 
     /// Checks that training and evaluation fit into the memory of the device and the host, before either is prepared.
