@@ -269,22 +269,24 @@ fn matrix_units_match_the_definitions() {
                 let name = format!("{case}, {units:?}");
                 let mut ways = case.op.implementations(&device);
                 ways.retain(|way| way.name.starts_with(MATRIX_UNITS));
-                // Drivers compile scalar code for this slowly: of each operation, it proves a tile and its slices, of one all tiles.
-                let is_one = !units.emulated || units.lanes == 8 || case.op.name() == "dense.forward";
+                // Drivers compile scalar code for this slowly: of each operation, it proves a tile, and of one slices and all tiles.
+                let op = case.op.name();
                 ways.retain(|way| {
                     let fetching = way.calls[0].source.files.iter().filter(|text| text.contains("four"));
                     let kind = (way.calls[0].bindings.len(), fetching.count());
+                    let is_split = way.name.ends_with("_split");
+                    let is_wanted = !units.emulated
+                        || op == "dense.forward"
+                        || (units.lanes == 8 && (!is_split || op == "conv2d.forward"));
                     let kind = if units.emulated { Default::default() } else { kind };
-                    is_one && proved.insert((case.op.name(), way.name, kind, units))
+                    is_wanted && proved.insert((op, way.name, kind, units))
                 });
                 let data = DATA.into_iter().zip([case.op, again.op]);
                 for (data, op) in data.take(if ways.is_empty() { 0 } else { 2 }) {
                     let Some(trial) = Trial::new(on_device(op, device.clone()), data, 7) else { continue };
                     for way in &ways {
                         trials += 1;
-                        let start = std::time::Instant::now();
                         let answer = trial.run_as(&mut gpu, way.name).expect("a device that works");
-                        println!("{name}, {data:?}, {} {:?}", way.name, start.elapsed());
                         assert!(answer.is_ok(), "{name}, {data:?}, {}: {}", way.name, answer.unwrap_err());
                     }
                 }
@@ -293,7 +295,7 @@ fn matrix_units_match_the_definitions() {
     }
     for op in ["conv2d.forward", "conv2d.grad_filters", "conv2d.grad_input", "dense.forward"] {
         let names: HashSet<&str> = proved.iter().filter(|way| way.0 == op).map(|way| way.1).collect();
-        assert!(names.len() >= if op == "dense.forward" { 4 } else { 2 }, "{op}: {names:?}");
+        assert!(names.len() >= if op == "dense.forward" { 4 } else { 1 }, "{op}: {names:?}");
     }
     println!("{trials} trials passed on {}, whose own matrix units are {own:?}", adapter.profile().name);
 }

@@ -149,9 +149,9 @@ impl Adapter {
                     | wgpu::Features::SUBGROUP
                     | wgpu::Features::SHADER_F16
                     | experimental),
-            // SAFETY: wgpu's cooperative matrices are experimental, and may hold bugs. Kernels use them only where the user's
-            // choice of tuning asks for it, and run for a plan only after they have given the right answers on the device.
             experimental_features: match matrix_units {
+                // SAFETY: wgpu's cooperative matrices are experimental, and may hold bugs. Kernels use them only where tuning is
+                // asked for, and run for a plan only after they have given the right answers on the device.
                 true => unsafe { wgpu::ExperimentalFeatures::enabled() },
                 false => wgpu::ExperimentalFeatures::disabled(),
             },

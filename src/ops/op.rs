@@ -123,7 +123,7 @@ pub trait Op: Any + Debug + Send + Sync {
 
     /// The operation that reads winners in the place of this `operand`, if it can. If it has one operand more than before, that
     /// is what was chosen.
-    fn from_winners(&self, _operand: usize) -> Option<Box<dyn Op>> {
+    fn reading_winners(&self, _operand: usize) -> Option<Box<dyn Op>> {
         None
     }
 

@@ -66,7 +66,7 @@ impl Plan {
             result,
             gradient,
             place,
-            from_winners: of_gradient.op.from_winners(place)?,
+            from_winners: of_gradient.op.reading_winners(place)?,
         })
     }
 

@@ -250,7 +250,7 @@ impl Op for PoolGrad {
         Some(Box::new(op))
     }
 
-    fn from_winners(&self, operand: usize) -> Option<Box<dyn Op>> {
+    fn reading_winners(&self, operand: usize) -> Option<Box<dyn Op>> {
         let prologue = self.activation.map_or(Some(Prologue::NONE), Prologue::of)?;
         let pool = PoolForward { kind: self.kind, geometry: self.geometry };
         let unpool = MaxUnpool::new(&pool, prologue).filter(|_| operand == INPUT)?;
