@@ -20,7 +20,7 @@ use crate::tensor::position;
 /// Max: `grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c]`, over the windows whose winner is h,w. The winner
 /// is determined again from the input: the first of equal values in row-major order, or the first NaN if there is one.
 /// Average: `grad_input[n,h,w,c] = sum over p,q of grad_output[n,p,q,c] / taps`, over the windows that contain h,w, with
-/// each window's number of taps as in [`PoolForward`](super::PoolForward).
+/// each window's number of taps as in [`PoolForward`].
 ///
 /// The gradient of a maximum reads its input anyway; if that is an activation's output, the result may be the gradient
 /// of the activation's input instead: `grad_input[n,h,w,c] * derivative(input[n,h,w,c])`.
