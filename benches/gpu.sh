@@ -125,6 +125,7 @@ share() { awk -v first="$2" -v count="$3" 'NR == 1 || (NR - 2) % count == first 
 verify() {
     local only=() random=100
     [ -z "$reduced" ] || { only=(--only "(lenet"); random=2; }
+    once "devices" "$wgconv" devices --json
     once "kernels" no_passed "$wgconv" verify --device "$device" $software "${only[@]}" --random $random --json
     once "kernels with shader checks" no_passed "$wgconv" verify --device "$device" $software "${only[@]}" --random $random --checks --json
     once "special values" special_values

@@ -81,6 +81,8 @@ def kernels(folder):
     cells = [[name, *(f"{row[status]:,}" for status in ("PASSED", "FAILED", "SKIPPED", "MISTRUSTED")), number(row["seconds"])]
              for name, row in zip(names, totals)]
     page += table(["", "passed", "failed", "skipped", "mistrusted", "s"], cells)
+    units = [row for row in rows if row.get("matrix_units")]
+    page += [f"Matrix units of {row['profile']['name']}, by their own test: {row['matrix_units']}." for row in units] + [""] * bool(units)
     special = [row["special_values"] for row in rows if "special_values" in row]
     if special:
         page += [f"Special values (ties, NaN, infinities, rows without a label): {special[-1]}.", ""]

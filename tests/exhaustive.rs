@@ -1,5 +1,7 @@
 //! Every small geometry, with degenerate axes in pairs, gives the definition's answer, exactly so on integers where an
 //! operation can be exact: all of them in every pass and form on the CPU, and a sample in every implementation on the GPU.
+//! Convolutions have one number of groups for each geometry, in turn, so that each axis has each of them with other partners;
+//! `wgconv verify --exhaustive` has them all.
 
 mod common;
 
@@ -69,31 +71,37 @@ fn on_all_cores<E: Workbench + Send>(
     println!("{trials} trials of {count} geometries passed");
 }
 
+/// The passes of a convolution, and the numbers of groups of a geometry, in the order of its cases.
+const PASSES: usize = 3;
+const GROUPS: usize = 3;
+
+/// The cases of a geometry with one number of groups.
+fn with_groups_in_turn(sweep: &Exhaustive, number: usize) -> impl Iterator<Item = Case> {
+    let cases = sweep.cases(number).into_iter().enumerate();
+    let is_wanted = move |(position, case): &(usize, Case)| {
+        !case.op.name().starts_with("conv2d") || position / PASSES % GROUPS == number % GROUPS
+    };
+    cases.filter(is_wanted).map(|(_, case)| case)
+}
+
 #[test]
 fn every_small_geometry_is_right_on_the_cpu() {
     let sweep = Exhaustive::new();
     on_all_cores(sweep.len(), 1000, CpuExecutor::new, |numbers, executor, found| {
-        numbers.for_each(|number| found.verify(sweep.cases(number), executor));
+        numbers.for_each(|number| found.verify(with_groups_in_turn(&sweep, number), executor));
     });
 }
 
-/// Every geometry needs kernels of its own, which take long to compile: hence a tenth of the axes, each with one number
-/// of groups.
+/// Every geometry needs kernels of its own, which take long to compile: hence a tenth of the axes.
 #[test]
 fn a_tenth_of_the_axes_is_right_on_the_gpu() {
-    const PASSES: usize = 3;
-    const GROUPS: usize = 3;
     let Some(adapter) = common::adapter("a_tenth_of_the_axes_is_right_on_the_gpu") else { return };
     let open = || GpuExecutor::open(&adapter).expect("an adapter that opens").with_checks(ShaderChecks::Off);
     let sweep = Exhaustive::new();
     let sample = sweep.sample_of_axes(10, 0);
     on_all_cores(sample.len(), 1, open, |numbers, executor, found| {
         for number in sample[numbers].iter().copied() {
-            let cases = sweep.cases(number).into_iter().enumerate();
-            let is_wanted = |(position, case): &(usize, Case)| {
-                !case.op.name().starts_with("conv2d") || position / PASSES % GROUPS == number % GROUPS
-            };
-            found.verify(cases.filter(is_wanted).map(|(_, case)| case), executor);
+            found.verify(with_groups_in_turn(&sweep, number), executor);
         }
     });
 }

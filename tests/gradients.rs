@@ -9,16 +9,16 @@ use rand::{RngExt, SeedableRng};
 use wgconv::ops::activation::{ActivationForward, ActivationGrad, Saved};
 use wgconv::ops::bias::{BiasForward, BiasGrad};
 use wgconv::ops::concatenate::{Concatenate, ConcatenateGrad};
-use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput};
+use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput, ConvMaxPool};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
 use wgconv::ops::multiply::{Multiply, MultiplyGradFactors};
 use wgconv::ops::norm::{
     BatchNormGrad, BatchNormSize, BatchNormTrain, GroupNormForward, GroupNormGradInput, GroupNormGradSums,
     GroupNormGradWeight, GroupNormStatistics, GroupSize,
 };
-use wgconv::ops::pool::{PoolForward, PoolGrad};
+use wgconv::ops::pool::{MaxUnpool, PoolForward, PoolGrad};
 use wgconv::ops::prelu::{PreluForward, PreluGradInput, PreluGradWeight};
-use wgconv::ops::{Element, Epilogue, HostBuffer, Op, Operand, Operands};
+use wgconv::ops::{Element, Epilogue, HostBuffer, Op, Operand, Operands, Prologue};
 use wgconv::verify::cases::{self, conv, dense, elementwise, norm, pool, training};
 
 /// Half the distance between the two points of a central difference.
@@ -29,7 +29,8 @@ const TOLERANCE: f64 = 1e-6;
 
 /// A gradient and its forward pass, each one operation or a sequence of several. Operands are matched by name:
 /// `gradient` reads operands of `forward` and `grad_` + `output`, and writes `grad_` + `variable`; a gradient that
-/// starts after an activation reads the output as `activated`.
+/// starts after an activation reads the output as `activated`. Of several gradients, each hands its `grad_input`, if it has
+/// one, to the next as that one's `grad_output`.
 struct Pair {
     name: String,
     forward: Vec<Box<dyn Op>>,
@@ -113,8 +114,15 @@ impl Pair {
     fn gradient(&self) -> Vec<f64> {
         let (given, weights) = self.data();
         // A gradient may read what the forward pass has written.
-        let mut tensors = self.run_forward(given);
-        self.gradient.iter().for_each(|op| self.define(op.as_ref(), &mut tensors, Some(&weights)));
+        let (mut tensors, mut grad_output) = (self.run_forward(given), weights);
+        for (position, op) in self.gradient.iter().enumerate() {
+            if position > 0
+                && let Some(grad_input) = tensors.remove("grad_input")
+            {
+                grad_output = grad_input;
+            }
+            self.define(op.as_ref(), &mut tensors, Some(&grad_output));
+        }
         tensors[format!("grad_{}", self.variable).as_str()].reals().to_vec()
     }
 
@@ -167,6 +175,28 @@ fn pairs() -> Vec<Pair> {
         for kind in pool::KINDS {
             let forward = PoolForward { kind, geometry };
             pairs.push(Pair::new(name, forward, PoolGrad::new(kind, geometry), "output", "input"));
+        }
+    }
+    // With more values, central differences would step across kinks.
+    for (name, conv, pool) in
+        conv::pooled().filter(|(_, conv, _)| conv.geometry.output_shape().elements() < 2000)
+    {
+        let (geometry, channels) = (conv.geometry, conv.geometry.out_channels);
+        let prologue = conv.epilogue.activation.map_or(Some(Prologue::NONE), Prologue::of);
+        let unpool =
+            MaxUnpool::new(&pool, prologue.expect("a derivative of the output")).expect("windows of 2x2");
+        let bias = BiasGrad::new(geometry.batch_size * geometry.positions(), channels);
+        let gradients: [(_, Box<dyn Op>); 3] = [
+            ("filters", Box::new(ConvGradFilters::new(geometry))),
+            ("input", Box::new(ConvGradInput::new(geometry))),
+            ("bias", Box::new(bias)),
+        ];
+        for (variable, gradient) in
+            gradients.into_iter().filter(|(name, _)| *name != "bias" || conv.epilogue.bias)
+        {
+            let forward = ConvMaxPool::new(conv, &pool).expect("a pool of the convolution's output");
+            let chain = vec![Box::new(unpool) as Box<dyn Op>, gradient];
+            pairs.push(Pair::of_chains(&name, vec![Box::new(forward)], chain, "output", variable));
         }
     }
     for (name, size) in dense::sizes() {

@@ -22,18 +22,24 @@ fn trial(case: Case, data: Data) -> Option<(String, Trial)> {
     Some((name, Trial::new(case.op, data, 7)?))
 }
 
+/// Whether an implementation of an operation is to be tried.
+type Wanted<'a> = &'a dyn Fn(&dyn Op, &str) -> bool;
+
 /// What went wrong, and the number of trials.
 type Found = (Vec<String>, usize);
 
-/// Runs every `step`th case from number `first` on, on `executor` in each of its implementations.
-fn run(executor: &mut dyn Workbench, first: usize, step: usize) -> Found {
+/// Runs every `step`th case from number `first` on, on `executor` in each of its implementations that are wanted.
+fn run(executor: &mut dyn Workbench, first: usize, step: usize, is_wanted: Wanted) -> Found {
     let mut failures = Vec::new();
     let mut trials = 0;
-    for data in DATA {
-        let cases = cases::all().into_iter().skip(first).step_by(step);
-        for (name, trial) in cases.filter_map(|case| trial(case, data)) {
+    let cases = cases::all().into_iter().zip(cases::all());
+    for (case, again) in cases.skip(first).step_by(step) {
+        let mut implementations = executor.implementations(case.op.as_ref());
+        implementations.retain(|implementation| is_wanted(case.op.as_ref(), implementation));
+        for (case, data) in [case, again].into_iter().zip(DATA) {
+            let Some((name, trial)) = trial(case, data) else { continue };
             let op = trial.plan().forward[0].op.as_ref();
-            for implementation in executor.implementations(op) {
+            for &implementation in &implementations {
                 if data == Data::Integers && !executor.is_exact_on_integers(op, implementation) {
                     continue;
                 }
@@ -57,17 +63,27 @@ fn assert_none_failed((failures, trials): Found, device: &str) {
 #[test]
 fn the_cpu_matches_the_definitions() {
     let mut cpu = CpuExecutor::new();
-    assert_none_failed(run(&mut cpu, 0, 1), &cpu.device_name());
+    assert_none_failed(run(&mut cpu, 0, 1, &|_, _| true), &cpu.device_name());
 }
 
-/// Runs every case on the GPU. Most of the time compiles kernels, some drivers on the thread that runs them: so each core has
-/// an executor of its own.
-fn gpu_matches(test: &str, checks: ShaderChecks) {
+/// Runs every case on the GPU, in each implementation that is wanted. Most of the time compiles kernels, some drivers on the
+/// thread that runs them: so each core has an executor of its own.
+fn gpu_matches(
+    test: &str,
+    checks: ShaderChecks,
+    is_wanted: impl Fn(&dyn Op, &Implementation) -> bool + Sync,
+) {
     let Some(gpu) = common::gpu(test, checks) else { return };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let work = |first: usize| {
         let mut gpu = common::gpu(test, checks).expect("the same GPU");
-        run(&mut gpu, first, cores)
+        let profile = gpu.profile().clone();
+        let is_wanted_by_name = |op: &dyn Op, name: &str| {
+            let offered = op.implementations(&profile);
+            let found = offered.iter().find(|implementation| implementation.name == name);
+            is_wanted(op, found.expect("one that the executor knows"))
+        };
+        run(&mut gpu, first, cores, &is_wanted_by_name)
     };
     let found: Vec<Found> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..cores).map(|first| scope.spawn(move || work(first))).collect();
@@ -79,12 +95,19 @@ fn gpu_matches(test: &str, checks: ShaderChecks) {
 
 #[test]
 fn the_gpu_matches_the_definitions_without_shader_checks() {
-    gpu_matches("the_gpu_matches_the_definitions_without_shader_checks", ShaderChecks::Off);
+    gpu_matches("the_gpu_matches_the_definitions_without_shader_checks", ShaderChecks::Off, |_, _| true);
 }
 
+/// Checks are part of the kernel's text, whatever its constants are: a case for each text of each operation.
 #[test]
 fn the_gpu_matches_the_definitions_with_shader_checks() {
-    gpu_matches("the_gpu_matches_the_definitions_with_shader_checks", ShaderChecks::On);
+    let seen = Mutex::new(HashSet::new());
+    let is_news = |op: &dyn Op, implementation: &Implementation| {
+        let mut seen = seen.lock().unwrap();
+        let news = implementation.calls.iter().filter(|call| seen.insert((op.name(), call.source.clone())));
+        news.count() > 0
+    };
+    gpu_matches("the_gpu_matches_the_definitions_with_shader_checks", ShaderChecks::On, is_news);
 }
 
 /// An operation with other implementations than its own.

@@ -443,9 +443,18 @@ fn a_network_is_tuned_within_its_budget_and_the_same_cache_gives_the_same_bits()
     };
     notices.iter().for_each(done);
 
-    // As much time as it takes.
-    train(place.executor());
-    assert_eq!(rejected(&place.notices()), []);
+    // As much time as it takes. What a busy machine leaves without a winner is tried again, a few times.
+    let mut rounds = 0;
+    loop {
+        train(place.executor());
+        let notices = place.notices();
+        assert_eq!(rejected(&notices), []);
+        if notices.is_empty() {
+            break;
+        }
+        rounds += 1;
+        assert!(rounds < 6, "{notices:?}");
+    }
     let json = place.json();
     let records = json["operations"].as_array().unwrap();
     let tuned: HashSet<&str> = records

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use wgconv::Result;
-use wgconv::device::{DeviceKind, MatrixUnits};
+use wgconv::device::DeviceKind;
 use wgconv::gpu::{Adapter, GpuExecutor, adapters, install_advice};
 use wgconv::host::CpuExecutor;
 use wgconv::plan::Executor;
@@ -82,8 +82,8 @@ impl Devices {
         ] {
             self.output.say(format_args!("  {what:<9}  {text}"))?;
         }
-        if let Some(MatrixUnits { lines, .. }) = profile.matrix_units {
-            let verdict = matrix_units_verdict(adapter);
+        let of_matrix_units = profile.matrix_units.map(|units| (units.lines, matrix_units_verdict(adapter)));
+        if let Some((lines, verdict)) = &of_matrix_units {
             self.output.say(format_args!("  matrix units, {lines} x {lines} halves  {verdict}"))?;
         }
         self.output.say("")?;
@@ -94,6 +94,7 @@ impl Devices {
             "profile": profile,
             "features": adapter.features().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
             "self_test": self_test_json(result),
+            "matrix_units": of_matrix_units.map(|(_, verdict)| verdict),
         }))
     }
 }

@@ -87,11 +87,13 @@ impl DeviceOptions {
     pub fn open_bench(&self, tuning: TuningOptions) -> Result<(BenchDevice, String)> {
         // The rows show what was chosen; one more line for each would drown them.
         let only_failures = |notice: &TuningNotice| {
-            if let TuningNotice::Rejected { .. } = notice {
+            if let TuningNotice::Rejected { .. } | TuningNotice::WithoutMatrixUnits { .. } = notice {
                 note(notice);
             }
         };
-        BenchDevice::open(&self.device, &tuning.options(self.options(), only_failures))
+        // Rules choose none of these, but whoever asks for one, or for all, gets it.
+        let options = OpenOptions { matrix_units: true, ..tuning.options(self.options(), only_failures) };
+        BenchDevice::open(&self.device, &options)
     }
 
     fn options(&self) -> OpenOptions {

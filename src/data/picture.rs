@@ -3,8 +3,9 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits};
 
@@ -266,16 +267,29 @@ impl Picture {
 
     /// A part of the picture, by its first corner and its size, in another size.
     fn scaled(&self, size: [usize; 2], start: [f64; 2], part: [f64; 2]) -> Picture {
-        let pixel_type = if self.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-        let [height, width] = self.size.map(|side| side as u32);
-        let source = ImageRef::new(width, height, &self.pixels, pixel_type).expect("pixels of this size");
-        let mut scaled = Image::new(size[1] as u32, size[0] as u32, pixel_type);
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
             .crop(start[1], start[0], part[1], part[0])
             .use_alpha(false);
-        Resizer::new().resize(&source, &mut scaled, &options).expect("a part of a picture of the same type");
-        Picture { size, pixels: scaled.into_vec(), ..*self }
+        let pixels = match self.channels {
+            1 => self.resampled::<U8>(size, &options),
+            _ => self.resampled::<U8x3>(size, &options),
+        };
+        Picture { size, pixels, ..*self }
+    }
+
+    /// The values of the picture's pixels, which are of type `P`, in another size. (A resizer that finds the type out itself
+    /// takes minutes to compile, for types that no picture here has.)
+    fn resampled<P: PixelTrait>(&self, size: [usize; 2], options: &ResizeOptions) -> Vec<u8> {
+        let [[own_height, own_width], [height, width]] =
+            [self.size, size].map(|size| size.map(|side| side as u32));
+        let source = TypedImageRef::<P>::from_buffer(own_width, own_height, &self.pixels)
+            .expect("pixels of this size");
+        let mut pixels = vec![0; size[0] * size[1] * P::size()];
+        let mut scaled =
+            TypedImage::<P>::from_buffer(width, height, &mut pixels).expect("pixels of that size");
+        Resizer::new().resize_typed(&source, &mut scaled, options).expect("a part of a picture");
+        pixels
     }
 
     /// The picture in the middle of a larger one.

@@ -20,8 +20,17 @@ const RUNS: usize = 4;
 /// wgpu, whose shaders lack some of the marks by which a driver orders accesses to memory.
 ///
 /// # Errors
-/// The first wrong answer, or how the device failed.
+/// The first wrong answer, how the device failed, or that no kernel uses the units.
 pub fn matrix_units_compute_right(executor: &mut dyn Workbench) -> Result<(), String> {
+    let verdict = try_all(executor);
+    // Whatever comes next, it begins as if nothing had been tried.
+    executor.clear();
+    executor.prefer("");
+    verdict
+}
+
+fn try_all(executor: &mut dyn Workbench) -> Result<(), String> {
+    let mut tried = 0;
     for geometry in geometries().map_err(|error| error.to_string())? {
         let ops = || -> [Box<dyn Op>; 3] {
             [
@@ -37,14 +46,13 @@ pub fn matrix_units_compute_right(executor: &mut dyn Workbench) -> Result<(), St
                 executor.compile_ahead(&[(op.as_ref(), &names)]);
                 let trial = Trial::new(op, data, 1).expect("a convolution suits all data");
                 for name in names {
+                    tried += 1;
                     repeat(&trial, executor, name).map_err(|wrong| format!("{name}: {wrong}"))?;
                 }
             }
         }
     }
-    executor.clear();
-    executor.prefer("");
-    Ok(())
+    if tried == 0 { Err("no kernel suits them".into()) } else { Ok(()) }
 }
 
 /// Sizes that fill tiles, and sizes that end within one, so that sums are both short and long.
@@ -70,4 +78,106 @@ fn repeat(trial: &Trial, executor: &mut dyn Workbench, name: &'static str) -> Re
         first = Some(answer);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::host::CpuExecutor;
+    use crate::plan::{BufferId, Executor, Memory, Pending, Plan, Prepared};
+
+    /// The CPU in the place of matrix units, whose answers go wrong.
+    struct Units {
+        cpu: CpuExecutor,
+        /// What is written by the operation at hand.
+        written: Option<BufferId>,
+        answers: usize,
+        /// Changes the answer of this number.
+        spoil: fn(&mut [f32], usize),
+    }
+
+    impl Executor for Units {
+        fn device_name(&self) -> String {
+            self.cpu.device_name()
+        }
+        fn max_buffer_bytes(&self) -> u64 {
+            self.cpu.max_buffer_bytes()
+        }
+        fn prepare(&mut self, plan: Arc<Plan>) -> Result<Prepared> {
+            let step = &plan.forward[0];
+            let written = step.op.operands().iter().position(|operand| operand.access.writes());
+            self.written = written.map(|number| step.operands[number]);
+            self.cpu.prepare(plan)
+        }
+        fn memory(&self, plan: &Plan) -> Memory {
+            self.cpu.memory(plan)
+        }
+        fn write(&mut self, prepared: Prepared, buffer: BufferId, data: &HostBuffer<f32>) -> Result<()> {
+            self.cpu.write(prepared, buffer, data)
+        }
+        fn run(&mut self, prepared: Prepared, times: usize) -> Result<()> {
+            self.cpu.run(prepared, times)
+        }
+        fn read_later(&mut self, prepared: Prepared, buffer: BufferId) -> Result<Box<dyn Pending>> {
+            self.cpu.read_later(prepared, buffer)
+        }
+        fn read(&mut self, prepared: Prepared, buffer: BufferId) -> Result<HostBuffer<f32>> {
+            let mut content = self.cpu.read(prepared, buffer)?;
+            if self.written == Some(buffer) {
+                (self.spoil)(content.reals_mut(), self.answers);
+                self.answers += 1;
+            }
+            Ok(content)
+        }
+        fn wait(&mut self) -> Result<()> {
+            self.cpu.wait()
+        }
+        fn clear(&mut self) {
+            self.cpu.clear();
+        }
+    }
+
+    impl Workbench for Units {
+        fn implementations(&self, _: &dyn Op) -> Vec<&'static str> {
+            vec!["matrix_units_of_a_test"]
+        }
+        fn is_exact_on_integers(&self, _: &dyn Op, _: &str) -> bool {
+            true
+        }
+        fn amplification(&self, _: &dyn Op, _: &str) -> f64 {
+            1.0
+        }
+        fn prefer(&mut self, _: &str) {}
+    }
+
+    fn verdict(spoil: fn(&mut [f32], usize)) -> Result<(), String> {
+        matrix_units_compute_right(&mut Units { cpu: CpuExecutor::new(), written: None, answers: 0, spoil })
+    }
+
+    #[test]
+    fn right_answers_pass_and_wrong_ones_do_not() {
+        assert_eq!(verdict(|_, _| ()), Ok(()));
+        let wrong = verdict(|values, _| *values.last_mut().unwrap() += 1.0).unwrap_err();
+        assert!(wrong.starts_with("matrix_units_of_a_test: ") && wrong.contains("expected"), "{wrong}");
+        // Halves in the place of reals: nothing shows on small integers.
+        let halves = |values: &mut [f32], _| {
+            values.iter_mut().for_each(|value| *value = half::f16::from_f32(*value).to_f32());
+        };
+        assert!(verdict(halves).unwrap_err().contains("expected"));
+        // A bit that is right most of the time.
+        let race = |values: &mut [f32], answer| {
+            let inexact = values.iter_mut().find(|value| value.fract() != 0.0);
+            if let Some(value) = inexact.filter(|_| answer % RUNS == RUNS - 1) {
+                *value = f32::from_bits(value.to_bits() ^ 1);
+            }
+        };
+        assert!(verdict(race).unwrap_err().ends_with("another run gave other bits"));
+    }
+
+    #[test]
+    fn units_that_no_kernel_suits_do_not_pass() {
+        assert_eq!(matrix_units_compute_right(&mut CpuExecutor::new()), Err("no kernel suits them".into()));
+    }
 }

@@ -79,7 +79,7 @@ fn compile(device: &NullDevice, folder: &Path, call: &Call) -> Result<Compiled> 
     let stage = Some((naga::ShaderStage::Compute, ENTRY_POINT));
     let (module, info) = process_overrides(&module, &info, stage, &constants)?;
     let bindings = module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some()).count();
-    let program = device.compile(&to_spirv(&module, &info)?, bindings as u32)?;
+    let program = device.compile(&to_spirv(&module, &info)?, bindings as u32, call.subgroup_size())?;
     let statistic = |name: &str| {
         let found = program.statistics.iter().find(|(known, _)| known == name);
         found.map(|&(_, value)| value as u32).with_context(|| format!("no statistic {name}"))
@@ -147,28 +147,42 @@ impl NullDevice {
             };
             let gpu = instance.enumerate_physical_devices()?.into_iter().find(is_null);
             let gpu = gpu.context("no RADV null device: install mesa-vulkan-drivers")?;
-            let extensions = [vk::KHR_PIPELINE_EXECUTABLE_PROPERTIES_NAME.as_ptr()];
+            let offered = instance.enumerate_device_extension_properties(gpu)?;
+            let matrix_units = vk::KHR_COOPERATIVE_MATRIX_NAME;
+            let has_matrix_units =
+                offered.iter().any(|extension| extension.extension_name_as_c_str() == Ok(matrix_units));
+            let mut extensions = vec![vk::KHR_PIPELINE_EXECUTABLE_PROPERTIES_NAME.as_ptr()];
+            extensions.extend(has_matrix_units.then_some(matrix_units.as_ptr()));
             let mut executable = vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default()
                 .pipeline_executable_info(true);
+            let mut halves = vk::PhysicalDeviceVulkan11Features::default().storage_buffer16_bit_access(true);
             let mut memory_model = vk::PhysicalDeviceVulkan12Features::default()
+                .shader_float16(true)
                 .vulkan_memory_model(true)
                 .vulkan_memory_model_device_scope(true);
-            let mut maintenance = vk::PhysicalDeviceVulkan13Features::default().maintenance4(true);
+            let mut maintenance =
+                vk::PhysicalDeviceVulkan13Features::default().maintenance4(true).subgroup_size_control(true);
+            let mut matrices =
+                vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(true);
             let queue = [vk::DeviceQueueCreateInfo::default().queue_priorities(&[1.0])];
-            let create = vk::DeviceCreateInfo::default()
+            let mut create = vk::DeviceCreateInfo::default()
                 .queue_create_infos(&queue)
                 .enabled_extension_names(&extensions)
                 .push_next(&mut executable)
+                .push_next(&mut halves)
                 .push_next(&mut memory_model)
                 .push_next(&mut maintenance);
+            if has_matrix_units {
+                create = create.push_next(&mut matrices);
+            }
             let device = instance.create_device(gpu, &create, None)?;
             let executables = ash::khr::pipeline_executable_properties::Device::new(&instance, &device);
             Ok(NullDevice { _vulkan: vulkan, device, executables })
         }
     }
 
-    /// Compiles `code`, which binds `bindings` storage buffers.
-    fn compile(&self, code: &[u32], bindings: u32) -> Result<Program> {
+    /// Compiles `code`, which binds `bindings` storage buffers, for subgroups of this size, or of any.
+    fn compile(&self, code: &[u32], bindings: u32, subgroup_size: Option<u32>) -> Result<Program> {
         let slots: Vec<_> = (0..bindings)
             .map(|binding| {
                 vk::DescriptorSetLayoutBinding::default()
@@ -191,10 +205,15 @@ impl NullDevice {
                 .create_pipeline_layout(&vk::PipelineLayoutCreateInfo::default().set_layouts(&sets), None)?;
             let module =
                 device.create_shader_module(&vk::ShaderModuleCreateInfo::default().code(code), None)?;
-            let stage = vk::PipelineShaderStageCreateInfo::default()
+            let mut stage = vk::PipelineShaderStageCreateInfo::default()
                 .module(module)
                 .name(&entry_point)
                 .stage(vk::ShaderStageFlags::COMPUTE);
+            let mut required = vk::PipelineShaderStageRequiredSubgroupSizeCreateInfo::default();
+            if let Some(size) = subgroup_size {
+                required.required_subgroup_size = size;
+                stage = stage.push_next(&mut required);
+            }
             let flags = vk::PipelineCreateFlags::CAPTURE_STATISTICS_KHR
                 | vk::PipelineCreateFlags::CAPTURE_INTERNAL_REPRESENTATIONS_KHR;
             let create = [vk::ComputePipelineCreateInfo::default().stage(stage).layout(layout).flags(flags)];

@@ -11,6 +11,8 @@ pub struct Loop {
     pub instructions: u32,
     /// Multiply-adds.
     pub multiply_adds: u32,
+    /// Products of matrices, of 16 x 16.
+    pub matrix_products: u32,
     /// Bits of the widest loads from buffers, and of those from workgroup memory.
     pub buffer_bits: u32,
     pub workgroup_bits: u32,
@@ -33,6 +35,7 @@ impl Loop {
             {
                 found.multiply_adds += 1;
             }
+            found.matrix_products += u32::from(name.starts_with("v_wmma_"));
             if ["buffer_load", "global_load", "s_buffer_load"].iter().any(|load| name.starts_with(load)) {
                 found.buffer_bits = found.buffer_bits.max(bits(name));
             }
@@ -58,7 +61,7 @@ fn bits(name: &str) -> u32 {
     widths.iter().find(|(suffix, _)| name.contains(suffix)).map_or(32, |&(_, bits)| bits)
 }
 
-/// The loop without loops inside that does the most multiply-adds, and the smallest one around it.
+/// The loop without loops inside that does the most products of matrices, or else multiply-adds, and the smallest one around it.
 pub fn hot_loop(text: &str) -> Option<(Loop, Option<Loop>)> {
     let mut blocks: Vec<Vec<&str>> = Vec::new();
     let mut numbers = HashMap::new();
@@ -88,7 +91,7 @@ pub fn hot_loop(text: &str) -> Option<(Loop, Option<Loop>)> {
     let contains = |a: &(usize, usize), b: &(usize, usize)| a != b && a.0 <= b.0 && b.1 <= a.1;
     let of = |&(first, last): &(usize, usize)| Loop::of(blocks[first..=last].iter().flatten().copied());
     let innermost = loops.iter().filter(|outer| !loops.iter().any(|inner| contains(outer, inner)));
-    let hot = innermost.max_by_key(|found| of(found).multiply_adds)?;
+    let hot = innermost.max_by_key(|found| (of(found).matrix_products, of(found).multiply_adds))?;
     let around = loops.iter().filter(|outer| contains(outer, hot)).min_by_key(|(first, last)| last - first);
     Some((of(hot), around.map(of)))
 }
@@ -117,11 +120,11 @@ BB4:
     #[test]
     fn the_innermost_loop_is_found_and_its_instructions_are_told_apart() {
         let (inner, outer) = hot_loop(CODE).unwrap();
-        assert_eq!(inner, Loop { instructions: 5, multiply_adds: 2, buffer_bits: 0, workgroup_bits: 128 });
-        assert_eq!(
-            outer,
-            Some(Loop { instructions: 8, multiply_adds: 2, buffer_bits: 128, workgroup_bits: 128 })
-        );
+        let expected = Loop { instructions: 5, multiply_adds: 2, workgroup_bits: 128, ..Loop::default() };
+        assert_eq!(inner, expected);
+        assert_eq!(outer, Some(Loop { instructions: 8, buffer_bits: 128, ..expected }));
+        let (inner, _) = hot_loop(&CODE.replace("v_fmac_f32_e32 v0, v1", "v_wmma_f32_16x16x16_f16 v[0:7], v1")).unwrap();
+        assert_eq!(inner, Loop { multiply_adds: 1, matrix_products: 1, ..expected });
         assert_eq!(hot_loop("BB0:\n\ts_endpgm ; bf"), None);
     }
 }

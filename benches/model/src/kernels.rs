@@ -35,13 +35,17 @@ impl Call {
 
     /// `128x64`, for kernels that do a matrix product in tiles.
     pub fn tile(&self) -> Option<[u32; 2]> {
-        self.sizes.contains_key("THREAD_M").then(|| [self.sizes["TILE_M"], self.sizes["TILE_N"]])
+        Some([*self.sizes.get("TILE_M")?, *self.sizes.get("TILE_N")?])
     }
 
-    /// Multiply-adds of an invocation from one fetch of the tiles to the next.
+    /// Multiply-adds of an invocation from one fetch of the tiles to the next; `None` on matrix units.
     pub fn step(&self) -> Option<u32> {
-        self.tile()?;
-        Some(self.sizes["THREAD_M"] * self.sizes["THREAD_N"] * self.sizes["TILE_K"])
+        Some(self.sizes.get("THREAD_M")? * self.sizes["THREAD_N"] * self.sizes["TILE_K"])
+    }
+
+    /// The size that the kernel's subgroups must have, if it counts on one.
+    pub fn subgroup_size(&self) -> Option<u32> {
+        self.sizes.get("LANES").copied()
     }
 }
 

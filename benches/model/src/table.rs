@@ -10,9 +10,9 @@ use crate::kernels::Call;
 /// Prints, for each kernel and tile, what its programs take on each family: the worst of all their constants.
 pub fn print_kernels(calls: &[Call], families: &[(String, Vec<Compiled>)]) {
     println!(
-        "| kernel | family | programs | registers | spilled | scratch | workgroup memory | subgroups per SIMD | multiply-adds, inner loop | multiply-adds, whole step | loads, buffers | loads, workgroup memory | bound on 132 multiprocessors |"
+        "| kernel | family | programs | registers | spilled | scratch | workgroup memory | subgroups per SIMD | multiply-adds, inner loop | multiply-adds, whole step | products of matrices | loads, buffers | loads, workgroup memory | bound on 132 multiprocessors |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let mut rows: BTreeMap<(String, usize), Vec<(&Call, &Compiled)>> = BTreeMap::new();
     for (number, (_, compiled)) in families.iter().enumerate() {
         let by_program: HashMap<&str, &Compiled> =
@@ -51,7 +51,7 @@ pub fn print_kernels(calls: &[Call], families: &[(String, Vec<Compiled>)]) {
             loops.map(|found| found.buffer_bits).max().unwrap_or(0)
         };
         println!(
-            "| {kernel} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {kernel} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             families[family].0,
             programs.len(),
             range(&|compiled| compiled.registers, ""),
@@ -61,12 +61,20 @@ pub fn print_kernels(calls: &[Call], families: &[(String, Vec<Compiled>)]) {
             range(&|compiled| compiled.subgroups, ""),
             inner(&|found| (100.0 * found.share()).round() as u32, " %"),
             range_of(&steps, " %"),
+            products_of_matrices(&programs),
             range(&outer, " bit"),
             inner(&|found| found.workgroup_bits, " bit"),
             bound(&programs),
         );
     }
     println!();
+}
+
+/// The products of matrices of the inner loop, and its instructions: those of the program with the most instructions.
+fn products_of_matrices(programs: &[(&Call, &Compiled)]) -> String {
+    let loops = programs.iter().filter_map(|(_, compiled)| compiled.inner);
+    let longest = loops.filter(|found| found.matrix_products > 0).max_by_key(|found| found.instructions);
+    longest.map_or("-".into(), |found| format!("{} of {}", found.matrix_products, found.instructions))
 }
 
 /// What limits a kernel's best program: the rate of multiply-adds that its instructions leave, or memory where it does

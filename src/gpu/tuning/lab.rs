@@ -115,12 +115,12 @@ impl<'a> DeviceLab<'a> {
         Ok(self.context.create_buffer("tuning", element, elements))
     }
 
-    /// A buffer of these values, and the values.
-    fn block(&self, element: Element, values: Vec<f32>) -> Result<(wgpu::Buffer, Vec<f32>), Trouble> {
+    /// A buffer of these values.
+    fn block(&self, element: Element, values: &HostBuffer<f32>) -> Result<wgpu::Buffer, Trouble> {
         let block = self.create_buffer(element, values.len())?;
-        let (slice, values) = (Slice::first(block.clone(), block.size()), HostBuffer::real(values));
-        to_device(&self.context.queue, &slice, element, &values);
-        Ok((block, values.into_reals()))
+        let slice = Slice::first(block.clone(), block.size());
+        to_device(&self.context.queue, &slice, element, values);
+        Ok(block)
     }
 
     /// Fills the operand of this position: with random numbers if it is read, otherwise with NaN.
@@ -134,20 +134,15 @@ impl<'a> DeviceLab<'a> {
             if element == Element::Half {
                 values.iter_mut().for_each(|value| *value = to_half(*value));
             }
-            self.random.insert(drawn, self.block(element, values)?);
+            let values = HostBuffer::real(values);
+            self.random.insert(drawn, (self.block(element, &values)?, values.into_reals()));
         }
         if !operand.access.reads() && !self.poison.contains_key(&element) {
             let poison = match element {
-                Element::Index => {
-                    let block = self.create_buffer(element, self.block_elements)?;
-                    let slice = Slice::first(block.clone(), block.size());
-                    let values = HostBuffer::index(vec![u32::MAX; self.block_elements]);
-                    to_device(&self.context.queue, &slice, element, &values);
-                    block
-                }
-                _ => self.block(element, vec![f32::NAN; self.block_elements])?.0,
+                Element::Index => HostBuffer::index(vec![u32::MAX; self.block_elements]),
+                _ => HostBuffer::real(vec![f32::NAN; self.block_elements]),
             };
-            self.poison.insert(element, poison);
+            self.poison.insert(element, self.block(element, &poison)?);
         }
         let block = match operand.access {
             Access::Write => &self.poison[&element],

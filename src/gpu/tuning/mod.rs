@@ -103,7 +103,7 @@ impl fmt::Display for TuningNotice {
                 write!(f, "{op}, {implementation} fails on this device and is left out: {reason}; {sizes}")
             }
             TuningNotice::WithoutMatrixUnits { reason } => {
-                write!(f, "this device's matrix units compute wrongly, and are left out: {reason}")
+                write!(f, "this device's matrix units have failed their test, and are left out: {reason}")
             }
             TuningNotice::Done { tuned, operations, time, kept } => {
                 write!(f, "tuned {tuned} of {operations} operations in {:.1} s", time.as_secs_f64())?;

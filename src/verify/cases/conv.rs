@@ -202,7 +202,7 @@ pub fn halving_pool(geometry: &ConvGeometry) -> Option<PoolForward> {
 /// Convolutions and the max-pool behind them, with and without what is between the two, on geometries whose kernels store their
 /// results in different ways: with odd sizes, of which rows and columns are left out, a single row or column of windows, and
 /// equal values, in windows that meet padding alone and behind a ReLU.
-fn pooled() -> impl Iterator<Item = Case> {
+pub fn pooled() -> impl Iterator<Item = (String, ConvForward, PoolForward)> {
     let relu = Some(Activation::Relu);
     let rows = [
         ("lenet 1", true, relu),
@@ -228,8 +228,7 @@ fn pooled() -> impl Iterator<Item = Case> {
     rows.into_iter().map(|(name, bias, activation)| {
         let geometry = geometry(name);
         let conv = ConvForward::new(geometry).with_epilogue(Epilogue { bias, activation, ..Epilogue::NONE });
-        let both = halving_pool(&geometry).and_then(|pool| ConvMaxPool::new(conv, &pool));
-        Case::new(format!("{name}, pooled"), both.expect("a pool of the convolution's output"))
+        (format!("{name}, pooled"), conv, halving_pool(&geometry).expect("an output of two rows and columns"))
     })
 }
 
@@ -297,7 +296,9 @@ pub(super) fn cases() -> Vec<Case> {
         .chain(finished)
         .chain(normalised())
         .chain(batch_normalised())
-        .chain(pooled())
+        .chain(pooled().map(|(name, conv, pool)| {
+            Case::new(name, ConvMaxPool::new(conv, &pool).expect("a pool of the convolution's output"))
+        }))
         .chain(after_activations)
         .collect()
 }
