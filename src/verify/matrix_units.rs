@@ -109,6 +109,9 @@ mod tests {
             let step = &plan.forward[0];
             let written = step.op.operands().iter().position(|operand| operand.access.writes());
             self.written = written.map(|number| step.operands[number]);
+            let mut forms = self.cpu.implementations(step.op.as_ref()).into_iter();
+            let exact = forms.find(|form| self.cpu.is_exact_on_integers(step.op.as_ref(), form));
+            self.cpu.prefer(exact.expect("a form that is exact"));
             self.cpu.prepare(plan)
         }
         fn memory(&self, plan: &Plan) -> Memory {
