@@ -5,8 +5,6 @@
 # WGCONV_DATA=DIR        a folder with mnist/ in it: real data for the tests that can use them
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Tests spend most of their time in the compiler of Mesa's rasteriser, which takes a third less where it optimises less.
-export GALLIVM_PERF=${GALLIVM_PERF:-nopt}
 
 # The program that the tests run: another build of it would take minutes.
 has_adapter() { "$(target_folder)/debug/wgconv" devices --json 2>/dev/null | grep -q '"backend"'; }
