@@ -115,10 +115,8 @@ impl Pair {
         let (given, weights) = self.data();
         // A gradient may read what the forward pass has written.
         let (mut tensors, mut grad_output) = (self.run_forward(given), weights);
-        for (position, op) in self.gradient.iter().enumerate() {
-            if position > 0
-                && let Some(grad_input) = tensors.remove("grad_input")
-            {
+        for op in &self.gradient {
+            if let Some(grad_input) = tensors.remove("grad_input") {
                 grad_output = grad_input;
             }
             self.define(op.as_ref(), &mut tensors, Some(&grad_output));

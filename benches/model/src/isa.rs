@@ -123,7 +123,8 @@ BB4:
         let expected = Loop { instructions: 5, multiply_adds: 2, workgroup_bits: 128, ..Loop::default() };
         assert_eq!(inner, expected);
         assert_eq!(outer, Some(Loop { instructions: 8, buffer_bits: 128, ..expected }));
-        let (inner, _) = hot_loop(&CODE.replace("v_fmac_f32_e32 v0, v1", "v_wmma_f32_16x16x16_f16 v[0:7], v1")).unwrap();
+        let (inner, _) =
+            hot_loop(&CODE.replace("v_fmac_f32_e32 v0, v1", "v_wmma_f32_16x16x16_f16 v[0:7], v1")).unwrap();
         assert_eq!(inner, Loop { multiply_adds: 1, matrix_products: 1, ..expected });
         assert_eq!(hot_loop("BB0:\n\ts_endpgm ; bf"), None);
     }

@@ -43,9 +43,11 @@ impl Call {
         Some(self.sizes.get("THREAD_M")? * self.sizes["THREAD_N"] * self.sizes["TILE_K"])
     }
 
-    /// The size that the kernel's subgroups must have, if it counts on one.
+    /// The size that the kernel's subgroups must have, if it counts on one: kernels for matrix units do. Others have lanes of
+    /// their own.
     pub fn subgroup_size(&self) -> Option<u32> {
-        self.sizes.get("LANES").copied()
+        let lanes = self.sizes.get("LANES").copied();
+        lanes.filter(|_| self.sizes.contains_key("SUBGROUPS_M"))
     }
 }
 
