@@ -6,19 +6,22 @@ use std::collections::{HashMap, HashSet};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-use wgconv::ops::activation::{ActivationForward, ActivationGrad, Saved};
+use wgconv::device::DeviceProfile;
+use wgconv::ops::activation::{Activation, ActivationForward, ActivationGrad, Saved};
 use wgconv::ops::bias::{BiasForward, BiasGrad};
 use wgconv::ops::concatenate::{Concatenate, ConcatenateGrad};
 use wgconv::ops::conv::{ConvForward, ConvGradFilters, ConvGradInput, ConvMaxPool};
 use wgconv::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight};
+use wgconv::ops::kernel::Implementation;
 use wgconv::ops::multiply::{Multiply, MultiplyGradFactors};
 use wgconv::ops::norm::{
     BatchNormGrad, BatchNormSize, BatchNormTrain, GroupNormForward, GroupNormGradInput, GroupNormGradSums,
     GroupNormGradWeight, GroupNormStatistics, GroupSize,
 };
-use wgconv::ops::pool::{MaxUnpool, PoolForward, PoolGrad};
+use wgconv::ops::pool::{InputGrad, MaxUnpool, PoolForward, PoolGrad, UnpooledGrad};
 use wgconv::ops::prelu::{PreluForward, PreluGradInput, PreluGradWeight};
-use wgconv::ops::{Element, Epilogue, HostBuffer, Op, Operand, Operands, Prologue};
+use wgconv::ops::{CpuForm, Element, Epilogue, HostBuffer, Op, Operand, Operands, Precision, Prologue};
+use wgconv::tensor::Shape;
 use wgconv::verify::cases::{self, conv, dense, elementwise, norm, pool, training};
 
 /// Half the distance between the two points of a central difference.
@@ -150,6 +153,98 @@ impl Pair {
     }
 }
 
+/// A max-pool of windows of 2x2 of an image, or of an activation of its values, and the layer behind it, which takes no notice
+/// of what its input is. Operands: input, the layer's second operand, its output, winners, pooled, then the layer's others.
+#[derive(Debug)]
+struct BehindPool<L> {
+    activation: Option<Activation>,
+    unpool: MaxUnpool,
+    layer: L,
+}
+
+impl<L: Op> BehindPool<L> {
+    /// The shapes of the pool's input and output.
+    fn shapes(&self) -> [Shape; 2] {
+        let operands = self.unpool.operands();
+        [operands[2].shape.clone(), operands[0].shape.clone()]
+    }
+}
+
+impl<L: Op> Op for BehindPool<L> {
+    fn name(&self) -> &'static str {
+        "behind a pool"
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let [input, pooled] = self.shapes();
+        let mut operands = self.layer.operands();
+        let others = operands.split_off(3);
+        operands[0].shape = input;
+        operands.push(Operand::write("winners", pooled.clone()).indices(4));
+        operands.push(Operand::write("pooled", pooled));
+        operands.extend(others);
+        operands
+    }
+
+    fn define(&self, operands: &mut Operands<f64>) {
+        let [input, pooled] = self.shapes();
+        let [batch_size, height, width, channels] = [0, 1, 2, 3].map(|axis| input.size(axis));
+        let [_, down, across, _] = [0, 1, 2, 3].map(|axis| pooled.size(axis));
+        let buffers = operands.as_mut_slice();
+        let mut activated = buffers[0].clone();
+        if let Some(activation) = self.activation {
+            let forward = ActivationForward { activation, elements: activated.len() };
+            let mut values = Operands::new(vec![activated.clone(), activated]);
+            forward.define(&mut values);
+            activated = values.into_buffers().swap_remove(1);
+        }
+        let mut window = 0;
+        for n in 0..batch_size {
+            for (p, q, c) in
+                (0..down).flat_map(|p| (0..across).flat_map(move |q| (0..channels).map(move |c| (p, q, c))))
+            {
+                let values = [[0, 0], [0, 1], [1, 0], [1, 1]].map(|[r, s]| {
+                    let pixel = (n * height + 2 * p + r) * width + 2 * q + s;
+                    activated.reals()[pixel * channels + c]
+                });
+                let largest = values.into_iter().fold(f64::NEG_INFINITY, f64::max);
+                let place = values.iter().position(|&value| value == largest).unwrap();
+                buffers[3].indices_mut()[window] = place as u32;
+                buffers[4].reals_mut()[window] = largest;
+                window += 1;
+            }
+        }
+        let pooled = buffers[4].clone();
+        let image = std::mem::replace(&mut buffers[0], pooled);
+        let of_layer: Vec<usize> = (0..3).chain(5..buffers.len()).collect();
+        operands.with(&of_layer, |operands| self.layer.define(operands));
+        operands.as_mut_slice()[0] = image;
+    }
+
+    fn cpu_forms(&self) -> Vec<CpuForm<'_>> {
+        unreachable!("the definition is what runs")
+    }
+
+    fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
+        unreachable!("the definition is what runs")
+    }
+
+    fn flops(&self) -> u64 {
+        0
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::EXACT
+    }
+}
+
+/// The gradient of what a max-pool has read, behind a layer.
+fn behind_a_pool<G: InputGrad>(name: &str, grad: UnpooledGrad<G>, layer: impl Op) -> Pair {
+    let unpool = *grad.unpool();
+    let activation = unpool.prologue().activation();
+    Pair::new(name, BehindPool { activation, unpool, layer }, grad, "output", "input")
+}
+
 /// Every gradient of the library.
 fn pairs() -> Vec<Pair> {
     let mut pairs = Vec::new();
@@ -196,6 +291,17 @@ fn pairs() -> Vec<Pair> {
             let chain = vec![Box::new(unpool) as Box<dyn Op>, gradient];
             pairs.push(Pair::of_chains(&name, vec![Box::new(forward)], chain, "output", variable));
         }
+    }
+    let few = |unpool: &MaxUnpool| unpool.operands()[2].shape.elements() < 2000;
+    for (name, grad) in conv::unpooled().into_iter().filter(|(_, grad)| few(grad.unpool())) {
+        let ConvGradInput { geometry, prologue } = *grad.grad();
+        let epilogue = Epilogue { activation: prologue.activation(), ..Epilogue::NONE };
+        pairs.push(behind_a_pool(&name, grad, ConvForward::new(geometry).with_epilogue(epilogue)));
+    }
+    for (name, grad) in dense::unpooled().into_iter().filter(|(_, grad)| few(grad.unpool())) {
+        let DenseGradInput { size, prologue } = *grad.grad();
+        let epilogue = Epilogue { activation: prologue.activation(), ..Epilogue::NONE };
+        pairs.push(behind_a_pool(&name, grad, DenseForward::new(size).with_epilogue(epilogue)));
     }
     for (name, size) in dense::sizes() {
         let forward = DenseForward::new(size);

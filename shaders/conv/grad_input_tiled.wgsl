@@ -3,12 +3,11 @@
 // grad_input[n,h,w,c] = sum over r,s,k of grad_output[n,p,q,k] * filters[k,r,s,c], with GEMM's m = (n,h,w), n = c, k = (r,s,k).
 // Positions with the same remainder modulo the stride (a phase) meet the same taps: a part is a phase of a group, and
 // within a part the stride plays no role. m counts the positions of a phase, and k the taps that it meets.
-// An invocation owns THREAD_M positions x THREAD_N channels of the input.
+// An invocation owns THREAD_M positions x THREAD_N channels of the input. An appended file says how they are stored.
 // Defined in src/ops/conv/grad_input.rs.
 
 @group(0) @binding(0) var<storage, read> filters: array<BPacket>;
 @group(0) @binding(1) var<storage, read> grad_output: array<APacket>;
-@group(0) @binding(2) var<storage, read_write> grad_input: array<ResultPacket>;
 
 // Number of positions of a phase.
 override PHASE_HEIGHT: u32;
@@ -131,6 +130,6 @@ fn store(part: u32, slice: u32, m: u32, n: u32, value: ResultPacket) {
     let h = m / PHASE_WIDTH % PHASE_HEIGHT * STRIDE_HEIGHT + part / STRIDE_WIDTH % STRIDE_HEIGHT;
     let image = slice * BATCH_SIZE + m / (PHASE_WIDTH * PHASE_HEIGHT);
     if (h < IN_HEIGHT && w < IN_WIDTH) {
-        grad_input[input_index(image, h, w, group_of(part) * GROUP_IN_CHANNELS + n) / RESULT_WIDTH] = value;
+        store_result(input_index(image, h, w, group_of(part) * GROUP_IN_CHANNELS + n) / RESULT_WIDTH, value);
     }
 }

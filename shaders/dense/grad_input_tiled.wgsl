@@ -1,12 +1,11 @@
 // dense.grad_input, tiled: grad_output times the weight; appended to gemm/tiled.wgsl.
-// grad_input[n,i] = sum over o of grad_output[n,o] * weight[o,i], with GEMM's (m, n, k) = (n, i, o) and one part.
+// grad_input[n,i] = sum over o of grad_output[n,o] * weight[o,i], with GEMM's (m, n, k) = (n, i, o) and one part; an appended file
+// says how it is stored.
 // An invocation owns THREAD_M samples x THREAD_N features of the input in one slice of the sum; gemm/slice_lanes.wgsl adds the slices.
 // Defined in src/ops/dense/grad_input.rs.
 
 @group(0) @binding(0) var<storage, read> weight: array<BPacket>;
 @group(0) @binding(1) var<storage, read> grad_output: array<APacket>;
-// [SLICES,N,I]
-@group(0) @binding(2) var<storage, read_write> grad_input: array<ResultPacket>;
 
 const A_CONTIGUOUS_IN_K: bool = true;
 const B_CONTIGUOUS_IN_K: bool = false;
@@ -59,5 +58,6 @@ fn b_packet(index: u32) -> BPacket {
 }
 
 fn store(part: u32, slice: u32, m: u32, n: u32, value: ResultPacket) {
-    grad_input[((slice * GEMM_M + m) * GEMM_N + n) / RESULT_WIDTH] = value;
+    // [SLICES,N,I]
+    store_result(((slice * GEMM_M + m) * GEMM_N + n) / RESULT_WIDTH, value);
 }

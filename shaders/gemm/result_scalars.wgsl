@@ -2,6 +2,7 @@
 // Appended to gemm/tiled.wgsl by src/ops/gemm/product.rs.
 
 alias ResultPacket = f32;
+alias ResultPlaces = u32;
 const RESULT_WIDTH: u32 = 1u;
 
 fn store_four(part: u32, slice: u32, m: u32, n: u32, values: vec4<f32>) {

@@ -1,10 +1,13 @@
 // Second pass of a split sum: result[i] = finish(sum over slices of slices[slice][i]), in the order of slices.
-// The fixed order gives the same bits for the same data.
+// The fixed order gives the same bits for the same data. An appended file says how results are stored.
 // An invocation owns one result; a workgroup owns 64 consecutive ones.
 // Launched by src/ops/gemm/slices.rs.
 
 @group(0) @binding(0) var<storage, read> slices: array<f32>;
-@group(0) @binding(1) var<storage, read_write> result: array<f32>;
+
+alias ResultPacket = f32;
+alias ResultPlaces = u32;
+const RESULT_WIDTH: u32 = 1u;
 
 override ELEMENTS: u32;
 // Number of channels of a result [..,CHANNELS].
@@ -25,5 +28,5 @@ fn main(
     for (var slice = 0u; slice < SLICES; slice++) {
         sum += slices[slice * ELEMENTS + index];
     }
-    result[index] = finish(index % CHANNELS, sum);
+    store_result(index, finish(index % CHANNELS, sum));
 }

@@ -4,9 +4,9 @@
 // An invocation owns one channel of a window, or what there is of one at the edge; a workgroup owns 64 consecutive ones.
 // Defined in src/ops/pool/unpool.rs.
 
-@group(0) @binding(0) var<storage, read> winners: array<u32>;
-@group(0) @binding(1) var<storage, read> grad_output: array<f32>;
-@group(0) @binding(2) var<storage, read_write> grad_input: array<f32>;
+@group(0) @binding(0) var<storage, read> grad_output: array<f32>;
+@group(0) @binding(1) var<storage, read_write> grad_input: array<f32>;
+@group(0) @binding(2) var<storage, read> winners: array<u32>;
 
 override CELLS_DOWN: u32 = (IN_HEIGHT + 1u) / 2u;
 override CELLS_ACROSS: u32 = (IN_WIDTH + 1u) / 2u;

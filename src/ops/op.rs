@@ -127,6 +127,12 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
+    /// The operation that also does what `next` does to this `operand`, a gradient which this one writes, and does without it, if
+    /// that is possible: what `next` writes takes its place, and what else `next` reads comes after the operands of this one.
+    fn unpool(&self, _operand: usize, _next: &dyn Op) -> Option<Box<dyn Op>> {
+        None
+    }
+
     /// The value that an `index` chooses, by definition, at this `position` of this `operand`, which holds such winners; `None`
     /// if it chooses none. Where values are about as large as each other, rounding decides which one wins.
     fn chosen(&self, _read: &Read<'_>, _operand: usize, _position: usize, _index: u32) -> Option<f64> {

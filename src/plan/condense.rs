@@ -25,7 +25,9 @@ impl Plan {
     /// the pool's gradient is computed, instead of its own output: where nothing else uses that, and where it is not
     /// [kept](Plan::keep).
     ///
-    /// On a GPU that saves a launch and most of the traffic between the two. [Fuse](Plan::fused) the plan before.
+    /// The step that computes the gradient of the pool's output then stores that of its input alone, if it can.
+    ///
+    /// On a GPU that saves launches and most of the traffic between them. [Fuse](Plan::fused) the plan before.
     pub fn condensed(mut self) -> Plan {
         let mut number = 0;
         while number < self.forward.len() {
@@ -83,7 +85,46 @@ impl Plan {
         step.operands[place] = winners;
         step.operands.extend((from_winners.operands().len() > step.operands.len()).then_some(result));
         step.op = from_winners;
+        self.unpool_earlier(gradient);
         self.forward.remove(reducer);
+    }
+
+    /// Lets the step that writes a gradient also do what step `number` of the backward pass does to it, if it can, and if nothing
+    /// else uses the gradient.
+    fn unpool_earlier(&mut self, number: usize) {
+        let Some((writer, step)) = self.unpooling_writer(number) else { return };
+        self.backward[writer] = step;
+        self.backward.remove(number);
+    }
+
+    /// The number of that step of the backward pass, and the step that does both.
+    fn unpooling_writer(&self, number: usize) -> Option<(usize, Step)> {
+        let next = &self.backward[number];
+        let written = next.op.operands().iter().position(|operand| operand.access.writes())?;
+        let taken = next.operands.iter().find_map(|&gradient| {
+            let users: Vec<usize> = users_of(&self.backward, gradient).collect();
+            let [writer, user] = users[..] else { return None };
+            let others = users_of(&self.forward, gradient).chain(users_of(&self.update, gradient)).count();
+            let spec = self.buffer(gradient);
+            let is_left = spec.kept || spec.role.is_persistent() || others > 0;
+            let is_free = !is_left && user == number && writes(&self.backward[writer], gradient);
+            is_free.then_some((writer, gradient))
+        });
+        let (writer, gradient) = taken?;
+        let Step { op, operands } = &self.backward[writer];
+        let operand = operands.iter().position(|&id| id == gradient)?;
+        let result = next.operands[written];
+        let further = next.operands.iter().copied().filter(|&id| id != gradient && id != result);
+        let further: Vec<BufferId> = further.collect();
+        let is_read_before = users_of(&self.backward[..number], result).next().is_some();
+        let is_bound_twice = further.iter().any(|id| operands.contains(id));
+        let is_changed = |id: &BufferId| self.backward[writer..number].iter().any(|step| writes(step, *id));
+        let fits = !is_read_before && !is_bound_twice && !further.iter().any(is_changed);
+        let op = fits.then(|| op.unpool(operand, next.op.as_ref()))??;
+        let mut operands = operands.clone();
+        operands[operand] = result;
+        operands.extend(further);
+        Some((writer, Step { op, operands }))
     }
 }
 

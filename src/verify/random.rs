@@ -4,7 +4,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use super::cases::Case;
-use super::cases::conv::halving_pool;
+use super::cases::conv::{halving_pool, unpooling};
 use super::cases::elementwise::ACTIVATIONS;
 use super::cases::norm::EPSILON;
 use super::cases::pool::both_passes;
@@ -14,7 +14,7 @@ use crate::ops::conv::{
 };
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
 use crate::ops::norm::{BatchNormSize, BatchNormTrain};
-use crate::ops::pool::{MaxUnpool, PoolGeometry};
+use crate::ops::pool::{MaxUnpool, PoolGeometry, UnpooledGrad};
 use crate::ops::window::{Axis, Padding, WindowOptions};
 use crate::ops::{Epilogue, Prologue};
 use crate::tensor::ImageShape;
@@ -85,7 +85,15 @@ fn convolution(seed: u64, rng: &mut ChaCha8Rng) -> Option<Vec<Case>> {
     let pooled = pool.and_then(|pool| ConvMaxPool::new(forward, &pool));
     cases.extend(pooled.map(|op| Case::new(format!("{finished}, pooled"), op)));
     let unpool = pool.and_then(|pool| MaxUnpool::new(&pool, prologue));
-    cases.extend(unpool.map(|op| Case::new(behind, op)));
+    cases.extend(unpool.map(|op| Case::new(&behind, op)));
+    let before = ImageShape {
+        height: 2 * geometry.height.input + rng.random_range(0..2),
+        width: 2 * geometry.width.input + rng.random_range(0..2),
+        channels: geometry.in_channels,
+    };
+    let unpool = unpooling(geometry.batch_size, before, fused(rng).1.activation());
+    let unpooled = UnpooledGrad::new(ConvGradInput::new(geometry).with_prologue(prologue), unpool);
+    cases.extend(unpooled.map(|op| Case::new(format!("{behind}, of {before} before a pool"), op)));
     Some(cases)
 }
 

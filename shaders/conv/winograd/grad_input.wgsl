@@ -1,9 +1,7 @@
 // conv2d.grad_input, Winograd, last of three steps: from products to the gradient; appended to conv/winograd/results.wgsl.
-// grad_input[n,h,w,c] = the transform's value.
+// grad_input[n,h,w,c] = the transform's value, stored as an appended file says.
 // An invocation owns a tile and WIDTH channels of the input.
 // Defined in src/ops/conv/grad_input.rs.
-
-@group(0) @binding(0) var<storage, read_write> grad_input: array<Packet>;
 
 override CHANNELS: u32 = IN_CHANNELS;
 override HEIGHT: u32 = IN_HEIGHT;
@@ -14,5 +12,5 @@ fn finished(c: u32, value: Packet) -> Packet {
 }
 
 fn store(index: u32, value: Packet) {
-    grad_input[index] = value;
+    store_result(index, value);
 }

@@ -3,4 +3,7 @@
 
 alias Packet = vec4<f32>;
 alias APacket = Packet;
+alias ResultPacket = Packet;
+alias ResultPlaces = vec4<u32>;
 const WIDTH: u32 = 4u;
+const RESULT_WIDTH: u32 = 4u;

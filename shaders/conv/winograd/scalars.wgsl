@@ -3,4 +3,7 @@
 
 alias Packet = f32;
 alias APacket = Packet;
+alias ResultPacket = Packet;
+alias ResultPlaces = u32;
 const WIDTH: u32 = 1u;
+const RESULT_WIDTH: u32 = 1u;

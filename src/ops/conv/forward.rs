@@ -101,6 +101,7 @@ impl ConvForward {
             column_moments: false,
             winners: None,
             epilogue: Some(self.epilogue),
+            store: None,
         }
     }
 

@@ -195,6 +195,7 @@ impl Op for ConvGradFilters {
             column_moments: false,
             winners: None,
             epilogue: None,
+            store: None,
         };
         let direct = self.direct(device);
         let pass = FusedPass::GradFilters { prologue: self.prologue, bias };

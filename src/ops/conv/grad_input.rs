@@ -16,6 +16,7 @@ use crate::ops::gemm::{Product, Quads, TiledKernel, reads_of_a};
 use crate::ops::kernel::{Implementation, KernelCall, shader};
 use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
+use crate::ops::pool::{InputGrad, Store, UnpooledGrad};
 use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the input.
@@ -204,6 +205,38 @@ impl Op for ConvGradInput {
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
+        self.ways(Store::AsItIs, device)
+    }
+
+    fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
+        // A value contributes to as many input positions as its window has.
+        let window = self.geometry.height.kernel * self.geometry.width.kernel;
+        let reads = window * reads_of_a(self.geometry.group_in_channels());
+        let op = ConvGradInput { prologue: before.of_output()?, ..*self };
+        (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
+    }
+
+    fn unpool(&self, operand: usize, next: &dyn Op) -> Option<Box<dyn Op>> {
+        UnpooledGrad::fused(*self, operand, next)
+    }
+
+    fn flops(&self) -> u64 {
+        self.geometry.flops()
+    }
+
+    fn precision(&self) -> Precision {
+        self.prologue.precision(self.geometry.grad_input_precision())
+    }
+}
+
+impl InputGrad for ConvGradInput {
+    const UNPOOLED: &'static str = "conv2d.grad_input_unpool";
+
+    fn prologue(&self) -> Prologue {
+        self.prologue
+    }
+
+    fn ways(&self, store: Store, device: &DeviceProfile) -> Vec<Implementation> {
         let geometry = &self.geometry;
         let (height, width) = (Phases::new(&geometry.height), Phases::new(&geometry.width));
         let product = Product {
@@ -239,6 +272,7 @@ impl Op for ConvGradInput {
             column_moments: false,
             winners: None,
             epilogue: None,
+            store: Some(store),
         };
         let direct = shader!("conv/grad_input_direct.wgsl", "conv/geometry.wgsl", "part.wgsl", "grid.wgsl");
         let mut call = KernelCall::elementwise(direct, geometry.constants(), OPERANDS, tiled.elements);
@@ -249,22 +283,7 @@ impl Op for ConvGradInput {
             terms: geometry.group_out_channels(),
         };
         let direct = loops.direct(&call, device);
-        gpu::implementations(geometry, FusedPass::GradInput(self.prologue), &product, &tiled, direct, device)
-    }
-
-    fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
-        // A value contributes to as many input positions as its window has.
-        let window = self.geometry.height.kernel * self.geometry.width.kernel;
-        let reads = window * reads_of_a(self.geometry.group_in_channels());
-        let op = ConvGradInput { prologue: before.of_output()?, ..*self };
-        (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
-    }
-
-    fn flops(&self) -> u64 {
-        self.geometry.flops()
-    }
-
-    fn precision(&self) -> Precision {
-        self.prologue.precision(self.geometry.grad_input_precision())
+        let pass = FusedPass::GradInput { prologue: self.prologue, store };
+        gpu::implementations(geometry, pass, &product, &tiled, direct, device)
     }
 }

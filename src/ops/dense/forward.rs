@@ -117,6 +117,7 @@ impl Op for DenseForward {
             column_moments: false,
             winners: None,
             epilogue: Some(self.epilogue),
+            store: None,
         };
         let mut implementations = product.implementations(device, &tiled);
         let direct = shader!("dense/forward_direct.wgsl", "dense/size.wgsl", "part.wgsl", "grid.wgsl");

@@ -9,6 +9,7 @@ use crate::ops::gemm::{Product, Quads, TiledKernel, reads_of_a};
 use crate::ops::kernel::{Implementation, KernelCall, best_first, shader};
 use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision, Read, WithPrologue};
 use crate::ops::parts::Loops;
+use crate::ops::pool::{InputGrad, Store, UnpooledGrad};
 use crate::ops::prologue::Prologue;
 
 /// Gradient of the loss with respect to the input.
@@ -107,6 +108,36 @@ impl Op for DenseGradInput {
     }
 
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
+        self.ways(Store::AsItIs, device)
+    }
+
+    fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
+        let reads = reads_of_a(self.size.in_features);
+        let op = DenseGradInput { prologue: before.of_output()?, ..*self };
+        (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
+    }
+
+    fn unpool(&self, operand: usize, next: &dyn Op) -> Option<Box<dyn Op>> {
+        UnpooledGrad::fused(*self, operand, next)
+    }
+
+    fn flops(&self) -> u64 {
+        self.size.flops()
+    }
+
+    fn precision(&self) -> Precision {
+        self.prologue.precision(Precision::sum_of_products(self.size.out_features))
+    }
+}
+
+impl InputGrad for DenseGradInput {
+    const UNPOOLED: &'static str = "dense.grad_input_unpool";
+
+    fn prologue(&self) -> Prologue {
+        self.prologue
+    }
+
+    fn ways(&self, store: Store, device: &DeviceProfile) -> Vec<Implementation> {
         let DenseSize { batch_size, in_features, out_features } = self.size;
         let product = Product { m: batch_size, n: in_features, k: out_features, parts: 1 };
         let tiled = TiledKernel {
@@ -119,13 +150,14 @@ impl Op for DenseGradInput {
             quads: Quads {
                 a: out_features.is_multiple_of(4),
                 b: in_features.is_multiple_of(4),
-                result: in_features.is_multiple_of(4),
+                result: in_features.is_multiple_of(4) && store.takes_quads(),
             },
             prologue: self.prologue,
             line_sums: None,
             column_moments: false,
             winners: None,
             epilogue: None,
+            store: Some(store),
         };
         let mut implementations = product.implementations(device, &tiled);
         let direct = shader!("dense/grad_input_direct.wgsl", "dense/size.wgsl", "part.wgsl", "grid.wgsl");
@@ -133,19 +165,5 @@ impl Op for DenseGradInput {
         self.prologue.complete(&mut call, ACTIVATED);
         implementations.push(Loops::over(self.size.out_features).direct(&call, device));
         best_first(implementations)
-    }
-
-    fn fuse_prologue(&self, operand: usize, before: Prologue) -> Option<WithPrologue> {
-        let reads = reads_of_a(self.size.in_features);
-        let op = DenseGradInput { prologue: before.of_output()?, ..*self };
-        (operand == 1 && self.prologue == Prologue::NONE).then(|| WithPrologue { op: Box::new(op), reads })
-    }
-
-    fn flops(&self) -> u64 {
-        self.size.flops()
-    }
-
-    fn precision(&self) -> Precision {
-        self.prologue.precision(Precision::sum_of_products(self.size.out_features))
     }
 }

@@ -144,6 +144,7 @@ impl Op for DenseGradWeight {
             column_moments: false,
             winners: None,
             epilogue: None,
+            store: None,
         };
         let mut implementations = product.implementations(device, &tiled);
         let direct = shader!("dense/grad_weight_direct.wgsl", "dense/size.wgsl", "part.wgsl", "grid.wgsl");

@@ -6,6 +6,7 @@ use crate::device::DeviceProfile;
 use crate::ops::cost::CostClass;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, TileMoments, shader};
+use crate::ops::pool::Store;
 use crate::ops::prologue::Prologue;
 
 /// A product `result[m,n] = sum over k of a(m,k) * b(k,n)`, computed `parts` times on different data.
@@ -50,6 +51,8 @@ pub struct TiledKernel {
     /// The function applied to results before they are stored, for a source that passes them through `finish_packet`;
     /// its operand comes after `operands`.
     pub epilogue: Option<Epilogue>,
+    /// How results are stored, for a source that passes them to `store_result`.
+    pub store: Option<Store>,
 }
 
 /// Whether values can be loaded and stored in 16-byte packets: along the contiguous axis, sizes and offsets are
@@ -102,8 +105,18 @@ impl Product {
         call.complete(kernel.line_sums, "LINE_SUMS_BINDING", line_sums, none);
         let moments = self.complete_moments(&mut call, kernel, block[0]);
         complete_windows(&mut call, kernel);
+        if let Some(store) = kernel.store {
+            // What a slice sums is no result yet.
+            let store = if slices > 1 { Store::AsItIs } else { store };
+            store.complete(&mut call, kernel.result as u32, kernel.quads.result);
+        }
         let Some(epilogue) = kernel.epilogue else {
             let implementation = Implementation::of(name, call);
+            if let (Some(store @ Store::Unpooled { .. }), true) = (kernel.store, slices > 1) {
+                let mut sum = unfinished_sum_slices(kernel.elements, slices, 1, store);
+                sum.source.files.extend(shader!("gemm/finished_sum.wgsl").files);
+                return implementation.added_by(sum, kernel.result, slices * kernel.elements);
+            }
             let in_slices = implementation.in_slices(kernel.result, kernel.elements, slices, device);
             return match kernel.line_sums {
                 Some(operand) => in_slices.in_slices(operand, self.m * self.parts, slices, device),
@@ -123,7 +136,7 @@ impl Product {
         assert!(moments.is_none() && kernel.winners.is_none(), "results of a part of a sum");
         // What a slice sums is no result yet.
         Epilogue::NONE.complete(&mut call, operands);
-        let mut sum = unfinished_sum_slices(kernel.elements, slices, self.n * self.parts);
+        let mut sum = unfinished_sum_slices(kernel.elements, slices, self.n * self.parts, Store::AsItIs);
         epilogue.complete(&mut sum, operands);
         Implementation::of(name, call).added_by(sum, kernel.result, slices * kernel.elements)
     }

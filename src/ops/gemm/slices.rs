@@ -3,6 +3,7 @@
 use crate::device::{DeviceKind, DeviceProfile};
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, SliceSum, Source, shader};
+use crate::ops::pool::Store;
 
 /// Longer sums than this are split if possible: they lose digits, and some drivers end a loop that takes too long.
 pub const LONGEST_SLICE: usize = 16 << 10;
@@ -35,7 +36,7 @@ impl Implementation {
         let lanes = lanes(elements, slices, device);
         let sum = match lanes {
             1 => {
-                let mut sum = unfinished_sum_slices(elements, slices, 1);
+                let mut sum = unfinished_sum_slices(elements, slices, 1, Store::AsItIs);
                 Epilogue::NONE.complete(&mut sum, 0);
                 sum
             }
@@ -126,9 +127,16 @@ impl SumTable {
 }
 
 /// The second pass of a split sum, for a result `[..,channels]` that is still to be completed with an epilogue:
-/// `result[i] = finish(sum over slices of slices[slice][i])`; binds the slices and the result, in that order.
-pub fn unfinished_sum_slices(elements: usize, slices: usize, channels: usize) -> KernelCall {
+/// `result[i] = finish(sum over slices of slices[slice][i])`, stored as `store` says; binds the slices and the result, in that
+/// order, before others.
+pub fn unfinished_sum_slices(elements: usize, slices: usize, channels: usize, store: Store) -> KernelCall {
     let constants =
         vec![("ELEMENTS", elements.into()), ("CHANNELS", channels.into()), ("SLICES", slices.into())];
-    KernelCall::elementwise(shader!("gemm/sum_slices.wgsl", "grid.wgsl"), constants, 2, elements)
+    let source = shader!("gemm/sum_slices.wgsl", "grid.wgsl");
+    let mut call = KernelCall::elementwise(source, constants, 2, elements);
+    match store {
+        Store::AsItIs => call.source.files.extend(shader!("gemm/store_sum.wgsl").files),
+        Store::Unpooled { .. } => store.complete(&mut call, 1, false),
+    }
+    call
 }

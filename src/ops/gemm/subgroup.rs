@@ -113,6 +113,7 @@ mod tests {
             column_moments: false,
             winners: None,
             epilogue: None,
+            store: None,
         };
         implementation(&product, device, &kernel)
     }

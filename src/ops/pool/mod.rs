@@ -5,7 +5,9 @@ mod forward;
 mod geometry;
 mod grad;
 mod places;
+mod store;
 mod unpool;
+mod unpooled;
 mod whole;
 mod winners;
 
@@ -13,7 +15,9 @@ pub use forward::PoolForward;
 pub use geometry::PoolGeometry;
 pub use grad::PoolGrad;
 pub(super) use places::{PLACES, WindowsOfFour};
+pub use store::Store;
 pub use unpool::MaxUnpool;
+pub use unpooled::{InputGrad, UnpooledGrad};
 
 use std::ops::Range;
 

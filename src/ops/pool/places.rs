@@ -44,6 +44,16 @@ impl WindowsOfFour {
         self.geometry.input_index(n, 2 * p + place / 2, 2 * q + place % 2, c)
     }
 
+    /// By definition, the window and channel of the value at `index` of the input, as an index in the output, and its place in the
+    /// window; `None` past the last whole window.
+    pub fn window_of(&self, index: usize) -> Option<(usize, u32)> {
+        let PoolGeometry { batch_size, channels, height, width } = self.geometry;
+        let [n, h, w, c] = position([batch_size, height.input, width.input, channels], index);
+        let (p, q) = (h / 2, w / 2);
+        let window = ((n * height.output + p) * width.output + q) * channels + c;
+        (p < height.output && q < width.output).then_some((window, (h % 2 * 2 + w % 2) as u32))
+    }
+
     /// By definition, the place of the largest value of the window and channel at `index` of the output: the first of equal
     /// ones, or the first NaN if there is one.
     pub fn place(&self, index: usize, input: impl Fn(usize) -> f64) -> u32 {

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::places::{PLACES, WindowsOfFour};
 use super::{PoolForward, PoolGeometry};
 use crate::device::DeviceProfile;
-use crate::ops::kernel::{Implementation, KernelCall, shader};
+use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
 use crate::ops::op::{CpuForm, Op, Operand, Operands, Precision};
 use crate::ops::prologue::Prologue;
 
@@ -25,6 +25,11 @@ pub struct MaxUnpool {
     prologue: Prologue,
 }
 
+/// The numbers of the operands.
+const WINNERS: usize = 0;
+const GRAD_OUTPUT: usize = 1;
+const GRAD_INPUT: usize = 2;
+
 /// Number of operands before that of the prologue.
 const OPERANDS: usize = 3;
 
@@ -35,8 +40,36 @@ impl MaxUnpool {
         Some(MaxUnpool { windows: WindowsOfFour::new(pool)?, prologue })
     }
 
-    fn geometry(&self) -> &PoolGeometry {
+    /// The sizes of the pool.
+    pub(in crate::ops) fn geometry(&self) -> &PoolGeometry {
         &self.windows.geometry
+    }
+
+    /// The function applied to each value of grad_output as it is read.
+    pub fn prologue(&self) -> Prologue {
+        self.prologue
+    }
+
+    /// The operand winners.
+    pub(super) fn winners(&self) -> Operand {
+        Operand::read("winners", self.geometry().output_shape()).indices(PLACES)
+    }
+
+    /// By definition, the window and channel of a value of the input, as an index in the output, and its place in there; `None`
+    /// past the last whole window.
+    pub(super) fn window_of(&self, index: usize) -> Option<(usize, u32)> {
+        self.windows.window_of(index)
+    }
+
+    /// The launch, which binds grad_output, grad_input and winners, and then what the prologue reads.
+    pub(super) fn call(&self) -> KernelCall {
+        let PoolGeometry { batch_size, channels, height, width } = *self.geometry();
+        let source = shader!("pool/unpool.wgsl", "conv/geometry.wgsl", "grid.wgsl");
+        let cells = batch_size * height.input.div_ceil(2) * width.input.div_ceil(2) * channels;
+        let mut call = KernelCall::elementwise(source, self.geometry().constants(), OPERANDS, cells);
+        call.bindings = [GRAD_OUTPUT, GRAD_INPUT, WINNERS].map(Binding::Operand).into();
+        self.prologue.complete(&mut call, OPERANDS);
+        call
     }
 }
 
@@ -48,7 +81,7 @@ impl Op for MaxUnpool {
     fn operands(&self) -> Vec<Operand> {
         let of_output = self.geometry().output_shape();
         let mut operands = vec![
-            Operand::read("winners", of_output.clone()).indices(PLACES),
+            self.winners(),
             Operand::read("grad_output", of_output.clone()),
             Operand::write("grad_input", self.geometry().input_shape()),
         ];
@@ -95,12 +128,7 @@ impl Op for MaxUnpool {
     }
 
     fn implementations(&self, _: &DeviceProfile) -> Vec<Implementation> {
-        let PoolGeometry { batch_size, channels, height, width } = *self.geometry();
-        let source = shader!("pool/unpool.wgsl", "conv/geometry.wgsl", "grid.wgsl");
-        let cells = batch_size * height.input.div_ceil(2) * width.input.div_ceil(2) * channels;
-        let mut call = KernelCall::elementwise(source, self.geometry().constants(), OPERANDS, cells);
-        self.prologue.complete(&mut call, OPERANDS);
-        vec![Implementation::of("direct", call)]
+        vec![Implementation::of("direct", self.call())]
     }
 
     /// A comparison for each tap.

@@ -5,7 +5,7 @@ use crate::ops::conv::{
     ConvBatchNorm, ConvForward, ConvGeometry, ConvGradFilters, ConvGradInput, ConvMaxPool,
 };
 use crate::ops::norm::{BatchNormSize, BatchNormTrain};
-use crate::ops::pool::{PoolForward, PoolGeometry, PoolKind};
+use crate::ops::pool::{MaxUnpool, PoolForward, PoolGeometry, PoolKind, UnpooledGrad};
 use crate::ops::window::{Padding, WindowOptions};
 use crate::ops::{Epilogue, Normalise, Prologue};
 use crate::tensor::ImageShape;
@@ -232,6 +232,52 @@ pub fn pooled() -> impl Iterator<Item = (String, ConvForward, PoolForward)> {
     })
 }
 
+/// The unpooling of an image's gradient: that of a max-pool, whose output is the input of a layer, with the prologue of an
+/// activation in front of the pool.
+pub fn unpooling(batch_size: usize, image: ImageShape, activation: Option<Activation>) -> MaxUnpool {
+    let window = WindowOptions { stride: [2, 2], ..WindowOptions::new([2, 2]) };
+    let geometry = PoolGeometry::new(batch_size, image, &window).expect("an image of two rows and columns");
+    let prologue = activation.map_or(Some(Prologue::NONE), Prologue::of).expect("a derivative of the output");
+    MaxUnpool::new(&PoolForward { kind: PoolKind::Max, geometry }, prologue).expect("windows of 2x2")
+}
+
+/// Gradients of a max-pool's output, and their unpooling, with whole windows and with a row or a column past them: each with the
+/// activation behind the convolution and that in front of the pool. In kernels that store their results in different ways, four
+/// at a time and one.
+pub fn unpooled() -> Vec<(String, UnpooledGrad<ConvGradInput>)> {
+    let relu = Some(Activation::Relu);
+    let rows = [
+        ("lenet 1", [0, 0], None, None),
+        ("lenet 2", [0, 0], relu, relu),
+        ("lenet 2", [1, 1], None, relu),
+        ("3x3", [0, 1], relu, relu),
+        ("stride, odd input", [1, 0], Some(Activation::Tanh), Some(Activation::Tanh)),
+        ("1x1 with stride", [1, 1], None, None),
+        ("groups and dilation", [0, 0], None, Some(Activation::LeakyRelu { slope: 0.25 })),
+        ("depthwise", [0, 1], relu, relu),
+        ("several tiles, ragged", [1, 0], relu, Some(Activation::Tanh)),
+        ("long sums, few of them", [0, 0], relu, relu),
+        ("3x3, whole tiles and workgroups", [1, 1], relu, relu),
+        ("3x3, tiles that run past the end", [0, 0], None, None),
+        ("3x3, odd channels", [1, 0], None, relu),
+        ("more channels than a tile is wide", [0, 0], relu, relu),
+    ];
+    rows.map(|(name, [row, column], behind, before)| {
+        let geometry = geometry(name);
+        let prologue = behind.map_or(Some(Prologue::NONE), Prologue::of).expect("a derivative of the output");
+        let grad = ConvGradInput::new(geometry).with_prologue(prologue);
+        let image = ImageShape {
+            height: 2 * geometry.height.input + row,
+            width: 2 * geometry.width.input + column,
+            channels: geometry.in_channels,
+        };
+        let unpool = unpooling(geometry.batch_size, image, before);
+        let name = format!("{name}, of an image of {image} before the pool");
+        (name, UnpooledGrad::new(grad, unpool).expect("the gradient of the pool's output"))
+    })
+    .into()
+}
+
 /// Gradients with a prologue: every activation that has one, on geometries whose kernels read the gradient in different
 /// ways.
 pub fn prologues() -> Vec<(String, ConvGeometry, Prologue)> {
@@ -291,6 +337,7 @@ pub(super) fn cases() -> Vec<Case> {
             Case::new(name, ConvGradInput::new(geometry).with_prologue(prologue)),
         ]
     });
+    let unpooled = unpooled().into_iter().map(|(name, op)| Case::new(name, op));
     alone
         .chain(with_bias)
         .chain(finished)
@@ -300,5 +347,6 @@ pub(super) fn cases() -> Vec<Case> {
             Case::new(name, ConvMaxPool::new(conv, &pool).expect("a pool of the convolution's output"))
         }))
         .chain(after_activations)
+        .chain(unpooled)
         .collect()
 }

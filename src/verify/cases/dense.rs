@@ -2,7 +2,9 @@
 
 use crate::ops::activation::Activation;
 use crate::ops::dense::{DenseForward, DenseGradInput, DenseGradWeight, DenseSize};
+use crate::ops::pool::UnpooledGrad;
 use crate::ops::{Epilogue, Normalise, Prologue};
+use crate::tensor::ImageShape;
 
 use super::Case;
 
@@ -55,6 +57,31 @@ pub fn fused() -> Vec<(String, DenseSize, Epilogue, Prologue)> {
     .into()
 }
 
+/// Gradients of a max-pool's output, and their unpooling: with channels that can be stored four at a time, and with others.
+pub fn unpooled() -> Vec<(String, UnpooledGrad<DenseGradInput>)> {
+    let relu = Some(Activation::Relu);
+    // name, images before the pool, results of the layer, the activations behind the layer and in front of the pool
+    let rows = [
+        ("one value", 1, [2, 2, 1], 1, None, None),
+        ("a row and a column past the windows", 9, [7, 5, 3], 10, None, relu),
+        ("quads", 33, [6, 8, 8], 20, relu, relu),
+        ("features in fours, channels not", 17, [4, 8, 6], 12, relu, relu),
+        ("two activations", 12, [5, 4, 4], 9, Some(Activation::Tanh), relu),
+        ("long sum over results", 12, [4, 6, 16], 2051, relu, relu),
+    ];
+    rows.map(|(name, batch_size, [height, width, channels], out_features, behind, before)| {
+        let image = ImageShape { height, width, channels };
+        let unpool = super::conv::unpooling(batch_size, image, before);
+        let size = DenseSize::new(batch_size, height / 2 * (width / 2) * channels, out_features);
+        let size = size.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let prologue = behind.map_or(Some(Prologue::NONE), Prologue::of).expect("a derivative of the output");
+        let grad = DenseGradInput::new(size).with_prologue(prologue);
+        let name = format!("{name}, of {image} before the pool");
+        (name, UnpooledGrad::new(grad, unpool).expect("the gradient of the pool's output"))
+    })
+    .into()
+}
+
 pub(super) fn cases() -> Vec<Case> {
     let alone = sizes().into_iter().flat_map(|(name, size)| {
         [
@@ -81,5 +108,6 @@ pub(super) fn cases() -> Vec<Case> {
         let op = DenseForward::new(size_of(name)).with_epilogue(epilogue);
         Case::new(format!("{name}, normalised, relu"), op)
     });
-    alone.chain(fused).chain(normalised).collect()
+    let unpooled = unpooled().into_iter().map(|(name, op)| Case::new(name, op));
+    alone.chain(fused).chain(normalised).chain(unpooled).collect()
 }

@@ -13,6 +13,7 @@ use crate::ops::conv::ConvGeometry;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::gemm::{Product, TiledKernel};
 use crate::ops::kernel::{Implementation, best_first};
+use crate::ops::pool::Store;
 use crate::ops::prologue::Prologue;
 
 /// A pass of a convolution, with what is done to values as they are read or before they are stored.
@@ -20,8 +21,14 @@ use crate::ops::prologue::Prologue;
 pub enum FusedPass {
     /// Operands: input, filters, output, then the epilogue's.
     Forward(Epilogue),
-    /// Operands: filters, grad_output, grad_input, then the prologue's.
-    GradInput(Prologue),
+    /// Operands: filters, grad_output, grad_input, then the prologue's, then what the store reads. Some ways store results as
+    /// they are and do not bind that.
+    GradInput {
+        /// What is done to grad_output.
+        prologue: Prologue,
+        /// How results are stored.
+        store: Store,
+    },
     /// Operands: input, grad_output, grad_filters, then the prologue's, then the bias's gradient, if it has a number. Not every
     /// way computes that.
     GradFilters {

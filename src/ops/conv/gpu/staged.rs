@@ -64,7 +64,7 @@ impl Sizes {
         }
         let (source, result, [rows, columns]) = match pass {
             FusedPass::Forward(_) => (in_channels, out_channels, [height.output, width.output]),
-            FusedPass::GradInput(_) => (out_channels, in_channels, [height.input, width.input]),
+            FusedPass::GradInput { .. } => (out_channels, in_channels, [height.input, width.input]),
             FusedPass::GradFilters { .. } => return None,
         };
         Some(Sizes {
@@ -206,7 +206,7 @@ impl Block {
         let mut call = KernelCall::new(source, geometry.constants(), Binding::operands(OPERANDS), workgroups);
         match pass {
             FusedPass::Forward(epilogue) => epilogue.complete(&mut call, OPERANDS),
-            FusedPass::GradInput(prologue) | FusedPass::GradFilters { prologue, .. } => {
+            FusedPass::GradInput { prologue, .. } | FusedPass::GradFilters { prologue, .. } => {
                 prologue.complete_packets(&mut call, OPERANDS, true);
             }
         }

@@ -88,7 +88,7 @@ impl PassInTiles<'_> {
     fn positions(&self, axis: &Axis) -> usize {
         match self.pass {
             FusedPass::Forward(_) | FusedPass::GradFilters { .. } => axis.output,
-            FusedPass::GradInput(_) => axis.input,
+            FusedPass::GradInput { .. } => axis.input,
         }
     }
 
@@ -127,7 +127,7 @@ impl PassInTiles<'_> {
         let parts = (self.tile.height + 2) * (self.tile.width + 2);
         let [m, n, k] = match self.pass {
             FusedPass::Forward(_) => [self.all_tiles(), out_channels, in_channels],
-            FusedPass::GradInput(_) => [self.all_tiles(), in_channels, out_channels],
+            FusedPass::GradInput { .. } => [self.all_tiles(), in_channels, out_channels],
             FusedPass::GradFilters { .. } => [out_channels, in_channels, self.all_tiles()],
         };
         Product { m, n, k, parts }
@@ -219,7 +219,7 @@ impl PassInTiles<'_> {
         // The patches and the other factor, each with its number of transforms of one channel, and the bindings of both.
         let ((mut files, patches), (other, others), bindings) = match self.pass {
             FusedPass::Forward(_) => (of_input, filters, [bound(0, A), bound(1, B)]),
-            FusedPass::GradInput(_) => (of_grad_output, filters, [bound(1, A), bound(0, B)]),
+            FusedPass::GradInput { .. } => (of_grad_output, filters, [bound(1, A), bound(0, B)]),
             FusedPass::GradFilters { .. } => (of_input, grad_tiles, [bound(0, B), bound(1, A)]),
         };
         files.files.extend(other.files);
@@ -229,7 +229,7 @@ impl PassInTiles<'_> {
             [patches, others].map(|values| (values / width(quads)).div_ceil(WORKGROUP_SIZE as usize));
         constants.push(("PATCH_WORKGROUPS", patches.into()));
         let mut call = KernelCall::new(source, constants, bindings.concat(), patches + others);
-        if let FusedPass::GradInput(prologue) | FusedPass::GradFilters { prologue, .. } = self.pass {
+        if let FusedPass::GradInput { prologue, .. } | FusedPass::GradFilters { prologue, .. } = self.pass {
             prologue.complete_packets(&mut call, 3, quads);
         }
         call
@@ -260,9 +260,11 @@ impl PassInTiles<'_> {
                 epilogue.complete(&mut call, 3);
                 with_moments(call)
             }
-            FusedPass::GradInput(_) => {
+            FusedPass::GradInput { store, .. } => {
                 let files = shader!("conv/winograd/grad_input.wgsl", "conv/winograd/results.wgsl");
-                with_moments(self.transform(files, self.all_tiles(), in_channels, bindings))
+                let mut call = self.transform(files, self.all_tiles(), in_channels, bindings);
+                store.complete(&mut call, 0, is_quads(in_channels));
+                with_moments(call)
             }
             FusedPass::GradFilters { .. } => {
                 let files = shader!("conv/winograd/grad_filters.wgsl");
@@ -328,6 +330,7 @@ impl PassInTiles<'_> {
             column_moments: false,
             winners: None,
             epilogue: None,
+            store: None,
         };
         let mut implementation = product.implementations(device, &kernel).into_iter().next()?;
         for binding in implementation.calls.iter_mut().flat_map(|call| &mut call.bindings) {
@@ -341,7 +344,7 @@ impl PassInTiles<'_> {
     }
 
     fn gradient(&self) -> (&'static str, u32) {
-        ("GRADIENT", matches!(self.pass, FusedPass::GradInput(_)).into())
+        ("GRADIENT", matches!(self.pass, FusedPass::GradInput { .. }).into())
     }
 }
 

@@ -31,7 +31,7 @@ pub fn implementations(
             grouped::grad_filters(geometry, prologue, device),
             stem::grad_filters(geometry, prologue, *bias, device),
         ],
-        FusedPass::GradInput(prologue) => {
+        FusedPass::GradInput { prologue, .. } => {
             [grouped::grad_input(geometry, prologue, device), stem::grad_input(geometry, prologue, device)]
         }
     };
