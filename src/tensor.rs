@@ -53,6 +53,7 @@ impl Shape {
 }
 
 /// The position along each axis of the element at `index` in the memory of a tensor of these sizes.
+#[inline]
 pub fn position<const N: usize>(sizes: [usize; N], index: usize) -> [usize; N] {
     let mut position = [0; N];
     let mut rest = index;

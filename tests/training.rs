@@ -108,10 +108,13 @@ fn smooth(data: &DataSplits) -> Network {
         .unwrap()
 }
 
+/// Of runs beside the reference, whose loops take long.
+const BATCH_SIZE: usize = 32;
+
 #[test]
 fn the_first_fifty_losses_are_those_of_the_reference() {
     const TEST: &str = "the_first_fifty_losses_are_those_of_the_reference";
-    let settings = TrainSettings::default();
+    let settings = TrainSettings { batch_size: BATCH_SIZE, ..TrainSettings::default() };
     let data = head(digits(TEST), 50 * settings.batch_size, settings.batch_size);
     let expected = losses(Box::new(ReferenceExecutor::new()), smooth(&data), &data, &settings);
     assert_eq!(expected.len(), 50);
@@ -154,7 +157,7 @@ impl Run {
 fn every_step_from_the_same_state_matches_the_reference() {
     const TEST: &str = "every_step_from_the_same_state_matches_the_reference";
     const STEPS: usize = 50;
-    let settings = TrainSettings::default();
+    let settings = TrainSettings { batch_size: BATCH_SIZE, ..TrainSettings::default() };
     let data = head(digits(TEST), STEPS * settings.batch_size, 8);
     let network = lenet(&data);
     let start = |executor: Box<dyn Executor>| {

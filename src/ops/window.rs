@@ -151,6 +151,7 @@ impl Axis {
     }
 
     /// The input position under tap `tap` of output position `position`; `None` in the padding.
+    #[inline]
     pub fn input_at(&self, position: usize, tap: usize) -> Option<usize> {
         (position * self.stride + tap * self.dilation)
             .checked_sub(self.padding_before)

@@ -137,7 +137,8 @@ impl Op for ConvGradFilters {
         if let Some(bias) = self.bias() {
             bias.define(grad_output, more);
         }
-        let (input, grad_output) = (input.reals(), self.prologue.define(grad_output.reals(), more));
+        let grad_output = self.prologue.define(grad_output.reals(), more);
+        let (input, grad_output) = (input.reals(), &*grad_output);
         for (index, grad_filters) in grad_filters.reals_mut().iter_mut().enumerate() {
             *grad_filters = self.grad_at(index, |i| input[i], |i| grad_output[i]);
         }

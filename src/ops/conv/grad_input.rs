@@ -140,7 +140,7 @@ impl Op for ConvGradInput {
         let geometry = &self.geometry;
         let ([filters, grad_output, grad_input], more) = operands.split();
         let grad_output = self.prologue.define(grad_output.reals(), more);
-        let (filters, grad_input) = (filters.reals(), grad_input.reals_mut());
+        let (filters, grad_output, grad_input) = (filters.reals(), &*grad_output, grad_input.reals_mut());
         let [_, in_height, in_width, in_channels] =
             [0, 1, 2, 3].map(|axis| geometry.input_shape().size(axis));
         let (group_in, group_out) = (geometry.group_in_channels(), geometry.group_out_channels());

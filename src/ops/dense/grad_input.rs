@@ -71,7 +71,8 @@ impl Op for DenseGradInput {
 
     fn define(&self, operands: &mut Operands<f64>) {
         let ([weight, grad_output, grad_input], more) = operands.split();
-        let (weight, grad_output) = (weight.reals(), self.prologue.define(grad_output.reals(), more));
+        let grad_output = self.prologue.define(grad_output.reals(), more);
+        let (weight, grad_output) = (weight.reals(), &*grad_output);
         for (index, grad_input) in grad_input.reals_mut().iter_mut().enumerate() {
             *grad_input = self.grad_at(index, |i| weight[i], |i| grad_output[i]);
         }
