@@ -405,6 +405,10 @@ fn definitions_of_elements_agree_with_those_of_the_whole() {
         let operands = case.op.operands();
         let is_tuned = case.op.implementations(&DeviceProfile::portable()).len() > 1
             && operands.iter().all(|operand| operand.element == wgconv::ops::Element::Real);
+        let value = |buffer: &HostBuffer<f64>, position: usize| match buffer.element() {
+            wgconv::ops::Element::Index => f64::from(buffer.indices()[position]),
+            _ => buffer.reals()[position],
+        };
         let trial = Trial::new(case.op, Data::Reals, 7).expect("reals suit every operation");
         let op = trial.plan().forward[0].op.as_ref();
         let written = operands.iter().zip(trial.answer()).filter(|(operand, _)| operand.access.writes());
@@ -426,8 +430,8 @@ fn definitions_of_elements_agree_with_those_of_the_whole() {
             });
             // No element is defined by the operand that it belongs to, which is poisoned here.
             let read = |operand: usize, position: usize| match operands[operand].access {
-                Access::Write if Some(operand) != defined => trial.answer()[operand].reals()[position],
-                _ => trial.given()[operand].reals()[position],
+                Access::Write if Some(operand) != defined => value(&trial.answer()[operand], position),
+                _ => value(&trial.given()[operand], position),
             };
             let Some(found) = op.define_at(&read, index) else {
                 assert!(!is_tuned, "{name}: no definition of an element");

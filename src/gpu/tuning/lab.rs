@@ -46,11 +46,11 @@ pub struct DeviceLab<'a> {
     bench: Bench,
 }
 
-/// What random numbers depend on: an operand's position and type, and whether it has a sign.
-type Drawn = (usize, Element, bool);
+/// What random numbers depend on: an operand's position and type, whether it has a sign, and the bound of indices.
+type Drawn = (usize, Element, bool, u32);
 
 fn drawn(position: usize, operand: &Operand) -> Drawn {
-    (position, operand.element, operand.without_sign)
+    (position, operand.element, operand.without_sign, operand.below)
 }
 
 /// The buffers and launches of one subject.
@@ -134,8 +134,13 @@ impl<'a> DeviceLab<'a> {
             if element == Element::Half {
                 values.iter_mut().for_each(|value| *value = to_half(*value));
             }
-            let values = HostBuffer::real(values);
-            self.random.insert(drawn, (self.block(element, &values)?, values.into_reals()));
+            let block = if element == Element::Index {
+                let indices = to_indices(&mut values, operand.below);
+                self.block(element, &HostBuffer::index(indices))?
+            } else {
+                self.block(element, &HostBuffer::real(values.clone()))?
+            };
+            self.random.insert(drawn, (block, values));
         }
         if !operand.access.reads() && !self.poison.contains_key(&element) {
             let poison = match element {
@@ -455,9 +460,27 @@ fn random(position: usize, elements: usize) -> Vec<f32> {
     values
 }
 
+/// Makes indices below a bound of numbers from -1 to 1, which become the same as reals.
+fn to_indices(values: &mut [f32], below: u32) -> Vec<u32> {
+    let index = |value: f32| (((value + 1.0) / 2.0 * below as f32) as u32).min(below.saturating_sub(1));
+    let indices: Vec<u32> = values.iter().map(|&value| index(value)).collect();
+    values.iter_mut().zip(&indices).for_each(|(value, &index)| *value = index as f32);
+    indices
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn indices_are_below_their_bound_and_all_occur() {
+        let mut values = random(0, 1000);
+        values.extend([-1.0, 1.0]);
+        let indices = to_indices(&mut values, 4);
+        assert!((0..4).all(|index| indices.iter().filter(|&&found| found == index).count() > 200));
+        assert!(indices.iter().all(|&index| index < 4));
+        assert!(values.iter().zip(&indices).all(|(&value, &index)| value == index as f32));
+    }
 
     #[test]
     fn what_is_not_a_number_differs_from_everything() {

@@ -7,6 +7,11 @@
 mod lab;
 mod record;
 mod schedule;
+/// Whether an answer can be checked against the definition of its elements.
+fn defines_elements(op: &dyn Op) -> bool {
+    op.define_at(&|_, _| 0.0, 0).is_some()
+}
+
 #[cfg(test)]
 mod schedule_tests;
 
@@ -29,7 +34,7 @@ use super::submission::longest_time;
 use crate::device::DeviceProfile;
 use crate::files::CacheFolder;
 use crate::ops::kernel::Implementation;
-use crate::ops::{Op, Operand};
+use crate::ops::{Access, Element, Op};
 use crate::plan::{ChosenBy, Plan};
 
 /// How an executor tunes.
@@ -264,9 +269,12 @@ impl Tuner {
                 continue;
             }
             work.insert(key, op.flops());
-            // Random indices or bytes may be invalid values; and in this lab, every operand has a buffer of its own.
-            let is_drawn = |operand: &Operand| operand.access.reads() && !operand.element.is_real();
-            let is_special = op.operands().iter().any(is_drawn);
+            // Random bytes, and indices that change, may be invalid values; and in this lab, every operand has a buffer of its own.
+            let is_special = op.operands().iter().any(|operand| match (operand.access, operand.element) {
+                (Access::Write, _) | (_, Element::Real | Element::Half) => false,
+                (Access::Read, Element::Index) => !defines_elements(op),
+                _ => true,
+            });
             if is_special || !op.side_by_side().is_empty() {
                 continue;
             }
