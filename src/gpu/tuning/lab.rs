@@ -464,7 +464,7 @@ fn random(position: usize, elements: usize) -> Vec<f32> {
 fn to_indices(values: &mut [f32], below: u32) -> Vec<u32> {
     let index = |value: f32| (((value + 1.0) / 2.0 * below as f32) as u32).min(below.saturating_sub(1));
     let indices: Vec<u32> = values.iter().map(|&value| index(value)).collect();
-    values.iter_mut().zip(&indices).for_each(|(value, &index)| *value = index as f32);
+    values.copy_from_slice(&as_reals(&indices));
     indices
 }
 

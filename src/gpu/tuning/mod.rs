@@ -7,10 +7,6 @@
 mod lab;
 mod record;
 mod schedule;
-/// Whether an answer can be checked against the definition of its elements.
-fn defines_elements(op: &dyn Op) -> bool {
-    op.define_at(&|_, _| 0.0, 0).is_some()
-}
 
 #[cfg(test)]
 mod schedule_tests;
@@ -296,4 +292,9 @@ impl Tuner {
         subjects.sort_by_key(|subject| (subject.attempts, Reverse(work[&Key::new(subject.op)])));
         subjects
     }
+}
+
+/// Whether an answer can be checked against the definition of its elements.
+fn defines_elements(op: &dyn Op) -> bool {
+    op.define_at(&|_, _| 0.0, 0).is_some()
 }
