@@ -359,15 +359,18 @@ impl Census {
         let mut is_written: HashMap<String, bool> = HashMap::new();
         let steps = plan.steps().zip(&chosen).zip(&allocation.of_workspace);
         for (place, ((step, implementation), scratch)) in steps.enumerate() {
-            for late in late_sums.iter().filter(|_| place == LateSums::before(plan)) {
-                // It waits for the gradients, and the update for it.
-                census.launches += 1;
-                census.barriers += 1;
-                *census.by_op.entry(late.launch.name).or_default() += 1;
+            for late in late_sums.iter().filter(|late| late.reader == place) {
                 let slices =
                     late.slices.iter().map(|&(step, own)| Element::Real.bytes(chosen[step].workspace[own]));
                 census.bytes += slices.sum::<u64>();
-                late.launch.calls.iter().for_each(&mut note_program);
+                // Otherwise, the step adds them.
+                if let Some(launch) = &late.launch {
+                    // It waits for the gradients, and the update for it.
+                    census.launches += 1;
+                    census.barriers += 1;
+                    *census.by_op.entry(launch.name).or_default() += 1;
+                    launch.calls.iter().for_each(&mut note_program);
+                }
             }
             census.flops += step.op.flops();
             for call in &implementation.calls {
@@ -386,6 +389,10 @@ impl Census {
                         Binding::Operand(operand) => of_operand(operand),
                         Binding::Span { first, last } => {
                             (of_operand(first).0, (first..=last).map(|operand| of_operand(operand).1).sum())
+                        }
+                        // Those of late sums, which are counted above.
+                        Binding::Workspace(buffer) if implementation.workspace.is_empty() => {
+                            (if buffer == 0 { "slices 0" } else { "table" }.to_owned(), 0)
                         }
                         Binding::Workspace(buffer) => {
                             let elements = implementation.workspace[buffer];

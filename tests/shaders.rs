@@ -23,10 +23,10 @@ use wgconv::ops::kernel::{
     Binding, Constant, ENTRY_POINT, Implementation, KernelCall, MAX_WORKGROUPS_PER_AXIS, SliceSum,
     WORKGROUP_SIZE,
 };
-use wgconv::ops::optimizer::{Group, Update, UpdateOptions};
+use wgconv::ops::optimizer::{Adam, Group, Optimizer, Sgd, Update, UpdateOptions};
 use wgconv::ops::span::padded;
 use wgconv::ops::window::{Padding, WindowOptions};
-use wgconv::ops::{Element, Op, Operand, SumTable};
+use wgconv::ops::{Access, Element, LateSum, Op, Operand, SumTable};
 use wgconv::tensor::ImageShape;
 use wgconv::verify::cases;
 
@@ -471,6 +471,92 @@ fn the_launch_that_adds_the_sums_of_several_operations_keeps_to_the_rules() {
     }
 }
 
+/// An update of four tensors that adds the slices of the first and of the third one's gradient, by SGD, with averages and with
+/// momentum.
+fn updates_of_slices(device: &DeviceProfile) -> Vec<(Update, SumTable, KernelCall)> {
+    let sum = |elements, slices, lanes| SliceSum { call: 1, scratch: 0, result: 0, elements, slices, lanes };
+    let sums = [
+        LateSum { operand: 4, first_slice: 0, sum: sum(1001, 5, 1) },
+        LateSum { operand: 6, first_slice: 5056, sum: sum(10, 70, 32) },
+    ];
+    let sgd = |momentum| Optimizer::Sgd(Sgd { momentum, ..Sgd::default() });
+    let of = |optimizer, averages| {
+        let options = UpdateOptions { optimizer, averages, ..UpdateOptions::default() };
+        let tensors = [1001, 3000, 10, 7].map(|elements| (Group::Weight, elements));
+        let update = Update::new(options, tensors, 1).unwrap();
+        let (implementation, table) = update.adding_slices(&sums, device)?;
+        let [call] = <[KernelCall; 1]>::try_from(implementation.calls).unwrap();
+        Some((update, table, call))
+    };
+    [of(sgd(0.0), false), of(sgd(0.0), true), of(sgd(0.9), false)].into_iter().flatten().collect()
+}
+
+/// Each value is updated by one invocation, which has its gradient.
+#[test]
+fn the_update_that_adds_sums_keeps_to_the_rules() {
+    for device in devices() {
+        let updates = updates_of_slices(&device);
+        assert_eq!(updates.len(), 3, "{}", device.name);
+        for (update, table, call) in updates {
+            let workspace = [5056 + 704, table.rows.len()];
+            let as_written = |operand: Operand| match operand.name {
+                "gradient" => Operand { access: Access::ReadWrite, ..operand },
+                _ => operand,
+            };
+            let operands: Vec<Operand> = update.operands().into_iter().map(as_written).collect();
+            assert_eq!(check_call(&operands, &update.side_by_side(), &workspace, &call, &device), Ok(()));
+            let error = check_call(&update.operands(), &update.side_by_side(), &workspace, &call, &device)
+                .unwrap_err();
+            assert!(error.contains("gradient has writes: true"), "{error}");
+
+            let invocations = call.source.sizes.iter().find(|size| size.0 == "INVOCATIONS").unwrap().1;
+            let mut updated = vec![0; 4352];
+            for row in table.rows.chunks_exact(6) {
+                let &[_, elements, count, lanes, first_result, first] = row else {
+                    unreachable!("six numbers")
+                };
+                let quads = if count > 0 { invocations / lanes / 4 } else { invocations };
+                for value in (first..first + 4 * quads).filter(|&value| value < elements) {
+                    updated[(first_result + value) as usize] += 1;
+                }
+            }
+            let is_of_a_tensor = |place: usize| {
+                [0..1001, 1024..4024, 4032..4042, 4096..4103].iter().any(|all| all.contains(&place))
+            };
+            for (place, &times) in updated.iter().enumerate() {
+                assert_eq!(times, usize::from(is_of_a_tensor(place)), "value {place} on {}", device.name);
+            }
+        }
+    }
+}
+
+/// Sums wait for a launch of their own where parameters lie in several spans, where gradients are clipped, where there would
+/// be too many bindings, and where a workgroup adds less than four values.
+#[test]
+fn an_update_adds_sums_only_where_it_can() {
+    let device = &devices()[1];
+    let sum = SliceSum { call: 1, scratch: 0, result: 0, elements: 100, slices: 70, lanes: 32 };
+    let sums = [LateSum { operand: 2, first_slice: 0, sum }];
+    let adds = |options: UpdateOptions, sums: &[LateSum], device: &DeviceProfile| {
+        let update = Update::new(options, [(Group::Weight, 100), (Group::Bias, 10)], 1).unwrap();
+        update.adding_slices(sums, device).is_some()
+    };
+    let plain = UpdateOptions::default();
+    assert!(adds(plain, &sums, device));
+    let small = DeviceProfile { max_binding_bytes: 512, ..device.clone() };
+    assert!(!adds(plain, &sums, &small), "two spans");
+    assert!(!adds(UpdateOptions { clip_norm: Some(1.0), ..plain }, &sums, device), "clipped");
+    let momentum = Optimizer::Sgd(Sgd { momentum: 0.9, ..Sgd::default() });
+    let momentum = UpdateOptions { optimizer: momentum, ..plain };
+    assert!(adds(momentum, &sums, device));
+    assert!(!adds(UpdateOptions { averages: true, ..momentum }, &sums, device), "nine bindings");
+    let adam = UpdateOptions { optimizer: Optimizer::Adam(Adam::default()), ..plain };
+    assert!(!adds(adam, &sums, device), "nine bindings");
+    let narrow = DeviceProfile { max_workgroup_invocations: 64, ..device.clone() };
+    assert!(!adds(plain, &sums, &narrow), "two values of a workgroup");
+    assert!(!adds(plain, &[LateSum { operand: 0, ..sums[0] }], device), "a parameter");
+}
+
 #[test]
 fn every_shader_is_used_by_a_case() {
     let mut used = HashSet::new();
@@ -478,7 +564,11 @@ fn every_shader_is_used_by_a_case() {
         let sources = implementation.calls.iter().map(|call| &call.source);
         used.extend(sources.flat_map(|source| &source.files).map(|text| text.to_string()));
     });
-    used.extend(late_sums(&DeviceProfile::portable()).1.source.files.iter().map(|text| text.to_string()));
+    let device = DeviceProfile::portable();
+    let of_updates = updates_of_slices(&device).into_iter().map(|(_, _, call)| call);
+    for call in of_updates.chain([late_sums(&device).1]) {
+        used.extend(call.source.files.iter().map(|text| text.to_string()));
+    }
     let mut files = shader_files();
     assert_eq!(orphans(&files, &used), Vec::<&str>::new());
     files.insert("forgotten.wgsl".into(), "// A kernel that is never launched.".into());

@@ -2,7 +2,7 @@
 // are the statistics of a batch.
 // mean[n] = sum over m of result[m,n] / rows; squares[n] = sum over m of (result[m,n] - mean[n])^2, over the rows of a tile.
 // Two passes over results in registers, so that no large sums are subtracted from each other; as a tree, in a fixed order.
-// Appended to gemm/tiled.wgsl by src/ops/gemm/product.rs, with the const line MOMENTS_BINDING.
+// Appended to gemm/tiled.wgsl by src/ops/gemm/product.rs, with epilogue/four.wgsl and the const line MOMENTS_BINDING.
 
 // [tiles of m,PRODUCTS * GEMM_N]: the mean, and the sum of squared differences from it
 @group(0) @binding(MOMENTS_BINDING) var<storage, read_write> moments_of_tiles: array<vec2<f32>>;
@@ -17,11 +17,12 @@ const_assert countOneBits(THREADS_M) == 1u;
 
 fn store_moments(sums: ptr<function, Sums>, part: u32, first_m: u32, first_n: u32, thread_m: u32, thread_n: u32) {
     let rows = f32(min(TILE_M, GEMM_M - first_m));
+    let last = PRODUCTS * GEMM_N - 1u;
     var means: Columns;
     for (var i = 0u; i < THREAD_M; i++) {
         let is_inside = GEMM_M % TILE_M == 0u || row_of(i, first_m, thread_m) < GEMM_M;
         for (var j = 0u; j < THREAD_N / 4u; j++) {
-            let values = finished_four(part, column_of(j, first_n, thread_n), (*sums)[i * (THREAD_N / 4u) + j]);
+            let values = finished_four(part * GEMM_N + column_of(j, first_n, thread_n), last, (*sums)[i * (THREAD_N / 4u) + j]);
             means[j] += select(vec4<f32>(), values, is_inside);
         }
     }
@@ -33,7 +34,7 @@ fn store_moments(sums: ptr<function, Sums>, part: u32, first_m: u32, first_n: u3
     for (var i = 0u; i < THREAD_M; i++) {
         let is_inside = GEMM_M % TILE_M == 0u || row_of(i, first_m, thread_m) < GEMM_M;
         for (var j = 0u; j < THREAD_N / 4u; j++) {
-            let values = finished_four(part, column_of(j, first_n, thread_n), (*sums)[i * (THREAD_N / 4u) + j]);
+            let values = finished_four(part * GEMM_N + column_of(j, first_n, thread_n), last, (*sums)[i * (THREAD_N / 4u) + j]);
             let differences = values - means[j];
             squares[j] += select(vec4<f32>(), differences * differences, is_inside);
         }
@@ -48,18 +49,6 @@ fn store_moments(sums: ptr<function, Sums>, part: u32, first_m: u32, first_n: u3
             }
         }
     }
-}
-
-// Results as they are stored; past the last column, as if they were in it.
-fn finished_four(part: u32, n: u32, values: vec4<f32>) -> vec4<f32> {
-    let channel = part * GEMM_N + n;
-    let last = PRODUCTS * GEMM_N - 1u;
-    return vec4(
-        finish(min(channel, last), values.x),
-        finish(min(channel + 1u, last), values.y),
-        finish(min(channel + 2u, last), values.z),
-        finish(min(channel + 3u, last), values.w),
-    );
 }
 
 // The sum of what all invocations with the same columns hold, for each of them. The product's tiles are not needed any more.

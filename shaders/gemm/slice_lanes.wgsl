@@ -1,5 +1,5 @@
-// Adding the slices of sums, for gemm/sum_slices_side_by_side.wgsl and gemm/sum_slices_late.wgsl, which declare `slices` and
-// `result`. src/ops/gemm/slices.rs appends INVOCATIONS, a power of two, as a const line.
+// Adding the slices of sums, for kernels that declare `slices` and have them added by add_lanes. src/ops/gemm/slices.rs appends
+// INVOCATIONS, a power of two, as a const line.
 // An invocation owns one result in every lanes-th slice; a workgroup owns INVOCATIONS / lanes results that follow one
 // another in memory, and adds its lanes as a tree. The order depends on the sizes alone, so that the same data give the
 // same bits, whichever kernel adds them.
@@ -17,9 +17,10 @@ struct SliceSum {
     first: u32,
 }
 
+// The workgroup's results, once they are added, in its first places; past the last of a sum, zeros.
 var<workgroup> lane_sums: array<f32, INVOCATIONS>;
 
-fn add_slices(sum: SliceSum, invocation: u32) {
+fn add_lanes(sum: SliceSum, invocation: u32) {
     let width = INVOCATIONS / sum.lanes;
     let lane = invocation / width;
     let index = sum.first + invocation % width;
@@ -48,8 +49,5 @@ fn add_slices(sum: SliceSum, invocation: u32) {
         if (lane < span) {
             lane_sums[invocation] += lane_sums[invocation + span * width];
         }
-    }
-    if (lane == 0u && index < sum.elements) {
-        result[sum.first_result + index] = lane_sums[invocation];
     }
 }

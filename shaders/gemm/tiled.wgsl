@@ -4,12 +4,16 @@
 // the moments of the results' columns are wanted, and whether each row is stored or of each four only the largest results. A
 // part is an independent product; the sum over k is split into SLICES.
 // An invocation owns THREAD_M x THREAD_N results and fetches a block of 4 x 4 values of a, of b, or of both for each step
-// of TILE_K; a workgroup owns TILE_M x TILE_N results in one slice.
+// of TILE_K; a workgroup owns TILE_M x TILE_N results in one slice. Where there are few of them, several groups of its
+// invocations share its results: each multiplies its own k of a step, and their sums are added at the end.
 // Launched by src/ops/gemm/tiled.rs, which also appends the tile sizes as const lines.
 
 const THREADS_M: u32 = TILE_M / THREAD_M;
 const THREADS_N: u32 = TILE_N / THREAD_N;
-const INVOCATIONS: u32 = THREADS_M * THREADS_N;
+const GROUP: u32 = THREADS_M * THREADS_N;
+const INVOCATIONS: u32 = GROUP * GROUPS_OF_K;
+// Of a step, those that a group multiplies.
+const GROUP_K: u32 = TILE_K / GROUPS_OF_K;
 // Invocations that run together own 4 x 8 of the tile's threads, or 8 x 4 in a narrow one, so that they share the values
 // that they read. Of two neighbours, and of those next to them, one has the same place in m or in n as the other: hardware that
 // serves a quarter of them at a time then reads fewer packets.
@@ -18,6 +22,7 @@ const LANES_M: u32 = 32u / LANES_N;
 const_assert THREADS_M % LANES_M == 0u && THREADS_N % LANES_N == 0u;
 // Number of steps that are unrolled.
 const UNROLLED: u32 = 4u;
+const_assert GROUP % 32u == 0u && GROUP_K % UNROLLED == 0u;
 
 // a [TILE_K,TILE_M], followed by b [TILE_K,TILE_N], once or twice: while one is read, the other is filled.
 const PADDING: u32 = 0u;
@@ -26,7 +31,9 @@ const TILE_PACKETS: u32 = TILE_K * (A_PITCH + B_PITCH);
 var<workgroup> tiles: array<vec4<f32>, TILES * TILE_PACKETS>;
 
 // The results of an invocation: row i, then the four columns j.
-alias Sums = array<vec4<f32>, THREAD_M * THREAD_N / 4u>;
+const COUNT: u32 = THREAD_M * THREAD_N / 4u;
+alias Sums = array<vec4<f32>, COUNT>;
+const_assert GROUPS_OF_K == 1u || GROUP * COUNT <= TILES * TILE_PACKETS;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -49,7 +56,8 @@ fn main(
     let second = errands.second;
 
     let lane = invocation % (LANES_M * LANES_N);
-    let lanes = invocation / (LANES_M * LANES_N);
+    let lanes = invocation % GROUP / (LANES_M * LANES_N);
+    let group = invocation / GROUP;
     let thread_m = lane % 2u + lane / (2u * LANES_N) * 2u + lanes / (THREADS_N / LANES_N) * LANES_M;
     let thread_n = lane / 2u % LANES_N + lanes % (THREADS_N / LANES_N) * LANES_N;
 
@@ -85,9 +93,10 @@ fn main(
                 second_block = fetch(second, part, first_k + TILE_K, end_k);
             }
         }
-        for (var some_k = 0u; some_k < TILE_K; some_k += UNROLLED) {
-            let a_row = half + some_k * A_PITCH + thread_m;
-            let b_row = half + TILE_K * A_PITCH + some_k * B_PITCH + thread_n;
+        for (var some_k = 0u; some_k < GROUP_K; some_k += UNROLLED) {
+            let first_row = group * GROUP_K + some_k;
+            let a_row = half + first_row * A_PITCH + thread_m;
+            let b_row = half + TILE_K * A_PITCH + first_row * B_PITCH + thread_n;
             for (var step = 0u; step < UNROLLED; step++) {
                 var b: array<vec4<f32>, THREAD_N / 4u>;
                 for (var j = 0u; j < THREAD_N / 4u; j++) {
@@ -126,8 +135,14 @@ fn main(
             store_line_sums(part, slice, first_m + invocation * 4u, total);
         }
     }
+    if (GROUPS_OF_K > 1u) {
+        add_groups(&sums, group, thread_m + thread_n * THREADS_M);
+    }
     if (TAKES_MOMENTS) {
         store_moments(&sums, part, first_m, first_n, thread_m, thread_n);
+    }
+    if (group > 0u) {
+        return;
     }
     if (REDUCES_WINDOWS) {
         store_windows(&sums, part, first_m, first_n, thread_m, thread_n);
@@ -139,6 +154,24 @@ fn main(
             let n = column_of(j, first_n, thread_n);
             if ((GEMM_M % TILE_M == 0u || m < GEMM_M) && (GEMM_N % TILE_N == 0u || n < GEMM_N)) {
                 store_four(part, slice, m, n, sums[i * (THREAD_N / 4u) + j]);
+            }
+        }
+    }
+}
+
+// Adds the sums of all groups to those of the first. The product's tiles are not needed any more.
+fn add_groups(sums: ptr<function, Sums>, group: u32, thread: u32) {
+    for (var other = 1u; other < GROUPS_OF_K; other++) {
+        workgroupBarrier();
+        if (group == other) {
+            for (var i = 0u; i < COUNT; i++) {
+                tiles[i * GROUP + thread] = (*sums)[i];
+            }
+        }
+        workgroupBarrier();
+        if (group == 0u) {
+            for (var i = 0u; i < COUNT; i++) {
+                (*sums)[i] += tiles[i * GROUP + thread];
             }
         }
     }

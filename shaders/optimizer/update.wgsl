@@ -2,17 +2,15 @@
 // behind them those that are trained at first alone, in the same order.
 // g = gradient, clipped, with coupled decay; parameter = keep * parameter - rate * direction(g); nothing changes if
 // loss[step] is not finite.
-// An invocation owns four consecutive values; a workgroup owns 256.
-// Defined in src/ops/optimizer/update.rs; the optimizer's file, beside this one, defines direction.
+// Values are updated four at a time, by one of two files beside this one, which also declares the gradient.
+// Defined in src/ops/optimizer/update.rs; the optimizer's file defines direction.
 
 @group(0) @binding(0) var<storage, read_write> parameter: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
 // Rows of two quads: learning rate, momentum and two corrections; the factor of the rate at first, and two of averages.
 @group(0) @binding(2) var<storage, read> schedule: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> step: array<u32>;
 @group(0) @binding(4) var<storage, read> loss: array<f32>;
 
-override QUADS: u32;
 // Where the groups after the weights start, in quads.
 override FIRST_BIAS: u32;
 override FIRST_NORM: u32;
@@ -36,15 +34,9 @@ fn of_group(index: u32, weight: f32, bias: f32, norm: f32) -> f32 {
     return select(select(norm, bias, index < first_norm), weight, index < first_bias);
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let index = global_index(workgroup, workgroups, invocation);
+fn update_quad(index: u32, gradient: vec4<f32>) {
     let now = step[0];
-    if (index >= QUADS || now >= STEPS) {
+    if (now >= STEPS) {
         return;
     }
     if (!is_finite(loss[now])) {
@@ -56,7 +48,7 @@ fn main(
         * of_group(index, WEIGHT_RATE_FACTOR, BIAS_RATE_FACTOR, NORM_RATE_FACTOR);
     let decay = of_group(index, WEIGHT_DECAY, BIAS_DECAY, NORM_DECAY);
     let before = parameter[index];
-    var g = clipped(gradient[index]);
+    var g = clipped(gradient);
     var kept = before;
     if (IS_COUPLED != 0u) {
         g += decay * before;

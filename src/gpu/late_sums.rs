@@ -1,19 +1,19 @@
-//! Sums that wait: where an operation sums in slices, and its result is read by the update alone, its slices are added just
-//! before the update, those of all operations in one launch.
+//! Sums that wait: where an operation sums in slices, and its result is read by the update alone, its slices are added by the
+//! update, or, where it cannot, just before it, those of all operations in one launch.
 
 use std::ops::Range;
 
 use crate::device::DeviceProfile;
-use crate::ops::SumTable;
 use crate::ops::kernel::{Implementation, SliceSum};
 use crate::ops::span::side_by_side;
-use crate::plan::{Arena, BufferId, Plan};
+use crate::ops::{LateSum, SumTable};
+use crate::plan::{Arena, BufferId, Plan, Step};
 
 /// Most elements of the slices of a sum that waits. They are read from memory then, and no longer from the caches of the
 /// device: for 4 MiB, at two to five TB/s, that takes as long as the launch that it saves.
 const MOST_ELEMENTS: usize = 1 << 20;
 
-/// Sums of several operations that one launch adds.
+/// Sums of several operations that are added at once.
 #[derive(Debug)]
 pub struct LateSums {
     /// The scratch buffers that hold the slices, by the numbers of their steps and their own. They lie side by side, in this
@@ -21,23 +21,29 @@ pub struct LateSums {
     pub slices: Vec<(usize, usize)>,
     /// What the workgroups add.
     pub table: SumTable,
-    /// The launch, which binds as scratch buffers 0 and 1 the slices and the table, and as operand 0 the results.
-    pub launch: Implementation,
+    /// The number of the step that reads them first.
+    pub reader: usize,
+    /// The launch before that step that adds them, which binds as scratch buffers 0 and 1 the slices and the table, and as operand 0
+    /// the results; none if the step adds them itself, whose scratch buffers are these.
+    pub launch: Option<Implementation>,
     /// Buffers side by side, among which are all results.
     pub results: Vec<BufferId>,
+    /// Each sum, with its result and the place of its first slice among all slices.
+    sums: Vec<(BufferId, SliceSum, usize)>,
 }
 
 /// A sum that can wait.
 struct Waiting {
     step: usize,
+    result: BufferId,
     sum: SliceSum,
     /// Where its result begins among the results.
     first_result: usize,
 }
 
 impl LateSums {
-    /// The number of the step before which sums that wait are added.
-    pub fn before(plan: &Plan) -> usize {
+    /// The number of the first step of the update, for which sums wait.
+    fn update_of(plan: &Plan) -> usize {
         plan.forward.len() + plan.backward.len()
     }
 
@@ -62,7 +68,7 @@ impl LateSums {
                 let results = &members[span.tensors];
                 let waiting = results.iter().zip(&span.offsets).filter_map(|(&id, &first_result)| {
                     let (step, sum) = sum_that_waits(plan, chosen, id)?;
-                    Some(Waiting { step, sum, first_result })
+                    Some(Waiting { step, result: id, sum, first_result })
                 });
                 let waiting: Vec<Waiting> = waiting.collect();
                 let elements: Vec<usize> =
@@ -71,7 +77,7 @@ impl LateSums {
                     // A single one gains nothing.
                     let together: Range<usize> = slices.tensors;
                     if together.len() > 1 {
-                        launches.push(Self::of(&waiting[together], &slices.offsets, results, device));
+                        launches.push(Self::of(plan, &waiting[together], &slices.offsets, results, device));
                     }
                 }
             }
@@ -79,26 +85,58 @@ impl LateSums {
         for (step, scratch) in launches.iter().flat_map(|late| &late.slices) {
             chosen[*step].without_slice_sum(*scratch);
         }
+        // A kernel binds the slices of one launch.
+        if let [late] = &mut launches[..] {
+            let reader = &plan.update[late.reader - Self::update_of(plan)];
+            late.leave_to(reader, &mut chosen[late.reader], device);
+        }
         launches
     }
 
-    fn of(waiting: &[Waiting], offsets: &[usize], results: &[BufferId], device: &DeviceProfile) -> LateSums {
+    /// Replaces the launch by a way to run `reader` that adds the slices itself, if there is one.
+    fn leave_to(&mut self, reader: &Step, chosen: &mut Implementation, device: &DeviceProfile) {
+        let of_reader = |&(result, sum, first_slice): &(BufferId, SliceSum, usize)| {
+            let operand = reader.operands.iter().position(|&id| id == result)?;
+            Some(LateSum { operand, first_slice, sum })
+        };
+        let sums: Option<Vec<LateSum>> = self.sums.iter().map(of_reader).collect();
+        let adding = sums.and_then(|sums| reader.op.adding_slices(&sums, device));
+        // One that is cut into pieces would run for long enough without sums.
+        if let (Some((adding, table)), 1) = (adding, chosen.calls.len()) {
+            (*chosen, self.table, self.launch) = (adding, table, None);
+        }
+    }
+
+    fn of(
+        plan: &Plan,
+        waiting: &[Waiting],
+        offsets: &[usize],
+        results: &[BufferId],
+        device: &DeviceProfile,
+    ) -> LateSums {
+        let reads = |step: &Step| step.operands.iter().any(|id| results.contains(id));
         let mut table = SumTable::default();
         for (Waiting { sum, first_result, .. }, &first_slice) in waiting.iter().zip(offsets) {
             table.push(sum, first_slice, *first_result, device);
         }
         LateSums {
             slices: waiting.iter().map(|waiting| (waiting.step, waiting.sum.scratch)).collect(),
-            launch: Implementation::of("sum_slices_late", table.call(device)),
+            reader: Self::update_of(plan) + plan.update.iter().position(reads).unwrap_or(0),
+            launch: Some(Implementation::of("sum_slices_late", table.call(device))),
             table,
             results: results.to_vec(),
+            sums: waiting
+                .iter()
+                .zip(offsets)
+                .map(|(waiting, &first)| (waiting.result, waiting.sum, first))
+                .collect(),
         }
     }
 }
 
 /// The step that writes a buffer as a sum of slices, if no other step uses the buffer before the update.
 fn sum_that_waits(plan: &Plan, chosen: &[Implementation], buffer: BufferId) -> Option<(usize, SliceSum)> {
-    let steps = plan.steps().enumerate().take(LateSums::before(plan));
+    let steps = plan.steps().enumerate().take(LateSums::update_of(plan));
     let mut users = steps.filter(|(_, step)| step.operands.contains(&buffer));
     let (Some((number, step)), None) = (users.next(), users.next()) else { return None };
     let sum = chosen[number].slice_sums.iter().find(|sum| step.operands[sum.result] == buffer)?;

@@ -29,7 +29,7 @@ mod sums;
 pub mod window;
 
 pub use epilogue::{Epilogue, Normalise};
-pub use gemm::SumTable;
+pub use gemm::{LateSum, SumTable};
 pub use op::{
     Access, Beside, CpuForm, Element, HostBuffer, Op, Operand, Operands, Precision, Read, Recomputing,
     Valuewise, WithPrologue,

@@ -6,6 +6,7 @@ use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::gemm::{LateSum, SumTable};
 use super::kernel::Implementation;
 use super::{Epilogue, Prologue};
 use crate::device::DeviceProfile;
@@ -55,6 +56,16 @@ pub trait Op: Any + Debug + Send + Sync {
     /// The ways to run the operation on `device`, best guess first, each under a name of its own. Never empty:
     /// the last one takes every geometry on every device.
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation>;
+
+    /// A way to run the operation that first adds the slices of sums that are among its operands, and writes these, with the table
+    /// of what is added: it binds as scratch buffers 0 and 1 the slices and the table. `None` if there is none.
+    fn adding_slices(
+        &self,
+        _sums: &[LateSum],
+        _device: &DeviceProfile,
+    ) -> Option<(Implementation, SumTable)> {
+        None
+    }
 
     /// The simplest implementation, with which all others must agree on the device itself.
     fn reference_implementation(&self, device: &DeviceProfile) -> Implementation {

@@ -44,10 +44,10 @@ fn main(
         var grads: array<Packet, STRIP>;
         for (var i = 0u; i < STRIP; i++) {
             let q = min(strip.first_q + i, OUT_WIDTH - 1u);
-            grads[i] = grad_output_packet(output_index(strip.n, strip.p, q, k) / WIDTH);
+            grads[i] = grad_output_packet(output_index(strip.n, strip.first_p, q, k) / WIDTH);
         }
         let first_w = input_column(strip.first_q, group.first_s);
-        let h = input_row(strip.p, group.r);
+        let h = input_row(strip.first_p, group.r);
         if (h < IN_HEIGHT) {
             let line = input_index(strip.n, h, 0u, channel) / WIDTH;
             var columns: array<Packet, COLUMNS>;

@@ -41,7 +41,7 @@ fn main(
         for (var i = 0u; i < STRIP; i++) {
             for (var j = 0u; j < QUADS; j++) {
                 let q = min(strip.first_q + i, OUT_WIDTH - 1u);
-                grads[i * QUADS + j] = grads_of_four(strip.n, strip.p, q, first_k + j * LANES * 4u);
+                grads[i * QUADS + j] = grads_of_four(strip.n, strip.first_p, q, first_k + j * LANES * 4u);
             }
         }
         if (sums_bias) {
@@ -53,7 +53,7 @@ fn main(
             }
         }
         let first_w = input_column(strip.first_q, group.first_s);
-        let h = input_row(strip.p, group.r);
+        let h = input_row(strip.first_p, group.r);
         if (h < IN_HEIGHT) {
             let line = input_index(strip.n, h, 0u, c);
             var columns: array<f32, COLUMNS>;

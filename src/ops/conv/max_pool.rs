@@ -75,6 +75,7 @@ impl ConvMaxPool {
         if device.kind == DeviceKind::Software {
             ways.iter_mut().for_each(|way| way.cost.class = CostClass::RunnerUp);
         }
+        ways.extend(gpu::max_pooled(&self.conv.geometry, &self.conv.epilogue, self.winners(), device));
         ways
     }
 
@@ -146,7 +147,7 @@ impl Op for ConvMaxPool {
         forms.collect()
     }
 
-    /// Those in tiles take the places of convolutions in the same tiles.
+    /// Those that have windows in registers take the places of the same ones that do not.
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         let mut ways = self.in_registers(device);
         let names: Vec<&str> = ways.iter().map(|way| way.name).collect();

@@ -9,5 +9,5 @@ mod tiling;
 
 pub use matrix_units::MATRIX_UNITS;
 pub use product::{Product, Quads, TiledKernel};
-pub use slices::{SumTable, most_slices, slices};
+pub use slices::{LateSum, SumTable, adding, most_slices, slices};
 pub use tiled::reads_of_a;

@@ -6,7 +6,7 @@ use crate::device::DeviceProfile;
 use crate::ops::cost::CostClass;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Constant, Implementation, KernelCall, Source, TileMoments, shader};
-use crate::ops::pool::Store;
+use crate::ops::pool::{Store, store_best};
 use crate::ops::prologue::Prologue;
 
 /// A product `result[m,n] = sum over k of a(m,k) * b(k,n)`, computed `parts` times on different data.
@@ -152,7 +152,7 @@ impl Product {
             call.source.files.extend(shader!("gemm/no_column_moments.wgsl").files);
             return None;
         }
-        call.source.files.extend(shader!("gemm/column_moments.wgsl").files);
+        call.source.files.extend(shader!("gemm/column_moments.wgsl", "epilogue/four.wgsl").files);
         call.bind("MOMENTS_BINDING", Binding::Workspace(0));
         Some(TileMoments { scratch: 0, rows })
     }
@@ -189,10 +189,6 @@ fn complete_windows(call: &mut KernelCall, kernel: &TiledKernel) {
         call.source.files.extend(shader!("gemm/no_windows.wgsl").files);
         return;
     };
-    call.source.files.extend(shader!("gemm/windows.wgsl", "float_bits.wgsl").files);
-    call.source.files.extend(match kernel.quads.result {
-        true => shader!("gemm/window_quads.wgsl").files,
-        false => shader!("gemm/window_scalars.wgsl").files,
-    });
-    call.bind("WINNERS_BINDING", Binding::Operand(winners));
+    call.source.files.extend(shader!("gemm/windows.wgsl", "epilogue/four.wgsl").files);
+    store_best(call, winners, kernel.quads.result);
 }

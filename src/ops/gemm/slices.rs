@@ -41,7 +41,7 @@ impl Implementation {
                 sum
             }
             _ => KernelCall::new(
-                adding(shader!("gemm/sum_slices_side_by_side.wgsl"), device)
+                adding(shader!("gemm/sum_slices_side_by_side.wgsl", "gemm/slice_results.wgsl"), device)
                     .with_sizes(&[("LANES", lanes as u32)]),
                 vec![("ELEMENTS", elements.into()), ("SLICES", slices.into())],
                 Binding::operands(2),
@@ -90,10 +90,21 @@ fn lanes(elements: usize, slices: usize, device: &DeviceProfile) -> usize {
     (1 << wanted.ilog2()).min(invocations(device))
 }
 
-/// The part of a source that adds slices: its first file, and those that it needs.
-fn adding(mut first: Source, device: &DeviceProfile) -> Source {
+/// A source that adds slices, with the files that it needs for that.
+pub fn adding(mut first: Source, device: &DeviceProfile) -> Source {
     first.files.extend(shader!("gemm/slice_lanes.wgsl", "grid.wgsl").files);
     first.with_sizes(&[("INVOCATIONS", invocations(device) as u32)])
+}
+
+/// A sum whose slices wait to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateSum {
+    /// The number of the operand that is its result, for the operation that reads it first.
+    pub operand: usize,
+    /// Where its slices begin, in elements of all slices.
+    pub first_slice: usize,
+    /// The sum.
+    pub sum: SliceSum,
 }
 
 /// Slices of several sums in one piece of memory, which one launch adds as those of [`Implementation::in_slices`] would, to the
@@ -111,17 +122,43 @@ impl SumTable {
     /// Adds a sum, whose slices begin at element `first_slice` of all slices, and whose results at element `first_result` of
     /// all results. Kernels use 32-bit indices, so that both must be below 2^32.
     pub fn push(&mut self, sum: &SliceSum, first_slice: usize, first_result: usize, device: &DeviceProfile) {
-        for first in (0..sum.elements).step_by(invocations(device) / sum.lanes) {
-            let row = [first_slice, sum.elements, sum.slices, sum.lanes, first_result, first];
-            self.rows.extend(row.map(|number| u32::try_from(number).expect("an index of 32 bits")));
+        for first in (0..sum.elements).step_by(Self::results_of_a_workgroup(sum, device)) {
+            self.push_row([first_slice, sum.elements, sum.slices, sum.lanes, first_result, first]);
         }
+    }
+
+    /// Adds elements that are no sum of slices, for a kernel whose invocations own `of_an_invocation` each.
+    pub fn push_complete(
+        &mut self,
+        elements: usize,
+        first_result: usize,
+        of_an_invocation: usize,
+        device: &DeviceProfile,
+    ) {
+        for first in (0..elements).step_by(invocations(device) * of_an_invocation) {
+            self.push_row([0, elements, 0, 1, first_result, first]);
+        }
+    }
+
+    fn push_row(&mut self, row: [usize; Self::ROW]) {
+        self.rows.extend(row.map(|number| u32::try_from(number).expect("an index of 32 bits")));
+    }
+
+    /// Number of workgroups: one for each row.
+    pub fn workgroups(&self) -> usize {
+        self.rows.len() / Self::ROW
+    }
+
+    /// Number of neighbouring results of a sum that a workgroup adds.
+    pub fn results_of_a_workgroup(sum: &SliceSum, device: &DeviceProfile) -> usize {
+        invocations(device) / sum.lanes
     }
 
     /// The launch: it binds as scratch buffers 0 and 1 the slices and the table, and as operand 0 the results.
     pub fn call(&self, device: &DeviceProfile) -> KernelCall {
-        let workgroups = self.rows.len() / Self::ROW;
+        let workgroups = self.workgroups();
         let bindings = vec![Binding::Workspace(0), Binding::Workspace(1), Binding::Operand(0)];
-        let source = adding(shader!("gemm/sum_slices_late.wgsl"), device);
+        let source = adding(shader!("gemm/sum_slices_late.wgsl", "gemm/slice_results.wgsl"), device);
         KernelCall::new(source, vec![("WORKGROUPS", workgroups.into())], bindings, workgroups)
     }
 }

@@ -12,13 +12,16 @@ use crate::ops::kernel::{Implementation, shader};
 struct Tile {
     // With the sum over k in one piece, and in slices.
     names: [&'static str; 2],
-    // In one piece, with the moments of the results' columns.
+    // In one piece, with the moments of the results' columns, which are left where no groups share them.
     with_moments: &'static str,
     m: usize,
     n: usize,
     k: usize,
     thread_m: usize,
     thread_n: usize,
+    /// Groups of invocations that share the results: each multiplies its own part of a step's k, and their sums are added at the
+    /// end ("slice-k").
+    groups_of_k: usize,
     /// Expected share of the peak multiply-add rate that the tile reaches if all multiprocessors and all of the tile
     /// are busy; reads from workgroup memory and beyond cost the rest.
     efficiency: f64,
@@ -35,18 +38,26 @@ macro_rules! tile {
             k: $k,
             thread_m: $thread_m,
             thread_n: $thread_n,
+            groups_of_k: 1,
             efficiency: $efficiency,
         }
     };
 }
 
-const TILES: [Tile; 9] = [
+const TILES: [Tile; 10] = [
     tile!(128, 128, 16, 8, 8, 0.80),
     tile!(128, 64, 16, 8, 8, 0.76),
     tile!(64, 128, 16, 8, 8, 0.76),
     tile!(64, 64, 16, 8, 4, 0.70),
     tile!(256, 32, 8, 8, 8, 0.64),
     tile!(256, 16, 8, 8, 4, 0.50),
+    // For so few tiles that a multiprocessor has one alone.
+    Tile {
+        names: ["tiled_256x16_slice_k", "tiled_256x16_slice_k_split"],
+        with_moments: "",
+        groups_of_k: 2,
+        ..tile!(256, 16, 16, 8, 4, 0.50)
+    },
     tile!(128, 32, 16, 8, 4, 0.60),
     tile!(32, 128, 16, 4, 8, 0.60),
     tile!(32, 32, 16, 4, 4, 0.40),
@@ -69,7 +80,7 @@ const TRIPS_OF_K: usize = 2;
 
 impl Tile {
     fn invocations(&self) -> usize {
-        (self.m / self.thread_m) * (self.n / self.thread_n)
+        (self.m / self.thread_m) * (self.n / self.thread_n) * self.groups_of_k
     }
 
     fn block(&self) -> Block {
@@ -166,6 +177,7 @@ pub fn implementations(
             ("TILE_K", tile.k as u32),
             ("THREAD_M", tile.thread_m as u32),
             ("THREAD_N", tile.thread_n as u32),
+            ("GROUPS_OF_K", tile.groups_of_k as u32),
             ("TILES", tile.tiles(device) as u32),
         ]);
         let main = with_errands(main, kernel.quads);
@@ -174,7 +186,8 @@ pub fn implementations(
                 product.implementation(name, kernel, main.clone(), [tile.m, tile.n, tile.k], slices, device);
             way.at(Cost { class: CostClass::RunnerUp, time: cost })
         };
-        let with_moments = (kernel.column_moments && slices == 1).then(|| way(tile.with_moments, kernel));
+        let takes_moments = kernel.column_moments && slices == 1 && tile.groups_of_k == 1;
+        let with_moments = takes_moments.then(|| way(tile.with_moments, kernel));
         with_moments.into_iter().chain([way(tiling.name(), &plain)])
     });
     ways.collect()

@@ -8,6 +8,7 @@ use super::average::{AVERAGE, QUAD, apart, averaged};
 use super::rule::{Decay, MOST_STATES, Now, Piece, Terms};
 use super::{Group, Groups, Optimizer};
 use crate::device::DeviceProfile;
+use crate::ops::gemm::{LateSum, SumTable, adding};
 use crate::ops::kernel::{
     Binding, Constant, Implementation, KernelCall, MAX_BINDINGS, Source, WORKGROUP_SIZE, shader,
 };
@@ -179,8 +180,9 @@ impl Update {
         names.into_iter().zip(values.map(Constant::from))
     }
 
-    /// The launches that update the parameters of one span: one, unless it would bind too many buffers.
-    fn calls(&self, span: &Span) -> Vec<KernelCall> {
+    /// The launches that update the parameters of one span: one, unless it would bind too many buffers. With a table, the first
+    /// also adds the slices of gradients: it binds as scratch buffers 0 and 1 the slices and the table.
+    fn calls(&self, span: &Span, sums: Option<(&SumTable, &DeviceProfile)>) -> Vec<KernelCall> {
         let all = self.tensors.len();
         let first_of = |at_first: bool, group: Group| {
             let tensors = &self.tensors[span.tensors.clone()];
@@ -189,8 +191,12 @@ impl Update {
         };
         let groups = self.options.groups.all();
         let quads = span.elements / QUAD;
+        let (workgroups, count) = match sums {
+            None => (quads.div_ceil(WORKGROUP_SIZE as usize), ("QUADS", quads)),
+            Some((table, _)) => (table.workgroups(), ("WORKGROUPS", table.workgroups())),
+        };
         let mut constants: Vec<(&'static str, Constant)> = vec![
-            ("QUADS", quads.into()),
+            (count.0, count.1.into()),
             ("FIRST_BIAS", first_of(false, Group::Bias).into()),
             ("FIRST_NORM", first_of(false, Group::Norm).into()),
             ("FIRST_AT_FIRST", first_of(true, Group::Weight).into()),
@@ -217,13 +223,23 @@ impl Update {
 
         let mut source = self.optimizer().source();
         let mut add = |more: Source| source.files.extend(more.files);
-        add(shader!("optimizer/update.wgsl", "float_bits.wgsl", "grid.wgsl"));
+        add(shader!("optimizer/update.wgsl", "float_bits.wgsl"));
         if self.clips() {
             add(shader!("optimizer/gradient_clipped.wgsl"));
             source.sizes.push(("CLIP_SCALE_BINDING", bindings.len() as u32));
             bindings.push(single(3));
         } else {
             add(shader!("optimizer/gradient_as_it_is.wgsl"));
+        }
+        match sums {
+            None => add(shader!("optimizer/update_at_once.wgsl", "grid.wgsl")),
+            Some((_, device)) => {
+                source = adding(source, device);
+                source.files.extend(shader!("optimizer/update_of_slices.wgsl").files);
+                source.sizes.push(("SLICES_BINDING", bindings.len() as u32));
+                source.sizes.push(("TABLE_BINDING", bindings.len() as u32 + 1));
+                bindings.extend([Binding::Workspace(0), Binding::Workspace(1)]);
+            }
         }
         let is_averaged_here = self.options.averages && bindings.len() < MAX_BINDINGS;
         if is_averaged_here {
@@ -233,7 +249,6 @@ impl Update {
         } else {
             source.files.extend(shader!("optimizer/no_average.wgsl").files);
         }
-        let workgroups = quads.div_ceil(WORKGROUP_SIZE as usize);
         let mut calls = vec![KernelCall::new(source, constants, bindings, workgroups)];
         if self.options.averages && !is_averaged_here {
             let bindings = [of_kind(0), single(0), single(1), single(2), of_kind(average)];
@@ -456,8 +471,34 @@ impl Op for Update {
     fn implementations(&self, device: &DeviceProfile) -> Vec<Implementation> {
         let sizes: Vec<usize> = self.tensors.iter().map(|tensor| tensor.elements).collect();
         let spans = side_by_side(&sizes, device.largest_buffer());
-        let calls = spans.iter().flat_map(|span| self.calls(span)).collect();
+        let calls = spans.iter().flat_map(|span| self.calls(span, None)).collect();
         vec![Implementation::of_calls("side_by_side", calls, Vec::new())]
+    }
+
+    /// Unless parameters lie in several spans, gradients are clipped, or there would be too many bindings.
+    fn adding_slices(&self, sums: &[LateSum], device: &DeviceProfile) -> Option<(Implementation, SumTable)> {
+        let all = self.tensors.len();
+        let sizes: Vec<usize> = self.tensors.iter().map(|tensor| tensor.elements).collect();
+        let spans = side_by_side(&sizes, device.largest_buffer());
+        let [span] = &spans[..] else { return None };
+        let is_whole = |late: &LateSum| {
+            let is_gradient = (all..2 * all).contains(&late.operand);
+            is_gradient && SumTable::results_of_a_workgroup(&late.sum, device).is_multiple_of(QUAD)
+        };
+        let bindings =
+            FIRST_STATE as usize + self.optimizer().states().len() + usize::from(self.options.averages) + 2;
+        if self.clips() || bindings > MAX_BINDINGS || !sums.iter().all(is_whole) {
+            return None;
+        }
+        let mut table = SumTable::default();
+        for (number, (&elements, &first)) in sizes.iter().zip(&span.offsets).enumerate() {
+            match sums.iter().find(|late| late.operand == all + number) {
+                Some(late) => table.push(&late.sum, late.first_slice, first, device),
+                None => table.push_complete(elements, first, QUAD, device),
+            }
+        }
+        let calls = self.calls(span, Some((&table, device)));
+        Some((Implementation::of_calls("side_by_side_of_slices", calls, Vec::new()), table))
     }
 
     /// A fused multiply-add for the decay and one for the step, a difference and a fused multiply-add for the average, in

@@ -14,7 +14,7 @@ mod winners;
 pub use forward::PoolForward;
 pub use geometry::PoolGeometry;
 pub use grad::PoolGrad;
-pub(super) use places::{PLACES, WindowsOfFour};
+pub(super) use places::{PLACES, WindowsOfFour, store_best};
 pub use store::Store;
 pub use unpool::MaxUnpool;
 pub use unpooled::{InputGrad, UnpooledGrad};

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{PoolForward, PoolGeometry, PoolKind, winner};
-use crate::ops::kernel::{KernelCall, shader};
+use crate::ops::kernel::{Binding, KernelCall, shader};
 use crate::ops::window::Axis;
 use crate::tensor::position;
 
@@ -93,4 +93,16 @@ impl WindowsOfFour {
         let elements = self.geometry.output_shape().elements();
         KernelCall::elementwise(source, self.geometry.constants(), 3, elements)
     }
+}
+
+/// Adds what a call needs that has the values of [`WindowsOfFour`] in registers: `best_of`, which finds the largest of a window
+/// and their places, and `store_best`, for the array `output` and the winners, the operand of this number. Where channels are
+/// a multiple of four, they are stored in quads.
+pub fn store_best(call: &mut KernelCall, winners: usize, in_quads: bool) {
+    call.source.files.extend(shader!("pool/best_of_four.wgsl", "float_bits.wgsl").files);
+    call.source.files.extend(match in_quads {
+        true => shader!("pool/best_quads.wgsl").files,
+        false => shader!("pool/best_scalars.wgsl").files,
+    });
+    call.bind("WINNERS_BINDING", Binding::Operand(winners));
 }

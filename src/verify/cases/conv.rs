@@ -84,6 +84,17 @@ pub fn geometries() -> Vec<(&'static str, ConvGeometry)> {
             [1, 1],
             sides(0, 3, 4, 1),
         ),
+        (
+            "few channels, more taps than are met at once",
+            [3, 9, 29, 2],
+            70,
+            1,
+            [4, 11],
+            [1, 2],
+            [2, 1],
+            sides(3, 1, 5, 2),
+        ),
+        ("few channels, padding beyond the reach", [2, 5, 7, 4], 8, 1, [2, 3], [1, 1], [1, 1], both(4)),
         ("a single row", [2, 1, 9, 8], 12, 1, [7, 2], [1, 1], [1, 1], sides(3, 3, 1, 0)),
         ("one row and a stride", [4, 1, 1, 4], 8, 1, [1, 1], [2, 2], [1, 1], both(0)),
         ("one row, a stride down", [1, 1, 16, 64], 64, 1, [1, 1], [2, 1], [1, 1], both(0)),
@@ -224,6 +235,9 @@ pub fn pooled() -> impl Iterator<Item = (String, ConvForward, PoolForward)> {
         ("3x3, odd channels", true, None),
         ("more channels than a tile is wide", true, relu),
         ("1x1, many positions", true, relu),
+        ("long sum over positions", false, relu),
+        ("few channels, more taps than are met at once", true, None),
+        ("few channels, padding beyond the reach", true, relu),
     ];
     rows.into_iter().map(|(name, bias, activation)| {
         let geometry = geometry(name);

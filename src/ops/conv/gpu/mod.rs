@@ -6,6 +6,7 @@ mod products;
 mod staged;
 mod winograd;
 
+pub use few_channels::max_pooled;
 pub use products::products;
 
 use crate::device::DeviceProfile;

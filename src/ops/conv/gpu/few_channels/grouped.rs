@@ -93,7 +93,7 @@ impl Channels {
     fn limits(self) -> Limits {
         let columns = if self == Channels::Scalars { 24 } else { 12 };
         let products = if self == Channels::Quads { 24 } else { 64 };
-        Limits { positions: 8, taps: 8, columns, products }
+        Limits { positions: 8, unit: 1, taps: 8, columns, products }
     }
 
     fn product(self) -> Source {
@@ -284,7 +284,7 @@ fn in_tap_groups(
     device: &DeviceProfile,
 ) -> Option<Implementation> {
     let most_taps = (MOST_SUMS / channels.sums()).min(8);
-    let limits = Limits { positions: 4, taps: most_taps, columns: 12, products: 4 * most_taps };
+    let limits = Limits { positions: 4, unit: 1, taps: most_taps, columns: 12, products: 4 * most_taps };
     let strip = Strip::of_output(&geometry.width, limits)?;
     let mut source = shader!("conv/few_channels/grad_filters_grouped.wgsl");
     source.files.extend(channels.outer_product().files);

@@ -15,7 +15,19 @@ mod workgroups;
 use super::FusedPass;
 use crate::device::DeviceProfile;
 use crate::ops::conv::ConvGeometry;
+use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::Implementation;
+
+/// The way to convolve images of few channels of which only the largest results of windows are stored, as
+/// [`ConvMaxPool`](crate::ops::conv::ConvMaxPool) needs them; `None` for others.
+pub fn max_pooled(
+    geometry: &ConvGeometry,
+    epilogue: &Epilogue,
+    winners: usize,
+    device: &DeviceProfile,
+) -> Option<Implementation> {
+    stem::forward(geometry, epilogue, Some(winners), device).map(Implementation::tailored)
+}
 
 /// The ways to do a pass whose channels are few; none for others, or where windows are too large.
 pub fn implementations(
@@ -25,7 +37,7 @@ pub fn implementations(
 ) -> impl Iterator<Item = Implementation> {
     let ways = match &pass {
         FusedPass::Forward(epilogue) => {
-            [grouped::forward(geometry, epilogue, device), stem::forward(geometry, epilogue, device)]
+            [grouped::forward(geometry, epilogue, device), stem::forward(geometry, epilogue, None, device)]
         }
         FusedPass::GradFilters { prologue, bias } => [
             grouped::grad_filters(geometry, prologue, device),

@@ -10,6 +10,7 @@ use crate::ops::conv::phases::Phases;
 use crate::ops::conv::{ConvGeometry, OPERANDS};
 use crate::ops::epilogue::Epilogue;
 use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
+use crate::ops::pool::store_best;
 use crate::ops::prologue::Prologue;
 
 /// The largest number of channels; more are read in quads.
@@ -39,10 +40,12 @@ fn is_stem(geometry: &ConvGeometry, most_channels: usize) -> bool {
 /// Numbers of quads of filters that an invocation of the forward pass or of the filters' gradient may own.
 const QUADS: [usize; 2] = [2, 1];
 
-/// The forward pass; `None` if there are many channels, or windows are too large.
+/// The forward pass; `None` if there are many channels, or windows are too large. If the operand of the winners has a number, of
+/// each 2x2 positions of the output only the largest is stored, and which of the four it was.
 pub fn forward(
     geometry: &ConvGeometry,
     epilogue: &Epilogue,
+    winners: Option<usize>,
     device: &DeviceProfile,
 ) -> Option<Implementation> {
     if !is_stem(geometry, MOST_CHANNELS) {
@@ -51,11 +54,20 @@ pub fn forward(
     let filter_quads = geometry.out_channels.div_ceil(4);
     let quads = if filter_quads == 1 { 1 } else { 2 };
     let lanes = filter_quads.div_ceil(quads).div_ceil(filter_quads.div_ceil(quads).div_ceil(MOST_LANES));
-    let most_positions = MOST_SUMS / (4 * quads);
-    let limits = Limits { positions: most_positions, taps: 8, columns: 24, products: 6 * most_positions };
+    // Positions side by side, and in how many rows, one below the other.
+    let strip_rows = if winners.is_some() { 2 } else { 1 };
+    let most_positions = MOST_SUMS / (4 * quads * strip_rows);
+    let limits = Limits {
+        positions: most_positions,
+        unit: strip_rows,
+        taps: 8,
+        columns: 24 / strip_rows,
+        products: 6 * most_positions,
+    };
     let strip = Strip::of_output(&geometry.width, limits)?;
     let row_weights = geometry.width.kernel * geometry.in_channels;
     let row_trips = strip.trips(geometry.width.kernel, quads * (1 + strip.positions)) * geometry.in_channels;
+    let row_trips = strip_rows * (1 + row_trips);
     if geometry.height.kernel * (2 + row_trips + STAGING_TRIPS * row_weights) > device.loop_trips() {
         return None;
     }
@@ -68,17 +80,29 @@ pub fn forward(
     let rows = geometry.height.kernel.div_ceil(geometry.height.kernel.div_ceil(rows));
     let packet = Packet::of(geometry.out_channels);
     let mut source = shader!("conv/few_channels/forward_stem.wgsl", "conv/few_channels/output_strips.wgsl");
-    source.files.extend(packet.finish().files);
+    source.files.extend(
+        match winners {
+            None => [shader!("conv/few_channels/stem_positions.wgsl"), packet.finish()],
+            Some(_) => [shader!("conv/few_channels/stem_windows.wgsl"), shader!("epilogue/four.wgsl")],
+        }
+        .into_iter()
+        .flat_map(|source| source.files),
+    );
     let source = packet.complete(source).with_sizes(&strip.sizes()).with_sizes(&[
+        ("STRIP_ROWS", strip_rows as u32),
         ("QUADS", quads as u32),
         ("LANES", lanes as u32),
         ("PLACES", places as u32),
         ("STAGED_ROWS", rows as u32),
         ("STAGED", (rows * row_weights * (lanes * quads + 1)) as u32),
     ]);
-    let strips = strip.covering(geometry.batch_size * geometry.height.output, geometry.width.output);
+    let lines = geometry.batch_size * (geometry.height.output / strip_rows);
+    let strips = strip.covering(lines, geometry.width.output);
     let workgroups = filter_quads.div_ceil(lanes * quads) * strips.div_ceil(places);
     let mut call = KernelCall::new(source, geometry.constants(), Binding::operands(OPERANDS), workgroups);
+    if let Some(winners) = winners {
+        store_best(&mut call, winners, packet == Packet::Quad);
+    }
     epilogue.complete(&mut call, OPERANDS);
     Some(Implementation::of(NAME, call))
 }
@@ -93,7 +117,7 @@ struct Owned {
 impl Owned {
     fn new(geometry: &ConvGeometry) -> Option<Self> {
         let candidates = QUADS.into_iter().filter_map(|quads| {
-            let limits = Limits { positions: 4, taps: 8, columns: 16, products: MOST_SUMS / quads };
+            let limits = Limits { positions: 4, unit: 1, taps: 8, columns: 16, products: MOST_SUMS / quads };
             Some(Owned { quads, strip: Strip::of_output(&geometry.width, limits)? })
         });
         candidates.min_by_key(|owned| owned.cost(geometry))
@@ -153,6 +177,7 @@ pub fn grad_input(
     let most_positions = (MOST_SUMS / 2 / channels).min(8);
     let limits = Limits {
         positions: most_positions.max(geometry.width.stride),
+        unit: 1,
         taps: 8,
         columns: 12,
         products: MOST_GRAD_PRODUCTS / channels,

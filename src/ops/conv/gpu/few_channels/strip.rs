@@ -25,6 +25,8 @@ pub struct Strip {
 pub struct Limits {
     /// The largest number of positions.
     pub positions: usize,
+    /// Output positions come in multiples of this.
+    pub unit: usize,
     /// The largest number of taps that are processed together.
     pub taps: usize,
     /// The largest number of columns, which are held in registers.
@@ -45,10 +47,10 @@ impl Strip {
     /// A strip of output positions of `axis`, with the input columns under their taps.
     pub fn of_output(axis: &Axis, limits: Limits) -> Option<Strip> {
         let strips = chunks(axis.kernel, limits.taps).flat_map(|taps| {
-            (1..=limits.positions.min(axis.output)).map(move |positions| Strip {
-                positions,
-                taps,
-                columns: (positions - 1) * axis.stride + (taps - 1) * axis.dilation + 1,
+            (1..=limits.positions.min(axis.output) / limits.unit).map(move |units| {
+                let positions = units * limits.unit;
+                let columns = (positions - 1) * axis.stride + (taps - 1) * axis.dilation + 1;
+                Strip { positions, taps, columns }
             })
         });
         strips
@@ -165,7 +167,7 @@ mod tests {
     use super::*;
     use crate::ops::window::{Padding, WindowOptions};
 
-    const LIMITS: Limits = Limits { positions: 8, taps: 8, columns: 12, products: 64 };
+    const LIMITS: Limits = Limits { positions: 8, unit: 1, taps: 8, columns: 12, products: 64 };
 
     fn axis(input: usize, kernel: usize, stride: usize, dilation: usize, padding: usize) -> Axis {
         let options = WindowOptions {
@@ -232,6 +234,10 @@ mod tests {
         let of_output = |input| Strip::of_output(&axis(input, 3, 1, 1, 1), LIMITS).unwrap();
         assert_eq!(of_output(56), Strip { positions: 8, taps: 3, columns: 10 });
         assert_eq!(of_output(7), Strip { positions: 7, taps: 3, columns: 9 });
+        let in_pairs = Limits { unit: 2, ..LIMITS };
+        let strip = Strip::of_output(&axis(7, 3, 1, 1, 1), in_pairs).unwrap();
+        assert!(strip.positions.is_multiple_of(2), "{strip:?}");
+        assert_eq!(Strip::of_output(&axis(1, 3, 1, 1, 1), in_pairs), None);
         assert_eq!(Strip::of_input(&axis(64, 3, 9, 1, 1), LIMITS), None);
     }
 

@@ -68,6 +68,7 @@ impl TapGroups<'_> {
         // None of them is empty.
         let slices = strips.div_ceil(slice_strips);
         let mut source = source.with_sizes(&strip.sizes()).with_sizes(&[
+            ("STRIP_ROWS", 1),
             ("LANES", lanes as u32),
             ("TAP_LANES", tap_lanes as u32),
             ("PLACES", places as u32),
