@@ -1,5 +1,5 @@
 // The gradient without clipping.
 
-fn clipped(gradient: vec4<f32>) -> vec4<f32> {
-    return gradient;
+fn clipped(g: vec4<f32>) -> vec4<f32> {
+    return g;
 }

@@ -34,7 +34,7 @@ fn of_group(index: u32, weight: f32, bias: f32, norm: f32) -> f32 {
     return select(select(norm, bias, index < first_norm), weight, index < first_bias);
 }
 
-fn update_quad(index: u32, gradient: vec4<f32>) {
+fn update_quad(index: u32, unclipped: vec4<f32>) {
     let now = step[0];
     if (now >= STEPS) {
         return;
@@ -48,7 +48,7 @@ fn update_quad(index: u32, gradient: vec4<f32>) {
         * of_group(index, WEIGHT_RATE_FACTOR, BIAS_RATE_FACTOR, NORM_RATE_FACTOR);
     let decay = of_group(index, WEIGHT_DECAY, BIAS_DECAY, NORM_DECAY);
     let before = parameter[index];
-    var g = clipped(gradient);
+    var g = clipped(unclipped);
     var kept = before;
     if (IS_COUPLED != 0u) {
         g += decay * before;

@@ -51,7 +51,7 @@ const TILES: [Tile; 10] = [
     tile!(64, 64, 16, 8, 4, 0.70),
     tile!(256, 32, 8, 8, 8, 0.64),
     tile!(256, 16, 8, 8, 4, 0.50),
-    // For so few tiles that a multiprocessor has one alone.
+    // For so few workgroups that a multiprocessor has one alone.
     Tile {
         names: ["tiled_256x16_slice_k", "tiled_256x16_slice_k_split"],
         with_moments: "",
@@ -136,9 +136,11 @@ impl Product {
             }
             tilings.push(Tiling { tile, cut: best });
         }
-        tilings.retain(|tiling| {
-            let trips = TRIPS_OF_K * self.k.div_ceil(tiling.cut.slices);
-            trips <= device.loop_trips()
+        tilings.retain(|&Tiling { tile, cut }| {
+            let trips = TRIPS_OF_K * self.k.div_ceil(cut.slices);
+            // Where a multiprocessor has several workgroups, they hide each other's latency without groups.
+            let suits = tile.groups_of_k == 1 || self.rounds(&tile.block(), cut.slices, device) == 1;
+            trips <= device.loop_trips() && suits
         });
         tilings.sort_by(|a, b| a.cut.cost.total_cmp(&b.cut.cost));
         let worth = tilings.first().map_or(0.0, |best| WORTH_A_TRIAL * best.cut.cost);
@@ -191,4 +193,30 @@ pub fn implementations(
         with_moments.into_iter().chain([way(tiling.name(), &plain)])
     });
     ways.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Groups of invocations share the results of a narrow product in one piece where its tiles are fewer than multiprocessors,
+    /// instead of slices that a second launch adds.
+    #[test]
+    fn groups_share_tiles_where_multiprocessors_have_one_each() {
+        let device = DeviceProfile {
+            kind: DeviceKind::DiscreteGpu,
+            multiprocessors: Some(132),
+            max_workgroup_bytes: 48 << 10,
+            max_workgroup_invocations: 1024,
+            ..DeviceProfile::portable()
+        };
+        let names = |m, device: &DeviceProfile| -> Vec<&str> {
+            Product { m, n: 16, k: 800, parts: 1 }.tilings(device).iter().map(Tiling::name).collect()
+        };
+        assert_eq!(names(128 * 14 * 14, &device)[0], "tiled_256x16_slice_k");
+        let with_groups = |name: &&str| name.contains("slice_k");
+        assert!(!names(133 * 256, &device).iter().any(with_groups), "two rounds");
+        let small = DeviceProfile { max_workgroup_bytes: 16 << 10, ..device };
+        assert!(!names(128 * 14 * 14, &small).iter().any(with_groups), "too little workgroup memory");
+    }
 }

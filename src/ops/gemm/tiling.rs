@@ -48,11 +48,16 @@ impl Product {
         self.m.div_ceil(block.m) * self.n.div_ceil(block.n) * self.parts
     }
 
+    /// Number of rounds in which all workgroups run, one on each multiprocessor.
+    pub(super) fn rounds(&self, block: &Block, slices: usize, device: &DeviceProfile) -> usize {
+        (self.workgroups(block) * slices).div_ceil(multiprocessors(device))
+    }
+
     /// The expected cost in blocks with `slices`: workgroups run in rounds of one per multiprocessor, each with an overhead of
     /// a few steps, and a second pass writes and reads the slices.
     pub(super) fn cut(&self, block: &Block, slices: usize, device: &DeviceProfile) -> Cut {
         let multiprocessors = multiprocessors(device);
-        let rounds = (self.workgroups(block) * slices).div_ceil(multiprocessors);
+        let rounds = self.rounds(block, slices, device);
         let busy = f64::min(1.0, (rounds * block.invocations) as f64 / ENOUGH_INVOCATIONS);
         let steps = self.k.div_ceil(slices).div_ceil(block.k) + STEPS_AROUND;
         let products = (rounds * block.m * block.n * block.k * steps) as f64 / (block.efficiency * busy);
