@@ -14,7 +14,7 @@ use crate::verify::Mismatch;
 /// Most candidates of an operation: its rules order them, and later ones rarely win. Large GPUs differ more from what rules
 /// expect, and try a candidate in less time.
 fn most_candidates(device: &DeviceProfile) -> usize {
-    if device.kind == DeviceKind::DiscreteGpu { 5 } else { 3 }
+    if device.kind == DeviceKind::DiscreteGpu { 6 } else { 3 }
 }
 
 /// Samples of each candidate; their median counts.

@@ -5,13 +5,13 @@
 //! pass: products of patches and tiles of grad_output, summed over all tiles.
 
 use super::FusedPass;
-use crate::device::DeviceProfile;
+use crate::device::{DeviceKind, DeviceProfile};
 use crate::ops::conv::ConvGeometry;
 use crate::ops::conv::winograd::{AMPLIFICATION_OF_4X4, SHORTEST_SUM, is_in_reach};
 use crate::ops::cost::{Cost, CostClass, LAUNCH, travel};
-use crate::ops::gemm::{Product, Quads, TiledKernel};
+use crate::ops::gemm::{MATRIX_UNITS, Product, Quads, TiledKernel};
 use crate::ops::kernel::{
-    Binding, Constant, Implementation, KernelCall, Source, TileMoments, WORKGROUP_SIZE, best_first, shader,
+    Binding, Constant, Implementation, KernelCall, Source, TileMoments, WORKGROUP_SIZE, shader,
 };
 use crate::ops::prologue::Prologue;
 use crate::ops::window::Axis;
@@ -19,8 +19,9 @@ use crate::ops::window::Axis;
 /// The outputs that are computed from one patch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct OutputTile {
-    // Without the moments of the output's channels, and with them.
-    names: [&'static str; 2],
+    // With the products in the tiles that are expected to be best, and in the next ones; each without the moments of the output's
+    // channels, and with them.
+    names: [[&'static str; 2]; 2],
     height: usize,
     width: usize,
     /// The smallest number of channels, in and out, with which the transforms pay off.
@@ -35,8 +36,14 @@ macro_rules! tile {
     ($height:literal, $width:literal, $channels:literal, $amplification:expr) => {
         OutputTile {
             names: [
-                concat!("winograd_", $height, "x", $width),
-                concat!("winograd_", $height, "x", $width, "_moments"),
+                [
+                    concat!("winograd_", $height, "x", $width),
+                    concat!("winograd_", $height, "x", $width, "_moments"),
+                ],
+                [
+                    concat!("winograd_", $height, "x", $width, "_second"),
+                    concat!("winograd_", $height, "x", $width, "_second_moments"),
+                ],
             ],
             height: $height,
             width: $width,
@@ -73,6 +80,8 @@ struct PassInTiles<'a> {
     geometry: &'a ConvGeometry,
     pass: FusedPass,
     tile: OutputTile,
+    /// Which of the ways to compute the products, best guess first: 0 or 1.
+    rank: usize,
     /// Whether the last step leaves the moments of the output's channels.
     with_moments: bool,
 }
@@ -173,20 +182,22 @@ impl PassInTiles<'_> {
     /// Expected time in multiply-adds of one multiprocessor, to be compared with that of
     /// [`products`](super::products::products).
     ///
-    /// The transforms are bound by memory traffic; the product takes the time of its multiply-adds or of the traffic of
+    /// The transforms are bound by memory traffic; the product takes the `time` of its multiply-adds or of the traffic of
     /// its operands, whichever is longer.
-    fn cost(&self, device: &DeviceProfile) -> Option<f64> {
+    fn cost(&self, time: f64, device: &DeviceProfile) -> Option<f64> {
         let [input, filters, output] = self.tensors();
         let factors_and_products: usize = self.workspace()?.into_iter().sum();
         let transforms = input + filters + output + factors_and_products;
-        let product = self.product().cost(device)?;
-        let product = product.max(travel(factors_and_products, device));
+        let product = time.max(travel(factors_and_products, device));
         Some(travel(transforms, device) + product + 3.0 * LAUNCH)
     }
 
     fn implementation(&self, device: &DeviceProfile) -> Option<Implementation> {
         let workspace = self.workspace()?;
         let product = self.tiled_product(device)?;
+        // Kernels that are no tiles state no time.
+        let time = if self.rank == 0 { self.product().cost(device)? } else { product.cost.time };
+        let cost = Cost { class: CostClass::Reserve, time: self.cost(time, device)? };
         let mut calls = vec![self.factors()];
         calls.extend(product.calls);
         let mut workspace: Vec<usize> = workspace.into_iter().chain(product.workspace).collect();
@@ -199,7 +210,12 @@ impl PassInTiles<'_> {
             exact_on_integers: self.tile.exact_on_integers(),
             amplification: if let FusedPass::GradFilters { .. } = self.pass { of_filters } else { of_result },
             moments,
-            ..Implementation::of_calls(self.tile.names[usize::from(self.with_moments)], calls, workspace)
+            cost,
+            ..Implementation::of_calls(
+                self.tile.names[self.rank][usize::from(self.with_moments)],
+                calls,
+                workspace,
+            )
         })
     }
 
@@ -332,7 +348,10 @@ impl PassInTiles<'_> {
             epilogue: None,
             store: None,
         };
-        let mut implementation = product.implementations(device, &kernel).into_iter().next()?;
+        // The errors of matrix units would come on top of those of the transforms.
+        let in_f32 = |way: &Implementation| !way.name.starts_with(MATRIX_UNITS);
+        let mut ways = product.implementations(device, &kernel).into_iter().filter(in_f32);
+        let mut implementation = ways.nth(self.rank)?;
         for binding in implementation.calls.iter_mut().flat_map(|call| &mut call.bindings) {
             *binding = match *binding {
                 Binding::Operand(number) => Binding::Workspace([A, B, PRODUCTS][number]),
@@ -357,8 +376,9 @@ fn width(quads: bool) -> usize {
     if quads { 4 } else { 1 }
 }
 
-/// Winograd's convolution for a pass; empty if there is nothing to gain. If they are wanted, ways that leave the moments of the
-/// output's channels come with those that do not.
+/// Winograd's convolution for a pass; empty if there is nothing to gain. The best tile comes with two ways to compute the products,
+/// since rules may be mistaken about these too. If they are wanted, ways that leave the moments of the output's channels come
+/// with those that do not.
 pub fn implementations(
     geometry: &ConvGeometry,
     pass: FusedPass,
@@ -366,18 +386,21 @@ pub fn implementations(
     device: &DeviceProfile,
 ) -> Vec<Implementation> {
     let ways = LARGE_TILES.into_iter().chain([SMALL_TILE]).flat_map(|tile| {
-        let plain = PassInTiles { geometry, pass, tile, with_moments: false };
+        let plain = PassInTiles { geometry, pass, tile, rank: 0, with_moments: false };
         let leaves_moments = column_moments && plain.has_whole_workgroups();
         let with_moments = leaves_moments.then_some(PassInTiles { with_moments: true, ..plain });
         with_moments.into_iter().chain([plain])
     });
-    let offered = ways.filter(|way| way.is_offered(device)).filter_map(|way| {
-        let cost = Cost { class: CostClass::Reserve, time: way.cost(device)? };
-        Some(way.implementation(device)?.at(cost))
-    });
-    let mut offered = best_first(offered.collect());
-    if let Some(best) = offered.first_mut() {
+    let offered = ways.filter(|way| way.is_offered(device));
+    let mut offered: Vec<(PassInTiles<'_>, Implementation)> =
+        offered.filter_map(|way| Some((way, way.implementation(device)?))).collect();
+    offered.sort_by(|(_, a), (_, b)| a.cost.time.total_cmp(&b.cost.time));
+    let second = offered.first_mut().and_then(|(way, best)| {
         best.cost.class = CostClass::BestOfKind;
-    }
-    offered
+        let mut second = PassInTiles { rank: 1, ..*way }.implementation(device)?;
+        second.cost.class = CostClass::RunnerUp;
+        // A rasteriser compiles each slowly.
+        (device.kind != DeviceKind::Software).then_some(second)
+    });
+    offered.into_iter().map(|(_, way)| way).chain(second).collect()
 }
