@@ -1,9 +1,9 @@
 //! Where a training step's time goes on the CPU: each operation of the plan, and the step as a whole.
 //!
-//!     cargo bench --bench step -- MODEL [BATCH_SIZE [THREADS]]
+//!     cargo bench --bench step -- MODEL [BATCH_SIZE [THREADS]] [--json]
 //!
 //! MODEL is a preset (lenet, vgg-mini, ..), trained on random images and labels of its own size. Times are medians of the
-//! steps that fit into five seconds; the rate counts whole steps.
+//! steps that fit into five seconds; the rate counts whole steps. With `--json`, one object says what a whole step takes.
 
 mod shared;
 
@@ -19,7 +19,10 @@ const BUDGET: Duration = Duration::from_secs(5);
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds a flag of its own.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let (flags, arguments): (Vec<String>, Vec<String>) = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .partition(|argument| argument == "--json");
     let Some(model) = arguments.first() else {
         println!("step: skipped, since no model is given");
         return Ok(());
@@ -49,6 +52,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             steps.push(step_start.elapsed().as_secs_f64() * 1e3);
         }
     });
+    let Timing { median, quartiles: [low, high], .. } = Timing::of(steps);
+    if !flags.is_empty() {
+        let (ms, threads) = (median, rayon::current_num_threads());
+        let row = serde_json::json!({
+            "program": "wgconv", "model": model, "batch": batch_size, "threads": threads, "ms": ms, "ms_quartiles": [low, high]
+        });
+        println!("{row}");
+        return Ok(());
+    }
     println!("{:>9}{:>10}  {:24}{:14}operands", "ms", "GFLOP/s", "operation", "form");
     for ((step, form), times) in plan.steps().zip(&forms).zip(times) {
         let milliseconds = Timing::of(times).median;
@@ -61,7 +73,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             shapes.join(" "),
         );
     }
-    let Timing { median, quartiles: [low, high], .. } = Timing::of(steps);
     println!(
         "{model}, batches of {batch_size}, {} threads: {median:.2} ms a step ({low:.2}..{high:.2}), {:.0} images/s",
         rayon::current_num_threads(),
