@@ -21,17 +21,4 @@ if ! has_adapter; then
         echo "no GPU driver found; tests on the GPU will be skipped (install a Vulkan driver, such as Mesa's lavapipe)"
     fi
 fi
-# Two programs of tests at a time, since most have stretches that keep one core busy; what each prints comes when it ends. Those that
-# time kernels have the machine for themselves.
-run_one() {
-    local output status=0
-    output=$("$1" 2>&1) || status=$?
-    printf '%s\n%s\n' "$1" "$output"
-    return "$status"
-}
-export -f run_one
-programs=$(cargo test --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
-timed=$(grep '/tuning-' <<<"$programs")
-grep -v '/tuning-' <<<"$programs" | xargs -P 2 -I {} bash -c 'run_one {}'
-run_one "$timed"
-cargo test --doc
+cargo test
