@@ -41,7 +41,7 @@ JSON
 cat "$out/about.json"
 
 steps() {
-    local model batch file round
+    local round work model batch file
     for round in $(seq "${quick:-3}"); do
         for work in "lenet 64" "lenet 128" "vgg-mini 64" "resnet20 128" "mobilenet-mini 128" "cifar-fast-small 1024"; do
             read -r model batch <<<"$work"

@@ -12,8 +12,8 @@ use crate::ops::kernel::{Implementation, shader};
 struct Tile {
     // With the sum over k in one piece, and in slices.
     names: [&'static str; 2],
-    // In one piece, with the moments of the results' columns, which are left where no groups share them.
-    with_moments: &'static str,
+    // In one piece, with the moments of the results' columns; none where groups share them.
+    with_moments: Option<&'static str>,
     m: usize,
     n: usize,
     k: usize,
@@ -32,7 +32,7 @@ macro_rules! tile {
     ($m:literal, $n:literal, $k:literal, $thread_m:literal, $thread_n:literal, $efficiency:literal) => {
         Tile {
             names: [concat!("tiled_", $m, "x", $n), concat!("tiled_", $m, "x", $n, "_split")],
-            with_moments: concat!("tiled_", $m, "x", $n, "_moments"),
+            with_moments: Some(concat!("tiled_", $m, "x", $n, "_moments")),
             m: $m,
             n: $n,
             k: $k,
@@ -54,7 +54,7 @@ const TILES: [Tile; 10] = [
     // For so few workgroups that a multiprocessor has one alone.
     Tile {
         names: ["tiled_256x16_slice_k", "tiled_256x16_slice_k_split"],
-        with_moments: "",
+        with_moments: None,
         groups_of_k: 2,
         ..tile!(256, 16, 16, 8, 4, 0.50)
     },
@@ -188,8 +188,8 @@ pub fn implementations(
                 product.implementation(name, kernel, main.clone(), [tile.m, tile.n, tile.k], slices, device);
             way.at(Cost { class: CostClass::RunnerUp, time: cost })
         };
-        let takes_moments = kernel.column_moments && slices == 1 && tile.groups_of_k == 1;
-        let with_moments = takes_moments.then(|| way(tile.with_moments, kernel));
+        let with_moments = tile.with_moments.filter(|_| kernel.column_moments && slices == 1);
+        let with_moments = with_moments.map(|name| way(name, kernel));
         with_moments.into_iter().chain([way(tiling.name(), &plain)])
     });
     ways.collect()

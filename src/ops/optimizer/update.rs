@@ -192,11 +192,11 @@ impl Update {
         let groups = self.options.groups.all();
         let quads = span.elements / QUAD;
         let (workgroups, count) = match sums {
-            None => (quads.div_ceil(WORKGROUP_SIZE as usize), ("QUADS", quads)),
-            Some((table, _)) => (table.workgroups(), ("WORKGROUPS", table.workgroups())),
+            None => (quads.div_ceil(WORKGROUP_SIZE as usize), ("QUADS", quads.into())),
+            Some((table, _)) => (table.workgroups(), ("WORKGROUPS", table.workgroups().into())),
         };
         let mut constants: Vec<(&'static str, Constant)> = vec![
-            (count.0, count.1.into()),
+            count,
             ("FIRST_BIAS", first_of(false, Group::Bias).into()),
             ("FIRST_NORM", first_of(false, Group::Norm).into()),
             ("FIRST_AT_FIRST", first_of(true, Group::Weight).into()),
@@ -485,9 +485,7 @@ impl Op for Update {
             let is_gradient = (all..2 * all).contains(&late.operand);
             is_gradient && SumTable::results_of_a_workgroup(&late.sum, device).is_multiple_of(QUAD)
         };
-        let bindings =
-            FIRST_STATE as usize + self.optimizer().states().len() + usize::from(self.options.averages) + 2;
-        if self.clips() || bindings > MAX_BINDINGS || !sums.iter().all(is_whole) {
+        if self.clips() || !sums.iter().all(is_whole) {
             return None;
         }
         let mut table = SumTable::default();
@@ -497,8 +495,9 @@ impl Op for Update {
                 None => table.push_complete(elements, first, QUAD, device),
             }
         }
-        let calls = self.calls(span, Some((&table, device)));
-        Some((Implementation::of_calls("side_by_side_of_slices", calls, Vec::new()), table))
+        let [call] = <[KernelCall; 1]>::try_from(self.calls(span, Some((&table, device)))).ok()?;
+        let fits = call.bindings.len() <= MAX_BINDINGS;
+        fits.then(|| (Implementation::of("side_by_side_of_slices", call), table))
     }
 
     /// A fused multiply-add for the decay and one for the step, a difference and a fused multiply-add for the average, in

@@ -9,7 +9,7 @@ use crate::device::DeviceProfile;
 use crate::ops::conv::phases::Phases;
 use crate::ops::conv::{ConvGeometry, OPERANDS};
 use crate::ops::epilogue::Epilogue;
-use crate::ops::kernel::{Binding, Implementation, KernelCall, shader};
+use crate::ops::kernel::{Binding, Implementation, KernelCall, Source, shader};
 use crate::ops::pool::store_best;
 use crate::ops::prologue::Prologue;
 
@@ -79,15 +79,7 @@ pub fn forward(
     }
     let rows = geometry.height.kernel.div_ceil(geometry.height.kernel.div_ceil(rows));
     let packet = Packet::of(geometry.out_channels);
-    let mut source = shader!("conv/few_channels/forward_stem.wgsl", "conv/few_channels/output_strips.wgsl");
-    source.files.extend(
-        match winners {
-            None => [shader!("conv/few_channels/stem_positions.wgsl"), packet.finish()],
-            Some(_) => [shader!("conv/few_channels/stem_windows.wgsl"), shader!("epilogue/four.wgsl")],
-        }
-        .into_iter()
-        .flat_map(|source| source.files),
-    );
+    let source = shader!("conv/few_channels/forward_stem.wgsl", "conv/few_channels/output_strips.wgsl");
     let source = packet.complete(source).with_sizes(&strip.sizes()).with_sizes(&[
         ("STRIP_ROWS", strip_rows as u32),
         ("QUADS", quads as u32),
@@ -100,8 +92,16 @@ pub fn forward(
     let strips = strip.covering(lines, geometry.width.output);
     let workgroups = filter_quads.div_ceil(lanes * quads) * strips.div_ceil(places);
     let mut call = KernelCall::new(source, geometry.constants(), Binding::operands(OPERANDS), workgroups);
-    if let Some(winners) = winners {
-        store_best(&mut call, winners, packet == Packet::Quad);
+    let mut add = |more: Source| call.source.files.extend(more.files);
+    match winners {
+        None => {
+            add(shader!("conv/few_channels/stem_positions.wgsl"));
+            add(packet.finish());
+        }
+        Some(winners) => {
+            add(shader!("conv/few_channels/stem_windows.wgsl", "epilogue/four.wgsl"));
+            store_best(&mut call, winners, packet == Packet::Quad);
+        }
     }
     epilogue.complete(&mut call, OPERANDS);
     Some(Implementation::of(NAME, call))
