@@ -13,6 +13,9 @@ const B_CONTIGUOUS_IN_K: bool = true;
 // Divides the length of every sum over k.
 override REDUCTION_UNIT: u32 = GEMM_K;
 
+// Whether the taps of a window that lie inside the image are told by a bit each.
+override TAPS_ARE_BITS: bool = WINDOWS_MEET_PADDING && KERNEL_HEIGHT * KERNEL_WIDTH <= 32u;
+
 fn reduction(group: u32) -> u32 {
     return GEMM_K;
 }
@@ -22,7 +25,24 @@ fn a_line(group: u32, m: u32) -> Place {
     let position = position_of(m);
     let h = input_row(position.p, 0u);
     let w = input_column(position.q, 0u);
-    return Place(input_index(position.n, h, w, group * GROUP_IN_CHANNELS), h, w);
+    let offset = input_index(position.n, h, w, group * GROUP_IN_CHANNELS);
+    if (TAPS_ARE_BITS) {
+        return Place(offset, taps_inside(h, w), 0u);
+    }
+    return Place(offset, h, w);
+}
+
+// Of the window whose upper left corner is h,w, the taps inside the image.
+fn taps_inside(h: u32, w: u32) -> u32 {
+    var row = 0u;
+    for (var s = 0u; s < KERNEL_WIDTH; s++) {
+        row |= select(0u, 1u << s, w + s * DILATION_WIDTH < IN_WIDTH);
+    }
+    var taps = 0u;
+    for (var r = 0u; r < KERNEL_HEIGHT; r++) {
+        taps |= select(0u, row << (r * KERNEL_WIDTH), h + r * DILATION_HEIGHT < IN_HEIGHT);
+    }
+    return taps;
 }
 
 fn a_step(group: u32, k: u32) -> Place {
@@ -31,7 +51,11 @@ fn a_step(group: u32, k: u32) -> Place {
     let r = k / (GROUP_IN_CHANNELS * KERNEL_WIDTH);
     let h = r * DILATION_HEIGHT;
     let w = s * DILATION_WIDTH;
-    return Place(input_index(0u, h, w, c), h, w);
+    let offset = input_index(0u, h, w, c);
+    if (TAPS_ARE_BITS) {
+        return Place(offset, 1u << (k / GROUP_IN_CHANNELS % 32u), 0u);
+    }
+    return Place(offset, h, w);
 }
 
 fn a_next(step: Place, group: u32, k: u32) -> Place {
@@ -39,6 +63,9 @@ fn a_next(step: Place, group: u32, k: u32) -> Place {
 }
 
 fn a_present(line: Place, step: Place) -> bool {
+    if (TAPS_ARE_BITS) {
+        return (line.row & step.row) != 0u;
+    }
     return !WINDOWS_MEET_PADDING || (line.row + step.row < IN_HEIGHT && line.column + step.column < IN_WIDTH);
 }
 

@@ -18,7 +18,14 @@ override TAP_STEP_HEIGHT: u32;
 override TAP_STEP_WIDTH: u32;
 override TAP_INVERSE_HEIGHT: u32;
 override TAP_INVERSE_WIDTH: u32;
+override MOST_ROWS: u32 = (KERNEL_HEIGHT + TAP_STEP_HEIGHT - 1u) / TAP_STEP_HEIGHT;
 override MOST_COLUMNS: u32 = (KERNEL_WIDTH + TAP_STEP_WIDTH - 1u) / TAP_STEP_WIDTH;
+// Whether the taps of a position whose window lies inside the output are told by a bit each.
+override TAPS_ARE_BITS: bool = MOST_ROWS * MOST_COLUMNS <= 32u;
+
+// Rows and columns of the output from the window of a phase's tap back to that of the next.
+override ROW_STEP: u32 = TAP_STEP_HEIGHT * DILATION_HEIGHT / STRIDE_HEIGHT;
+override COLUMN_STEP: u32 = TAP_STEP_WIDTH * DILATION_WIDTH / STRIDE_WIDTH;
 
 const A_CONTIGUOUS_IN_K: bool = true;
 const B_CONTIGUOUS_IN_K: bool = false;
@@ -67,7 +74,25 @@ fn a_line(part: u32, m: u32) -> Place {
     let p = m / PHASE_WIDTH % PHASE_HEIGHT + row_taps(part).start;
     let q = m % PHASE_WIDTH + column_taps(part).start;
     let n = m / (PHASE_WIDTH * PHASE_HEIGHT);
-    return Place(output_index(n, p, q, group_of(part) * GROUP_OUT_CHANNELS), p, q);
+    let offset = output_index(n, p, q, group_of(part) * GROUP_OUT_CHANNELS);
+    if (TAPS_ARE_BITS) {
+        return Place(offset, taps_inside(part, p, q), 0u);
+    }
+    return Place(offset, p, q);
+}
+
+// Of the position whose first tap belongs to the window p,q, the phase's taps whose windows lie inside the output.
+fn taps_inside(part: u32, p: u32, q: u32) -> u32 {
+    let columns = column_taps(part).count;
+    var row = 0u;
+    for (var s = 0u; s < MOST_COLUMNS; s++) {
+        row |= select(0u, 1u << s, s < columns && q - s * COLUMN_STEP < OUT_WIDTH);
+    }
+    var taps = 0u;
+    for (var r = 0u; r < MOST_ROWS; r++) {
+        taps |= select(0u, row << (r * columns), p - r * ROW_STEP < OUT_HEIGHT);
+    }
+    return taps;
 }
 
 // For step k, the number of its tap among the phase's taps along both axes, and its channel.
@@ -81,9 +106,13 @@ fn tap_of(part: u32, k: u32) -> vec3<u32> {
 
 fn a_step(part: u32, k: u32) -> Place {
     let tap = tap_of(part, k);
-    let p = 0u - tap.x * (TAP_STEP_HEIGHT * DILATION_HEIGHT / STRIDE_HEIGHT);
-    let q = 0u - tap.y * (TAP_STEP_WIDTH * DILATION_WIDTH / STRIDE_WIDTH);
-    return Place(output_index(0u, p, q, tap.z), p, q);
+    let p = 0u - tap.x * ROW_STEP;
+    let q = 0u - tap.y * COLUMN_STEP;
+    let offset = output_index(0u, p, q, tap.z);
+    if (TAPS_ARE_BITS) {
+        return Place(offset, 1u << (k / GROUP_OUT_CHANNELS % 32u), 0u);
+    }
+    return Place(offset, p, q);
 }
 
 fn a_next(step: Place, part: u32, k: u32) -> Place {
@@ -91,6 +120,9 @@ fn a_next(step: Place, part: u32, k: u32) -> Place {
 }
 
 fn a_present(line: Place, step: Place) -> bool {
+    if (TAPS_ARE_BITS) {
+        return (line.row & step.row) != 0u;
+    }
     return line.row + step.row < OUT_HEIGHT && line.column + step.column < OUT_WIDTH;
 }
 

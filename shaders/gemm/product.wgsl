@@ -14,7 +14,9 @@ override SLICES: u32;
 override SLICE_K: u32;
 
 // Where a row of a or a column of b (a line), or a k (a step), starts: a value's place is the sum of those of its line
-// and its step. Rows and columns are those of an image, for checks of its borders. All three may wrap.
+// and its step. Rows and columns are those of an image, for checks of its borders. All three may wrap. Where a line is a window
+// of few taps and a step is one of them, row holds bits instead: in a line, those of its taps that lie inside the image; in a
+// step, that of its tap.
 struct Place {
     offset: u32,
     row: u32,
