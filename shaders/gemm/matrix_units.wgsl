@@ -3,9 +3,10 @@
 //
 // Matrix units multiply halves and sum in f32. Each value is therefore split into two halves, of which the second holds what the
 // first leaves over, and three products of halves make one of f32: high * high + high * low + low * high. Values that are halves
-// in memory have no second part, nor its product. Before that, the values
-// of a tile are multiplied by a power of two, so that the largest ones are near the largest half: with factors f and g for a and b,
-// result[m,n] = sum(f*a * g*b) / (f*g). Should later values be too large for the factor, it is lowered, and the sums with it.
+// in memory have no second part, nor its product. Before that, the values of a tile are multiplied by a power of two, so that the
+// largest ones are near the largest half: with factors f and g for a and b, result[m,n] = sum(f*a * g*b) / (f*g). Should later
+// values be too large for the factor, it is lowered, and the sums with it. Where a value is infinite, its results are NaN: what
+// is left over of infinity is.
 // With a and b rounded to nearest, the error of a product is at most 3 * 2^-22 |a*b| + 2^-36 (|a| max|b| + |b| max|a|), the
 // largest values being those that the workgroup has met. The method: Ootomo and Yokota, "Recovering single precision accuracy
 // from Tensor Cores while surpassing the FP32 theoretical peak performance", 2022.
@@ -213,9 +214,7 @@ fn put(errand: Errand, tile: u32, values: mat4x4<f32>, scales: Scales) {
         let high = select(scaled, digits_of_a_half(scaled), is_split);
         tiles[place + j * errand.pitch] = vec4<f16>(high);
         if (is_split) {
-            // Of an infinity, nothing is left over.
-            let is_infinite = (bitcast<vec4<u32>>(scaled) & vec4(0x7fffffffu)) == vec4(INFINITY);
-            tiles[place + low + j * errand.pitch] = vec4<f16>(select(scaled - high, vec4<f32>(), is_infinite));
+            tiles[place + low + j * errand.pitch] = vec4<f16>(scaled - high);
         }
     }
     if (bitcast<u32>(peak) > scales.limits[side]) {
