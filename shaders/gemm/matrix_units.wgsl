@@ -5,8 +5,8 @@
 // first leaves over, and three products of halves make one of f32: high * high + high * low + low * high. Values that are halves
 // in memory have no second part, nor its product. Before that, the values of a tile are multiplied by a power of two, so that the
 // largest ones are near the largest half: with factors f and g for a and b, result[m,n] = sum(f*a * g*b) / (f*g). Should later
-// values be too large for the factor, it is lowered, and the sums with it. Where a value is infinite, its results are NaN: what
-// is left over of infinity is.
+// values be too large for the factor, it is lowered, and the sums with it. Where a value that is split is infinite, its results are
+// NaN: what is left over of infinity is.
 // With a and b rounded to nearest, the error of a product is at most 3 * 2^-22 |a*b| + 2^-36 (|a| max|b| + |b| max|a|), the
 // largest values being those that the workgroup has met. The method: Ootomo and Yokota, "Recovering single precision accuracy
 // from Tensor Cores while surpassing the FP32 theoretical peak performance", 2022.
